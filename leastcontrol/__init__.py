@@ -1,0 +1,1 @@
+"""Train systems that settle by the least-control principle."""

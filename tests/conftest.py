@@ -1,0 +1,24 @@
+"""Strict settings for every test, made before JAX and the package are first imported.
+
+* Shapes and types in the package's signatures are checked at run time (jaxtyping with beartype).
+* 64-bit numbers are on; a test of single precision says so, and runs a solver of Optimistix inside
+  `jax.enable_x64(False)`: with 64-bit numbers on, Optimistix 0.1.0 keeps its error estimates in double
+  precision and refuses a single-precision state.
+* Operands of different rank are never broadcast silently.
+* Strict promotion of types stays off: Optax's bias correction (`decay**count` in Adam) and Diffrax's
+  steady-state event and Brownian tree mix types inside, and fail under it.
+"""
+
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # One thread pool for each test process would be as many as cores, for each process.
+    for variable in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+
+import jax
+from jaxtyping import install_import_hook
+
+install_import_hook("leastcontrol", "beartype.beartype")
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_rank_promotion", "raise")

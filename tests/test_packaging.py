@@ -1,0 +1,70 @@
+"""The package as it is installed: what an import reaches, its version, its types, its rooms."""
+
+import subprocess
+import sys
+import tomllib
+from importlib import metadata, resources
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+OPTIONAL = ("matplotlib", "optuna", "orbax", "rich", "sklearn", "tensorboardX", "tyro")
+ABOVE_THE_FACE = tuple(
+    f"leastcontrol.{room}" for room in ("data", "training", "experiments", "report", "cli")
+)
+
+
+@pytest.fixture(scope="module")
+def imported() -> set[str]:
+    """Return the names of all modules that `import leastcontrol` brings into a new interpreter."""
+    code = "import sys, leastcontrol; print(*sys.modules, sep='\\n')"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent
+    )
+    return set(run.stdout.split())
+
+
+def test_the_import_was_seen(imported: set[str]):
+    assert "leastcontrol" in imported
+
+
+@pytest.mark.parametrize("name", [*OPTIONAL, *ABOVE_THE_FACE])
+def test_an_import_does_not_reach(name: str, imported: set[str]):
+    assert name not in imported
+
+
+def test_the_installed_version_is_the_declared_one():
+    assert metadata.version("leastcontrol") == PROJECT["version"]
+
+
+def test_the_changelog_knows_the_version():
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\n## {PROJECT['version']}" in changelog
+
+
+def test_the_citation_names_the_version():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {PROJECT['version']}\n" in citation
+
+
+def test_the_package_is_typed():
+    assert resources.files("leastcontrol").joinpath("py.typed").is_file()
+
+
+def test_no_dependency_has_a_cap():
+    requirements = list(PROJECT["dependencies"])
+    for extra in PROJECT["optional-dependencies"].values():
+        requirements += extra
+    capped = [line for line in requirements if any(mark in line for mark in ("<", "==", "~="))]
+    assert capped == []
+
+
+def test_the_rooms_keep_their_order():
+    script = Path(sys.executable).with_name("lint-imports")
+    run = subprocess.run(
+        [str(script), "--no-logo", "--no-cache"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
