@@ -1,0 +1,132 @@
+"""The list of data sets, and loading one of them."""
+
+import difflib
+from typing import Any
+
+import numpy as np
+
+from ._dataset import (
+    DataError,
+    Dataset,
+    Splits,
+    Standardise,
+    checked_fraction,
+    checked_seed,
+    split_indices,
+    split_size,
+)
+from ._digits import DIGITS
+from ._fashion_mnist import FASHION_MNIST
+from ._mnist import MNIST
+from ._source import AbstractSource, Folder
+
+# Adding a data set takes one file with its source and one entry here.
+SOURCES: tuple[AbstractSource, ...] = (DIGITS, MNIST, FASHION_MNIST)
+
+# The share of the samples that a data set without an official test set gives to it.
+TEST_FRACTION = 0.2
+
+
+def names() -> tuple[str, ...]:
+    """The names that `load` knows, the offline default first."""
+    return tuple(source.name for source in SOURCES)
+
+
+def load(
+    name: str | AbstractSource,
+    *,
+    data_dir: Folder | None = None,
+    cache_dir: Folder | None = None,
+    validation_fraction: float = 1 / 12,
+    split_seed: int = 0,
+    preprocessing: Standardise | None = None,
+) -> Splits:
+    """Load a data set, verify its checksums and split it.
+
+    An official test set is used as it is. Without one, a fifth of the samples becomes the test set,
+    by the seed and whatever the validation fraction. The validation set is then cut out of the
+    rest, by the seed.
+
+    **Arguments:**
+
+    - `name`: one of [`leastcontrol.data.names`][], or a source of your own.
+    - `data_dir`: a folder that holds the files, directly or in a subfolder of the data set's name;
+      the default is `$LEASTCONTROL_DATA`. Where neither is given, an operating system's package,
+      the cache and the public mirrors are tried in this order.
+    - `cache_dir`: the folder for downloads; the default is `$LEASTCONTROL_CACHE`, else
+      `$XDG_CACHE_HOME/leastcontrol`, else `~/.cache/leastcontrol`.
+    - `validation_fraction`: the share of validation samples among those that are not for the test,
+      above 0 and below 1; the default is 5 000 of the 60 000 of MNIST.
+    - `split_seed`: a whole number, at least 0; the same seed gives the same splits everywhere.
+    - `preprocessing`: applied to the inputs after they are scaled to [0, 1].
+
+    **Returns:** the three parts, inputs of shape `(samples, features)`.
+
+    **Raises:** `DataError` where the name is unknown, an option is out of range, or the data is
+    missing, damaged or not the published one.
+    """
+    # Before the reading, so that a wrong option costs no download.
+    checked_fraction(validation_fraction, what="validation_fraction")
+    checked_seed(split_seed)
+    source = _source(name) if isinstance(name, str) else name
+    learning, test = source.read(data_dir, cache_dir)
+    count = len(learning)
+    test_size = split_size(count, TEST_FRACTION, what="the test fraction") if test is None else 0
+    validation_size = split_size(count - test_size, validation_fraction, what="validation_fraction")
+    sizes = (validation_size, count - test_size - validation_size)
+    if test is None:
+        held_out, *rest = split_indices(count, (test_size, *sizes), seed=split_seed)
+        test = learning.take(held_out)
+    else:
+        rest = split_indices(count, sizes, seed=split_seed)
+    validation, train = (learning.take(part) for part in rest)
+    splits = Splits(train=train, validation=validation, test=test)
+    if preprocessing is None:
+        return splits
+    return Splits(
+        **{part: data.preprocessed(preprocessing) for part, data in splits.parts().items()}
+    )
+
+
+def describe(splits: Splits) -> dict[str, Any]:
+    """The facts of a loaded data set, ready for JSON.
+
+    **Returns:** `name`, `classes`, `shape` of a sample before flattening, `source`, `licence`,
+    `origin` (the folder or package it was read from), `checksums` (SHA-256 of the unpacked content
+    by file), `preprocessing` (`mean` and `std`, or `None`), and `splits`: for each of `train`,
+    `validation`, `test` its `count`, its `per_class` counts in the order of the labels, and the
+    `minimum` and `maximum` of its inputs.
+    """
+    train, test = splits.train, splits.test
+    scale = train.preprocessing
+    return {
+        "name": train.name,
+        "classes": train.classes,
+        "shape": list(train.shape),
+        "source": train.provenance.source,
+        "licence": train.provenance.licence,
+        "origin": train.provenance.origin,
+        "checksums": {**train.provenance.checksums, **test.provenance.checksums},
+        "preprocessing": None if scale is None else {"mean": scale.mean, "std": scale.std},
+        "splits": {part: _counts(data) for part, data in splits.parts().items()},
+    }
+
+
+def _counts(data: Dataset) -> dict[str, Any]:
+    return {
+        "count": len(data),
+        "per_class": np.bincount(data.targets, minlength=data.classes).tolist(),
+        "minimum": float(data.inputs.min()),
+        "maximum": float(data.inputs.max()),
+    }
+
+
+def _source(name: str) -> AbstractSource:
+    for source in SOURCES:
+        if source.name == name:
+            return source
+    nearest = difflib.get_close_matches(name.lower(), names(), n=1, cutoff=0.5)
+    suggestion = f"did you mean {nearest[0]!r}? " if nearest else ""
+    raise DataError(
+        f"no data set is called {name!r}: {suggestion}expected one of {', '.join(names())}."
+    )
