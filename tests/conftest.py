@@ -1,12 +1,12 @@
 """Strict settings for every test, made before JAX and the package are first imported.
 
 * Shapes and types in the package's signatures are checked at run time (jaxtyping with beartype).
-* 64-bit numbers are on; a test of single precision says so, and runs a solver of Optimistix inside
-  `jax.enable_x64(False)`: with 64-bit numbers on, Optimistix 0.1.0 keeps its error estimates in double
-  precision and refuses a single-precision state.
+* 64-bit numbers are on; a test of single precision says so. With them on, Optimistix 0.1.0 keeps
+  the error estimates of some solvers (fixed point, dogleg) in double precision and refuses a
+  single-precision state: such a test runs inside `jax.enable_x64(False)`.
 * Operands of different rank are never broadcast silently.
-* Strict promotion of types stays off: Optax's bias correction (`decay**count` in Adam) and Diffrax's
-  steady-state event and Brownian tree mix types inside, and fail under it.
+* Strict promotion of types stays off: Optax's bias correction (`decay**count` in Adam) and the
+  steady-state event and Brownian tree of Diffrax mix types inside, and fail under it.
 """
 
 import os
