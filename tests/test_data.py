@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -340,6 +341,7 @@ class TestDownload:
         self, tmp_path, mirror, breakage, reason
     ):
         mirror.break_first, mirror.breakage = 100, breakage
+        started = time.monotonic()
         source = make_source((mirror.url,), policy=QUICK)
         fails(
             lambda: data.load(source, cache_dir=tmp_path),
@@ -349,6 +351,8 @@ class TestDownload:
             reason,
             "data_dir",
         )
+        # Three attempts of half a second each.
+        assert time.monotonic() - started < 8
         assert len(mirror.asked) == 3
         assert everything(tmp_path) == []
 
