@@ -58,12 +58,12 @@ $(TRAIN_STAMP):
 $(DEV_STAMP):
 	$(call install,dev)
 
-# An environment that is missing, half made, made in another folder or too old is made anew; the stamp
-# comes last, so that an interrupted installation is taken up again. Finding an interpreter means
-# running it: a name on the PATH may be a launcher with nothing behind it.
+# An environment that is missing, half made (`.installing` is still there), made in another folder or too
+# old is made anew. Finding an interpreter means running it: a name on the PATH may be a launcher with
+# nothing behind it.
 define install
 @usable='import sys; sys.exit(sys.version_info < (3, 11))'; \
-if ! { $(VENV) -c "$$usable" && $(VENV) -m pip --version \
+if ! { [ ! -e .venv/.installing ] && $(VENV) -c "$$usable" && $(VENV) -m pip --version \
        && grep -qF "$(CURDIR)/.venv" .venv/pyvenv.cfg; } >/dev/null 2>&1; then \
     for python in $(PYTHON) ''; do \
         if [ -z "$$python" ]; then \
@@ -80,8 +80,9 @@ if ! { $(VENV) -c "$$usable" && $(VENV) -m pip --version \
         exit 1; \
     }; \
 fi; \
+touch .venv/.installing; \
 echo 'Installing leastcontrol[$(1)] and what it needs into .venv; the first time takes some minutes.'; \
 $(VENV) -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]'
-@rm -f .venv/.$(1)-*
+@rm -f .venv/.$(1)-* .venv/.installing
 @touch $@
 endef
