@@ -1,0 +1,37 @@
+"""What settles: the free dynamics φ̇ = f(φ, θ, x) and the output y = h(φ, θ) read from the state.
+
+A system is written for **one sample** and is itself the pytree of its parameters θ; a batch is
+made with `jax.vmap` by those who need one. It answers three questions:
+
+* `drive(x)`: the part of f that the input fixes, computed once per sample and not once per step
+  of a solver;
+* `vector_field(state, drive)`: f itself; the state is at rest where it is zero;
+* `readout(state)`: h, the output of the state.
+
+A system that knows in which order its state settles (`AbstractOrderedSystem`) also offers
+`settle(drive, control)`, the exact solution of f(φ) + ψ = 0 in one pass. Nothing else
+distinguishes a feedforward network from an arbitrary f.
+
+Whether the output is read off or is itself a population of neurons with an activity of its own is
+`output_neurons`: with them the state is φ̄ = (φ, y), f̄ = (f, h(φ, θ) − y) and the output control u
+is the control on the output neurons, so that y = h(φ, θ) + u at rest and the readout learns like
+every other weight (arXiv 2207.01332, section S3). They are never stored in the state: y follows
+from φ and u.
+"""
+
+from ._feedforward import Feedforward as Feedforward
+from ._function import FunctionSystem as FunctionSystem
+from ._initialisation import AbstractInitialisation as AbstractInitialisation
+from ._initialisation import FanInUniform as FanInUniform
+from ._initialisation import Orthogonal as Orthogonal
+from ._initialisation import XavierNormal as XavierNormal
+from ._initialisation import XavierUniform as XavierUniform
+from ._recurrent import EquilibriumRNN as EquilibriumRNN
+from ._system import AbstractOrderedSystem as AbstractOrderedSystem
+from ._system import AbstractSystem as AbstractSystem
+from ._system import Activation as Activation
+from ._system import Affine as Affine
+from ._system import gelu as gelu
+from ._system import identity as identity
+from ._system import relu as relu
+from ._system import tanh as tanh

@@ -1,0 +1,98 @@
+"""A fully connected feedforward network as a system whose rest point is its forward pass.
+
+The state holds the pre-activations of the hidden layers. Because layer i is driven by layer i − 1
+alone, ∂_φf is block lower triangular and one pass settles the network, controlled or not.
+"""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ._initialisation import AbstractInitialisation, FanInUniform
+from ._system import AbstractOrderedSystem, Activation, Affine, check_size, tanh
+
+State = tuple[Float[Array, " _"], ...]
+
+
+class Feedforward(AbstractOrderedSystem):
+    """A multilayer perceptron with hidden states φ_1 … φ_L and a linear readout.
+
+        f_1 = −φ_1 + W_1 x + b_1
+        f_i = −φ_i + W_i σ(φ_{i−1}) + b_i,   i = 2 … L
+        h   = W_{L+1} σ(φ_L) + b_{L+1}
+
+    At rest without control this is the ordinary forward pass (arXiv 2207.01332, section 4.1).
+
+    **Arguments:**
+
+    * `inputs`, `outputs`: sizes of x and y, in neurons.
+    * `hidden`: sizes of the hidden layers, at least one.
+    * `activation`: σ, elementwise; `tanh` as in the papers, or `relu`, `gelu`, `identity`.
+    * `initialisation`: of every weight and bias.
+    * `key`: for the initialisation.
+
+    **Raises:** `ValueError` for a size below one or no hidden layer.
+    """
+
+    layers: tuple[Affine, ...]
+    activation: Activation = eqx.field(static=True)
+    output_neurons: bool = eqx.field(static=True, default=True)
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: Sequence[int],
+        outputs: int,
+        *,
+        activation: Activation = tanh,
+        initialisation: AbstractInitialisation | None = None,
+        key: PRNGKeyArray,
+    ):
+        if len(hidden) == 0:
+            raise ValueError(
+                "`hidden` is empty, but a feedforward system has at least one hidden layer: "
+                "write hidden=(256, 256)."
+            )
+        check_size("inputs", inputs)
+        for size in hidden:
+            check_size("hidden", size)
+        check_size("outputs", outputs)
+        sizes = (inputs, *hidden, outputs)
+        if initialisation is None:
+            initialisation = FanInUniform()
+        keys = jax.random.split(key, len(sizes) - 1)
+        self.layers = tuple(
+            Affine.initialise(before, after, initialisation, key=layer_key)
+            for before, after, layer_key in zip(sizes[:-1], sizes[1:], keys, strict=True)
+        )
+        self.activation = activation
+        self.output_neurons = True
+
+    def drive(self, x: Float[Array, " inputs"]) -> Float[Array, " first"]:
+        """Returns W_1 x + b_1."""
+        return self.layers[0](x)
+
+    def initial_state(self, drive: Float[Array, " first"]) -> State:
+        """Returns zeros."""
+        return tuple(jnp.zeros_like(drive, shape=layer.bias.shape) for layer in self.layers[:-1])
+
+    def vector_field(self, state: State, drive: Float[Array, " first"]) -> State:
+        """Returns (f_1, …, f_L)."""
+        targets = [drive]
+        for layer, before in zip(self.layers[1:-1], state[:-1], strict=True):
+            targets.append(layer(self.activation(before)))
+        return tuple(target - phi for target, phi in zip(targets, state, strict=True))
+
+    def readout(self, state: State) -> Float[Array, " outputs"]:
+        """Returns W_{L+1} σ(φ_L) + b_{L+1}."""
+        return self.layers[-1](self.activation(state[-1]))
+
+    def settle(self, drive: Float[Array, " first"], control: State) -> State:
+        """Returns φ_i = W_i σ(φ_{i−1}) + b_i + ψ_i, layer after layer."""
+        state = [drive + control[0]]
+        for layer, layer_control in zip(self.layers[1:-1], control[1:], strict=True):
+            state.append(layer(self.activation(state[-1])) + layer_control)
+        return tuple(state)

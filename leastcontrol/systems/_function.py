@@ -1,0 +1,110 @@
+"""Any f and h as a system."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from ._system import AbstractSystem
+
+
+class FunctionSystem(AbstractSystem):
+    """A system of user functions: f(params, state, x), zero at rest, and h(params, state).
+
+    **Arguments:**
+
+    * `vector_field_function`: f, returning a pytree with the structure, shapes and dtypes of the
+      state of one sample.
+    * `readout_function`: h, returning a vector of shape `(outputs,)`.
+    * `params`: any pytree; its inexact arrays are learned.
+    * `start`: the state from which solvers start, a pytree of arrays (often zeros).
+    * `output_neurons`: whether the output is a population of neurons of its own, with y = h + u
+      under control (the papers' choice), or is read off, with y = h.
+
+    **Raises:** `ValueError` where f's output does not match the state or h's is not a vector,
+    when the system first meets an input.
+    """
+
+    params: PyTree[Any]
+    vector_field_function: Callable[[PyTree, PyTree, PyTree], PyTree] = eqx.field(static=True)
+    readout_function: Callable[[PyTree, PyTree], Array] = eqx.field(static=True)
+    # NumPy arrays, so that the start is not among the parameters.
+    start: PyTree[np.ndarray]
+    output_neurons: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        vector_field_function: Callable[[PyTree, PyTree, PyTree], PyTree],
+        readout_function: Callable[[PyTree, PyTree], Array],
+        params: PyTree[Any],
+        start: PyTree[Any],
+        *,
+        output_neurons: bool = True,
+    ):
+        if not jax.tree.leaves(start):
+            raise ValueError(
+                "`start` holds no array, but the state needs at least one: write "
+                "start=jnp.zeros(64), or a pytree of arrays."
+            )
+        for leaf in jax.tree.leaves(start):
+            if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+                raise ValueError(
+                    f"`start` holds an array of dtype {jnp.result_type(leaf)}, but a state is of "
+                    "floating point: write start=jnp.zeros(64)."
+                )
+        self.params = params
+        self.vector_field_function = vector_field_function
+        self.readout_function = readout_function
+        self.start = jax.tree.map(np.asarray, start)
+        self.output_neurons = output_neurons
+
+    def drive(self, x: PyTree[Any]) -> PyTree[Any]:
+        """Returns x itself: what a user's f computes from it is not known to be constant."""
+        return x
+
+    def initial_state(self, drive: PyTree[Any]) -> PyTree[Float[Array, "..."]]:
+        """Returns the start, after checking f and h against it."""
+        start = jax.tree.map(jnp.asarray, self.start)
+        field = eqx.filter_eval_shape(self.vector_field_function, self.params, start, drive)
+        if jax.tree.structure(field) != jax.tree.structure(start):
+            raise ValueError(
+                f"f returned the structure {jax.tree.structure(field)}, but the state's is "
+                f"{jax.tree.structure(start)}: return one derivative for each array of the state."
+            )
+        for path, (given, expected) in _paired_leaves(field, start):
+            if (given.shape, given.dtype) != (expected.shape, expected.dtype):
+                raise ValueError(
+                    f"f returned {given.dtype}{list(given.shape)} for the state{path}, which is "
+                    f"{expected.dtype}{list(expected.shape)}: return a derivative of the state's "
+                    "own shape and dtype."
+                )
+        output = eqx.filter_eval_shape(self.readout_function, self.params, start)
+        if not isinstance(output, jax.ShapeDtypeStruct) or len(output.shape) != 1:
+            raise ValueError(
+                f"h returned {output}, but an output is one vector: return an array of shape "
+                "(outputs,) for one sample."
+            )
+        return start
+
+    def vector_field(
+        self, state: PyTree[Float[Array, "..."]], drive: PyTree[Any]
+    ) -> PyTree[Float[Array, "..."]]:
+        """Returns f(params, state, x)."""
+        return self.vector_field_function(self.params, state, drive)
+
+    def readout(self, state: PyTree[Float[Array, "..."]]) -> Float[Array, " outputs"]:
+        """Returns h(params, state)."""
+        return self.readout_function(self.params, state)
+
+
+def _paired_leaves(first: PyTree, second: PyTree) -> list:
+    return [
+        (jax.tree_util.keystr(path), (leaf, other))
+        for (path, leaf), other in zip(
+            jax.tree_util.tree_leaves_with_path(first), jax.tree.leaves(second), strict=True
+        )
+    ]

@@ -1,0 +1,75 @@
+"""A recurrent network read at its rest point."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ._initialisation import AbstractInitialisation, FanInUniform
+from ._system import AbstractSystem, Activation, Affine, check_size, tanh
+
+
+class EquilibriumRNN(AbstractSystem):
+    """A recurrent network with constant input, and a linear readout of its rest point.
+
+        f = −φ + W σ(φ) + U x + b
+        h = D σ(φ) + b_D
+
+    (arXiv 2207.01332, section 4.2). The rest point is unique where σ'W contracts; nothing keeps it
+    so during training, and a solve that fails says so.
+
+    **Arguments:**
+
+    * `inputs`, `hidden`, `outputs`: sizes of x, φ and y, in neurons.
+    * `activation`: σ, elementwise.
+    * `initialisation`: of U, b, W, D and b_D; W has no bias of its own.
+    * `key`: for the initialisation.
+
+    **Raises:** `ValueError` for a size below one.
+    """
+
+    input: Affine
+    recurrent: Float[Array, "hidden hidden"]
+    output: Affine
+    activation: Activation = eqx.field(static=True)
+    output_neurons: bool = eqx.field(static=True, default=True)
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int,
+        outputs: int,
+        *,
+        activation: Activation = tanh,
+        initialisation: AbstractInitialisation | None = None,
+        key: PRNGKeyArray,
+    ):
+        check_size("inputs", inputs)
+        check_size("hidden", hidden)
+        check_size("outputs", outputs)
+        if initialisation is None:
+            initialisation = FanInUniform()
+        input_key, recurrent_key, output_key = jax.random.split(key, 3)
+        self.input = Affine.initialise(inputs, hidden, initialisation, key=input_key)
+        self.recurrent = initialisation.weight(recurrent_key, hidden, hidden)
+        self.output = Affine.initialise(hidden, outputs, initialisation, key=output_key)
+        self.activation = activation
+        self.output_neurons = True
+
+    def drive(self, x: Float[Array, " inputs"]) -> Float[Array, " hidden"]:
+        """Returns U x + b."""
+        return self.input(x)
+
+    def initial_state(self, drive: Float[Array, " hidden"]) -> Float[Array, " hidden"]:
+        """Returns zeros."""
+        return jnp.zeros_like(drive)
+
+    def vector_field(
+        self, state: Float[Array, " hidden"], drive: Float[Array, " hidden"]
+    ) -> Float[Array, " hidden"]:
+        """Returns −φ + W σ(φ) + U x + b."""
+        return self.recurrent @ self.activation(state) + drive - state
+
+    def readout(self, state: Float[Array, " hidden"]) -> Float[Array, " outputs"]:
+        """Returns D σ(φ) + b_D."""
+        return self.output(self.activation(state))

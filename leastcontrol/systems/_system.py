@@ -1,0 +1,108 @@
+"""The interface of a system and the two pieces that several systems are made of.
+
+`AbstractSystem` and `AbstractOrderedSystem` say what a solver may ask for (the package's docstring
+explains why); `Affine` is the one linear map, and the activations are plain functions.
+"""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ._initialisation import AbstractInitialisation
+
+Activation = Callable[[Array], Array]
+
+State = PyTree[Float[Array, "..."], " State"]
+Drive = PyTree[Any]
+Output = Float[Array, " outputs"]
+
+
+class AbstractSystem(eqx.Module):
+    """The free dynamics φ̇ = f(φ, θ, x) of one sample and its output y = h(φ, θ).
+
+    Its inexact JAX arrays are the parameters θ; everything else is structure.
+    """
+
+    output_neurons: eqx.AbstractVar[bool]
+
+    @abc.abstractmethod
+    def drive(self, x: PyTree[Any]) -> Drive:
+        """Returns the part of f that depends on the input alone."""
+
+    @abc.abstractmethod
+    def initial_state(self, drive: Drive) -> State:
+        """Returns the state from which a solver starts when it knows no better one."""
+
+    @abc.abstractmethod
+    def vector_field(self, state: State, drive: Drive) -> State:
+        """Returns f(φ, θ, x), a pytree like the state."""
+
+    @abc.abstractmethod
+    def readout(self, state: State) -> Output:
+        """Returns h(φ, θ), the output of shape `(outputs,)`."""
+
+
+class AbstractOrderedSystem(AbstractSystem):
+    """A system whose state can be settled node after node: ∂_φf is block lower triangular."""
+
+    @abc.abstractmethod
+    def settle(self, drive: Drive, control: State) -> State:
+        """Returns the state with f(φ, θ, x) + ψ = 0, exactly and in one pass through the order."""
+
+
+class Affine(eqx.Module):
+    """The map x ↦ Wx + b with W of shape `(outputs, inputs)` and b of shape `(outputs,)`."""
+
+    weight: Float[Array, "outputs inputs"]
+    bias: Float[Array, " outputs"]
+
+    @staticmethod
+    def initialise(
+        inputs: int,
+        outputs: int,
+        initialisation: AbstractInitialisation,
+        *,
+        key: PRNGKeyArray,
+    ) -> "Affine":
+        """Returns a map whose weight and bias are drawn by `initialisation`."""
+        weight_key, bias_key = jax.random.split(key)
+        return Affine(
+            initialisation.weight(weight_key, outputs, inputs),
+            initialisation.bias(bias_key, outputs, inputs),
+        )
+
+    def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
+        return self.weight @ x + self.bias
+
+
+def tanh(x: Array) -> Array:
+    """Returns the hyperbolic tangent, the activation of both papers' networks."""
+    return jnp.tanh(x)
+
+
+def relu(x: Array) -> Array:
+    """Returns max(x, 0)."""
+    return jax.nn.relu(x)
+
+
+def gelu(x: Array) -> Array:
+    """Returns the Gaussian error linear unit in its exact form."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+def identity(x: Array) -> Array:
+    """Returns its argument: the activation of a linear network."""
+    return x
+
+
+def check_size(name: str, size: int) -> None:
+    """Refuses a layer size that is not a whole number of at least one."""
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(
+            f"`{name}` is {size!r}, but a size is a whole number of at least 1: write {name}=256."
+        )
