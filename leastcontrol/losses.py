@@ -11,7 +11,7 @@ population that is the proximal map of L at c.
 
 A loss is always that of one sample. The least-control paper's code takes the mean over the batch
 inside the controller, which makes its control strength depend on the batch size; how to convert is
-said at `leastcontrol.controllers.BatchMeanLeak`.
+said at `leastcontrol.controllers.batch_mean_leak`.
 """
 
 import abc
@@ -51,10 +51,6 @@ class AbstractLoss(eqx.Module):
         """Returns ∂²_y L(y, t)."""
 
     @abc.abstractmethod
-    def minimum(self, target: PyTree[Any], outputs: int) -> Scalar:
-        """Returns min_y L(y, t)."""
-
-    @abc.abstractmethod
     def trusted_step(self, change: Output) -> Scalar:
         """Returns the share of a Newton step that is safe, given the step's change of output."""
 
@@ -89,11 +85,6 @@ class SquaredError(AbstractLoss):
         """Returns the identity."""
         del target
         return jnp.eye(output.size, dtype=output.dtype)
-
-    def minimum(self, target: Output, outputs: int) -> Scalar:
-        """Returns zero."""
-        del outputs
-        return jnp.zeros((), target.dtype)
 
     def trusted_step(self, change: Output) -> Scalar:
         """Returns one: Newton's model of a quadratic is the quadratic."""
@@ -188,11 +179,6 @@ class CrossEntropy(AbstractLoss):
         del target
         p = jax.nn.softmax(output)
         return jnp.diag(p) - jnp.outer(p, p)
-
-    def minimum(self, target: Integer[Array, ""] | Output, outputs: int) -> Scalar:
-        """Returns the target's entropy, in nats."""
-        t = self.probabilities(target, outputs, jnp.result_type(float))
-        return -jnp.sum(jax.scipy.special.xlogy(t, t))
 
     def trusted_step(self, change: Output) -> Scalar:
         """Returns log(1 + s) / s for the spread s of the change.

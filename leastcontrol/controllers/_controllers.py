@@ -1,0 +1,98 @@
+"""The three controllers that are exact: they differ in their road, not in where it ends."""
+
+from ..equilibrium import (
+    AbstractErrorCoordinates,
+    ControlProblem,
+    EnergyProblem,
+    FixedPoint,
+    JointProblem,
+    NewtonKrylov,
+    OrderedCoordinates,
+    Point,
+    Sample,
+    Solution,
+    SolvedCoordinates,
+    SweepProblem,
+    Tolerance,
+    certify,
+    run,
+)
+from ..systems import AbstractOrderedSystem
+from ._controller import AbstractController
+
+
+class DynamicInversion(AbstractController):
+    """The control has dynamics that invert the system's: ψ̇ = ∂_φfᵀψ + ∂_φhᵀu.
+
+    (arXiv 2207.01332, equations 8 and 14.) An ordered system is iterated by sweeps, state forward
+    and control backward; any other by the joint iteration of state and control, accelerated.
+
+    **Arguments:**
+
+    * `tolerance`: of the residuals.
+    * `solver`: how the iteration is run; by default 60 plain sweeps for an ordered system, and 200
+      steps with a memory of 4 for any other.
+    """
+
+    tolerance: Tolerance = Tolerance()
+    solver: FixedPoint | None = None
+
+    def equilibrium(self, problem: ControlProblem, samples: Sample) -> Solution[Point]:
+        if isinstance(problem.system, AbstractOrderedSystem):
+            iteration = SweepProblem(problem, problem.system, self.tolerance)
+            solver = FixedPoint(max_steps=60)
+        else:
+            iteration = JointProblem(problem, self.tolerance)
+            solver = FixedPoint(max_steps=200, memory=4)
+        (point, _), steps, _ = run(iteration, self.solver or solver, samples)
+        return certify(problem, samples, point, steps, self.tolerance)
+
+
+class Energy(AbstractController):
+    """The control is read off, ψ = −f, while the state descends the energy.
+
+        F = ½‖f‖² + ½‖u‖² + L/α,  φ̇ = ∂_φfᵀψ + ∂_φhᵀu = −∂F/∂φ
+
+    (arXiv 2207.01332, equations 10 and 15.) The descent is taken in error coordinates, and is
+    monotone up to rounding.
+
+    **Arguments:**
+
+    * `tolerance`: of the residuals.
+    * `solver`: how the descent is run.
+    """
+
+    tolerance: Tolerance = Tolerance()
+    solver: FixedPoint = FixedPoint(max_steps=200)
+
+    def equilibrium(self, problem: ControlProblem, samples: Sample) -> Solution[Point]:
+        coordinates: AbstractErrorCoordinates
+        if isinstance(problem.system, AbstractOrderedSystem):
+            coordinates = OrderedCoordinates(problem.system)
+        else:
+            # What an inner solve leaves adds up in the outer residual.
+            inner = Tolerance(0.03 * self.tolerance.relative, 0.5 * self.tolerance.rounding)
+            inner_solver = FixedPoint(max_steps=200, memory=4)
+            coordinates = SolvedCoordinates(problem.system, inner, inner_solver)
+        iteration = EnergyProblem(problem, coordinates, self.tolerance)
+        last, steps, _ = run(iteration, self.solver, samples)
+        return certify(problem, samples, last.point, steps, self.tolerance)
+
+
+class Exact(AbstractController):
+    """The optimality conditions themselves, solved by Newton's method: the oracle.
+
+    It asks nothing of f but its derivatives, neither an order nor a contraction.
+
+    **Arguments:**
+
+    * `tolerance`: of the residuals.
+    * `solver`: the Newton iteration.
+    """
+
+    tolerance: Tolerance = Tolerance()
+    solver: NewtonKrylov = NewtonKrylov()
+
+    def equilibrium(self, problem: ControlProblem, samples: Sample) -> Solution[Point]:
+        point, steps = self.solver.solve(problem, samples)
+        return certify(problem, samples, point, steps, self.tolerance)

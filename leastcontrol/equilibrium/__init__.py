@@ -1,0 +1,43 @@
+"""How a rest point is reached, and whether it is one.
+
+The room separates three things that vary independently.
+
+* A **problem** says what is to be at rest, for one sample, as an iteration z ↦ z′ whose fixed
+  points are the solutions, together with the error of z′ as a multiple of what is allowed:
+  `FreeProblem` (f = 0), `AdjointProblem` (∂_φfᵀa + ∂_φhᵀe = 0, the linear half of recurrent
+  backpropagation), and for the controlled equilibrium f + ψ = 0, ∂_φfᵀψ + ∂_φhᵀu = 0,
+  αu + ∇_yL = 0 three views of one `ControlProblem`: `SweepProblem` for ordered systems,
+  `JointProblem` for any f, and the two descents of the energy in error coordinates.
+* A **solver** (`FixedPoint`: plain or Anderson-accelerated) says how an iteration is run and for
+  how long.
+* The **driver** (`run`) maps both over a batch. Every sample has its own error, step count and
+  end. When most samples have finished it goes on with the others alone, so that the price of a
+  batch is nearer the mean of its samples' than their maximum; no sample's numbers depend on that.
+
+Whatever the road, `certify` measures the residuals of the three conditions at the point that comes
+back, from their definitions, and decides `Solution.result`. A solver cannot claim success.
+"""
+
+from ._certificate import RESULTS as RESULTS
+from ._certificate import Certificate as Certificate
+from ._certificate import Point as Point
+from ._certificate import Solution as Solution
+from ._certificate import Tolerance as Tolerance
+from ._certificate import certify as certify
+from ._certificate import solved as solved
+from ._driver import AbstractProblem as AbstractProblem
+from ._driver import FixedPoint as FixedPoint
+from ._driver import run as run
+from ._energy import AbstractErrorCoordinates as AbstractErrorCoordinates
+from ._energy import EnergyProblem as EnergyProblem
+from ._energy import OrderedCoordinates as OrderedCoordinates
+from ._energy import SolvedCoordinates as SolvedCoordinates
+from ._free import AdjointProblem as AdjointProblem
+from ._free import FreeProblem as FreeProblem
+from ._free import Linearised as Linearised
+from ._free import free_equilibrium as free_equilibrium
+from ._joint import JointProblem as JointProblem
+from ._newton import NewtonKrylov as NewtonKrylov
+from ._problem import ControlProblem as ControlProblem
+from ._problem import Sample as Sample
+from ._sweep import SweepProblem as SweepProblem

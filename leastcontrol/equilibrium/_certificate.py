@@ -1,0 +1,185 @@
+"""What a solve returns, and the measurement that decides whether it is a solution.
+
+`certify` evaluates the three conditions of a controlled rest point (arXiv 2207.01332, theorem 1 and
+proposition S1) from their definitions, at the point it is given, and compares each with what
+`Tolerance` allows; the errors as multiples of the allowance are also what the solvers stop on.
+"""
+
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optimistix as optx
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from ._problem import ControlProblem, Sample
+from ._trees import norm, tree_add
+
+Value = TypeVar("Value")
+
+
+class RESULTS(optx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
+    """How a solve ended, one sentence each; `RESULTS[solution.result]` is the sentence."""
+
+    not_at_rest = (
+        "The residual of the point that was reached is above what the tolerance allows. Give the "
+        "solver more steps, choose another solver, or ask for less control with a larger leak."
+    )
+    no_finite_point = (
+        "The solver met a value that is not finite. Check the input and the parameters, lower the "
+        "learning rate, or ask for less control with a larger leak."
+    )
+
+
+class Point(NamedTuple):
+    """A controlled state of one sample: φ, the control ψ on it, and the output control u."""
+
+    state: PyTree[Float[Array, "..."]]
+    control: PyTree[Float[Array, "..."]]
+    output_control: Float[Array, "..."]
+
+
+class Tolerance(eqx.Module):
+    """How large a residual may be.
+
+    With ψ̄ = (ψ, u), the conditions of a controlled rest point are allowed
+
+        ‖f + ψ‖              ≤ relative · ‖ψ̄‖   + rounding · ε (‖φ‖ + ‖ψ‖)
+        ‖∂_φfᵀψ + ∂_φhᵀu‖    ≤ relative · ‖ψ̄‖   + rounding · ε ‖ψ̄‖
+        ‖αu + ∇_yL‖          ≤ relative · α‖ψ̄‖  + rounding · ε (1 + ‖y‖) tr ∂²_yL
+
+    where ε is the spacing of the numbers at 1 in the state's dtype. The second terms are floors:
+    f, and the output that ∇_yL is taken at, are sums of numbers of about the state's and the
+    output's size, so their last digits cannot be smaller, however little control a sample needs.
+    A free rest point is allowed ‖f‖ ≤ relative · ‖φ‖ + rounding · ε ‖φ‖.
+    """
+
+    relative: float = 1e-5
+    rounding: float = 16.0
+
+    def __check_init__(self):
+        if not (0 < self.relative < 1) or not (0 < self.rounding < float("inf")):
+            raise ValueError(
+                f"The tolerance is relative={self.relative}, rounding={self.rounding}, but the "
+                "first lies between 0 and 1 and the second is positive: write "
+                "Tolerance(relative=1e-5)."
+            )
+
+    def free_error(
+        self, residual: Float[Array, ""], state_norm: Float[Array, ""]
+    ) -> Float[Array, ""]:
+        """Returns ‖f‖ as a multiple of what a free rest point is allowed."""
+        floor = self.rounding * jnp.finfo(state_norm.dtype).eps
+        return _ratio(residual, (self.relative + floor) * state_norm)
+
+    def control_error(
+        self,
+        *,
+        state_residual: Float[Array, ""],
+        optimality_residual: Float[Array, ""],
+        leak_residual: Float[Array, ""],
+        state_norm: Float[Array, ""],
+        control_norm: Float[Array, ""],
+        output_norm: Float[Array, ""],
+        curvature: Float[Array, ""],
+        leak: float | Float[Array, ""],
+    ) -> Float[Array, ""]:
+        """Returns the largest of the three residuals as a multiple of its allowance."""
+        floor = self.rounding * jnp.finfo(state_norm.dtype).eps
+        scale = self.relative * control_norm
+        return jnp.maximum(
+            jnp.maximum(
+                _ratio(state_residual, scale + floor * (state_norm + control_norm)),
+                _ratio(optimality_residual, scale + floor * control_norm),
+            ),
+            _ratio(leak_residual, leak * scale + floor * (1 + output_norm) * curvature),
+        )
+
+
+class Certificate(eqx.Module):
+    """What was measured at the point of a `Solution`, for each sample.
+
+    * `steps`: iterations of the solver.
+    * `state_residual`: ‖f + ψ‖. `optimality_residual`: ‖∂_φfᵀψ + ∂_φhᵀu‖.
+      `leak_residual`: ‖αu + ∇_yL‖. The last two are zero for a free rest point.
+    * `control_norm`: ‖(ψ, u)‖, zero for a free rest point.
+    * `error`: the largest residual as a multiple of what the tolerance allows; solved up to 1.
+    """
+
+    steps: Int[Array, "*batch"]
+    state_residual: Float[Array, "*batch"]
+    optimality_residual: Float[Array, "*batch"]
+    leak_residual: Float[Array, "*batch"]
+    control_norm: Float[Array, "*batch"]
+    error: Float[Array, "*batch"]
+
+
+class Solution(eqx.Module, Generic[Value]):
+    """The outcome of a solve.
+
+    * `value`: the `Point` (or whatever was solved for), with a leading batch axis.
+    * `result`: an item of `RESULTS` for each sample.
+    * `stats`: the `Certificate` of each sample.
+    """
+
+    value: Value
+    result: Any
+    stats: Certificate
+
+
+def solved(solution: Solution) -> Bool[Array, "*batch"]:
+    """Returns for each sample whether its residuals are within the tolerance."""
+    return solution.result == RESULTS.successful
+
+
+def verdict(error: Float[Array, ""]) -> Any:
+    """Returns the result that a sample's error, as a multiple of the allowance, stands for."""
+    unsolved = RESULTS.where(jnp.isfinite(error), RESULTS.not_at_rest, RESULTS.no_finite_point)
+    return RESULTS.where(error <= 1, RESULTS.successful, unsolved)
+
+
+def certify(
+    problem: ControlProblem,
+    samples: Sample,
+    point: Point,
+    steps: Int[Array, " batch"],
+    tolerance: Tolerance,
+) -> Solution[Point]:
+    """Returns a batch of points with the residuals measured there and the result they decide."""
+
+    def measure(sample: Sample, point: Point, steps: Int[Array, ""]) -> Solution[Point]:
+        system, loss = problem.system, problem.loss
+        state, control, output_control = point
+
+        def field_and_readout(state: PyTree) -> tuple[PyTree, Array]:
+            return system.vector_field(state, sample.drive), system.readout(state)
+
+        (field, read), pull = jax.vjp(field_and_readout, state)
+        (optimality,) = pull((control, output_control))
+        output = read + output_control if system.output_neurons else read
+        state_residual = norm(tree_add(field, control))
+        optimality_residual = norm(optimality)
+        leak_residual = norm(problem.leak * output_control + loss.gradient(output, sample.target))
+        control_norm = norm((control, output_control))
+        error = tolerance.control_error(
+            state_residual=state_residual,
+            optimality_residual=optimality_residual,
+            leak_residual=leak_residual,
+            state_norm=norm(state),
+            control_norm=control_norm,
+            output_norm=norm(output),
+            curvature=jnp.trace(loss.hessian(output, sample.target)),
+            leak=problem.leak,
+        )
+        certificate = Certificate(
+            steps, state_residual, optimality_residual, leak_residual, control_norm, error
+        )
+        return Solution(point, verdict(error), certificate)
+
+    return jax.vmap(measure)(samples, point, steps)
+
+
+def _ratio(residual: Float[Array, ""], allowed: Float[Array, ""]) -> Float[Array, ""]:
+    # A zero residual is allowed even where nothing else is.
+    return jnp.where(residual == 0, 0.0, residual / allowed).astype(residual.dtype)

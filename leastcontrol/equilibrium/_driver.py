@@ -1,0 +1,179 @@
+"""Running an iteration on a batch, sample by sample.
+
+`AbstractProblem` is one sample's iteration; `FixedPoint` says how it is run; `run` does it for a
+batch. The batch is iterated as a whole until at most a quarter of its samples are unfinished, then
+those are gathered and iterated alone, and so on: a few hard samples cost what they are, not what
+their batch is. Which samples are gathered together changes no sample's result.
+
+Anderson acceleration (Walker and Ni, SIAM J. Numer. Anal. 2011, type II) mixes a sample's last
+iterates with the weights a, Σ a = 1, that minimise ‖Σ_i a_i r_i‖ for their residuals
+r_i = T(z_i) − z_i. The blocks of an iterate (a state and a control, say) may be of very different
+size, so each block's residual is measured in units of the block itself.
+"""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from ._small import solve_small
+from ._trees import dot, tree_subtract, tree_where
+
+# Below this size a batch is no longer worth splitting.
+SMALLEST_GROUP = 4
+
+
+class AbstractProblem(eqx.Module):
+    """The fixed points z = T(z) of one sample, and the error of an iterate."""
+
+    @abc.abstractmethod
+    def initial(self, sample: PyTree[Any]) -> PyTree[Any]:
+        """Returns the first iterate."""
+
+    @abc.abstractmethod
+    def iterate(
+        self, sample: PyTree[Any], z: PyTree[Any]
+    ) -> tuple[PyTree[Any], PyTree[Any], Float[Array, ""]]:
+        """Returns T(z), the iterate that the error belongs to, and that error.
+
+        The error is a multiple of what is allowed: the sample is finished when it is at most 1,
+        or no longer finite.
+        """
+
+    @abc.abstractmethod
+    def mixed(self, z: PyTree[Any]) -> tuple[PyTree[Array], ...]:
+        """Returns the blocks of an iterate that acceleration may mix."""
+
+    @abc.abstractmethod
+    def with_mixed(self, z: PyTree[Any], blocks: tuple[PyTree[Array], ...]) -> PyTree[Any]:
+        """Returns the iterate with those blocks replaced."""
+
+
+class FixedPoint(eqx.Module):
+    """How an iteration is run: for how many steps, and how many past iterates are mixed.
+
+    With `memory` 1 the iteration is plain; with more it is Anderson's.
+    """
+
+    max_steps: int = eqx.field(static=True, default=200)
+    memory: int = eqx.field(static=True, default=1)
+
+    def __check_init__(self):
+        if self.max_steps < 1 or self.memory < 1:
+            raise ValueError(
+                f"The fixed-point solver was given max_steps={self.max_steps} and "
+                f"memory={self.memory}, but both are at least 1: write FixedPoint(max_steps=200)."
+            )
+
+
+class _Progress(eqx.Module):
+    z: PyTree[Any]
+    history: PyTree[Any]
+    steps: Int[Array, "*batch"]
+    error: Float[Array, "*batch"]
+    active: Bool[Array, "*batch"]
+
+
+def run(
+    problem: AbstractProblem,
+    solver: FixedPoint,
+    samples: PyTree[Any],
+    start: PyTree[Any] | None = None,
+) -> tuple[PyTree[Any], Int[Array, " batch"], Float[Array, " batch"]]:
+    """Returns the last iterate, the number of steps and the error of every sample.
+
+    **Arguments:**
+
+    * `problem`, `solver`: the iteration and how to run it.
+    * `samples`: what is each sample's own, with a leading batch axis.
+    * `start`: the first iterates; the problem's own by default.
+    """
+    if start is None:
+        start = jax.vmap(problem.initial)(samples)
+    error_shape = jax.eval_shape(jax.vmap(lambda s, z: problem.iterate(s, z)[2]), samples, start)
+    batch = error_shape.shape[0]
+    progress = _Progress(
+        start,
+        jax.vmap(lambda z: _empty_history(problem, solver, z))(start),
+        jnp.zeros(batch, jnp.int32),
+        jnp.full(batch, jnp.inf, error_shape.dtype),
+        jnp.ones(batch, bool),
+    )
+    progress = _run_group(problem, solver, samples, progress)
+    return progress.z, progress.steps, progress.error
+
+
+def _run_group(
+    problem: AbstractProblem, solver: FixedPoint, samples: PyTree[Any], progress: _Progress
+) -> _Progress:
+    batch = progress.steps.shape[0]
+    smaller = batch // 4 if batch // 4 >= SMALLEST_GROUP else 0
+    advance = jax.vmap(lambda sample, own: _advance(problem, solver, sample, own))
+
+    def unfinished(progress: _Progress) -> Bool[Array, ""]:
+        return jnp.sum(progress.active) > smaller
+
+    progress = jax.lax.while_loop(unfinished, lambda progress: advance(samples, progress), progress)
+    if smaller == 0:
+        return progress
+    hardest = jnp.argsort(~progress.active, stable=True)[:smaller]
+    group = jax.tree.map(lambda leaf: leaf[hardest], (samples, progress))
+    group = _run_group(problem, solver, *group)
+    return jax.tree.map(lambda leaf, part: leaf.at[hardest].set(part), progress, group)
+
+
+def _advance(
+    problem: AbstractProblem, solver: FixedPoint, sample: PyTree[Any], own: _Progress
+) -> _Progress:
+    """Takes one step of one sample, unless it has finished."""
+    proposed, measured, error = problem.iterate(sample, own.z)
+    finished = (error <= 1) | ~jnp.isfinite(error)
+    proposed, history = _accelerate(problem, solver, own, proposed)
+    last = own.steps + 1 >= solver.max_steps
+    # A sample that runs out of steps keeps the iterate whose error is known.
+    z = tree_where(finished | last, measured, proposed)
+    advanced = _Progress(z, history, own.steps + 1, error, ~(finished | last))
+    return tree_where(own.active, advanced, own)
+
+
+def _empty_history(problem: AbstractProblem, solver: FixedPoint, z: PyTree[Any]) -> PyTree[Any]:
+    if solver.memory == 1:
+        return ()
+    blocks = problem.mixed(z)
+    slots = jax.tree.map(lambda leaf: jnp.zeros((solver.memory, *leaf.shape), leaf.dtype), blocks)
+    return slots, slots
+
+
+def _accelerate(
+    problem: AbstractProblem, solver: FixedPoint, own: _Progress, proposed: PyTree[Any]
+) -> tuple[PyTree[Any], PyTree[Any]]:
+    if solver.memory == 1:
+        return proposed, ()
+    slot = own.steps % solver.memory
+    before, after = problem.mixed(own.z), problem.mixed(proposed)
+    put = lambda slots, new: jax.tree.map(lambda s, n: s.at[slot].set(n), slots, new)  # noqa: E731
+    residuals = put(own.history[0], tree_subtract(after, before))
+    images = put(own.history[1], after)
+
+    filled = jnp.arange(solver.memory) <= own.steps
+    gram = sum(
+        _gram(block) / jnp.maximum(dot(now, now), jnp.finfo(own.error.dtype).tiny)
+        for block, now in zip(residuals, after, strict=True)
+    )
+    gram = jnp.where(filled[:, None] & filled[None, :], gram, 0.0)
+    # Scaling to the newest residual and a multiple of the rounding keep the mixing weights tame.
+    size = jnp.max(jnp.diagonal(gram))
+    ridge = jnp.where(size > 0, size, 1.0) * jnp.finfo(own.error.dtype).eps
+    gram = gram + jnp.diag(jnp.where(filled, ridge, 1.0).astype(gram.dtype))
+    weights = solve_small(gram, filled.astype(gram.dtype))
+    weights = weights / jnp.sum(weights)
+    mix = lambda images: jnp.tensordot(weights, images, axes=1)  # noqa: E731
+    return problem.with_mixed(proposed, jax.tree.map(mix, images)), (residuals, images)
+
+
+def _gram(block: PyTree[Array]) -> Float[Array, "memory memory"]:
+    rows = [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(block)]
+    return jnp.asarray(sum(row @ row.T for row in rows))

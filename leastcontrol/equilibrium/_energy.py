@@ -1,0 +1,170 @@
+"""The energy F = ½‖ψ‖² + ½‖u‖² + L/α, descended in error coordinates.
+
+The state is read off as the rest point that belongs to a control, φ = φ(ψ) with f(φ) + ψ = 0, and
+the output control as the response u(h(φ)) (without output neurons, −∇L/α). Then F is a function
+of ψ alone, with gradient
+
+    ∂F/∂ψ = ψ − a,   a = (dh/dψ)ᵀ u   (so that ∂_φfᵀa + ∂_φhᵀu = 0),
+
+and ψ = −f(φ) holds at every step, which is what the energy-based control of arXiv 2207.01332
+(equation 10) reads off. In the coordinates ψ the energy is far better conditioned than in φ.
+
+The descent is safeguarded by the energy itself, so it cannot diverge. A system is known through
+`AbstractErrorCoordinates`: an ordered one is settled by one pass, any
+other by inner solves that start from the last ones.
+"""
+
+import abc
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from ..systems import AbstractOrderedSystem, AbstractSystem
+from ._certificate import Point, Tolerance
+from ._driver import AbstractProblem, FixedPoint, run
+from ._free import AdjointProblem, Controlled, FreeProblem, Linearised
+from ._problem import ControlProblem, Sample
+from ._sweep import settle_and_read, sweep_error
+from ._trees import dot, tree_scale, tree_subtract, tree_where
+
+# Armijo's condition asks for this share of the decrease that the gradient promises.
+SUFFICIENT_DECREASE = 1e-4
+SHORTEST_STEP = 1e-4
+
+
+class AbstractErrorCoordinates(eqx.Module):
+    """How a state, its readout and the control that pulls on it follow from ψ."""
+
+    @abc.abstractmethod
+    def settle(
+        self, sample: Sample, control: PyTree[Array], state: PyTree[Array]
+    ) -> tuple[
+        PyTree[Array],
+        PyTree[Array],
+        Float[Array, " outputs"],
+        Callable[[Array, PyTree[Array]], PyTree[Array]],
+    ]:
+        """Returns φ(ψ), the control −f(φ) that holds it, h(φ) and the pullback (u, guess) ↦ a.
+
+        `state` is where a search for φ(ψ) may start.
+        """
+
+
+class OrderedCoordinates(AbstractErrorCoordinates):
+    """Exact coordinates of an ordered system: one pass, one pullback."""
+
+    system: AbstractOrderedSystem
+
+    def settle(self, sample, control, state):
+        del state
+        read, pull, settled = settle_and_read(self.system, sample, control)
+        return settled, control, read, lambda output_control, guess: pull(output_control)[0]
+
+
+class SolvedCoordinates(AbstractErrorCoordinates):
+    """Coordinates of any system, by a fixed-point solve for φ(ψ) and another for a."""
+
+    system: AbstractSystem
+    tolerance: Tolerance
+    solver: FixedPoint
+
+    def settle(self, sample, control, state):
+        settled = self._solve(
+            FreeProblem(self.system, self.tolerance), Controlled(sample.drive, control), state
+        )
+
+        def pull(output_control: Array, guess: PyTree[Array]) -> PyTree[Array]:
+            linearised = Linearised(sample.drive, settled, output_control)
+            return self._solve(AdjointProblem(self.system, self.tolerance), linearised, guess)
+
+        # The energy at φ is exact with the control that φ really has, however φ was found.
+        held = tree_scale(-1.0, self.system.vector_field(settled, sample.drive))
+        return settled, held, self.system.readout(settled), pull
+
+    def _solve(self, problem: AbstractProblem, own: PyTree[Any], start: PyTree[Array]):
+        # The driver takes a batch: this is a batch of one, inside the batch of samples.
+        one = lambda tree: jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)  # noqa: E731
+        solution, _, _ = run(problem, self.solver, one(own), one(start))
+        return jax.tree.map(lambda leaf: leaf[0], solution)
+
+
+class _Descent(NamedTuple):
+    """An iterate: the trial point, the last accepted one and the way down from it.
+
+    A trial is judged when it is evaluated, one iteration after it was proposed, so that every
+    iteration evaluates the system once.
+    """
+
+    trial: PyTree[Array]
+    accepted: PyTree[Array]
+    energy: Float[Array, "*batch"]
+    gradient: PyTree[Array]
+    step: Float[Array, "*batch"]
+    point: Point
+
+
+class EnergyProblem(AbstractProblem):
+    """The controlled equilibrium as the minimum of the energy, by safeguarded gradient descent.
+
+    The step is Barzilai and Borwein's, at most one: the unit step is exact where the output does
+    not answer to the control. A trial that does not lower the energy enough is taken back by half.
+    """
+
+    problem: ControlProblem
+    coordinates: AbstractErrorCoordinates
+    tolerance: Tolerance
+
+    def initial(self, sample: Sample) -> _Descent:
+        state = self.problem.system.initial_state(sample.drive)
+        zero = jax.tree.map(jnp.zeros_like, state)
+        read = jax.eval_shape(self.problem.system.readout, state)
+        output_control = jnp.zeros(read.shape, read.dtype)
+        infinite = jnp.full((), jnp.inf, read.dtype)
+        point = Point(state, zero, output_control)
+        return _Descent(zero, zero, infinite, zero, jnp.ones((), read.dtype), point)
+
+    def iterate(self, sample: Sample, z: _Descent) -> tuple[_Descent, _Descent, Float[Array, ""]]:
+        problem = self.problem
+        state, held, read, pull = self.coordinates.settle(sample, z.trial, z.point.state)
+        output_control = problem.respond(sample, read, z.point.output_control, problem.own_gain)
+        control = pull(output_control, z.point.control)
+        gradient = tree_subtract(held, control)
+        point = Point(state, control, output_control)
+        error = sweep_error(problem, self.tolerance, sample, held, point, read)
+
+        energy = problem.energy(sample, dot(held, held), read, output_control)
+        promised = z.step * dot(z.gradient, z.gradient)
+        rounding = 8 * jnp.finfo(energy.dtype).eps * jnp.abs(z.energy)
+        # Of two energies that agree to their last digits neither is the lower.
+        better = energy <= z.energy - SUFFICIENT_DECREASE * promised + rounding
+        better = better | (jnp.isinf(z.energy) & jnp.isfinite(energy))
+
+        moved = tree_subtract(held, z.accepted)
+        turned = tree_subtract(gradient, z.gradient)
+        curvature = dot(moved, turned)
+        step = jnp.where(curvature > 0, dot(moved, moved) / curvature, 1.0)
+        step = jnp.clip(step, SHORTEST_STEP, 1.0).astype(energy.dtype)
+        onwards = z._replace(
+            trial=tree_subtract(held, tree_scale(step, gradient)),
+            accepted=held,
+            energy=energy,
+            gradient=gradient,
+            step=step,
+            point=point,
+        )
+        shorter = z.step / 2
+        back = z._replace(
+            trial=tree_subtract(z.accepted, tree_scale(shorter, z.gradient)), step=shorter
+        )
+        proposed = tree_where(better, onwards, back)
+        return proposed, z._replace(point=point), error
+
+    def mixed(self, z: _Descent) -> tuple[PyTree[Array], ...]:
+        return (z.trial,)
+
+    def with_mixed(self, z: _Descent, blocks: tuple[PyTree[Array], ...]) -> _Descent:
+        return z._replace(trial=blocks[0])

@@ -1,0 +1,141 @@
+"""Rest points without an output controller, and the linear problem that recurrent
+backpropagation adds to them.
+
+`FreeProblem` is f(φ) + ψ = 0 for a given control, zero for the free equilibrium; `AdjointProblem`
+is the linear equation ∂_φfᵀa + ∂_φhᵀe = 0 at a given state. Both iterate with a unit step, for
+which f = −φ + g(φ) gives φ′ = g(φ).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PyTree
+
+from ..systems import AbstractOrderedSystem, AbstractSystem
+from ._certificate import Certificate, Solution, Tolerance, verdict
+from ._driver import AbstractProblem, FixedPoint, run
+from ._trees import norm, tree_add
+
+
+class Controlled(NamedTuple):
+    """A drive with the constant control that is added to f."""
+
+    drive: PyTree[Any]
+    control: PyTree[Float[Array, "..."]] | None
+
+
+class FreeProblem(AbstractProblem):
+    """f(φ) + ψ = 0 for a given ψ, by φ ← φ + f(φ) + ψ."""
+
+    system: AbstractSystem
+    tolerance: Tolerance
+
+    def initial(self, sample: Controlled) -> PyTree[Array]:
+        return self.system.initial_state(sample.drive)
+
+    def iterate(
+        self, sample: Controlled, z: PyTree[Array]
+    ) -> tuple[PyTree[Array], PyTree[Array], Float[Array, ""]]:
+        change = self.system.vector_field(z, sample.drive)
+        if sample.control is not None:
+            change = tree_add(change, sample.control)
+        # The sum's size is the state's: at the origin it is that of the change itself.
+        size = jnp.maximum(norm(z), norm(change))
+        return tree_add(z, change), z, self.tolerance.free_error(norm(change), size)
+
+    def mixed(self, z: PyTree[Array]) -> tuple[PyTree[Array], ...]:
+        return (z,)
+
+    def with_mixed(self, z: PyTree[Array], blocks: tuple[PyTree[Array], ...]) -> PyTree[Array]:
+        return blocks[0]
+
+
+class Linearised(NamedTuple):
+    """A rest point and the error e that is sent back from its output."""
+
+    drive: PyTree[Any]
+    state: PyTree[Float[Array, "..."]]
+    output_error: Float[Array, "*outputs"]
+
+
+class AdjointProblem(AbstractProblem):
+    """∂_φfᵀa + ∂_φhᵀe = 0 at a state, by a ← a + ∂_φfᵀa + ∂_φhᵀe.
+
+    Its solution is the control that dynamic inversion finds for u = e (arXiv 2207.01332, equation
+    8), and minus the adjoint of recurrent backpropagation for e = ∇_yL.
+    """
+
+    system: AbstractSystem
+    tolerance: Tolerance
+
+    def initial(self, sample: Linearised) -> PyTree[Array]:
+        return jax.tree.map(jnp.zeros_like, sample.state)
+
+    def iterate(
+        self, sample: Linearised, z: PyTree[Array]
+    ) -> tuple[PyTree[Array], PyTree[Array], Float[Array, ""]]:
+        def field_and_readout(state: PyTree) -> tuple[PyTree, Array]:
+            return self.system.vector_field(state, sample.drive), self.system.readout(state)
+
+        _, pull = jax.vjp(field_and_readout, sample.state)
+        (change,) = pull((z, sample.output_error))
+        size = jnp.maximum(norm(z), norm(change))
+        return tree_add(z, change), z, self.tolerance.free_error(norm(change), size)
+
+    def mixed(self, z: PyTree[Array]) -> tuple[PyTree[Array], ...]:
+        return (z,)
+
+    def with_mixed(self, z: PyTree[Array], blocks: tuple[PyTree[Array], ...]) -> PyTree[Array]:
+        return blocks[0]
+
+
+def free_equilibrium(
+    system: AbstractSystem,
+    drives: PyTree[Any],
+    *,
+    solver: FixedPoint | None = None,
+    tolerance: Tolerance | None = None,
+) -> Solution[PyTree[Float[Array, "batch ..."]]]:
+    """Returns the states with f(φ) = 0 for a batch of drives.
+
+    **Arguments:**
+
+    * `system`: an ordered system is settled in one pass; any other by a fixed-point iteration.
+    * `drives`: `jax.vmap(system.drive)(x)`.
+    * `solver`: how to iterate; Anderson with a memory of 4 by default.
+    * `tolerance`: of the residual ‖f‖, measured at the state that is returned.
+    """
+    tolerance = Tolerance() if tolerance is None else tolerance
+    solver = FixedPoint(memory=4) if solver is None else solver
+    if isinstance(system, AbstractOrderedSystem):
+
+        def settle(drive: PyTree) -> PyTree[Array]:
+            start = system.initial_state(drive)
+            return system.settle(drive, jax.tree.map(jnp.zeros_like, start))
+
+        states = jax.vmap(settle)(drives)
+        steps = jnp.ones(jax.tree.leaves(states)[0].shape[0], jnp.int32)
+    else:
+        problem = FreeProblem(system, tolerance)
+        states, steps, _ = run(problem, solver, Controlled(drives, None))
+    return certify_free(system, drives, states, steps, tolerance)
+
+
+def certify_free(
+    system: AbstractSystem,
+    drives: PyTree[Any],
+    states: PyTree[Float[Array, "batch ..."]],
+    steps: Int[Array, " batch"],
+    tolerance: Tolerance,
+) -> Solution[PyTree[Float[Array, "batch ..."]]]:
+    """Returns a batch of states with ‖f‖ measured there and the result that it decides."""
+
+    def measure(drive: PyTree, state: PyTree, steps: Int[Array, ""]) -> Solution:
+        residual = norm(system.vector_field(state, drive))
+        error = tolerance.free_error(residual, norm(state))
+        zero = jnp.zeros_like(residual)
+        certificate = Certificate(steps, residual, zero, zero, zero, error)
+        return Solution(state, verdict(error), certificate)
+
+    return jax.vmap(measure)(drives, states, steps)

@@ -1,0 +1,66 @@
+"""The controlled equilibrium as a problem: what all of its views share."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from ..losses import AbstractLoss
+from ..systems import AbstractSystem
+
+
+class Sample(NamedTuple):
+    """What is one sample's own: its drive and its target."""
+
+    drive: PyTree[Any]
+    target: PyTree[Any]
+
+
+class ControlProblem(eqx.Module):
+    """The least-control problem of a system, a loss and a leak; the same for every sample.
+
+    It asks for the state φ, control ψ and output control u with
+
+        f(φ) + ψ = 0,   ∂_φfᵀψ + ∂_φhᵀu = 0,   αu + ∇_yL(y, t) = 0,
+
+    where y = h(φ) + u with output neurons and y = h(φ) without; these are the stationarity
+    conditions of min ½‖ψ‖² (+ ½‖u‖²) + L/α under the first (arXiv 2207.01332, equation 7).
+    """
+
+    system: AbstractSystem
+    loss: AbstractLoss
+    leak: float | Float[Array, ""]
+
+    @property
+    def own_gain(self) -> float:
+        """What one unit of u adds to the output by itself: 1 with output neurons, else 0."""
+        return 1.0 if self.system.output_neurons else 0.0
+
+    def respond(
+        self,
+        sample: Sample,
+        read: Float[Array, " outputs"],
+        guess: Float[Array, " outputs"],
+        gain: float | Float[Array, ""],
+    ) -> Float[Array, " outputs"]:
+        """Returns the output control, with the output expected to change by `gain` times it."""
+        center = read + (self.own_gain - gain) * guess
+        return self.loss.response(center, gain, self.leak, sample.target, guess)
+
+    def energy(
+        self,
+        sample: Sample,
+        control_square: Float[Array, ""],
+        read: Float[Array, " outputs"],
+        output_control: Float[Array, " outputs"],
+    ) -> Float[Array, ""]:
+        """Returns F = ½‖ψ‖² + ½‖u‖² + L(y, t)/α, where u answers to the readout h(φ).
+
+        Without leak the answer holds y where L is least, and L/α is left out.
+        """
+        output = read + self.own_gain * output_control
+        square = control_square + self.own_gain * jnp.sum(output_control**2)
+        leak = jnp.asarray(self.leak, read.dtype)
+        loss = self.loss(output, sample.target)
+        return 0.5 * square + jnp.where(leak > 0, loss / jnp.where(leak > 0, leak, 1), 0)

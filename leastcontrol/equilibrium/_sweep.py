@@ -1,0 +1,136 @@
+"""Dynamic inversion in the order of the system.
+
+For an ordered system the state that a control ψ settles to is an explicit function φ(ψ), and the
+control that an output control u asks for is the pullback of u through it,
+
+    ψ = (dh/dψ)ᵀ u = −(∂_φf)⁻ᵀ ∂_φhᵀ u :
+
+state forward, control backward, each node once (Gauss and Seidel's order). What is left is the
+output control. Taking u from the current output alone overshoots where the network answers
+strongly to its own control, so the response is solved with the gain κ of the output, estimated for
+each sample from its last two sweeps: αu′ + ∇L(y + κ(u′ − u)) = 0. At a fixed point κ drops out.
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from ..systems import AbstractOrderedSystem
+from ._certificate import Point, Tolerance
+from ._driver import AbstractProblem
+from ._problem import ControlProblem, Sample
+from ._trees import norm, tree_subtract
+
+# A larger gain would only take smaller steps than rounding can measure.
+LARGEST_GAIN = 1e4
+
+
+class Gain(eqx.Module):
+    """A secant estimate κ of the gain dy/du of a sample's output, with the readout it had."""
+
+    value: Float[Array, "*batch"]
+    read: Float[Array, "*batch outputs"]
+    output_control: Float[Array, "*batch outputs"]
+
+    @staticmethod
+    def initial(problem: ControlProblem, output_control: Float[Array, " outputs"]) -> "Gain":
+        """Returns the gain that output neurons have by themselves."""
+        value = jnp.asarray(problem.own_gain, output_control.dtype)
+        return Gain(value, jnp.full_like(output_control, jnp.nan), output_control)
+
+    def updated(
+        self,
+        problem: ControlProblem,
+        read: Float[Array, " outputs"],
+        output_control: Float[Array, " outputs"],
+    ) -> "Gain":
+        """Returns the gain seen between the last and this readout h(φ) under u."""
+        change = output_control - self.output_control
+        square = jnp.sum(change**2)
+        gain = problem.own_gain + jnp.sum(change * (read - self.read)) / square
+        # Differences of nearly equal controls say nothing about the gain.
+        resolution = jnp.finfo(change.dtype).eps ** 0.5
+        usable = (square > (resolution * norm(output_control)) ** 2) & jnp.isfinite(gain)
+        value = jnp.where(usable, jnp.clip(gain, problem.own_gain, LARGEST_GAIN), self.value)
+        return Gain(value, read, output_control)
+
+
+class SweepProblem(AbstractProblem):
+    """The controlled equilibrium of an ordered system, by sweeps.
+
+    An iterate is a `Point` with a gain. One sweep returns (φ(ψ), ψ′, u′), where the optimality
+    condition holds exactly, the state's residual is ψ′ − ψ and the leak's is measured.
+    """
+
+    problem: ControlProblem
+    system: AbstractOrderedSystem
+    tolerance: Tolerance
+
+    def initial(self, sample: Sample) -> tuple[Point, Gain]:
+        state = self.system.initial_state(sample.drive)
+        control = jax.tree.map(jnp.zeros_like, state)
+        read = jax.eval_shape(self.system.readout, state)
+        output_control = jnp.zeros(read.shape, read.dtype)
+        point = Point(state, control, output_control)
+        return point, Gain.initial(self.problem, output_control)
+
+    def iterate(
+        self, sample: Sample, z: tuple[Point, Gain]
+    ) -> tuple[tuple[Point, Gain], tuple[Point, Gain], Float[Array, ""]]:
+        point, gain = z
+        read, pull, state = settle_and_read(self.system, sample, point.control)
+        gain = gain.updated(self.problem, read, point.output_control)
+        output_control = self.problem.respond(sample, read, point.output_control, gain.value)
+        (control,) = pull(output_control)
+        proposed = Point(state, control, output_control)
+        error = sweep_error(self.problem, self.tolerance, sample, point.control, proposed, read)
+        return (proposed, gain), (proposed, gain), error
+
+    def mixed(self, z: tuple[Point, Gain]) -> tuple[PyTree[Array], ...]:
+        return (z[0].control,)
+
+    def with_mixed(
+        self, z: tuple[Point, Gain], blocks: tuple[PyTree[Array], ...]
+    ) -> tuple[Point, Gain]:
+        return z[0]._replace(control=blocks[0]), z[1]
+
+
+def settle_and_read(
+    system: AbstractOrderedSystem, sample: Sample, control: PyTree[Array]
+) -> tuple[Float[Array, " outputs"], Callable, PyTree[Array]]:
+    """Returns h(φ(ψ)), its pullback to ψ, and the state φ(ψ)."""
+
+    def read(control: PyTree[Array]) -> tuple[Array, PyTree[Array]]:
+        state = system.settle(sample.drive, control)
+        return system.readout(state), state
+
+    return jax.vjp(read, control, has_aux=True)
+
+
+def sweep_error(
+    problem: ControlProblem,
+    tolerance: Tolerance,
+    sample: Sample,
+    settled_control: PyTree[Array],
+    point: Point,
+    read: Float[Array, " outputs"],
+) -> Float[Array, ""]:
+    """Returns the error of a point whose state was settled under an earlier control.
+
+    Its control is the pullback of its output control, so that the optimality condition holds.
+    """
+    output = read + problem.own_gain * point.output_control
+    slope = problem.loss.gradient(output, sample.target)
+    return tolerance.control_error(
+        state_residual=norm(tree_subtract(point.control, settled_control)),
+        optimality_residual=jnp.zeros((), read.dtype),
+        leak_residual=norm(problem.leak * point.output_control + slope),
+        state_norm=norm(point.state),
+        control_norm=norm((point.control, point.output_control)),
+        output_norm=norm(output),
+        curvature=jnp.trace(problem.loss.hessian(output, sample.target)),
+        leak=problem.leak,
+    )

@@ -1,0 +1,24 @@
+"""What changes: from a batch to a descent direction for every parameter.
+
+A rule is composed of a controller and what it needs besides, and is called the same way whatever
+it is: `rule(system, feedback, batch, key)` returns a `Credit`. Rules never step an optimiser.
+
+* `LeastControl` descends the control that is needed: ∂_θfᵀψ at the controlled rest point.
+* `Backpropagation` and `RecurrentBackpropagation` descend the loss, by reverse-mode differentiation
+  of an ordered system and by implicit differentiation of any.
+
+What is done with samples whose solve failed is the rule's `unsolved` policy: `Drop`, `Keep` or
+`RaiseError`. `least_control` is `LeastControl` for people who bring their own f and their own optimiser.
+"""
+
+from ._backpropagation import Backpropagation as Backpropagation
+from ._backpropagation import RecurrentBackpropagation as RecurrentBackpropagation
+from ._least_control import LeastControl as LeastControl
+from ._least_control import least_control as least_control
+from ._policy import AbstractUnsolved as AbstractUnsolved
+from ._policy import Drop as Drop
+from ._policy import Keep as Keep
+from ._policy import RaiseError as RaiseError
+from ._rule import AbstractRule as AbstractRule
+from ._rule import Batch as Batch
+from ._rule import Credit as Credit

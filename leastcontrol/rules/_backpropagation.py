@@ -1,0 +1,135 @@
+"""The baselines: the exact gradient of the loss at the free equilibrium."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from ..equilibrium import (
+    AdjointProblem,
+    FixedPoint,
+    Linearised,
+    Solution,
+    Tolerance,
+    free_equilibrium,
+    run,
+)
+from ..equilibrium._certificate import Certificate, verdict
+from ..losses import AbstractLoss, CrossEntropy
+from ..systems import AbstractOrderedSystem, AbstractSystem
+from ._policy import AbstractUnsolved, Drop
+from ._rule import AbstractRule, Batch, Credit, check_batch, parameter_gradient
+
+
+class Backpropagation(AbstractRule):
+    """The gradient of the loss through an ordered system's one pass, in reverse mode.
+
+    **Arguments:** `loss`, of one sample.
+
+    **Raises:** `ValueError` for a system that is not ordered.
+    """
+
+    loss: AbstractLoss = CrossEntropy()
+
+    def __call__(
+        self,
+        system: AbstractSystem,
+        feedback: PyTree[Any],
+        batch: Batch,
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Credit:
+        del feedback, key
+        check_batch(system, self.loss, batch, 1.0)
+        if not isinstance(system, AbstractOrderedSystem):
+            raise ValueError(
+                f"Backpropagation goes through an ordered system, and {type(system).__name__} is "
+                "not one: write RecurrentBackpropagation()."
+            )
+        learned, fixed = eqx.partition(system, eqx.is_inexact_array)
+
+        def mean_loss(learned: PyTree) -> tuple[Array, Solution]:
+            system = eqx.combine(learned, fixed)
+            solution = free_equilibrium(system, jax.vmap(system.drive)(batch.inputs))
+            outputs = jax.vmap(system.readout)(solution.value)
+            return jnp.mean(jax.vmap(self.loss)(outputs, batch.targets)), solution
+
+        (loss, solution), gradient = jax.value_and_grad(mean_loss, has_aux=True)(learned)
+        return Credit(gradient, None, loss, loss, solution)
+
+
+class RecurrentBackpropagation(AbstractRule):
+    """The gradient of the loss at the free equilibrium, by implicit differentiation.
+
+        dL/dθ = ∂_θfᵀa + ∂_θhᵀe,   e = ∇_yL,   ∂_φfᵀa + ∂_φhᵀe = 0
+
+    (Almeida 1987, Pineda 1987; the baseline of arXiv 2207.01332, section 4.2). Matrix-free: two
+    iterations, the second linear. A sample counts as solved if both are.
+
+    **Arguments:**
+
+    * `loss`: of one sample.
+    * `tolerance`: of both residuals, relative to ‖φ‖ and to ‖a‖.
+    * `solver`: of both iterations.
+    * `unsolved`: what becomes of samples that are not solved.
+    """
+
+    loss: AbstractLoss = CrossEntropy()
+    tolerance: Tolerance = Tolerance()
+    solver: FixedPoint = FixedPoint(max_steps=200, memory=4)
+    unsolved: AbstractUnsolved = Drop()
+
+    def __call__(
+        self,
+        system: AbstractSystem,
+        feedback: PyTree[Any],
+        batch: Batch,
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Credit:
+        del feedback, key
+        check_batch(system, self.loss, batch, 1.0)
+        drives = jax.vmap(system.drive)(batch.inputs)
+        free = free_equilibrium(system, drives, solver=self.solver, tolerance=self.tolerance)
+        outputs = jax.vmap(system.readout)(free.value)
+        losses = jax.vmap(self.loss)(outputs, batch.targets)
+        errors = jax.vmap(self.loss.gradient)(outputs, batch.targets)
+        problem = AdjointProblem(system, self.tolerance)
+        linearised = Linearised(drives, free.value, errors)
+        adjoint, steps, error = run(problem, self.solver, linearised)
+
+        solution = jax.vmap(_both)(free, steps, error)
+        weights = self.unsolved.weights(solution)
+        weights = weights / jnp.maximum(jnp.sum(weights), 1)
+        counted = lambda leaf: jnp.where(  # noqa: E731
+            weights.reshape((-1,) + (1,) * (leaf.ndim - 1)) > 0, leaf, 0
+        )
+        weigh = lambda leaf: weights.reshape((-1,) + (1,) * (leaf.ndim - 1)) * counted(leaf)  # noqa: E731
+        gradient = parameter_gradient(
+            system,
+            batch.inputs,
+            jax.tree.map(counted, free.value),
+            jax.tree.map(weigh, adjoint),
+            weigh(errors),
+        )
+        loss = jnp.sum(weights * counted(losses))
+        return Credit(gradient, None, loss, loss, solution)
+
+
+def _both(
+    free: Solution, adjoint_steps: Int[Array, ""], adjoint_error: Float[Array, ""]
+) -> Solution:
+    """Returns the free solution as solved only where its adjoint equation is solved too."""
+    stats = free.stats
+    error = jnp.maximum(stats.error, adjoint_error)
+    certificate = Certificate(
+        stats.steps + adjoint_steps,
+        stats.state_residual,
+        stats.optimality_residual,
+        stats.leak_residual,
+        stats.control_norm,
+        error,
+    )
+    return Solution(free.value, verdict(error), certificate)

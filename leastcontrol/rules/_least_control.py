@@ -1,0 +1,179 @@
+"""The least-control rule, for a system of the library and for a user's own functions."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ..controllers import AbstractController, AbstractOutputControl, Exact, as_output_control
+from ..equilibrium import ControlProblem, Point, Sample, Solution, solved
+from ..losses import AbstractLoss, CrossEntropy
+from ..systems import AbstractSystem, FunctionSystem
+from ._policy import AbstractUnsolved, Drop
+from ._rule import AbstractRule, Batch, Credit, check_batch, parameter_gradient
+
+
+class LeastControl(AbstractRule):
+    """Descends the control that a good output needs (arXiv 2207.01332, theorem 1).
+
+    For each sample the controller finds the rest point (φ*, ψ*, u*) of
+
+        min_φ F(φ, θ),   F = ½‖ψ‖² + ½‖u‖² + L(y, t)/α,   ψ = −f(φ, θ, x),
+
+    whose gradient in θ is exact and first order: ∇_θ min F = −∂_θfᵀψ* − ∂_θhᵀu*. For α → 0 it is
+    the gradient of the least control ½‖ψ*‖², for α → ∞, times α, that of the loss.
+
+    **Arguments:**
+
+    * `controller`: finds the controlled equilibria.
+    * `leak`: α ≥ 0 for one sample's loss, as a number or as an output controller; β = 1/α is the
+      control strength.
+    * `loss`: of one sample; the cross-entropy by default.
+    * `retry`: a controller that is given the batch again where the first left samples unsolved.
+    * `unsolved`: what becomes of samples that then are unsolved still; they are dropped by default.
+
+    **Raises:** `ValueError` for a leak that is no number of at least 0, a leak of 0 with one-hot
+    targets, or inputs and targets that do not fit.
+    """
+
+    controller: AbstractController
+    output_control: AbstractOutputControl
+    loss: AbstractLoss
+    retry: AbstractController | None
+    unsolved: AbstractUnsolved
+
+    def __init__(
+        self,
+        controller: AbstractController,
+        leak: float | AbstractOutputControl,
+        *,
+        loss: AbstractLoss | None = None,
+        retry: AbstractController | None = None,
+        unsolved: AbstractUnsolved | None = None,
+    ):
+        self.controller = controller
+        self.output_control = as_output_control(leak)
+        self.loss = CrossEntropy() if loss is None else loss
+        self.retry = retry
+        self.unsolved = Drop() if unsolved is None else unsolved
+
+    def __call__(
+        self,
+        system: AbstractSystem,
+        feedback: PyTree[Any],
+        batch: Batch,
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Credit:
+        del feedback, key
+        leak = self.output_control.leak
+        check_batch(system, self.loss, batch, leak)
+        if leak == 0 and not system.output_neurons:
+            raise ValueError(
+                "The leak is 0 and the system has no output neurons, for which no controller is "
+                "built: write FunctionSystem(..., output_neurons=True), or a leak above 0."
+            )
+        problem = ControlProblem(system, self.loss, leak)
+        samples = Sample(jax.vmap(system.drive)(batch.inputs), batch.targets)
+        solution = self._solve(problem, samples)
+        weights = self.unsolved.weights(solution)
+        weights = weights / jnp.maximum(jnp.sum(weights), 1)
+        # A dropped sample may hold values that are not finite, and 0 · NaN is NaN.
+        state, control, output_control = jax.tree.map(
+            lambda leaf: jnp.where(_column(weights, leaf) > 0, leaf, 0), solution.value
+        )
+        objective, loss = jax.vmap(lambda s, p: _energy_and_loss(problem, s, p))(
+            samples, Point(state, control, output_control)
+        )
+        gradient = parameter_gradient(
+            system,
+            batch.inputs,
+            state,
+            jax.tree.map(lambda leaf: -_column(weights, leaf) * leaf, control),
+            -weights[:, None] * output_control,
+        )
+        return Credit(
+            gradient, None, jnp.sum(weights * objective), jnp.sum(weights * loss), solution
+        )
+
+    def _solve(self, problem: ControlProblem, samples: Sample) -> Solution[Point]:
+        first = self.controller.equilibrium(problem, samples)
+        if self.retry is None:
+            return first
+        retry = self.retry
+
+        def again() -> Solution[Point]:
+            second = retry.equilibrium(problem, samples)
+            keep = solved(first) | ~solved(second)
+            better = jax.tree.map(lambda a, b: jnp.where(_column(keep, a), a, b), first, second)
+            steps = first.stats.steps + jnp.where(solved(first), 0, second.stats.steps)
+            return eqx.tree_at(lambda solution: solution.stats.steps, better, steps)
+
+        return jax.lax.cond(jnp.all(solved(first)), lambda: first, again)
+
+
+def _column(values: Array, leaf: Array) -> Array:
+    """Returns one value for each sample, shaped to multiply or select a leaf's samples."""
+    return values.reshape(values.shape + (1,) * (leaf.ndim - 1))
+
+
+def _energy_and_loss(
+    problem: ControlProblem, sample: Sample, point: Point
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    read = problem.system.readout(point.state)
+    square = jnp.asarray(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(point.control)))
+    energy = problem.energy(sample, square, read, point.output_control)
+    output = read + problem.own_gain * point.output_control
+    return energy, problem.loss(output, sample.target)
+
+
+def least_control(
+    vector_field: Callable[[PyTree, PyTree, PyTree], PyTree],
+    readout: Callable[[PyTree, PyTree], Array],
+    loss: AbstractLoss,
+    *,
+    start: PyTree[Any],
+    leak: float | AbstractOutputControl = 1.0,
+    controller: AbstractController | None = None,
+    unsolved: AbstractUnsolved | None = None,
+    output_neurons: bool = True,
+) -> Callable[[PyTree, PyTree, PyTree], tuple[Array, PyTree, Solution[Point]]]:
+    """Returns an estimator of the least-control objective and its gradient, for your own f.
+
+        estimate = least_control(f, h, CrossEntropy(), start=jnp.zeros(64))
+        value, gradient, solution = estimate(params, x, target)
+
+    `value` is the batch mean of min_φ ½‖ψ‖² + ½‖u‖² + L(y, t)/α and `gradient` its exact gradient in
+    `params` (arXiv 2207.01332, theorem 1), without unrolling and without storing the solve.
+    `solved(solution)` says of each sample whether its equilibrium was found; samples that were not
+    are left out of both.
+
+    **Arguments:**
+
+    * `vector_field`: f(params, state, x) for one sample, zero at rest; a pytree like the state.
+    * `readout`: h(params, state) for one sample, of shape `(outputs,)`.
+    * `loss`: of one sample.
+    * `start`: the state from which solvers start: a pytree of arrays, for one sample.
+    * `leak`: α ≥ 0; β = 1/α is the control strength.
+    * `controller`: `Exact()` by default, which asks nothing of f but its derivatives.
+    * `unsolved`: the policy for unsolved samples; they are dropped by default.
+    * `output_neurons`: whether y = h + u (the paper's choice) or y = h at rest.
+
+    **Raises:** `ValueError`, when the estimator is built or first called, for what does not fit.
+    """
+    rule = LeastControl(
+        Exact() if controller is None else controller, leak, loss=loss, unsolved=unsolved
+    )
+
+    @eqx.filter_jit
+    def estimate(
+        params: PyTree, inputs: PyTree, targets: PyTree
+    ) -> tuple[Array, PyTree, Solution[Point]]:
+        system = FunctionSystem(vector_field, readout, params, start, output_neurons=output_neurons)
+        credit = rule(system, None, Batch(inputs, targets))
+        return credit.objective, credit.gradient.params, credit.solution
+
+    return estimate

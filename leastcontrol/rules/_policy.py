@@ -1,0 +1,48 @@
+"""What a rule does with samples whose rest point was not found."""
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..equilibrium import Solution, solved
+
+
+class AbstractUnsolved(eqx.Module):
+    """The weight of each sample in a batch's gradient, by how its solve ended."""
+
+    @abc.abstractmethod
+    def weights(self, solution: Solution) -> Float[Array, " batch"]:
+        """Returns one number for each sample; the gradient is the mean with these weights."""
+
+
+class Drop(AbstractUnsolved):
+    """Unsolved samples do not count; the mean is over the others."""
+
+    def weights(self, solution: Solution) -> Float[Array, " batch"]:
+        return solved(solution).astype(solution.stats.error.dtype)
+
+
+class Keep(AbstractUnsolved):
+    """Unsolved samples count like the others, at the point that was reached.
+
+    That is what the least-control paper's code does; a value that is not finite is still dropped.
+    """
+
+    def weights(self, solution: Solution) -> Float[Array, " batch"]:
+        error = solution.stats.error
+        return jnp.isfinite(error).astype(error.dtype)
+
+
+class RaiseError(AbstractUnsolved):
+    """One unsolved sample stops the computation with an error."""
+
+    def weights(self, solution: Solution) -> Float[Array, " batch"]:
+        weights = jnp.ones_like(solution.stats.error)
+        return eqx.error_if(
+            weights,
+            ~solved(solution),
+            "A sample's equilibrium was not found. Use the policy Drop(), or another solver, or a "
+            "larger leak.",
+        )
