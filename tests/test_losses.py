@@ -1,0 +1,189 @@
+"""One sample's losses: values, derivatives, precision, the response, and refusals."""
+
+import jax
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import pytest
+
+import leastcontrol as lc
+
+KEY = jax.random.PRNGKey(3)
+N = 5
+
+
+def naive(probabilities, output):
+    return -jnp.sum(probabilities * jnp.log(jnp.exp(output) / jnp.sum(jnp.exp(output))))
+
+
+def naive_probabilities(target, softness):
+    if np.ndim(target) == 1:
+        return np.asarray(target)
+    return np.array([1 - softness if j == target else softness / (N - 1) for j in range(N)])
+
+
+@pytest.fixture
+def unchecked_types(monkeypatch):
+    """What a user meets who has no run-time type checker."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.mark.parametrize("softness", [0.0, 0.01, 0.9])
+@pytest.mark.parametrize("kind", ["label", "probabilities"])
+def test_cross_entropy_and_its_derivatives_are_those_of_the_definition(softness, kind):
+    output = 2 * jax.random.normal(KEY, (N,))
+    target = jnp.array(3) if kind == "label" else jax.nn.softmax(3 * jax.random.normal(KEY, (N,)))
+    expected = jnp.asarray(naive_probabilities(np.asarray(target), softness))
+    loss = lc.CrossEntropy(softness)
+    reference = lambda y: naive(expected, y)  # noqa: E731
+    np.testing.assert_allclose(loss(output, target), reference(output), rtol=1e-13)
+    np.testing.assert_allclose(
+        loss.gradient(output, target), jax.grad(reference)(output), rtol=1e-12, atol=1e-14
+    )
+    np.testing.assert_allclose(
+        jax.grad(loss)(output, target), jax.grad(reference)(output), rtol=1e-12, atol=1e-14
+    )
+    np.testing.assert_allclose(
+        loss.hessian(output, target), jax.hessian(reference)(output), rtol=1e-12, atol=1e-14
+    )
+
+
+def test_squared_error_and_its_derivatives_are_those_of_the_definition():
+    output, target = jax.random.normal(KEY, (2, N))
+    loss = lc.SquaredError()
+    reference = lambda y: 0.5 * jnp.sum((y - target) ** 2)  # noqa: E731
+    np.testing.assert_allclose(loss(output, target), reference(output), rtol=1e-14)
+    np.testing.assert_allclose(loss.gradient(output, target), jax.grad(reference)(output))
+    np.testing.assert_allclose(loss.hessian(output, target), jax.hessian(reference)(output))
+
+
+@pytest.mark.parametrize("softness", [0.0, 0.01, 0.3])
+@pytest.mark.parametrize("outputs", [2, 10])
+def test_soft_targets_are_probabilities(softness, outputs):
+    t = lc.CrossEntropy(softness).probabilities(jnp.array(1), outputs, jnp.float64)
+    assert t.shape == (outputs,)
+    np.testing.assert_allclose(t.sum(), 1, rtol=1e-15)
+    np.testing.assert_allclose(t[1], 1 - softness, rtol=1e-15)
+    np.testing.assert_allclose(np.delete(t, 1), softness / (outputs - 1), rtol=1e-15)
+
+
+@pytest.mark.parametrize("margin", [2.0, 8.0, 15.0, 30.0])
+def test_a_confident_output_keeps_its_digits_in_single_precision(margin):
+    # The logits are numbers of single precision: their own rounding is not the loss's error.
+    logits = np.asarray(jax.random.normal(KEY, (N,)), np.float32)
+    logits[2] += np.float32(margin)
+    loss, label = lc.CrossEntropy(), jnp.array(2)
+    exact = logits.astype(np.float64)
+    others = np.exp(np.delete(exact, 2) - exact[2])
+    value = np.log1p(others.sum())
+    gradient = np.exp(exact - exact[2]) / (1 + others.sum())
+    gradient[2] = -others.sum() / (1 + others.sum())
+    single = jnp.asarray(logits)
+    assert single.dtype == jnp.float32
+    np.testing.assert_allclose(loss(single, label), value, rtol=3e-6)
+    computed = loss.gradient(single, label)
+    assert computed.dtype == jnp.float32
+    np.testing.assert_allclose(computed, gradient, rtol=3e-6)
+
+
+def response_residual(loss, center, gain, leak, target):
+    u = jnp.zeros_like(center)
+    for _ in range(12):
+        u = loss.response(center, gain, leak, target, u)
+    return leak * u + loss.gradient(center + gain * u, target), u
+
+
+@pytest.mark.parametrize("loss", [lc.SquaredError(), lc.CrossEntropy(), lc.CrossEntropy(0.01)])
+def test_the_response_solves_its_equation(loss):
+    centers = jnp.array([0.3, 3.0, 30.0])[:, None] * jax.random.normal(KEY, (3, N))
+    if isinstance(loss, lc.SquaredError):
+        targets = jax.random.normal(jax.random.fold_in(KEY, 1), (3, N))
+    else:
+        targets = jnp.array([0, 1, 4])
+    leaks = jnp.array([0.003, 0.1, 1.0, 100.0])
+    gains = jnp.array([0.05, 1.0, 20.0])
+    over = jax.vmap(response_residual, (None, 0, None, None, 0))
+    over = jax.vmap(jax.vmap(over, (None, None, 0, None, None)), (None, None, None, 0, None))
+    residual, u = jax.jit(lambda: over(loss, centers, gains, leaks, targets))()
+    assert residual.shape == (4, 3, 3, N)
+    # ∇L is a difference of the output and the target, or of probabilities.
+    size = 1 + jnp.abs(centers).max()
+    assert jnp.abs(residual).max() < 1e-13 * size
+    # The equation is monotone, so that its solution is the only one; it is not trivial.
+    assert jnp.all(jnp.linalg.norm(u[:3], axis=-1) > 1e-8)
+
+
+@pytest.mark.parametrize("gain", [0.05, 1.0, 20.0])
+def test_without_leak_the_response_reaches_the_soft_target(gain):
+    loss, center = lc.CrossEntropy(0.01), 5 * jax.random.normal(KEY, (N,))
+    u = loss.response(center, gain, 0.0, jnp.array(2), jnp.zeros(N))
+    probabilities = jax.nn.softmax(center + gain * u)
+    np.testing.assert_allclose(probabilities, naive_probabilities(2, 0.01), rtol=1e-12)
+    # It is the limit of a vanishing leak, also where the equation leaves a constant open.
+    _, limit = response_residual(loss, center, gain, 1e-12, jnp.array(2))
+    np.testing.assert_allclose(u, limit, rtol=1e-6, atol=1e-6)
+
+
+def test_without_leak_the_squared_error_response_reaches_the_target():
+    center, target = jax.random.normal(KEY, (2, N))
+    u = lc.SquaredError().response(center, 2.0, 0.0, target, jnp.zeros(N))
+    np.testing.assert_allclose(center + 2 * u, target, rtol=1e-14)
+
+
+@pytest.mark.parametrize("size", [1e-6, 0.1, 1.0, 10.0])
+def test_the_trusted_step_lowers_a_convex_function_along_newtons_direction(size):
+    loss, target = lc.CrossEntropy(), jnp.array(0)
+    output = 2 * jax.random.normal(KEY, (N,))
+    change = size * jax.random.normal(jax.random.fold_in(KEY, 2), (N,))
+    share = loss.trusted_step(change)
+    spread = float(change.max() - change.min())
+    np.testing.assert_allclose(share, np.log1p(spread) / spread, rtol=1e-5)
+    # d and Hd with ∇ = −Hd: the decrease that damping by the third derivative's bound promises.
+    curvature = change @ loss.hessian(output, target) @ change
+    linear = lambda y: loss(y, target) - (loss.gradient(output, target) @ (y - output))  # noqa: E731
+    rise = linear(output + share * change) - linear(output)
+    assert rise < share * curvature * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("softness", [-0.1, 1.0, float("nan")])
+def test_softness_out_of_range_is_refused(softness):
+    with pytest.raises(ValueError, match=r"`softness` is .* write CrossEntropy\(softness=0.01\)"):
+        lc.CrossEntropy(softness)
+
+
+BAD_TARGETS = {
+    "above": (lc.CrossEntropy(), jnp.array([0, N]), 1.0, "from 0 to 5.*5 outputs.*labels from 0"),
+    "below": (lc.CrossEntropy(), jnp.array([-1, 0]), 1.0, "from -1 to 0"),
+    "column": (lc.CrossEntropy(), jnp.array([[0], [1]]), 1.0, r"shape \[2, 1\].*one label for each"),
+    "hard without leak": (lc.CrossEntropy(), jnp.array([0, 1]), 0.0, "infinite control.*softness"),
+    "one-hot vectors without leak": (lc.CrossEntropy(), jnp.eye(N)[:2], 0.0, "infinite control"),
+    "float labels": (lc.CrossEntropy(), jnp.array([0.0, 1.0]), 1.0, "labels of shape"),
+    "wrong width": (lc.CrossEntropy(), jnp.ones((2, 4)) / 4, 1.0, r"\[2, 4\].*shape \(batch, 5\)"),
+    "not probabilities": (lc.CrossEntropy(), jnp.ones((2, N)), 1.0, "probabilit"),
+    "negative": (lc.CrossEntropy(), jnp.array([[2.0, -1, 0, 0, 0]]), 1.0, "probabilit"),
+    "labels": (lc.SquaredError(), jnp.array([0, 1]), 1.0, r"squared error.*shape \(batch, 5\)"),
+    "narrow": (lc.SquaredError(), jnp.ones((2, 4)), 1.0, r"\[2, 4\].*shape \(batch, 5\)"),
+    "integers": (lc.SquaredError(), jnp.ones((2, N), int), 1.0, "floating-point targets"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TARGETS)
+def test_bad_targets_are_refused_in_one_sentence(case, unchecked_types):
+    loss, targets, leak, message = BAD_TARGETS[case]
+    with pytest.raises(ValueError, match=message) as error:
+        loss.check_target(targets, N, leak)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets", "leak"),
+    [
+        (lc.CrossEntropy(), jnp.array([0, N - 1]), 1.0),
+        (lc.CrossEntropy(), jnp.array([0, N - 1], jnp.uint8), 1.0),
+        (lc.CrossEntropy(0.01), jnp.array([0, N - 1]), 0.0),
+        (lc.CrossEntropy(), jnp.full((2, N), 1 / N), 0.0),
+        (lc.SquaredError(), jnp.ones((2, N)), 0.0),
+    ],
+)
+def test_good_targets_are_accepted(loss, targets, leak):
+    loss.check_target(targets, N, leak)
