@@ -1,0 +1,1 @@
+"""Experiments by name, and what is checked before one trusts them."""

@@ -1,0 +1,452 @@
+"""Reference vectors: small networks with the rest points and updates that another code found.
+
+A vector is an `.npz` file of float64 arrays and a `meta` string of JSON. What may be replayed is
+read into a `Vector`, whose names, shapes and numbers have been checked; nothing that is stored in a
+file is ever run. `replay` makes the library's system of the parameters, applies the rule that the
+vector's trainer stands for, and compares every array of results.
+
+The other code takes the **mean of the batch's losses inside the controller**. With B samples and
+its constants α, k_i and k_p, a sample's controller there sees ∇L/B:
+
+    u̇_I = −∇L/B − αu_I,   u = k_i u_I − k_p ∇L/B,
+
+which for one sample's loss is a leak of Bα, the same k_i and a proportional gain of k_p/B. Energy-
+based control is gradient descent on F with β = 1/α and has no controller for the gains to act in.
+Where our gradient is the mean over the batch, the vectors' is for least control the sum.
+"""
+
+import json
+import math
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, PyTree
+
+from ..controllers import (
+    DynamicInversion,
+    Energy,
+    Exact,
+    LeakyIntegral,
+    batch_mean_leak,
+)
+from ..equilibrium import FixedPoint, Point, Tolerance, free_equilibrium, solved
+from ..rules import (
+    AbstractRule,
+    Backpropagation,
+    Batch,
+    Credit,
+    LeastControl,
+    RecurrentBackpropagation,
+)
+from ..systems import AbstractSystem, EquilibriumRNN, Feedforward
+from ._rows import Row, judged, unsupported
+
+AGREEMENT = 1e-8
+TOLERANCE = Tolerance(relative=1e-12)
+DESCENT = FixedPoint(max_steps=2000)
+MIXED = FixedPoint(max_steps=2000, memory=4)
+
+PARAMETERS = ("input_weight", "input_bias", "weight", "bias", "readout_weight", "readout_bias")
+KINDS = ("ff", "rnn")
+BASELINES = ("bp", "rbp")
+LEAST_CONTROL = ("lcp-di", "lcp-ebd")
+LATER = ("lcp-kp", "lcp-lf")
+
+
+class VectorError(ValueError):
+    """A path or file that is not a reference vector; the message is one sentence that names it."""
+
+
+@dataclass(frozen=True)
+class Vector:
+    """A reference vector.
+
+    * `name`: the file's name without its ending.
+    * `kind`, `trainer`: `ff` or `rnn`, and `bp`, `rbp`, `lcp-di` or `lcp-ebd`.
+    * `alpha`, `integral_gain`, `proportional_gain`: α, k_i and k_p as the vector has them.
+    * `arrays`: of the file, by name; without `meta`.
+    """
+
+    name: str
+    kind: str
+    trainer: str
+    alpha: float
+    integral_gain: float
+    proportional_gain: float
+    arrays: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class UnsupportedVector:
+    """A readable vector of a rule that the library does not have: its `name` and the `reason`."""
+
+    name: str
+    reason: str
+
+
+def read_vectors(paths: Sequence[Path]) -> list[Vector | UnsupportedVector]:
+    """Returns the vectors of some files and folders, a folder's in the order of their names.
+
+    **Raises:** `VectorError` for the first path or file that is not a reference vector.
+    """
+    return [read_vector(file) for path in paths for file in _files(path)]
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise VectorError(
+            f"There is nothing at {path}: give a file of reference vectors (.npz), or a folder "
+            "with such files."
+        )
+    if not path.is_dir():
+        return [path]
+    files = sorted(path.glob("*.npz"))
+    if not files:
+        raise VectorError(
+            f"The folder {path} holds no file that ends in .npz: give the folder that holds the "
+            "reference vectors."
+        )
+    return files
+
+
+def read_vector(path: Path) -> Vector | UnsupportedVector:
+    """Returns the vector in a file, with its names, shapes, dtypes and numbers checked.
+
+    **Raises:** `VectorError` for anything that is not a reference vector.
+    """
+    arrays = _read_arrays(path)
+    meta = _read_meta(path, arrays)
+    if "kind" not in meta and "mode" in meta:
+        return UnsupportedVector(
+            path.stem, f"Deep feedback control (mode {meta['mode']!r}) is not supported yet."
+        )
+    kind = _choice(path, meta, "kind", KINDS)
+    trainer = _choice(path, meta, "trainer", BASELINES + LEAST_CONTROL + LATER)
+    if (kind, trainer) == ("rnn", "bp"):
+        raise VectorError(
+            f"{path} has the trainer 'bp' and the kind 'rnn', but backpropagation needs the kind "
+            "'ff': give the trainer 'rbp', or another file."
+        )
+    _check_arrays(path, kind, trainer, arrays)
+    if trainer in LATER:
+        return UnsupportedVector(path.stem, f"The trainer {trainer!r} is not supported yet.")
+    alpha, integral_gain, proportional_gain = 1.0, 1.0, 0.0
+    if trainer in LEAST_CONTROL:
+        alpha = _number(path, meta, "alpha", positive=True)
+        integral_gain = _number(path, meta, "k_i", positive=True)
+        proportional_gain = _number(path, meta, "k_p", positive=False)
+    return Vector(path.stem, kind, trainer, alpha, integral_gain, proportional_gain, arrays)
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise VectorError(f"{path} is not a regular file: give a file of reference vectors (.npz).")
+    arrays = {}
+    try:
+        if not zipfile.is_zipfile(path):
+            raise VectorError(
+                f"{path} is not a complete .npz file: give a file of reference vectors, and copy "
+                "it again if it was cut off."
+            )
+        # Objects would be unpickled, which runs code: NumPy refuses them.
+        with np.load(path, allow_pickle=False) as content:
+            for name in content.files:
+                arrays[name] = content[name]
+    except VectorError:
+        raise
+    except (
+        EOFError,
+        KeyError,
+        MemoryError,
+        NotImplementedError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise VectorError(
+            f"{path} cannot be read as arrays of numbers ({reason}): give an undamaged file of "
+            "reference vectors, without pickled objects."
+        ) from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise VectorError(
+                f"{path} holds {name!r}, which is no NumPy array: give an undamaged file of "
+                "reference vectors."
+            )
+    return arrays
+
+
+def _read_meta(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Takes `meta` out of the arrays and returns what it says."""
+    text = arrays.pop("meta", None)
+    meta = None
+    if text is not None and text.shape == () and text.dtype.kind == "U":
+        try:
+            meta = json.loads(str(text))
+        except (ValueError, RecursionError):
+            meta = None
+    if not isinstance(meta, dict):
+        raise VectorError(
+            f"{path} has no array 'meta' with a JSON object as its text: give a file of reference "
+            "vectors."
+        )
+    return meta
+
+
+def _choice(path: Path, meta: dict[str, Any], name: str, known: tuple[str, ...]) -> str:
+    value = meta.get(name)
+    if value not in known:
+        given = f"the {name} {value!r}" if name in meta else f"no {name}"
+        raise VectorError(
+            f"{path} has {given} in its meta, but the known ones are {', '.join(known)}: give a "
+            "file of reference vectors."
+        )
+    return str(value)
+
+
+def _number(path: Path, meta: dict[str, Any], name: str, *, positive: bool) -> float:
+    value = meta.get(name)
+    # JSON's true is Python's True, which would pass for 1; its numbers may be too large for floats.
+    number = math.nan
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value) if abs(value) < sys.float_info.max else math.inf
+    if not math.isfinite(number) or number < 0 or (positive and number == 0):
+        given = f"{name} = {value!r}" if name in meta else f"no {name}"
+        least = "above 0" if positive else "of at least 0"
+        raise VectorError(
+            f"{path} has {given} in its meta, but {name} is a finite number {least}: give an "
+            "undamaged file of reference vectors."
+        )
+    return number
+
+
+def _check_arrays(path: Path, kind: str, trainer: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuses arrays that are missing, misshapen, of the wrong dtype, or not finite."""
+    required = ["x", "y", "loss", "output", "free_output"]
+    required += [f"{part}/{name}" for part in ("param", "grad") for name in PARAMETERS]
+    if trainer not in BASELINES:
+        required += ["eq/state", "eq/output"]
+    if trainer == "lcp-di":
+        required += ["eq/integral", "eq/control"]
+    missing = [name for name in required if name not in arrays]
+    if missing:
+        raise VectorError(
+            f"{path} lacks {', '.join(repr(name) for name in missing)}, which a vector of the "
+            f"trainer {trainer!r} has: give an undamaged file of reference vectors."
+        )
+    shapes = _shapes(path, kind, arrays)
+    for name in sorted(shapes.keys() & arrays.keys()):
+        array = arrays[name]
+        if array.shape != shapes[name]:
+            raise VectorError(
+                f"{path} holds {name!r} of shape {array.shape}, but with its other arrays that is "
+                f"{shapes[name]}: give an undamaged file of reference vectors."
+            )
+        integer = array.dtype.kind in "iu"
+        if not integer if name == "y" else array.dtype != np.float64:
+            expected = "integer labels" if name == "y" else "float64"
+            raise VectorError(
+                f"{path} holds {name!r} of dtype {array.dtype}, but that is {expected} in "
+                "reference vectors: give a file that was made in double precision."
+            )
+        if not np.isfinite(array).all():
+            raise VectorError(
+                f"{path} holds {name!r} with values that are not finite: give an undamaged file "
+                "of reference vectors."
+            )
+    outputs = shapes["output"][1]
+    low, high = arrays["y"].min(), arrays["y"].max()
+    if low < 0 or high >= outputs:
+        raise VectorError(
+            f"{path} holds labels from {low} to {high}, but its network has {outputs} outputs: "
+            f"give labels from 0 to {outputs - 1}."
+        )
+
+
+def _shapes(path: Path, kind: str, arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    """Returns the shape that each known array has, from those of the inputs and the weights."""
+    for name in ("x", "param/input_weight", "param/weight", "param/readout_weight"):
+        array = arrays[name]
+        if array.ndim != 2 or array.size == 0:
+            raise VectorError(
+                f"{path} holds {name!r} of shape {array.shape}, but that is a matrix: give an "
+                "undamaged file of reference vectors."
+            )
+    batch, inputs = arrays["x"].shape
+    first = arrays["param/input_weight"].shape[0]
+    # Only between two hidden layers may the weight be other than square.
+    second = arrays["param/weight"].shape[0] if kind == "ff" else first
+    outputs = arrays["param/readout_weight"].shape[0]
+    state = first + second if kind == "ff" else first
+    parameters = {
+        "input_weight": (first, inputs),
+        "input_bias": (first,),
+        "weight": (second, first),
+        "bias": (second,),
+        "readout_weight": (outputs, second),
+        "readout_bias": (outputs,),
+    }
+    shapes: dict[str, tuple[int, ...]] = {
+        "x": (batch, inputs),
+        "y": (batch,),
+        "loss": (),
+        "output": (batch, outputs),
+        "free_output": (batch, outputs),
+        "eq/state": (batch, state),
+        "eq/control": (batch, state),
+        "eq/output": (batch, outputs),
+        "eq/integral": (batch, outputs),
+    }
+    for part in ("param", "grad"):
+        shapes.update({f"{part}/{name}": shape for name, shape in parameters.items()})
+    return shapes
+
+
+def replay(vector: Vector | UnsupportedVector) -> Iterator[Row]:
+    """Yields a row for each array of results in a vector; call it with 64-bit numbers enabled.
+
+    An error is ‖ours − theirs‖ / ‖theirs‖, or ‖ours‖ where theirs is zero.
+    """
+    if isinstance(vector, UnsupportedVector):
+        yield unsupported(vector.name, vector.reason)
+        return
+    found, unsolved, road = _results(vector)
+    for name, theirs in vector.arrays.items():
+        if name in ("x", "y") or name.startswith("param/"):
+            continue
+        row = f"{vector.name}/{name}"
+        if name not in found:
+            yield unsupported(row, f"An array {name!r} is not one that is replayed.")
+            continue
+        size = float(np.linalg.norm(theirs))
+        distance = float(np.linalg.norm(np.asarray(found[name]) - theirs))
+        yield judged(
+            row,
+            distance / size if size > 0 else distance,
+            AGREEMENT,
+            f"The relative distance of {name} by {road} to the reference.",
+            unsolved=unsolved,
+        )
+
+
+def _results(vector: Vector) -> tuple[dict[str, Any], int, str]:
+    """Returns our arrays by the vector's names, how many samples are not solved, and by what."""
+    names = ["x", "y", *(f"param/{name}" for name in PARAMETERS)]
+    arrays = {name: jnp.asarray(vector.arrays[name]) for name in names}
+    batch = Batch(arrays["x"], arrays["y"])
+    size = arrays["x"].shape[0]
+    system = _system(vector, arrays)
+    rule, road = _rule(vector, size)
+    credit, free_output, output = _apply(rule, system, batch)
+    if isinstance(rule, LeastControl) and not np.all(solved(credit.solution)):
+        # Newton's method reaches rest points that strong control hides from the iterations.
+        road = f"exact control (after {road} left samples unsolved)"
+        rule = LeastControl(Exact(TOLERANCE), rule.output_control)
+        credit, free_output, output = _apply(rule, system, batch)
+    unsolved = int(np.sum(~np.asarray(solved(credit.solution))))
+
+    results: dict[str, Any] = {"free_output": free_output, "loss": credit.loss, "output": output}
+    scale = 1
+    if vector.trainer in LEAST_CONTROL:
+        state, control, output_control = credit.solution.value
+        # At rest u = k_i u_I − k_p ∇L/B with ∇L/B = −αu_I.
+        gain = vector.integral_gain + vector.alpha * vector.proportional_gain
+        results["eq/output"] = output
+        results["eq/state"] = np.concatenate(jax.tree.leaves(state), axis=-1)
+        results["eq/control"] = np.concatenate(jax.tree.leaves(control), axis=-1)
+        if vector.trainer == "lcp-di":
+            results["eq/integral"] = output_control / gain
+        scale = size
+    for name, gradient in zip(PARAMETERS, _in_their_order(credit.gradient), strict=True):
+        results[f"grad/{name}"] = scale * gradient
+    return results, unsolved, road
+
+
+@eqx.filter_jit
+def _apply(rule: AbstractRule, system: AbstractSystem, batch: Batch) -> tuple[Credit, Array, Array]:
+    """Returns a rule's credit, the free output, and the output at the rule's own rest point."""
+    drives = jax.vmap(system.drive)(batch.inputs)
+    free = free_equilibrium(system, drives, solver=MIXED, tolerance=TOLERANCE)
+    free_output = jax.vmap(system.readout)(free.value)
+    credit = rule(system, None, batch)
+    point = credit.solution.value
+    if not isinstance(point, Point):
+        return credit, free_output, jax.vmap(system.readout)(point)
+    return credit, free_output, jax.vmap(system.readout)(point.state) + point.output_control
+
+
+def _system(vector: Vector, arrays: Mapping[str, Array]) -> Feedforward | EquilibriumRNN:
+    parameters = [arrays[f"param/{name}"] for name in PARAMETERS]
+    input_weight, input_bias, weight, bias, readout_weight, readout_bias = parameters
+    if vector.kind == "rnn":
+        # The reference network adds two biases to the same neurons.
+        return recurrent_network(
+            input_weight, input_bias + bias, weight, readout_weight, readout_bias
+        )
+    after, before = weight.shape
+    sizes = (input_weight.shape[1], (before, after), readout_weight.shape[0])
+    structure = eqx.filter_eval_shape(Feedforward, *sizes, key=jax.random.key(0))
+    return eqx.tree_at(_in_their_order, structure, parameters)
+
+
+def recurrent_network(
+    input_weight: ArrayLike,
+    bias: ArrayLike,
+    recurrent_weight: ArrayLike,
+    readout_weight: ArrayLike,
+    readout_bias: ArrayLike,
+) -> EquilibriumRNN:
+    """Returns the recurrent network with these parameters and tanh neurons."""
+    inputs, hidden = np.shape(input_weight)[1], np.shape(recurrent_weight)[0]
+    outputs = np.shape(readout_bias)[0]
+    structure = eqx.filter_eval_shape(
+        EquilibriumRNN, inputs, hidden, outputs, key=jax.random.key(0)
+    )
+    parameters = (input_weight, bias, recurrent_weight, readout_weight, readout_bias)
+    return eqx.tree_at(
+        lambda s: [s.input.weight, s.input.bias, s.recurrent, s.output.weight, s.output.bias],
+        structure,
+        [jnp.asarray(parameter) for parameter in parameters],
+    )
+
+
+def _in_their_order(system: PyTree) -> list[Array]:
+    """Returns the leaves of a system, or of its gradient, that belong to `PARAMETERS`."""
+    if isinstance(system, Feedforward):
+        return [leaf for layer in system.layers for leaf in (layer.weight, layer.bias)]
+    return [
+        system.input.weight,
+        system.input.bias,
+        system.recurrent,
+        system.input.bias,
+        system.output.weight,
+        system.output.bias,
+    ]
+
+
+def _rule(vector: Vector, size: int) -> tuple[AbstractRule, str]:
+    """Returns the rule that the trainer stands for, and its name in a sentence."""
+    if vector.trainer == "bp":
+        return Backpropagation(), "backpropagation"
+    if vector.trainer == "rbp":
+        rule = RecurrentBackpropagation(tolerance=TOLERANCE, solver=MIXED)
+        return rule, "recurrent backpropagation"
+    leak = batch_mean_leak(vector.alpha, size)
+    if vector.trainer == "lcp-ebd":
+        return LeastControl(Energy(TOLERANCE, DESCENT), leak), "energy-based control"
+    gains = (vector.integral_gain, vector.proportional_gain / size)
+    controller = DynamicInversion(TOLERANCE, MIXED)
+    return LeastControl(controller, LeakyIntegral(leak, *gains)), "dynamic inversion"
