@@ -25,13 +25,13 @@ class DynamicInversion(AbstractController):
     """The control has dynamics that invert the system's: ψ̇ = ∂_φfᵀψ + ∂_φhᵀu.
 
     (arXiv 2207.01332, equations 8 and 14.) An ordered system is iterated by sweeps, state forward
-    and control backward; any other by the joint iteration of state and control, accelerated.
+    and control backward; any other by the joint iteration of state and control.
 
     **Arguments:**
 
     * `tolerance`: of the residuals.
     * `solver`: how the iteration is run; by default 60 plain sweeps for an ordered system, and 200
-      steps with a memory of 4 for any other.
+      plain steps for any other.
     """
 
     tolerance: Tolerance = Tolerance()
@@ -43,7 +43,7 @@ class DynamicInversion(AbstractController):
             solver = FixedPoint(max_steps=60)
         else:
             iteration = JointProblem(problem, self.tolerance)
-            solver = FixedPoint(max_steps=200, memory=4)
+            solver = FixedPoint(max_steps=200)
         (point, _), steps, _ = run(iteration, self.solver or solver, samples)
         return certify(problem, samples, point, steps, self.tolerance)
 
@@ -72,7 +72,7 @@ class Energy(AbstractController):
         else:
             # What an inner solve leaves adds up in the outer residual.
             inner = Tolerance(0.03 * self.tolerance.relative, 0.5 * self.tolerance.rounding)
-            inner_solver = FixedPoint(max_steps=200, memory=4)
+            inner_solver = FixedPoint(max_steps=200)
             coordinates = SolvedCoordinates(problem.system, inner, inner_solver)
         iteration = EnergyProblem(problem, coordinates, self.tolerance)
         last, steps, _ = run(iteration, self.solver, samples)

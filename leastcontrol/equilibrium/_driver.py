@@ -24,6 +24,10 @@ from ._trees import dot, tree_subtract, tree_where
 
 # Below this size a batch is no longer worth splitting.
 SMALLEST_GROUP = 4
+# An error that grows by this factor in one step ends a history.
+RESTART = 2.0
+# A ridge of this share of the largest squared residual keeps the mixing weights tame.
+RIDGE = 1e-7
 
 
 class AbstractProblem(eqx.Module):
@@ -72,6 +76,8 @@ class FixedPoint(eqx.Module):
 class _Progress(eqx.Module):
     z: PyTree[Any]
     history: PyTree[Any]
+    # Iterates in the history.
+    mixed: Int[Array, "*batch"]
     steps: Int[Array, "*batch"]
     error: Float[Array, "*batch"]
     active: Bool[Array, "*batch"]
@@ -98,6 +104,7 @@ def run(
     progress = _Progress(
         start,
         jax.vmap(lambda z: _empty_history(problem, solver, z))(start),
+        jnp.zeros(batch, jnp.int32),
         jnp.zeros(batch, jnp.int32),
         jnp.full(batch, jnp.inf, error_shape.dtype),
         jnp.ones(batch, bool),
@@ -131,11 +138,13 @@ def _advance(
     """Takes one step of one sample, unless it has finished."""
     proposed, measured, error = problem.iterate(sample, own.z)
     finished = (error <= 1) | ~jnp.isfinite(error)
-    proposed, history = _accelerate(problem, solver, own, proposed)
+    # Where the error grows, the past says nothing about the present: begin a new history.
+    count = jnp.where(error > RESTART * own.error, 0, own.mixed)
+    proposed, history = _accelerate(problem, solver, own, proposed, count)
     last = own.steps + 1 >= solver.max_steps
     # A sample that runs out of steps keeps the iterate whose error is known.
     z = tree_where(finished | last, measured, proposed)
-    advanced = _Progress(z, history, own.steps + 1, error, ~(finished | last))
+    advanced = _Progress(z, history, count + 1, own.steps + 1, error, ~(finished | last))
     return tree_where(own.active, advanced, own)
 
 
@@ -148,25 +157,28 @@ def _empty_history(problem: AbstractProblem, solver: FixedPoint, z: PyTree[Any])
 
 
 def _accelerate(
-    problem: AbstractProblem, solver: FixedPoint, own: _Progress, proposed: PyTree[Any]
+    problem: AbstractProblem,
+    solver: FixedPoint,
+    own: _Progress,
+    proposed: PyTree[Any],
+    count: Int[Array, ""],
 ) -> tuple[PyTree[Any], PyTree[Any]]:
     if solver.memory == 1:
         return proposed, ()
-    slot = own.steps % solver.memory
+    slot = count % solver.memory
     before, after = problem.mixed(own.z), problem.mixed(proposed)
     put = lambda slots, new: jax.tree.map(lambda s, n: s.at[slot].set(n), slots, new)  # noqa: E731
     residuals = put(own.history[0], tree_subtract(after, before))
     images = put(own.history[1], after)
 
-    filled = jnp.arange(solver.memory) <= own.steps
+    filled = jnp.arange(solver.memory) <= count
     gram = sum(
         _gram(block) / jnp.maximum(dot(now, now), jnp.finfo(own.error.dtype).tiny)
         for block, now in zip(residuals, after, strict=True)
     )
     gram = jnp.where(filled[:, None] & filled[None, :], gram, 0.0)
-    # Scaling to the newest residual and a multiple of the rounding keep the mixing weights tame.
     size = jnp.max(jnp.diagonal(gram))
-    ridge = jnp.where(size > 0, size, 1.0) * jnp.finfo(own.error.dtype).eps
+    ridge = jnp.where(size > 0, size, 1.0) * RIDGE
     gram = gram + jnp.diag(jnp.where(filled, ridge, 1.0).astype(gram.dtype))
     weights = solve_small(gram, filled.astype(gram.dtype))
     weights = weights / jnp.sum(weights)

@@ -103,11 +103,11 @@ def free_equilibrium(
 
     * `system`: an ordered system is settled in one pass; any other by a fixed-point iteration.
     * `drives`: `jax.vmap(system.drive)(x)`.
-    * `solver`: how to iterate; Anderson with a memory of 4 by default.
+    * `solver`: how to iterate; plainly and for at most 200 steps by default.
     * `tolerance`: of the residual ‖f‖, measured at the state that is returned.
     """
     tolerance = Tolerance() if tolerance is None else tolerance
-    solver = FixedPoint(memory=4) if solver is None else solver
+    solver = FixedPoint() if solver is None else solver
     if isinstance(system, AbstractOrderedSystem):
 
         def settle(drive: PyTree) -> PyTree[Array]:

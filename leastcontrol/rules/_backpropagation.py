@@ -78,7 +78,7 @@ class RecurrentBackpropagation(AbstractRule):
 
     loss: AbstractLoss = CrossEntropy()
     tolerance: Tolerance = Tolerance()
-    solver: FixedPoint = FixedPoint(max_steps=200, memory=4)
+    solver: FixedPoint = FixedPoint(max_steps=200)
     unsolved: AbstractUnsolved = Drop()
 
     def __call__(

@@ -1,0 +1,20 @@
+"""The loop that turns a rule into a trained system.
+
+Three pieces, each usable alone: `evaluate` measures a system on a data set at its free equilibrium;
+`train` runs epochs, each compiled as a whole (the data lie on the device, a scan runs over the
+steps), so that Python is met once per epoch; `RunFolder` writes what a run leaves behind, every
+file whole or not at all. A value that is not finite stops the training at the end of its epoch,
+with the last good weights kept.
+"""
+
+from ._config import TrainingConfig as TrainingConfig
+from ._evaluation import Evaluation as Evaluation
+from ._evaluation import evaluate as evaluate
+from ._folder import FolderError as FolderError
+from ._folder import RunFolder as RunFolder
+from ._folder import write_json as write_json
+from ._loop import EpochMetrics as EpochMetrics
+from ._loop import Trained as Trained
+from ._loop import TrainingError as TrainingError
+from ._loop import make_optimiser as make_optimiser
+from ._loop import train as train

@@ -1,0 +1,50 @@
+"""What training needs to know besides system, rule and data."""
+
+import dataclasses
+import math
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """Adam with a cosine schedule, as both papers train their networks.
+
+    **Arguments:**
+
+    * `epochs`: passes over the training set; in each the samples are shuffled anew, and those that
+      do not fill a last batch are left out.
+    * `batch_size`: samples in a step.
+    * `learning_rate`, `final_learning_rate`: at the first step and, by half a cosine, at the last.
+    * `gradient_clip`: the largest global norm of the gradient; `None` for any.
+
+    **Raises:** `ValueError` for a value out of its range.
+    """
+
+    epochs: int = 30
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-4
+    gradient_clip: float | None = None
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"`{name}` is {getattr(self, name)}, but training takes at least 1: write "
+                    f"{name}={30 if name == 'epochs' else 64}."
+                )
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(
+                f"`learning_rate` is {self.learning_rate}, but it is above 0 and finite: write "
+                "learning_rate=1e-3."
+            )
+        if not 0 <= self.final_learning_rate <= self.learning_rate:
+            raise ValueError(
+                f"`final_learning_rate` is {self.final_learning_rate}, but it lies between 0 and "
+                f"the first one, {self.learning_rate}: write "
+                f"final_learning_rate={self.learning_rate / 10:g}."
+            )
+        if self.gradient_clip is not None and not 0 < self.gradient_clip < math.inf:
+            raise ValueError(
+                f"`gradient_clip` is {self.gradient_clip}, but it is above 0 and finite, or None: "
+                "write gradient_clip=10.0."
+            )

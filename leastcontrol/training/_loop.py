@@ -1,0 +1,177 @@
+"""Epochs of a rule's steps, compiled as a whole."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Int, PyTree
+
+from ..data import Dataset
+from ..equilibrium import solved
+from ..rules import AbstractRule, Batch
+from ..systems import AbstractSystem
+from ._config import TrainingConfig
+from ._evaluation import Evaluation, evaluate
+
+
+class TrainingError(RuntimeError):
+    """Training met a value that is not finite; `trained` holds the last good weights."""
+
+    def __init__(self, message: str, trained: "Trained"):
+        super().__init__(message)
+        self.trained = trained
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochMetrics:
+    """The figures of one epoch.
+
+    * `loss`, `objective`: means over the steps, of `Credit.loss` and `Credit.objective`.
+    * `control_norm`: mean ‖(ψ, u)‖ of a sample.
+    * `converged_fraction`: share of solves, of one sample in one step, that were solved.
+    * `residual_max`: the largest residual of a solved sample as a multiple of what is allowed.
+    * `steps_mean`, `steps_max`: iterations of a sample's solve.
+    * `step_ms`: wall time of a step, in milliseconds, the epoch's compilation not counted.
+    * `validation`: of the weights at the end of the epoch.
+    """
+
+    epoch: int
+    loss: float
+    objective: float
+    control_norm: float
+    converged_fraction: float
+    residual_max: float
+    steps_mean: float
+    steps_max: int
+    step_ms: float
+    validation: Evaluation
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What training leaves: the system, the rule's feedback weights, and the epochs' figures."""
+
+    system: AbstractSystem
+    feedback: PyTree[Any]
+    metrics: tuple[EpochMetrics, ...]
+
+
+def make_optimiser(config: TrainingConfig, total_steps: int) -> optax.GradientTransformation:
+    """Returns Adam with the cosine schedule of a configuration, after clipping."""
+    schedule = optax.cosine_decay_schedule(
+        config.learning_rate,
+        total_steps,
+        alpha=config.final_learning_rate / config.learning_rate,
+    )
+    adam = optax.adam(schedule)
+    if config.gradient_clip is None:
+        return adam
+    return optax.chain(optax.clip_by_global_norm(config.gradient_clip), adam)
+
+
+def train(
+    system: AbstractSystem,
+    rule: AbstractRule,
+    training: Dataset,
+    validation: Dataset,
+    config: TrainingConfig,
+    *,
+    seed: int,
+    report: Callable[[EpochMetrics, AbstractSystem], None] | None = None,
+) -> Trained:
+    """Trains a system by a rule.
+
+    **Arguments:**
+
+    * `system`, `rule`: what is trained, how.
+    * `training`, `validation`: data sets; the second is only looked at.
+    * `config`: optimiser, schedule and batches.
+    * `seed`: of the order of the samples, the rule's feedback weights and its noise. Two rules with
+      the same seed see the same batches.
+    * `report`: called after every epoch with its figures and the system as it is.
+
+    **Raises:** `ValueError` where a batch does not fit into the training set; `TrainingError` where
+    a loss or a weight is no longer finite.
+    """
+    steps = len(training) // config.batch_size
+    if steps == 0:
+        raise ValueError(
+            f"`batch_size` is {config.batch_size}, but there are {len(training)} training samples: "
+            f"write batch_size={len(training)} or less."
+        )
+    order_key, feedback_key, noise_key = jax.random.split(jax.random.key(seed), 3)
+    feedback = rule.init(system, key=feedback_key)
+    optimiser = make_optimiser(config, steps * config.epochs)
+    learned, fixed = eqx.partition(system, eqx.is_inexact_array)
+    optimiser_state = optimiser.init(learned)
+    # An argument of the compiled epoch and not a constant in it, which would be copied.
+    everything = Batch(jnp.asarray(training.inputs), jnp.asarray(training.targets))
+
+    def step(
+        everything: Batch, carry: PyTree, own: tuple[Int[Array, " batch"], Array]
+    ) -> tuple[PyTree, PyTree]:
+        learned, optimiser_state = carry
+        indices, key = own
+        batch = Batch(everything.inputs[indices], everything.targets[indices])
+        credit = rule(eqx.combine(learned, fixed), feedback, batch, key=key)
+        updates, optimiser_state = optimiser.update(credit.gradient, optimiser_state, learned)
+        stats, found = credit.solution.stats, solved(credit.solution)
+        figures = (
+            credit.loss,
+            credit.objective,
+            jnp.mean(stats.control_norm),
+            jnp.mean(found),
+            jnp.max(jnp.where(found, stats.error, 0)),
+            jnp.mean(stats.steps),
+            jnp.max(stats.steps),
+        )
+        return (optax.apply_updates(learned, updates), optimiser_state), figures
+
+    def epoch(carry: PyTree, everything: Batch, index: Array) -> tuple[PyTree, PyTree]:
+        shuffled = jax.random.permutation(jax.random.fold_in(order_key, index), len(training))
+        batches = shuffled[: steps * config.batch_size].reshape(steps, config.batch_size)
+        keys = jax.random.split(jax.random.fold_in(noise_key, index), steps)
+        return jax.lax.scan(functools.partial(step, everything), carry, (batches, keys))
+
+    carry = (learned, optimiser_state)
+    compiled = jax.jit(epoch).lower(carry, everything, jnp.asarray(0)).compile()
+
+    metrics: list[EpochMetrics] = []
+    for number in range(config.epochs):
+        began = time.perf_counter()
+        after, figures = jax.block_until_ready(compiled(carry, everything, jnp.asarray(number)))
+        elapsed = time.perf_counter() - began
+        figures = [np.asarray(figure) for figure in figures]
+        finite = all(np.isfinite(leaf).all() for leaf in map(np.asarray, jax.tree.leaves(after[0])))
+        if not finite or not np.isfinite(figures[0]).all():
+            raise TrainingError(
+                f"Epoch {number + 1} met a loss or a weight that is not finite. The weights before "
+                "it are kept; lower the learning rate, clip the gradient, or ask for less control.",
+                Trained(eqx.combine(carry[0], fixed), feedback, tuple(metrics)),
+            )
+        carry = after
+        current = eqx.combine(carry[0], fixed)
+        loss, objective, control, found, residual, mean_steps, max_steps = figures
+        own = EpochMetrics(
+            epoch=number + 1,
+            loss=float(loss.mean()),
+            objective=float(objective.mean()),
+            control_norm=float(control.mean()),
+            converged_fraction=float(found.mean()),
+            residual_max=float(residual.max()),
+            steps_mean=float(mean_steps.mean()),
+            steps_max=int(max_steps.max()),
+            step_ms=1e3 * elapsed / steps,
+            validation=evaluate(current, validation),
+        )
+        metrics.append(own)
+        if report is not None:
+            report(own, current)
+    return Trained(eqx.combine(carry[0], fixed), feedback, tuple(metrics))
