@@ -157,8 +157,9 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
                 f"{path} is not a complete .npz file: give a file of reference vectors, and copy "
                 "it again if it was cut off."
             )
-        # Objects would be unpickled, which runs code: NumPy refuses them.
-        with np.load(path, allow_pickle=False) as content:
+        # Objects would be unpickled, which runs code: NumPy refuses them. The stream is opened here
+        # because NumPy leaves its own open when an archive is damaged.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
             for name in content.files:
                 arrays[name] = content[name]
     except VectorError:
@@ -423,7 +424,7 @@ def recurrent_network(
     )
 
 
-def _in_their_order(system: PyTree) -> list[Array]:
+def _in_their_order(system: PyTree) -> list[Any]:
     """Returns the leaves of a system, or of its gradient, that belong to `PARAMETERS`."""
     if isinstance(system, Feedforward):
         return [leaf for layer in system.layers for leaf in (layer.weight, layer.bias)]

@@ -179,7 +179,7 @@ def _unsolved(credit: Credit) -> int:
     return int(np.sum(~np.asarray(solved(credit.solution))))
 
 
-def _distance(tree: PyTree[Array], reference: PyTree[Array]) -> float:
+def _distance(tree: PyTree[Any], reference: PyTree[Any]) -> float:
     """Returns the largest relative distance of two corresponding leaves."""
     pairs = zip(_leaves(tree), _leaves(reference), strict=True)
     return _largest(np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in pairs)
@@ -297,7 +297,7 @@ def central_differences(case: Case, leak: float) -> Float[Array, " parameters"]:
         return jax.vmap(lambda theta: jnp.mean(of_batch(theta, *case.batch)))(thetas)
 
     shifts = step * jnp.eye(theta.size)
-    return (mean_least(theta + shifts) - mean_least(theta - shifts)) / (2 * step)
+    return (mean_least(theta[None] + shifts) - mean_least(theta[None] - shifts)) / (2 * step)
 
 
 def local_gradient(
