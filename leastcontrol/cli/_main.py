@@ -1,0 +1,44 @@
+"""From arguments to a verb, and from its faults to a sentence and an exit status."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+
+class _Stop(Exception):
+    """A mistake of the user, in one sentence."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one verb and exits."""
+    try:
+        import tyro  # noqa: F401
+    except ModuleNotFoundError:
+        _end("The command line needs tyro and rich: run pip install 'leastcontrol[cli]'.", 2)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        _run(arguments)
+    except KeyboardInterrupt:
+        _end("Interrupted.", 130)
+    except BrokenPipeError:
+        # The reader has gone; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _run(arguments: list[str]) -> None:
+    from ..experiments.config import ConfigError
+    from ._arguments import parse
+
+    try:
+        verb = parse(arguments)
+    except ConfigError as error:
+        _end(str(error), 2)
+    from . import _verbs
+
+    sys.exit(_verbs.perform(verb, arguments))
+
+
+def _end(sentence: str, status: int) -> None:
+    print(f"leastcontrol: {sentence}", file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,172 @@
+"""What each verb does, and how it looks in a terminal."""
+
+import functools
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from ..data import DataError
+from ..experiments import running
+from ..experiments.config import ConfigError, RunConfig
+from ..training import EpochMetrics, FolderError, TrainingError, write_json
+from ._arguments import run_config
+from ._options import Data, Evaluate, Train, Verify
+
+
+@functools.singledispatch
+def _perform(verb: Any, arguments: list[str]) -> int:
+    raise TypeError(f"{type(verb).__name__} is no verb.")
+
+
+def perform(verb: Any, arguments: list[str]) -> int:
+    """Runs a verb and returns its exit status."""
+    from ..experiments._vectors import VectorError
+
+    try:
+        return _perform(verb, arguments)
+    except (ConfigError, DataError, FolderError, VectorError) as error:
+        print(f"leastcontrol: {error}", file=sys.stderr)
+        return 2
+    except TrainingError as error:
+        print(f"leastcontrol: {error}", file=sys.stderr)
+        return 1
+
+
+@_perform.register
+def _(verb: Train, arguments: list[str]) -> int:
+    config = RunConfig(**run_config(verb))
+    assert verb.out is not None
+    if verb.results is not None and not verb.results.parent.is_dir():
+        raise ConfigError(
+            f"--results is {verb.results}, but its folder does not exist: make it first."
+        )
+    seeds = config.all_seeds()
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("epochs"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=False),
+        console=console,
+    ) as progress:
+        task = progress.add_task("compiling", total=config.epochs * len(seeds))
+
+        def report(seed: int, metrics: EpochMetrics) -> None:
+            own = metrics.validation
+            line = (
+                f"seed {seed}  epoch {metrics.epoch:>3}  loss {metrics.loss:.4f} nats  "
+                f"validation {100 * own.accuracy:.2f} %  solved "
+                f"{100 * metrics.converged_fraction:.2f} %  {metrics.steps_mean:.1f} steps a solve"
+                f"  {metrics.step_ms:.2f} ms a step"
+            )
+            progress.console.print(line, highlight=False)
+            progress.update(task, advance=1, description=f"seed {seed}")
+
+        command = "leastcontrol " + shlex.join(arguments)
+        summary = running.run(config, verb.out, command=command, report=report)
+    _print_summary(summary)
+    if verb.results is not None:
+        write_json(verb.results, summary)
+    return 0
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    spread = summary.get("std", {})
+
+    def figure(name: str, scale: float, unit: str) -> str:
+        text = f"{scale * summary[name]:.2f}"
+        if name in spread:
+            text += f" ± {scale * spread[name]:.2f}"
+        return f"{text} {unit}"
+
+    table = Table(show_header=False)
+    table.add_row("test accuracy", figure("test_accuracy", 100, "%"))
+    table.add_row("test NLL", figure("test_nll", 1, "nats"))
+    table.add_row("train accuracy", figure("train_accuracy", 100, "%"))
+    table.add_row("validation accuracy", figure("validation_accuracy", 100, "%"))
+    table.add_row("step (median)", figure("step_ms_median", 1, "ms"))
+    solve = summary["solve"]
+    table.add_row("solved", f"{100 * solve['converged_fraction']:.3f} %")
+    table.add_row("largest residual of a solved sample", f"{solve['residual_max']:.1e} relative")
+    table.add_row("steps a solve", f"{solve['steps_mean']:.1f} mean, {solve['steps_max']} at most")
+    Console().print(table)
+
+
+@_perform.register
+def _(verb: Evaluate, arguments: list[str]) -> int:
+    del arguments
+    figures = running.evaluate_run(verb.folder, data_dir=verb.data_dir)
+    table = Table("seed", "validation accuracy", "test accuracy", "test NLL", "test solved")
+    for row in figures["seeds"]:
+        table.add_row(
+            str(row["seed"]),
+            f"{100 * row['validation_accuracy']:.2f} %",
+            f"{100 * row['test_accuracy']:.2f} %",
+            f"{row['test_nll']:.4f} nats",
+            f"{100 * row['test_converged_fraction']:.2f} %",
+        )
+    Console().print(table)
+    _write(verb.json, figures)
+    return 0
+
+
+@_perform.register
+def _(verb: Verify, arguments: list[str]) -> int:
+    del arguments
+    from ..experiments._verification import verify
+
+    def report(row: dict[str, Any]) -> None:
+        if row["error"] is None:
+            print(f"{row['status']:<12}{row['name']}: {row['detail']}", flush=True)
+        else:
+            print(
+                f"{row['status']:<12}{row['name']}: {row['error']:.1e}, at most "
+                f"{row['tolerance']:.1e}",
+                flush=True,
+            )
+
+    rows = verify(verb.vectors, report=report)
+    _write(verb.json, rows)
+    failed = sum(row["ok"] is False for row in rows)
+    unsupported = sum(row["ok"] is None for row in rows)
+    print(f"{len(rows) - failed - unsupported} passed, {failed} failed, {unsupported} unsupported")
+    return 1 if failed else 0
+
+
+@_perform.register
+def _(verb: Data, arguments: list[str]) -> int:
+    del arguments
+    config = RunConfig(
+        data=verb.name,
+        data_dir=verb.data_dir,
+        validation_fraction=verb.validation_fraction,
+        split_seed=verb.split_seed,
+    )
+    config.check()
+    from .. import data
+
+    description = data.describe(running.load_splits(config))
+    print(json.dumps(description, indent=2))
+    _write(verb.json, description)
+    return 0
+
+
+def _write(path: Path | None, value: Any) -> None:
+    if path is not None:
+        write_json(path, value)

@@ -1,0 +1,228 @@
+"""One training run in the words of the command line.
+
+The words are kept, not the objects that they stand for, because a run folder has to say in JSON
+what it holds; `running` turns them into objects, and nothing below it sees a word.
+"""
+
+import dataclasses
+import difflib
+import math
+from pathlib import Path
+from typing import Any
+
+CHOICES = {
+    "data": ("digits", "mnist", "fashion-mnist"),
+    "system": ("feedforward", "rnn"),
+    "activation": ("tanh", "relu", "gelu", "identity"),
+    "initialisation": ("fan-in-uniform", "xavier-normal", "xavier-uniform", "orthogonal"),
+    "rule": ("least-control", "backpropagation", "recurrent-backpropagation"),
+    "controller": ("dynamic-inversion", "energy", "exact"),
+    "alpha_convention": ("sample", "batch-mean"),
+    "output_control": ("leaky-integral", "proportional"),
+    "unsolved": ("drop", "keep", "raise"),
+    "preprocessing": ("none", "standardise"),
+}
+
+
+class ConfigError(ValueError):
+    """A configuration cannot be run; the message is one sentence."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """One training run."""
+
+    data: str = "digits"
+    """Data set: digits, mnist or fashion-mnist."""
+    data_dir: Path | None = None
+    """Folder with the data set's files; else the environment variable LEASTCONTROL_DATA, what the
+    machine has installed, the cache, or a download."""
+    preprocessing: str = "none"
+    """none (pixels in [0, 1]) or standardise (with MNIST's mean and deviation)."""
+    validation_fraction: float = 1 / 12
+    """Share of the samples that are not test samples, kept for validation."""
+    split_seed: int = 0
+    """Seed of the split into training and validation samples."""
+    system: str = "feedforward"
+    """What settles: feedforward or rnn."""
+    hidden: tuple[int, ...] = (256, 256)
+    """Sizes of the hidden layers; one number for an rnn."""
+    activation: str = "tanh"
+    """tanh, relu, gelu or identity."""
+    initialisation: str = "fan-in-uniform"
+    """fan-in-uniform, xavier-normal, xavier-uniform or orthogonal."""
+    rule: str = "least-control"
+    """What changes: least-control, backpropagation or recurrent-backpropagation."""
+    controller: str = "dynamic-inversion"
+    """Where least control's control comes from: dynamic-inversion, energy or exact."""
+    alpha: float = 6.4
+    """Leak α of the output control; the control strength is 1/α."""
+    alpha_convention: str = "sample"
+    """Whose loss α refers to: sample, or batch-mean as in the paper's code (α times batch size)."""
+    output_control: str = "leaky-integral"
+    """leaky-integral or proportional; at rest they differ in nothing but the meaning of α."""
+    softness: float = 0.0
+    """Probability that soft targets take from the class; needed for α = 0."""
+    tolerance: float = 1e-5
+    """Largest residual of a solve, relative to the control."""
+    max_steps: int | None = None
+    """Budget of a solve, in steps; each solver's own by default."""
+    unsolved: str = "drop"
+    """What becomes of samples that are not solved: drop, keep or raise."""
+    epochs: int = 30
+    """Passes over the training set."""
+    batch_size: int = 64
+    """Samples in a step."""
+    learning_rate: float = 1e-3
+    """Adam's learning rate at the first step."""
+    final_learning_rate: float = 1e-4
+    """Adam's learning rate at the last step, reached by half a cosine."""
+    gradient_clip: float | None = None
+    """Largest global norm of the gradient."""
+    seed: int | None = None
+    """Seed of the weights and of the order of the samples; 0 by default."""
+    seeds: tuple[int, ...] = ()
+    """Several seeds, each trained in turn; the summary then has their mean and deviation."""
+
+    def all_seeds(self) -> tuple[int, ...]:
+        """Returns the seeds to be trained."""
+        if self.seeds:
+            return self.seeds
+        return (0 if self.seed is None else self.seed,)
+
+    def check(self) -> None:
+        """Raises `ConfigError` for the first value that cannot be run."""
+        for name, choices in CHOICES.items():
+            _check_choice(name, getattr(self, name), choices)
+        if not self.hidden or any(size < 1 for size in self.hidden):
+            _refuse("hidden", self.hidden, "sizes of at least 1", "256 256")
+        if self.system == "rnn" and len(self.hidden) != 1:
+            _refuse("hidden", self.hidden, "one size for an rnn", "256")
+        if self.system == "rnn" and self.rule == "backpropagation":
+            raise ConfigError(
+                "--rule backpropagation goes through a feedforward system, and --system is rnn: "
+                "write --rule recurrent-backpropagation."
+            )
+        if not 0 <= self.alpha < math.inf:
+            _refuse("alpha", self.alpha, "a finite leak of at least 0", "6.4")
+        if not 0 <= self.softness < 1:
+            _refuse("softness", self.softness, "at least 0 and below 1", "0.01")
+        if self.rule == "least-control" and self.alpha == 0:
+            if self.softness == 0:
+                raise ConfigError(
+                    "--alpha is 0 and the targets are hard, which asks for infinite control: "
+                    "write --softness 0.01, or an --alpha above 0."
+                )
+            if self.output_control == "proportional":
+                raise ConfigError(
+                    "--alpha is 0, but proportional control has the strength 1/α: write "
+                    "--output-control leaky-integral, or an --alpha above 0."
+                )
+        if not 0 < self.tolerance < 1:
+            _refuse("tolerance", self.tolerance, "between 0 and 1", "1e-5")
+        if self.max_steps is not None and self.max_steps < 1:
+            _refuse("max_steps", self.max_steps, "at least 1", "200")
+        if not 0 < self.validation_fraction < 1:
+            _refuse("validation_fraction", self.validation_fraction, "between 0 and 1", "0.1")
+        if self.epochs < 1:
+            _refuse("epochs", self.epochs, "at least 1", "30")
+        if self.batch_size < 1:
+            _refuse("batch_size", self.batch_size, "at least 1", "64")
+        if not 0 < self.learning_rate < math.inf:
+            _refuse("learning_rate", self.learning_rate, "above 0 and finite", "1e-3")
+        if not 0 <= self.final_learning_rate <= self.learning_rate:
+            _refuse(
+                "final_learning_rate",
+                self.final_learning_rate,
+                f"between 0 and the first one, {self.learning_rate:g}",
+                f"{self.learning_rate / 10:g}",
+            )
+        if self.gradient_clip is not None and not 0 < self.gradient_clip < math.inf:
+            _refuse("gradient_clip", self.gradient_clip, "above 0 and finite", "10")
+        if self.seeds and self.seed is not None:
+            raise ConfigError("--seed and --seeds are both given: write one of them.")
+        if any(seed < 0 for seed in (*self.all_seeds(), self.split_seed)):
+            _refuse("seeds", self.all_seeds(), "at least 0", "0 1 2")
+        if len(set(self.seeds)) < len(self.seeds):
+            _refuse("seeds", self.seeds, "different from each other", "0 1 2")
+        if self.data == "digits" and self.data_dir is not None:
+            raise ConfigError(
+                "--data-dir is given, but the digits come with scikit-learn: leave it out, or "
+                "write --data mnist."
+            )
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns what `from_json` reads."""
+        values = dataclasses.asdict(self)
+        values["data_dir"] = None if self.data_dir is None else str(self.data_dir)
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+    @staticmethod
+    def from_json(values: Any, source: str) -> "RunConfig":
+        """Returns a configuration from JSON.
+
+        **Raises:** `ConfigError` naming `source` for anything but a configuration.
+        """
+        fields = {field.name: field.default for field in dataclasses.fields(RunConfig)}
+        if not isinstance(values, dict):
+            raise ConfigError(f"{source} holds no configuration: a JSON object is expected.")
+        read = {}
+        for name, value in values.items():
+            if name not in fields:
+                raise ConfigError(
+                    f"{source} has the unknown option {name!r}{_nearest(name, fields)}."
+                )
+            if not _fits(name, value):
+                raise ConfigError(f"{source} has {name} = {value!r}, which is not of its kind.")
+            value = tuple(value) if isinstance(value, list) else value
+            read[name] = Path(value) if name == "data_dir" and value is not None else value
+        config = RunConfig(**read)
+        config.check()
+        return config
+
+
+def _fits(name: str, value: Any) -> bool:
+    annotation = RunConfig.__annotations__[name]
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if annotation == tuple[int, ...]:
+        return isinstance(value, list) and all(
+            isinstance(item, int) and not isinstance(item, bool) for item in value
+        )
+    if annotation is str:
+        return isinstance(value, str)
+    if annotation is int:
+        return whole
+    if annotation is float:
+        return whole or isinstance(value, float)
+    if value is None:
+        return True
+    if annotation == (int | None):
+        return whole
+    if annotation == (float | None):
+        return whole or isinstance(value, float)
+    return isinstance(value, str)
+
+
+def flag(name: str) -> str:
+    """Returns an option as it is written on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(
+            f"{flag(name)} is {value!r}, but it is one of {', '.join(choices)}"
+            f"{_nearest(value, choices)}."
+        )
+
+
+def _nearest(word: str, known: Any) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; the nearest is {near[0]}" if near else ""
+
+
+def _refuse(name: str, value: Any, expected: str, example: str) -> None:
+    given = " ".join(map(str, value)) if isinstance(value, tuple) else value
+    raise ConfigError(
+        f"{flag(name)} is {given}, but it must be {expected}: write {flag(name)} {example}."
+    )

@@ -1,0 +1,331 @@
+"""From a configuration to a run folder, and from a run folder to figures."""
+
+import dataclasses
+import json
+import math
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from .. import data, training
+from ..controllers import (
+    AbstractController,
+    DynamicInversion,
+    Energy,
+    Exact,
+    LeakyIntegral,
+    Proportional,
+    batch_mean_leak,
+)
+from ..equilibrium import FixedPoint, NewtonKrylov, Tolerance
+from ..losses import CrossEntropy
+from ..rules import (
+    AbstractRule,
+    Backpropagation,
+    Drop,
+    Keep,
+    LeastControl,
+    RaiseError,
+    RecurrentBackpropagation,
+)
+from ..systems import (
+    AbstractSystem,
+    EquilibriumRNN,
+    FanInUniform,
+    Feedforward,
+    Orthogonal,
+    XavierNormal,
+    XavierUniform,
+    gelu,
+    identity,
+    relu,
+    tanh,
+)
+from .config import ConfigError, RunConfig
+
+ACTIVATIONS = {"tanh": tanh, "relu": relu, "gelu": gelu, "identity": identity}
+INITIALISATIONS = {
+    "fan-in-uniform": FanInUniform,
+    "xavier-normal": XavierNormal,
+    "xavier-uniform": XavierUniform,
+    "orthogonal": Orthogonal,
+}
+UNSOLVED = {"drop": Drop, "keep": Keep, "raise": RaiseError}
+
+Report = Callable[[int, training.EpochMetrics], None]
+
+
+def load_splits(config: RunConfig) -> data.Splits:
+    """Returns a configuration's data."""
+    preprocessing = data.MNIST_STANDARDISATION if config.preprocessing == "standardise" else None
+    return data.load(
+        config.data,
+        data_dir=config.data_dir,
+        validation_fraction=config.validation_fraction,
+        split_seed=config.split_seed,
+        preprocessing=preprocessing,
+    )
+
+
+def build_system(config: RunConfig, splits: data.Splits, seed: int) -> AbstractSystem:
+    """Returns a configuration's system as it is before training."""
+    inputs, outputs = splits.train.inputs.shape[1], splits.train.classes
+    activation = ACTIVATIONS[config.activation]
+    initialisation = INITIALISATIONS[config.initialisation]()
+    # A stream of its own, apart from that of the training with the same seed.
+    key = jax.random.fold_in(jax.random.key(seed), 1)
+    if config.system == "rnn":
+        return EquilibriumRNN(
+            inputs,
+            config.hidden[0],
+            outputs,
+            activation=activation,
+            initialisation=initialisation,
+            key=key,
+        )
+    return Feedforward(
+        inputs,
+        config.hidden,
+        outputs,
+        activation=activation,
+        initialisation=initialisation,
+        key=key,
+    )
+
+
+def build_rule(config: RunConfig) -> AbstractRule:
+    """Returns a configuration's rule."""
+    loss = CrossEntropy(softness=config.softness)
+    tolerance = Tolerance(relative=config.tolerance)
+    unsolved = UNSOLVED[config.unsolved]()
+    if config.rule == "backpropagation":
+        return Backpropagation(loss=loss)
+    fixed_point = None if config.max_steps is None else FixedPoint(max_steps=config.max_steps)
+    if config.rule == "recurrent-backpropagation":
+        solver = FixedPoint() if fixed_point is None else fixed_point
+        return RecurrentBackpropagation(
+            loss=loss, tolerance=tolerance, solver=solver, unsolved=unsolved
+        )
+    alpha = config.alpha
+    if config.alpha_convention == "batch-mean":
+        alpha = batch_mean_leak(alpha, config.batch_size)
+    if config.output_control == "proportional":
+        output_control = Proportional(1 / alpha)
+    else:
+        output_control = LeakyIntegral(alpha)
+    controller: AbstractController
+    if config.controller == "dynamic-inversion":
+        controller = DynamicInversion(tolerance, fixed_point)
+    elif config.controller == "energy":
+        controller = Energy(tolerance, *([] if fixed_point is None else [fixed_point]))
+    else:
+        newton = NewtonKrylov() if config.max_steps is None else NewtonKrylov(config.max_steps)
+        controller = Exact(tolerance, newton)
+    return LeastControl(controller, output_control, loss=loss, unsolved=unsolved)
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions that a result may depend on."""
+    packages = ("leastcontrol", "jax", "jaxlib", "equinox", "optimistix", "optax", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def commit() -> str | None:
+    """Returns the commit of the checkout that the package is run from; `None` outside of one."""
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def run(
+    config: RunConfig,
+    out: Path,
+    *,
+    command: str | None = None,
+    report: Report | None = None,
+) -> dict[str, Any]:
+    """Trains what a configuration describes and returns the summary that it wrote.
+
+    One seed is written into `out` itself, several into `out/seed-N`, with a summary of all in
+    `out`.
+
+    **Raises:** `ConfigError`, `data.DataError`, `training.FolderError`, `training.TrainingError`.
+    """
+    config.check()
+    seeds = config.all_seeds()
+    splits = load_splits(config)
+    if config.batch_size > len(splits.train):
+        raise ConfigError(
+            f"--batch-size is {config.batch_size}, but {config.data} has {len(splits.train)} "
+            f"training samples: write --batch-size {min(64, len(splits.train))}."
+        )
+    origin = {"command": command, "commit": commit(), "versions": versions()}
+    folder = training.RunFolder.create(out)
+    training.write_json(out / "config.json", config.as_json())
+    if len(seeds) == 1:
+        return _run_seed(config, seeds[0], splits, folder, origin, report)
+    summaries = []
+    for seed in seeds:
+        own = training.RunFolder.create(out / f"seed-{seed}")
+        single = dataclasses.replace(config, seed=seed, seeds=())
+        training.write_json(own.path / "config.json", single.as_json())
+        summaries.append(_run_seed(single, seed, splits, own, origin, report))
+    summary = {**_summary_of(summaries, config), **origin}
+    training.write_json(out / "summary.json", summary)
+    return summary
+
+
+def _run_seed(
+    config: RunConfig,
+    seed: int,
+    splits: data.Splits,
+    folder: training.RunFolder,
+    origin: dict[str, Any],
+    report: Report | None,
+) -> dict[str, Any]:
+    started = time.perf_counter()
+    system = build_system(config, splits, seed)
+    best = -math.inf
+
+    def after_epoch(metrics: training.EpochMetrics, current: AbstractSystem) -> None:
+        nonlocal best
+        folder.append_metrics(dataclasses.asdict(metrics))
+        folder.save_weights("last", current)
+        if metrics.validation.accuracy > best:
+            best = metrics.validation.accuracy
+            folder.save_weights("best", current)
+        if report is not None:
+            report(seed, metrics)
+
+    trained = training.train(
+        system,
+        build_rule(config),
+        splits.train,
+        splits.validation,
+        training.TrainingConfig(
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            final_learning_rate=config.final_learning_rate,
+            gradient_clip=config.gradient_clip,
+        ),
+        seed=seed,
+        report=after_epoch,
+    )
+    test = training.evaluate(trained.system, splits.test)
+    summary = {
+        "test_accuracy": test.accuracy,
+        "test_nll": test.nll,
+        "test_converged_fraction": test.converged_fraction,
+        "train_accuracy": training.evaluate(trained.system, splits.train).accuracy,
+        "validation_accuracy": trained.metrics[-1].validation.accuracy,
+        "step_ms_median": statistics.median(own.step_ms for own in trained.metrics),
+        "seconds": time.perf_counter() - started,
+        "epochs": config.epochs,
+        "seed": seed,
+        "solve": {
+            "converged_fraction": _mean(own.converged_fraction for own in trained.metrics),
+            "residual_max": config.tolerance * max(own.residual_max for own in trained.metrics),
+            "steps_mean": _mean(own.steps_mean for own in trained.metrics),
+            "steps_max": max(own.steps_max for own in trained.metrics),
+        },
+        "config": config.as_json(),
+        **origin,
+    }
+    training.write_json(folder.path / "summary.json", summary)
+    return summary
+
+
+FIGURES = (
+    "test_accuracy",
+    "test_nll",
+    "train_accuracy",
+    "validation_accuracy",
+    "step_ms_median",
+    "seconds",
+)
+
+
+def _summary_of(summaries: list[dict[str, Any]], config: RunConfig) -> dict[str, Any]:
+    """Returns the mean of several seeds' figures in a summary's own form, and their spread."""
+    mean = {name: _mean(own[name] for own in summaries) for name in FIGURES}
+    std = {name: statistics.stdev(own[name] for own in summaries) for name in FIGURES}
+    solves = [own["solve"] for own in summaries]
+    return {
+        **mean,
+        "epochs": config.epochs,
+        "seed": list(config.seeds),
+        "solve": {
+            "converged_fraction": _mean(own["converged_fraction"] for own in solves),
+            "residual_max": max(own["residual_max"] for own in solves),
+            "steps_mean": _mean(own["steps_mean"] for own in solves),
+            "steps_max": max(own["steps_max"] for own in solves),
+        },
+        "mean": mean,
+        "std": std,
+        "per_seed": [{name: own[name] for name in ("seed", *FIGURES)} for own in summaries],
+        "config": config.as_json(),
+    }
+
+
+def _mean(values) -> float:
+    values = list(values)
+    return sum(values) / len(values)
+
+
+def evaluate_run(folder: Path, *, data_dir: Path | None = None) -> dict[str, Any]:
+    """Returns the figures of a finished run's last weights on its validation and test sets.
+
+    A run of several seeds is evaluated seed by seed.
+
+    **Raises:** `ConfigError`, `data.DataError` or `training.FolderError` for a folder that is none,
+    or is damaged.
+    """
+    config = read_config(folder)
+    if data_dir is not None:
+        config = dataclasses.replace(config, data_dir=data_dir)
+        config.check()
+    splits = load_splits(config)
+    rows = []
+    for seed in config.all_seeds():
+        own = folder / f"seed-{seed}" if len(config.all_seeds()) > 1 else folder
+        like = build_system(config, splits, seed)
+        system = training.RunFolder(own).load_weights("last", like)
+        figures = {"seed": seed}
+        for name in ("validation", "test"):
+            evaluation = training.evaluate(system, splits.parts()[name])
+            for figure, value in dataclasses.asdict(evaluation).items():
+                figures[f"{name}_{figure}"] = value
+        rows.append(figures)
+    return {"folder": str(folder), "data": config.data, "seeds": rows}
+
+
+def read_config(folder: Path) -> RunConfig:
+    """Returns the configuration of a run folder."""
+    path = folder / "config.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{folder} is not a run folder, for it has no config.json: give the folder that "
+            "`leastcontrol train --out DIR` wrote."
+        ) from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as JSON ({error}): it is damaged.") from error
+    return RunConfig.from_json(values, str(path))
