@@ -17,7 +17,9 @@ KEY = jax.random.PRNGKey(20)
 BATCH = 6
 SIZE = 3
 
-solve = eqx.filter_jit(lambda controller, problem, samples: controller.equilibrium(problem, samples))
+solve = eqx.filter_jit(
+    lambda controller, problem, samples: controller.equilibrium(problem, samples)
+)
 credit = eqx.filter_jit(lambda rule, system, batch: rule(system, None, batch))
 
 
@@ -27,12 +29,12 @@ def stronger(system, factor):
     return eqx.combine(jax.tree.map(lambda leaf: factor * leaf, learned), fixed)
 
 
-def feedforward(seed=0, factor=1.5, **options):
+def feedforward(seed=0, factor=1.25, **options):
     key = jax.random.fold_in(KEY, seed)
     return stronger(lc.Feedforward(SIZE, (4, 3), SIZE, key=key, **options), factor)
 
 
-def recurrent(seed=0, factor=1.2, **options):
+def recurrent(seed=0, factor=1.0, **options):
     key = jax.random.fold_in(KEY, seed)
     return stronger(lc.EquilibriumRNN(SIZE, 5, SIZE, key=key, **options), factor)
 
@@ -40,18 +42,20 @@ def recurrent(seed=0, factor=1.2, **options):
 def timescales(params, state, x):
     """Two populations: one five times faster than a unit step can follow, one slow."""
     fast = -5 * state["fast"] + 2 * jnp.tanh(params["w"] @ state["slow"]) + params["u"] @ x
-    slow = 0.2 * (params["v"] @ jnp.tanh(state["fast"]) - state["slow"]) + params["b"]
+    slow = 0.2 * (params["v"] @ jnp.tanh(state["fast"]) + params["b"] - state["slow"])
     return {"fast": fast, "slow": slow}
 
 
 def timescales_readout(params, state):
-    return params["d"] @ jnp.tanh(state["slow"]) + 0.5 * params["c"] * state["fast"] ** 2
+    return params["d"] @ jnp.tanh(state["slow"]) + params["c"] * state["fast"]
 
 
-def function_system(seed=0, output_neurons=True):
+def function_system(seed=3, output_neurons=True):
     shapes = {"w": (3, 4), "u": (3, SIZE), "v": (4, 3), "b": (4,), "d": (SIZE, 4), "c": (SIZE,)}
     keys = jax.random.split(jax.random.fold_in(KEY, 100 + seed), len(shapes))
-    params = {n: jax.random.normal(k, s) for (n, s), k in zip(shapes.items(), keys, strict=True)}
+    params = {
+        n: 0.5 * jax.random.normal(k, s) for (n, s), k in zip(shapes.items(), keys, strict=True)
+    }
     start = {"fast": jnp.zeros(3), "slow": jnp.zeros(4)}
     return lc.FunctionSystem(
         timescales, timescales_readout, params, start, output_neurons=output_neurons
@@ -74,96 +78,114 @@ def samples(system, x, targets):
     return lc.Sample(jax.vmap(system.drive)(x), targets)
 
 
-def naive_cross_entropy(probabilities):
-    return lambda output: -jnp.sum(probabilities * jax.nn.log_softmax(output))
+def naive_cross_entropy(output, probabilities):
+    return -jnp.sum(probabilities * jax.nn.log_softmax(output))
+
+
+def naive_squared_error(output, target):
+    return 0.5 * jnp.sum((output - target) ** 2)
 
 
 def soft(label, softness, outputs=SIZE):
-    """Returns 1 − ε for the class and ε / (N − 1) for the others."""
-    others = np.full(outputs, softness / (outputs - 1))
-    others[int(label)] = 1 - softness
-    return jnp.asarray(others)
+    """Returns 1 − ε for the class and ε / (N − 1) for the others, for each label."""
+    chosen = jnp.arange(outputs)[None] == label[:, None]
+    return jnp.where(chosen, 1 - softness, softness / (outputs - 1))
 
 
-def naive_squared_error(target):
-    return lambda output: 0.5 * jnp.sum((output - target) ** 2)
+def parameters(system):
+    """Returns what a system learns, or the same part of its gradient."""
+    if isinstance(system, lc.FunctionSystem):
+        return system.params
+    if isinstance(system, lc.Feedforward):
+        return system.layers
+    return system.input, system.recurrent, system.output
 
 
 class Oracle:
-    """One sample's F(z, θ), z = (φ, y) with output neurons and z = φ without, and its minimum."""
+    """F(z, θ) of a system's samples, z = (φ, y) with output neurons and z = φ without.
 
-    def __init__(self, system, x, loss, leak):
-        learned, fixed = eqx.partition(system, eqx.is_inexact_array)
-        self.theta, unravel = ravel_pytree(learned)
-        state = system.initial_state(system.drive(x))
-        flat, unravel_state = ravel_pytree(state)
-        self.size = flat.size
+    `loss(output, target)` is differentiated by JAX; a target is a vector of the output's size.
+    """
 
-        def parts(z, theta):
-            system = eqx.combine(unravel(theta), fixed)
-            state = unravel_state(z[: flat.size])
-            field, _ = ravel_pytree(system.vector_field(state, system.drive(x)))
-            return field, system.readout(state)
+    def __init__(self, system, loss, inputs, targets, leak):
+        self.theta, unravel = ravel_pytree(parameters(system))
+        start, unravel_state = ravel_pytree(system.initial_state(system.drive(inputs[0])))
+        self.size = start.size
+        self.neurons = system.output_neurons
 
-        def split(z, theta):
+        def split(z, theta, x, target, leak):
             """Returns f, u and y."""
-            field, read = parts(z, theta)
-            if system.output_neurons:
-                output = z[flat.size :]
+            own = eqx.tree_at(parameters, system, unravel(theta))
+            state = unravel_state(z[: self.size])
+            field, _ = ravel_pytree(own.vector_field(state, own.drive(x)))
+            read = own.readout(state)
+            if self.neurons:
+                output = z[self.size :]
                 return field, output - read, output
-            return field, -jax.grad(loss)(read) / leak, read
+            return field, -jax.grad(loss)(read, target) / leak, read
 
-        def energy(z, theta):
-            field, control, output = split(z, theta)
-            square = jnp.sum(control**2) if system.output_neurons else 0.0
-            return 0.5 * jnp.sum(field**2) + 0.5 * square + loss(output) / leak
+        def energy(z, theta, x, target, leak):
+            field, control, output = split(z, theta, x, target, leak)
+            square = jnp.sum(control**2) if self.neurons else 0.0
+            return 0.5 * jnp.sum(field**2) + 0.5 * square + loss(output, target) / leak
 
-        self.energy, self.split = energy, split
-        self.value = jax.jit(energy)
-        self.slope = jax.jit(jax.grad(energy))
-        self.curvature = jax.jit(jax.hessian(energy))
-        outputs = jax.eval_shape(parts, flat, self.theta)[1].shape[0]
-        start = jnp.concatenate([flat, jnp.zeros(outputs)]) if system.output_neurons else flat
-        self.z = self.minimise(start)
+        self.energy, self.split, self.loss = energy, split, loss
+        self.compiled = [jax.jit(of) for of in (energy, jax.grad(energy), jax.hessian(energy))]
+        outputs = targets.shape[1]
+        self.start = np.append(start, np.zeros(outputs)) if self.neurons else np.asarray(start)
+        self.inputs, self.targets = inputs, targets
+        self.at(leak)
 
-    def minimise(self, start):
+    def at(self, leak):
+        """Minimises at a leak; `z` are the minimisers of all samples."""
+        self.leak = leak
+        self.z = jnp.stack(
+            [self._minimise(*own) for own in zip(self.inputs, self.targets, strict=True)]
+        )
+        return self
+
+    def _minimise(self, x, target):
+        value, slope, curvature = (
+            lambda z, of=of: np.asarray(of(z, self.theta, x, target, self.leak))
+            for of in self.compiled
+        )
         z = scipy.optimize.minimize(
-            lambda z: float(self.value(z, self.theta)),
-            np.asarray(start),
-            jac=lambda z: np.asarray(self.slope(z, self.theta)),
-            hess=lambda z: np.asarray(self.curvature(z, self.theta)),
+            value,
+            self.start,
+            jac=slope,
+            hess=curvature,
             method="trust-exact",
-            options={"gtol": 1e-9},
+            options={"gtol": 1e-7},
         ).x
-        for _ in range(3):
-            z = z - np.linalg.solve(self.curvature(z, self.theta), self.slope(z, self.theta))
-        assert np.linalg.norm(self.slope(z, self.theta)) < 1e-12
-        assert np.linalg.eigvalsh(self.curvature(z, self.theta)).min() > 0
+        for _ in range(4):
+            z = z - np.linalg.solve(curvature(z), slope(z))
+        assert np.linalg.norm(slope(z)) < 1e-12 * max(1, 1 / self.leak)
+        assert np.linalg.eigvalsh(curvature(z)).min() > 0
         return jnp.asarray(z)
 
-    def point(self):
-        """Returns φ, ψ and u at the minimum, flat."""
-        field, control, _ = self.split(self.z, self.theta)
-        return self.z[: self.size], -field, control
+    def points(self):
+        """Returns φ, ψ and u of every sample at the minimum, flat."""
+        field, control, _ = jax.vmap(self.split, (0, None, 0, 0, None))(
+            self.z, self.theta, self.inputs, self.targets, self.leak
+        )
+        return np.asarray(self.z[:, : self.size]), -np.asarray(field), np.asarray(control)
 
-    def minimum_of(self, thetas):
-        """Returns min_z F at parameters close to θ, by Newton's method from the minimum at θ."""
+    def value(self, theta):
+        """Returns the mean of min_z F at parameters close to θ, by Newton from the minima at θ."""
 
-        def one(theta):
-            def newton(_, z):
-                slope, curvature = jax.grad(self.energy)(z, theta), jax.hessian(self.energy)(z, theta)
-                return z - jnp.linalg.solve(curvature, slope)
+        def one(z, x, target):
+            energy = lambda z: self.energy(z, theta, x, target, self.leak)  # noqa: E731
+            newton = lambda _, z: z - jnp.linalg.solve(jax.hessian(energy)(z), jax.grad(energy)(z))  # noqa: E731
+            return energy(jax.lax.fori_loop(0, 5, newton, z))
 
-            return self.energy(jax.lax.fori_loop(0, 6, newton, self.z), theta)
-
-        return jax.jit(jax.vmap(one))(thetas)
+        return jnp.mean(jax.vmap(one)(self.z, self.inputs, self.targets))
 
     def finite_differences(self, step=1e-5):
-        """Returns the gradient of min_z F in θ by central differences, flat."""
+        """Returns the gradient of the mean of min_z F in θ by central differences, flat."""
         moves = step * jnp.eye(self.theta.size)
-        up = self.minimum_of(self.theta[None] + moves)
-        down = self.minimum_of(self.theta[None] - moves)
-        return (up - down) / (2 * step)
+        both = jnp.concatenate([self.theta[None] + moves, self.theta[None] - moves])
+        up, down = jnp.split(jax.jit(jax.vmap(self.value))(both), 2)
+        return np.asarray(up - down) / (2 * step)
 
 
 def flat(tree):

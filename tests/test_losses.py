@@ -154,7 +154,12 @@ def test_softness_out_of_range_is_refused(softness):
 BAD_TARGETS = {
     "above": (lc.CrossEntropy(), jnp.array([0, N]), 1.0, "from 0 to 5.*5 outputs.*labels from 0"),
     "below": (lc.CrossEntropy(), jnp.array([-1, 0]), 1.0, "from -1 to 0"),
-    "column": (lc.CrossEntropy(), jnp.array([[0], [1]]), 1.0, r"shape \[2, 1\].*one label for each"),
+    "column": (
+        lc.CrossEntropy(),
+        jnp.array([[0], [1]]),
+        1.0,
+        r"shape \[2, 1\].*one label for each",
+    ),
     "hard without leak": (lc.CrossEntropy(), jnp.array([0, 1]), 0.0, "infinite control.*softness"),
     "one-hot vectors without leak": (lc.CrossEntropy(), jnp.eye(N)[:2], 0.0, "infinite control"),
     "float labels": (lc.CrossEntropy(), jnp.array([0.0, 1.0]), 1.0, "labels of shape"),

@@ -188,7 +188,7 @@ def test_a_function_system_calls_its_functions():
     assert all(map(jnp.array_equal, jax.tree.leaves(field), jax.tree.leaves(expected)))
     d, c = system.params["d"], system.params["c"]
     np.testing.assert_allclose(
-        system.readout(state), d @ np.tanh(state["slow"]) + c * state["fast"] ** 2 / 2, rtol=1e-12
+        system.readout(state), d @ np.tanh(state["slow"]) + c * state["fast"], rtol=1e-12
     )
     start = lc.FunctionSystem(
         timescales, lambda p, s: s["slow"], system.params, state
