@@ -65,7 +65,14 @@ def evaluate(
     * `solver`, `tolerance`: of the free equilibrium of a system without an order; 400 steps
       and the default tolerance.
     * `batch_size`: how many samples are held at a time; no figure depends on it.
+
+    **Raises:** `ValueError` for a batch size below 1.
     """
+    if batch_size < 1:
+        raise ValueError(
+            f"`batch_size` is {batch_size}, but samples are measured at least 1 at a time: write "
+            "batch_size=1000."
+        )
     solver = FixedPoint(max_steps=400) if solver is None else solver
     tolerance = Tolerance() if tolerance is None else tolerance
     totals = np.zeros(3)

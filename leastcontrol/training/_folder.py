@@ -6,7 +6,9 @@ arrays in Equinox's leaf format, read without running code.
 """
 
 import json
+import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,21 @@ class FolderError(ValueError):
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file whole or not at all."""
-    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    """Writes a JSON file whole or not at all; a number that is not finite becomes `null`."""
+    text = json.dumps(_strict(value), indent=2, allow_nan=False) + "\n"
     _write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def _write(path: Path, write) -> None:
+def _strict(value: Any) -> Any:
+    # JSON has no NaN, and one sample that overflows must not cost the file.
+    if isinstance(value, dict):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write(temporary)
@@ -68,10 +79,10 @@ class RunFolder:
         return RunFolder(path)
 
     def append_metrics(self, row: dict[str, Any]) -> None:
-        """Adds one line to `metrics.jsonl`."""
+        """Adds one line to `metrics.jsonl`; a number that is not finite becomes `null`."""
         try:
             with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row, allow_nan=False) + "\n")
+                file.write(json.dumps(_strict(row), allow_nan=False) + "\n")
         except OSError as error:
             raise FolderError(
                 f"{self.path / 'metrics.jsonl'} could not be written: {error.strerror}."

@@ -1,9 +1,13 @@
 """Epochs of a rule's steps, compiled as a whole."""
 
+import contextlib
 import dataclasses
 import functools
+import logging
+import math
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
@@ -22,7 +26,7 @@ from ._evaluation import Evaluation, evaluate
 
 
 class TrainingError(RuntimeError):
-    """Training met a value that is not finite; `trained` holds the last good weights."""
+    """Training cannot go on; `trained` holds the weights and figures from before that epoch."""
 
     def __init__(self, message: str, trained: "Trained"):
         super().__init__(message)
@@ -97,8 +101,9 @@ def train(
       the same seed see the same batches.
     * `report`: called after every epoch with its figures and the system as it is.
 
-    **Raises:** `ValueError` where a batch does not fit into the training set; `TrainingError` where
-    a loss or a weight is no longer finite.
+    **Raises:** `ValueError` where a batch does not fit into the training set, or the data do not
+    fit the system; `TrainingError` where a loss or a weight is no longer finite, where the policy
+    for unsolved samples is to raise, and where no sample of an epoch counted.
     """
     steps = len(training) // config.batch_size
     if steps == 0:
@@ -142,19 +147,34 @@ def train(
 
     carry = (learned, optimiser_state)
     compiled = jax.jit(epoch).lower(carry, everything, jnp.asarray(0)).compile()
+    # Inside the compiled epoch labels have no values to check.
+    outputs = eqx.filter_eval_shape(
+        lambda x: system.readout(system.initial_state(system.drive(x))), everything.inputs[0]
+    )
+    rule.loss.check_target(everything.targets, outputs.shape[0], math.inf)
 
     metrics: list[EpochMetrics] = []
     for number in range(config.epochs):
         began = time.perf_counter()
-        after, figures = jax.block_until_ready(compiled(carry, everything, jnp.asarray(number)))
+        before = Trained(eqx.combine(carry[0], fixed), feedback, tuple(metrics))
+        with _rule_errors(number + 1, before):
+            after, figures = jax.block_until_ready(compiled(carry, everything, jnp.asarray(number)))
         elapsed = time.perf_counter() - began
         figures = [np.asarray(figure) for figure in figures]
         finite = all(np.isfinite(leaf).all() for leaf in map(np.asarray, jax.tree.leaves(after[0])))
         if not finite or not np.isfinite(figures[0]).all():
             raise TrainingError(
-                f"Epoch {number + 1} met a loss or a weight that is not finite. The weights before "
-                "it are kept; lower the learning rate, clip the gradient, or ask for less control.",
-                Trained(eqx.combine(carry[0], fixed), feedback, tuple(metrics)),
+                f"Epoch {number + 1} met a loss or a weight that is not finite; the weights before "
+                "it are kept: lower the learning rate, clip the gradient, or ask for less control.",
+                before,
+            )
+        # The loss is the mean over the samples that count, and exactly zero where none does.
+        if not figures[0].any() and not figures[3].any():
+            raise TrainingError(
+                f"Epoch {number + 1} learned nothing, for no equilibrium of a sample was found; "
+                "the weights before it are kept: allow more steps or a larger tolerance, lower the "
+                "learning rate, or ask for less control.",
+                before,
             )
         carry = after
         current = eqx.combine(carry[0], fixed)
@@ -175,3 +195,22 @@ def train(
         if report is not None:
             report(own, current)
     return Trained(eqx.combine(carry[0], fixed), feedback, tuple(metrics))
+
+
+@contextlib.contextmanager
+def _rule_errors(epoch: int, before: Trained) -> Iterator[None]:
+    """Turns an error that a rule raised inside the compiled epoch into a `TrainingError`."""
+    # JAX logs a traceback of its callback besides raising.
+    logger = logging.getLogger("jax._src.callback")
+    was_disabled, logger.disabled = logger.disabled, True
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        sentence = re.search(r"EquinoxRuntimeError: (.+)", str(error))
+        if sentence is None:
+            raise
+        raise TrainingError(
+            f"Epoch {epoch} was stopped, and the weights before it are kept: {sentence[1]}", before
+        ) from error
+    finally:
+        logger.disabled = was_disabled
