@@ -1,12 +1,15 @@
 """Parsing with tyro, and checking everything that can be checked before JAX is imported."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import tyro
 
-from ..experiments.config import ConfigError
-from ._options import Train, Verb
+from ..experiments.config import CHOICES, ConfigError, RunConfig, check_choice, flag
+from ._options import Data, Train, Verb
+
+VERBS = ("train", "evaluate", "verify", "data")
 
 
 def parse(arguments: list[str]) -> Any:
@@ -16,6 +19,8 @@ def parse(arguments: list[str]) -> Any:
 
     **Raises:** `ConfigError` for a value that cannot be run.
     """
+    if arguments and not arguments[0].startswith("-"):
+        check_choice("The verb", arguments[0], VERBS)
     verb = tyro.cli(
         Verb,  # pyright: ignore[reportArgumentType]
         prog="leastcontrol",
@@ -27,14 +32,34 @@ def parse(arguments: list[str]) -> Any:
         verb.check()
         if verb.out is None:
             raise ConfigError("train writes a run folder: name a new one with --out DIR.")
+    if isinstance(verb, Data):
+        check_choice("The data set", verb.name, CHOICES["data"])
+        data_config(verb).check()
+    for name in ("json", "results"):
+        _check_file(name, getattr(verb, name, None))
     return verb
 
 
-def run_config(verb: Train) -> dict[str, Any]:
-    """Returns the fields of a training's options that make its configuration."""
-    own = {"out", "results"}
-    return {
-        field.name: getattr(verb, field.name)
-        for field in dataclasses.fields(verb)
-        if field.name not in own
-    }
+def _check_file(name: str, path: Path | None) -> None:
+    # Asked before the work whose result it is to hold.
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise ConfigError(
+            f"{flag(name)} is {path}, but it must be a file in an existing folder: make the folder "
+            "first, or name another file."
+        )
+
+
+def run_config(verb: Train) -> RunConfig:
+    """Returns the configuration in a training's options."""
+    names = [field.name for field in dataclasses.fields(RunConfig)]
+    return RunConfig(**{name: getattr(verb, name) for name in names})
+
+
+def data_config(verb: Data) -> RunConfig:
+    """Returns a configuration with the data that the options name."""
+    return RunConfig(
+        data=verb.name,
+        data_dir=verb.data_dir,
+        validation_fraction=verb.validation_fraction,
+        split_seed=verb.split_seed,
+    )

@@ -3,17 +3,13 @@
 import os
 import sys
 from collections.abc import Sequence
-
-
-class _Stop(Exception):
-    """A mistake of the user, in one sentence."""
+from importlib.util import find_spec
+from typing import NoReturn
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one verb and exits."""
-    try:
-        import tyro  # noqa: F401
-    except ModuleNotFoundError:
+    if find_spec("tyro") is None or find_spec("rich") is None:
         _end("The command line needs tyro and rich: run pip install 'leastcontrol[cli]'.", 2)
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
@@ -39,6 +35,6 @@ def _run(arguments: list[str]) -> None:
     sys.exit(_verbs.perform(verb, arguments))
 
 
-def _end(sentence: str, status: int) -> None:
+def _end(sentence: str, status: int) -> NoReturn:
     print(f"leastcontrol: {sentence}", file=sys.stderr)
     sys.exit(status)

@@ -20,9 +20,9 @@ from rich.table import Table
 
 from ..data import DataError
 from ..experiments import running
-from ..experiments.config import ConfigError, RunConfig
+from ..experiments.config import ConfigError
 from ..training import EpochMetrics, FolderError, TrainingError, write_json
-from ._arguments import run_config
+from ._arguments import data_config, run_config
 from ._options import Data, Evaluate, Train, Verify
 
 
@@ -47,12 +47,8 @@ def perform(verb: Any, arguments: list[str]) -> int:
 
 @_perform.register
 def _(verb: Train, arguments: list[str]) -> int:
-    config = RunConfig(**run_config(verb))
+    config = run_config(verb)
     assert verb.out is not None
-    if verb.results is not None and not verb.results.parent.is_dir():
-        raise ConfigError(
-            f"--results is {verb.results}, but its folder does not exist: make it first."
-        )
     seeds = config.all_seeds()
     console = Console(stderr=True)
     with Progress(
@@ -152,16 +148,9 @@ def _(verb: Verify, arguments: list[str]) -> int:
 @_perform.register
 def _(verb: Data, arguments: list[str]) -> int:
     del arguments
-    config = RunConfig(
-        data=verb.name,
-        data_dir=verb.data_dir,
-        validation_fraction=verb.validation_fraction,
-        split_seed=verb.split_seed,
-    )
-    config.check()
     from .. import data
 
-    description = data.describe(running.load_splits(config))
+    description = data.describe(running.load_splits(data_config(verb)))
     print(json.dumps(description, indent=2))
     _write(verb.json, description)
     return 0

@@ -22,6 +22,10 @@ CHOICES = {
     "unsolved": ("drop", "keep", "raise"),
     "preprocessing": ("none", "standardise"),
 }
+# Two such layers in a row are joined by 4 GiB of weights, and the optimiser needs three times that.
+LARGEST_LAYER = 2**15
+# JAX takes larger seeds modulo this number, so that different ones would be the same.
+SEEDS = 2**32
 
 
 class ConfigError(ValueError):
@@ -93,9 +97,9 @@ class RunConfig:
     def check(self) -> None:
         """Raises `ConfigError` for the first value that cannot be run."""
         for name, choices in CHOICES.items():
-            _check_choice(name, getattr(self, name), choices)
-        if not self.hidden or any(size < 1 for size in self.hidden):
-            _refuse("hidden", self.hidden, "sizes of at least 1", "256 256")
+            check_choice(flag(name), getattr(self, name), choices)
+        if not self.hidden or any(not 1 <= size <= LARGEST_LAYER for size in self.hidden):
+            _refuse("hidden", self.hidden, f"sizes from 1 to {LARGEST_LAYER}", "256 256")
         if self.system == "rnn" and len(self.hidden) != 1:
             _refuse("hidden", self.hidden, "one size for an rnn", "256")
         if self.system == "rnn" and self.rule == "backpropagation":
@@ -141,8 +145,11 @@ class RunConfig:
             _refuse("gradient_clip", self.gradient_clip, "above 0 and finite", "10")
         if self.seeds and self.seed is not None:
             raise ConfigError("--seed and --seeds are both given: write one of them.")
-        if any(seed < 0 for seed in (*self.all_seeds(), self.split_seed)):
-            _refuse("seeds", self.all_seeds(), "at least 0", "0 1 2")
+        for name in ("split_seed", "seed"):
+            if getattr(self, name) is not None and not 0 <= getattr(self, name) < SEEDS:
+                _refuse(name, getattr(self, name), "at least 0 and below 2³²", "0")
+        if any(not 0 <= seed < SEEDS for seed in self.seeds):
+            _refuse("seeds", self.seeds, "at least 0 and below 2³²", "0 1 2")
         if len(set(self.seeds)) < len(self.seeds):
             _refuse("seeds", self.seeds, "different from each other", "0 1 2")
         if self.data == "digits" and self.data_dir is not None:
@@ -174,10 +181,12 @@ class RunConfig:
                 )
             if not _fits(name, value):
                 raise ConfigError(f"{source} has {name} = {value!r}, which is not of its kind.")
-            value = tuple(value) if isinstance(value, list) else value
-            read[name] = Path(value) if name == "data_dir" and value is not None else value
+            read[name] = _converted(name, value)
         config = RunConfig(**read)
-        config.check()
+        try:
+            config.check()
+        except ConfigError as error:
+            raise ConfigError(f"{source} cannot be run: {error}") from error
         return config
 
 
@@ -192,15 +201,26 @@ def _fits(name: str, value: Any) -> bool:
         return isinstance(value, str)
     if annotation is int:
         return whole
+    # A whole number may be too large for a float.
+    real = isinstance(value, float) or (whole and abs(value) < 2**53)
     if annotation is float:
-        return whole or isinstance(value, float)
+        return real
     if value is None:
         return True
     if annotation == (int | None):
         return whole
     if annotation == (float | None):
-        return whole or isinstance(value, float)
+        return real
     return isinstance(value, str)
+
+
+def _converted(name: str, value: Any) -> Any:
+    """Returns a JSON value that fits as the value of a field."""
+    if isinstance(value, list):
+        return tuple(value)
+    if RunConfig.__annotations__[name] in (float, float | None) and value is not None:
+        return float(value)
+    return Path(value) if name == "data_dir" and value is not None else value
 
 
 def flag(name: str) -> str:
@@ -208,11 +228,11 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+def check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raises `ConfigError`, which calls the value `what`, where it is none of the choices."""
     if value not in choices:
         raise ConfigError(
-            f"{flag(name)} is {value!r}, but it is one of {', '.join(choices)}"
-            f"{_nearest(value, choices)}."
+            f"{what} is {value!r}, but it is one of {', '.join(choices)}{_nearest(value, choices)}."
         )
 
 

@@ -131,6 +131,17 @@ def build_rule(config: RunConfig) -> AbstractRule:
     return LeastControl(controller, output_control, loss=loss, unsolved=unsolved)
 
 
+def build_training(config: RunConfig) -> training.TrainingConfig:
+    """Returns a configuration's optimiser, schedule and batches."""
+    return training.TrainingConfig(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        final_learning_rate=config.final_learning_rate,
+        gradient_clip=config.gradient_clip,
+    )
+
+
 def versions() -> dict[str, str]:
     """Returns the versions that a result may depend on."""
     packages = ("leastcontrol", "jax", "jaxlib", "equinox", "optimistix", "optax", "numpy")
@@ -169,6 +180,10 @@ def run(
     """
     config.check()
     seeds = config.all_seeds()
+    try:
+        rule = build_rule(config)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     splits = load_splits(config)
     if config.batch_size > len(splits.train):
         raise ConfigError(
@@ -179,13 +194,13 @@ def run(
     folder = training.RunFolder.create(out)
     training.write_json(out / "config.json", config.as_json())
     if len(seeds) == 1:
-        return _run_seed(config, seeds[0], splits, folder, origin, report)
+        return _run_seed(config, seeds[0], rule, splits, folder, origin, report)
     summaries = []
     for seed in seeds:
         own = training.RunFolder.create(out / f"seed-{seed}")
         single = dataclasses.replace(config, seed=seed, seeds=())
         training.write_json(own.path / "config.json", single.as_json())
-        summaries.append(_run_seed(single, seed, splits, own, origin, report))
+        summaries.append(_run_seed(single, seed, rule, splits, own, origin, report))
     summary = {**_summary_of(summaries, config), **origin}
     training.write_json(out / "summary.json", summary)
     return summary
@@ -194,6 +209,7 @@ def run(
 def _run_seed(
     config: RunConfig,
     seed: int,
+    rule: AbstractRule,
     splits: data.Splits,
     folder: training.RunFolder,
     origin: dict[str, Any],
@@ -213,21 +229,20 @@ def _run_seed(
         if report is not None:
             report(seed, metrics)
 
-    trained = training.train(
-        system,
-        build_rule(config),
-        splits.train,
-        splits.validation,
-        training.TrainingConfig(
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            learning_rate=config.learning_rate,
-            final_learning_rate=config.final_learning_rate,
-            gradient_clip=config.gradient_clip,
-        ),
-        seed=seed,
-        report=after_epoch,
-    )
+    try:
+        trained = training.train(
+            system,
+            rule,
+            splits.train,
+            splits.validation,
+            build_training(config),
+            seed=seed,
+            report=after_epoch,
+        )
+    except training.TrainingError as error:
+        # In the first epoch nothing has been saved yet.
+        folder.save_weights("last", error.trained.system)
+        raise
     test = training.evaluate(trained.system, splits.test)
     summary = {
         "test_accuracy": test.accuracy,
@@ -265,7 +280,7 @@ FIGURES = (
 def _summary_of(summaries: list[dict[str, Any]], config: RunConfig) -> dict[str, Any]:
     """Returns the mean of several seeds' figures in a summary's own form, and their spread."""
     mean = {name: _mean(own[name] for own in summaries) for name in FIGURES}
-    std = {name: statistics.stdev(own[name] for own in summaries) for name in FIGURES}
+    std = {name: _deviation([own[name] for own in summaries]) for name in FIGURES}
     solves = [own["solve"] for own in summaries]
     return {
         **mean,
@@ -287,6 +302,11 @@ def _summary_of(summaries: list[dict[str, Any]], config: RunConfig) -> dict[str,
 def _mean(values) -> float:
     values = list(values)
     return sum(values) / len(values)
+
+
+def _deviation(values: list[float]) -> float:
+    # `statistics` fails on values that are not finite.
+    return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
 
 
 def evaluate_run(folder: Path, *, data_dir: Path | None = None) -> dict[str, Any]:
@@ -317,15 +337,18 @@ def evaluate_run(folder: Path, *, data_dir: Path | None = None) -> dict[str, Any
 
 
 def read_config(folder: Path) -> RunConfig:
-    """Returns the configuration of a run folder."""
+    """Returns the configuration of a run folder.
+
+    **Raises:** `ConfigError` if there is none, or it cannot be run.
+    """
     path = folder / "config.json"
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ConfigError(
             f"{folder} is not a run folder, for it has no config.json: give the folder that "
             "`leastcontrol train --out DIR` wrote."
         ) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read as JSON ({error}): it is damaged.") from error
     return RunConfig.from_json(values, str(path))
