@@ -1,0 +1,317 @@
+"""The table of results in the README and in the documentation, made from the runs' summaries.
+
+    python -m leastcontrol.experiments.tables           # rewrites the table where it stands
+    python -m leastcontrol.experiments.tables --check   # exits with 1 if it would change anything
+
+A row is one run of several seeds: `results/NAME.json`, the file that `leastcontrol train --results`
+wrote. `ROWS` says which names there are and what the paper reports for each. A run whose file is
+missing has no row; a file that does not hold the run that its name promises is refused.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+BEGIN = "<!-- results:begin -->"
+END = "<!-- results:end -->"
+PAGES = (Path("README.md"), Path("docs/results.md"))
+# The page that also prints the commands.
+COMMANDS_PAGE = Path("docs/results.md")
+
+
+class TablesError(ValueError):
+    """A summary or a page cannot be used; the message is one sentence."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """A row of the table and what the paper reports for it.
+
+    **Arguments:**
+
+    * `name`: of the file, without its suffix.
+    * `system`, `rule`: as the reader sees them.
+    * `words`: the options that the run must have had.
+    * `percent`, `deviation`: test accuracy over three seeds in arXiv 2207.01332, table 1, in %.
+    """
+
+    name: str
+    system: str
+    rule: str
+    words: dict[str, Any]
+    percent: float
+    deviation: float
+
+
+def _rows() -> tuple[Expected, ...]:
+    feedforward = {"data": "mnist", "system": "feedforward", "hidden": [256, 256]}
+    recurrent = {"data": "mnist", "system": "rnn", "hidden": [256]}
+    inversion = {"rule": "least-control", "controller": "dynamic-inversion"}
+    energy = {"rule": "least-control", "controller": "energy"}
+    least_control_inversion = "least control, dynamic inversion"
+    least_control_energy = "least control, energy"
+    return (
+        Expected(
+            "mnist-feedforward-backpropagation",
+            "feedforward 2×256",
+            "backpropagation",
+            {**feedforward, "rule": "backpropagation"},
+            98.29,
+            0.14,
+        ),
+        Expected(
+            "mnist-feedforward-dynamic-inversion",
+            "feedforward 2×256",
+            least_control_inversion,
+            {**feedforward, **inversion},
+            98.11,
+            0.07,
+        ),
+        Expected(
+            "mnist-feedforward-energy",
+            "feedforward 2×256",
+            least_control_energy,
+            {**feedforward, **energy},
+            98.00,
+            0.03,
+        ),
+        Expected(
+            "mnist-rnn-recurrent-backpropagation",
+            "RNN 256",
+            "recurrent backpropagation",
+            {**recurrent, "rule": "recurrent-backpropagation"},
+            97.87,
+            0.19,
+        ),
+        Expected(
+            "mnist-rnn-dynamic-inversion",
+            "RNN 256",
+            least_control_inversion,
+            {**recurrent, **inversion},
+            97.58,
+            0.12,
+        ),
+        Expected(
+            "mnist-rnn-energy",
+            "RNN 256",
+            least_control_energy,
+            {**recurrent, **energy},
+            97.60,
+            0.15,
+        ),
+    )
+
+
+ROWS = _rows()
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What a run of several seeds has shown; shares lie between 0 and 1."""
+
+    expected: Expected
+    seeds: int
+    test_accuracy: float
+    deviation: float
+    solved: float
+    steps: float
+    step_ms: float
+    command: str
+
+
+def read(results: Path) -> list[Row]:
+    """Returns the rows whose files exist, in the order of `ROWS`.
+
+    **Raises:** `TablesError` for a folder that is none, and for a file that is damaged or of
+    another run.
+    """
+    if not results.is_dir():
+        raise TablesError(
+            f"{results} is not a folder, but the summaries of the runs are read from one: make it "
+            "with `leastcontrol train --results FILE`, or name another with --results DIR."
+        )
+    files = [(expected, results / f"{expected.name}.json") for expected in ROWS]
+    return [_read_row(expected, path) for expected, path in files if path.exists()]
+
+
+def _read_row(expected: Expected, path: Path) -> Row:
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise TablesError(
+            f"{path} cannot be read as JSON ({error}): run its command again."
+        ) from error
+
+    def entry(*names: str) -> Any:
+        value = summary
+        for name in names:
+            if not isinstance(value, dict) or name not in value:
+                raise TablesError(
+                    f"{path} has no {'.'.join(names)}, which the summary of several seeds has: "
+                    "give a file that `leastcontrol train --seeds 0 1 2 --results FILE` wrote."
+                )
+            value = value[name]
+        return value
+
+    def number(*names: str) -> float:
+        value = entry(*names)
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):
+            raise TablesError(
+                f"{path} has {'.'.join(names)} = {value!r}, but it is a finite number: run its "
+                "command again."
+            )
+        return float(value)
+
+    for word, value in expected.words.items():
+        if entry("config", word) != value:
+            raise TablesError(
+                f"{path} is of a run with {word} = {entry('config', word)!r}, but its name stands "
+                f"for {value!r}: name the file after its run."
+            )
+    per_seed, command = entry("per_seed"), entry("command")
+    if not isinstance(per_seed, list) or not isinstance(command, str):
+        raise TablesError(
+            f"{path} does not say in `per_seed` and `command` which seeds were run by which "
+            "command: run it again with `leastcontrol train`."
+        )
+    return Row(
+        expected,
+        len(per_seed),
+        number("mean", "test_accuracy"),
+        number("std", "test_accuracy"),
+        number("solve", "converged_fraction"),
+        number("solve", "steps_mean"),
+        number("mean", "step_ms_median"),
+        command,
+    )
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Returns the rows as a Markdown table."""
+    lines = [
+        "| system | rule | test accuracy, % | seeds | the paper, % | solved, % | steps a solve "
+        "| ms a step |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        expected = row.expected
+        cells = (
+            expected.system,
+            expected.rule,
+            f"{100 * row.test_accuracy:.2f} ± {100 * row.deviation:.2f}",
+            f"{row.seeds}",
+            f"{expected.percent:.2f} ± {expected.deviation:.2f}",
+            _share(row.solved),
+            f"{row.steps:.1f}",
+            f"{row.step_ms:.2f}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _share(solved: float) -> str:
+    """Returns a share in %; one that is not whole never reads 100."""
+    text = f"{100 * solved:.2f}"
+    return f"{math.floor(1e4 * solved) / 100:.2f}" if text == "100.00" and solved < 1 else text
+
+
+def commands(rows: Sequence[Row]) -> str:
+    """Returns the commands of the rows as a Markdown block."""
+    return "\n".join(["```bash", *(row.command for row in rows), "```"])
+
+
+def rewritten(page: str, content: str, name: str) -> str:
+    """Returns a page with the part between its markers replaced.
+
+    **Raises:** `TablesError` unless both markers stand in the page, once and in order.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in after or END in before + after:
+        raise TablesError(
+            f"{name} does not have the two markers once each and in order: write {BEGIN} and {END} "
+            "on lines of their own where the table belongs."
+        )
+    return f"{before}{BEGIN}\n\n{content}\n\n{END}{after}"
+
+
+def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
+    """Rewrites the table in every page under `root` and returns the pages that changed.
+
+    With `check` nothing is written: the pages that would change are returned.
+
+    **Raises:** `TablesError`. Nothing is written unless every file could be read.
+    """
+    rows = read(results)
+    if not rows:
+        names = ", ".join(f"{expected.name}.json" for expected in ROWS)
+        raise TablesError(
+            f"{results} holds none of {names}: make one with `leastcontrol train --results FILE`."
+        )
+    changed = {}
+    for page in PAGES:
+        path = root / page
+        content = table(rows)
+        if page == COMMANDS_PAGE:
+            content += f"\n\n{commands(rows)}"
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise TablesError(
+                f"{path} cannot be read ({error}): run this in a checkout of the project, or name "
+                "one with --root DIR."
+            ) from error
+        new = rewritten(text, content, str(path))
+        if new != text:
+            changed[path] = new
+    if not check:
+        for path, text in changed.items():
+            _write(path, text)
+    return list(changed)
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise TablesError(f"{path} could not be written: {error.strerror or error}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the script and returns its exit status: 1 for a stale table, 2 for a mistake."""
+    parser = argparse.ArgumentParser(
+        prog="python -m leastcontrol.experiments.tables",
+        description="Make the table of results from the summaries of the runs.",
+    )
+    parser.add_argument("--root", type=Path, default=Path(), help="checkout of the project")
+    parser.add_argument("--results", type=Path, help="folder of the summaries (ROOT/results)")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if stale")
+    options = parser.parse_args(arguments)
+    results = options.root / "results" if options.results is None else options.results
+    try:
+        changed = update(options.root, results, check=options.check)
+        print(table(read(results)))
+    except TablesError as error:
+        print(f"leastcontrol: {error}", file=sys.stderr)
+        return 2
+    for path in changed:
+        print(f"{path} {'is stale' if options.check else 'was rewritten'}.", file=sys.stderr)
+    return 1 if options.check and changed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
