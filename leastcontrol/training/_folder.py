@@ -114,7 +114,11 @@ class RunFolder:
                 "its seeds."
             )
         try:
-            return eqx.tree_deserialise_leaves(path, like)
+            with path.open("rb") as file:
+                system = eqx.tree_deserialise_leaves(file, like)
+                if file.read(1):
+                    raise ValueError("there is more in the file than this system's weights")
+                return system
         except Exception as error:
             raise FolderError(
                 f"{path} does not hold the weights of the system that config.json describes: it is "
