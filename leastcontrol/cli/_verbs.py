@@ -60,6 +60,9 @@ def _(verb: Train, arguments: list[str]) -> int:
         TextColumn("left"),
         TimeRemainingColumn(elapsed_when_finished=False),
         console=console,
+        # Leaves nothing behind, so that what follows a mistake is one sentence.
+        transient=True,
+        disable=not console.is_terminal,
     ) as progress:
         task = progress.add_task("compiling", total=config.epochs * len(seeds))
 
@@ -92,11 +95,11 @@ def _print_summary(summary: dict[str, Any]) -> None:
         return f"{text} {unit}"
 
     table = Table(show_header=False)
-    table.add_row("test accuracy", figure("test_accuracy", 100, "%"))
-    table.add_row("test NLL", figure("test_nll", 1, "nats"))
-    table.add_row("train accuracy", figure("train_accuracy", 100, "%"))
-    table.add_row("validation accuracy", figure("validation_accuracy", 100, "%"))
-    table.add_row("step (median)", figure("step_ms_median", 1, "ms"))
+    table.add_row("test accuracy", figure("test_accuracy", 100.0, "%"))
+    table.add_row("test NLL", figure("test_nll", 1.0, "nats"))
+    table.add_row("train accuracy", figure("train_accuracy", 100.0, "%"))
+    table.add_row("validation accuracy", figure("validation_accuracy", 100.0, "%"))
+    table.add_row("step (median)", figure("step_ms_median", 1.0, "ms"))
     solve = summary["solve"]
     table.add_row("solved", f"{100 * solve['converged_fraction']:.3f} %")
     table.add_row("largest residual of a solved sample", f"{solve['residual_max']:.1e} relative")
