@@ -1,0 +1,446 @@
+"""Runs: from a configuration to a run folder, and from a run folder to figures."""
+
+import dataclasses
+import json
+import math
+import pickle
+import statistics
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import numpy as np
+import pytest
+
+from leastcontrol import data, training
+from leastcontrol.experiments import running
+from leastcontrol.experiments.config import CHOICES, ConfigError, RunConfig
+
+SMALL = RunConfig(
+    rule="backpropagation", hidden=(16,), epochs=2, learning_rate=1e-2, final_learning_rate=1e-3
+)
+
+
+@pytest.fixture(autouse=True)
+def single_precision():
+    with jax.enable_x64(False):
+        yield
+
+
+def strict_json(path):
+    def refuse(text):
+        raise AssertionError(f"{path} holds {text}, which is not JSON")
+
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """The folder of a run of two seeds, the summary that it returned, and what it reported."""
+    folder = tmp_path_factory.mktemp("runs") / "pair"
+    reports = []
+    with jax.enable_x64(False):
+        summary = running.run(
+            dataclasses.replace(SMALL, seeds=(3, 4)),
+            folder,
+            command="leastcontrol train",
+            report=lambda seed, metrics: reports.append((seed, metrics.epoch)),
+        )
+    return folder, summary, reports
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    """The folder of a run by least control, and its summary."""
+    folder = tmp_path_factory.mktemp("runs") / "single"
+    config = dataclasses.replace(SMALL, rule="least-control", epochs=1, seed=3)
+    with jax.enable_x64(False):
+        return folder, running.run(config, folder)
+
+
+# --- configurations -------------------------------------------------------------------------------
+
+CHANGED = {
+    "data": "mnist",
+    "data_dir": Path("somewhere"),
+    "preprocessing": "standardise",
+    "validation_fraction": 0.2,
+    "split_seed": 1,
+    "system": "rnn",
+    "hidden": (5,),
+    "activation": "relu",
+    "initialisation": "orthogonal",
+    "rule": "recurrent-backpropagation",
+    "controller": "energy",
+    "alpha": 1.0,
+    "alpha_convention": "batch-mean",
+    "output_control": "proportional",
+    "softness": 0.1,
+    "tolerance": 1e-4,
+    "max_steps": 7,
+    "unsolved": "keep",
+    "epochs": 3,
+    "batch_size": 32,
+    "learning_rate": 2e-3,
+    "final_learning_rate": 2e-4,
+    "gradient_clip": 1.0,
+    "seed": 5,
+    "seeds": (5, 6),
+}
+STARTED = RunConfig(hidden=(4,))
+
+
+def built(config, monkeypatch):
+    """Returns everything that a configuration is turned into."""
+    asked = {}
+    splits = data.load("digits")
+
+    def load(name, **options):
+        asked.update(name=name, **options)
+        return splits
+
+    monkeypatch.setattr(data, "load", load)
+    try:
+        running.load_splits(config)
+    finally:
+        monkeypatch.undo()
+    systems = [running.build_system(config, splits, seed) for seed in config.all_seeds()]
+    return asked, systems, running.build_rule(config), running.build_training(config)
+
+
+def equal(first, second):
+    asked, systems, rule, loop = first
+    others = second[1]
+    return (
+        asked == second[0]
+        and len(systems) == len(others)
+        and all(bool(eqx.tree_equal(a, b)) for a, b in zip(systems, others, strict=True))
+        and bool(eqx.tree_equal(rule, second[2]))
+        and loop == second[3]
+    )
+
+
+def test_every_option_is_in_the_list_of_changes():
+    assert set(CHANGED) == {field.name for field in dataclasses.fields(RunConfig)}
+    assert set(CHOICES) <= set(CHANGED)
+
+
+def test_the_same_configuration_builds_the_same(monkeypatch):
+    assert equal(built(STARTED, monkeypatch), built(STARTED, monkeypatch))
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_no_option_is_ignored(name, monkeypatch):
+    changed = dataclasses.replace(STARTED, **{name: CHANGED[name]})
+    assert not equal(built(STARTED, monkeypatch), built(changed, monkeypatch))
+
+
+@pytest.mark.parametrize(
+    "settled",
+    [{"controller": name} for name in CHOICES["controller"]]
+    + [{"rule": "recurrent-backpropagation", "system": "rnn"}],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["max_steps", "tolerance"])
+def test_the_budget_reaches_every_solver(settled, name, monkeypatch):
+    plain = dataclasses.replace(STARTED, **settled)
+    changed = dataclasses.replace(plain, **{name: CHANGED[name]})
+    assert not equal(built(plain, monkeypatch), built(changed, monkeypatch))
+
+
+@pytest.mark.parametrize(
+    ("name", "choice"), [(name, choice) for name, own in CHOICES.items() for choice in own]
+)
+def test_every_choice_is_one_of_its_own(name, choice, monkeypatch):
+    other = next(one for one in CHOICES[name] if one != choice)
+    first, second = (dataclasses.replace(STARTED, **{name: own}) for own in (choice, other))
+    assert not equal(built(first, monkeypatch), built(second, monkeypatch))
+
+
+def test_the_batch_mean_convention_multiplies_the_leak_by_the_batch_size():
+    config = RunConfig(alpha=0.1, alpha_convention="batch-mean", batch_size=64)
+    assert float(running.build_rule(config).output_control.leak) == pytest.approx(6.4)
+
+
+def test_proportional_control_has_the_same_leak():
+    config = RunConfig(alpha=4.0, output_control="proportional")
+    assert float(running.build_rule(config).output_control.leak) == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(
+    "config", [RunConfig(), dataclasses.replace(STARTED, **{**CHANGED, "seeds": ()})]
+)
+def test_a_configuration_survives_json(config):
+    text = json.dumps(config.as_json(), allow_nan=False)
+    assert RunConfig.from_json(json.loads(text), "here") == config
+
+
+def test_whole_numbers_in_json_become_real_ones_where_those_are_meant():
+    config = RunConfig.from_json({"alpha": 6, "gradient_clip": 1, "epochs": 2}, "here")
+    assert (type(config.alpha), type(config.gradient_clip), type(config.epochs)) == (
+        float,
+        float,
+        int,
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([], "here holds no configuration"),
+        ({"alhpa": 1.0}, "unknown option 'alhpa'; the nearest is alpha"),
+        ({"epochs": 1.5}, "epochs = 1.5, which is not of its kind"),
+        ({"epochs": True}, "epochs = True, which"),
+        ({"alpha": "6.4"}, "alpha = '6.4', which"),
+        ({"alpha": 10**400}, "alpha = 1000"),
+        ({"alpha": None}, "alpha = None, which"),
+        ({"hidden": 5}, "hidden = 5, which"),
+        ({"hidden": [5.0]}, r"hidden = \[5.0\], which"),
+        ({"data_dir": 5}, "data_dir = 5, which"),
+        ({"gradient_clip": "a"}, "gradient_clip = 'a', which"),
+        ({"seed": [1]}, r"seed = \[1\], which"),
+        ({"system": 1}, "system = 1, which"),
+        ({"epochs": 0}, "here cannot be run: --epochs is 0"),
+        ({"alpha": math.nan}, "here cannot be run: --alpha is nan"),
+    ],
+)
+def test_json_that_is_no_configuration_is_refused(values, message):
+    with pytest.raises(ConfigError, match=message):
+        RunConfig.from_json(values, "here")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"alpha": 0.0, "softness": 0.01},
+        {"alpha": 0.0, "rule": "backpropagation"},
+        {"system": "rnn", "hidden": (4,)},
+        {"seeds": (0, 2**32 - 1)},
+        {"final_learning_rate": 0.0},
+        {"hidden": (2**15,)},
+    ],
+    ids=str,
+)
+def test_the_edge_of_a_range_is_inside(options):
+    dataclasses.replace(RunConfig(), **options).check()
+
+
+# --- run folders ----------------------------------------------------------------------------------
+
+FIGURES = {
+    "test_accuracy",
+    "test_nll",
+    "train_accuracy",
+    "validation_accuracy",
+    "step_ms_median",
+    "epochs",
+    "seed",
+    "solve",
+    "config",
+    "versions",
+}
+
+
+def test_a_run_leaves_its_files(single):
+    folder, _ = single
+    files = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    assert files == [
+        "checkpoints/best.eqx",
+        "checkpoints/last.eqx",
+        "config.json",
+        "metrics.jsonl",
+        "summary.json",
+    ]
+
+
+def test_the_summary_has_what_was_found(single):
+    folder, returned = single
+    summary = strict_json(folder / "summary.json")
+    assert set(summary) >= FIGURES
+    assert summary == returned
+    assert summary["epochs"] == 1
+    assert summary["seed"] == 3
+    assert 0 < summary["test_accuracy"] <= 1
+    assert 0 < summary["test_nll"]
+    assert summary["config"] == strict_json(folder / "config.json")
+    assert RunConfig.from_json(summary["config"], "summary") == running.read_config(folder)
+    assert set(summary["versions"]) >= {"python", "leastcontrol", "jax", "equinox", "optax"}
+    (line,) = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    solve = summary["solve"]
+    assert solve["converged_fraction"] == line["converged_fraction"] > 0.99
+    assert solve["residual_max"] == pytest.approx(1e-5 * line["residual_max"])
+    assert 0 < solve["residual_max"] <= 1e-5
+    assert 1 <= solve["steps_mean"] == line["steps_mean"] <= line["steps_max"]
+    assert summary["step_ms_median"] == line["step_ms"] > 0
+    assert summary["validation_accuracy"] == line["validation"]["accuracy"]
+
+
+def test_several_seeds_have_folders_and_their_mean_and_deviation(pair):
+    folder, returned, reports = pair
+    assert reports == [(3, 1), (3, 2), (4, 1), (4, 2)]
+    summary = strict_json(folder / "summary.json")
+    assert summary == returned
+    own = [strict_json(folder / f"seed-{seed}" / "summary.json") for seed in (3, 4)]
+    assert [one["seed"] for one in own] == [3, 4]
+    for name in ("test_accuracy", "test_nll", "train_accuracy", "validation_accuracy"):
+        values = [one[name] for one in own]
+        assert summary["mean"][name] == pytest.approx(statistics.fmean(values))
+        assert summary["std"][name] == pytest.approx(abs(values[0] - values[1]) / math.sqrt(2))
+        assert summary[name] == summary["mean"][name]
+    assert summary["std"]["test_nll"] > 0
+    assert set(summary) >= FIGURES
+    assert summary["seed"] == [3, 4]
+    assert [one["seed"] for one in summary["per_seed"]] == [3, 4]
+    for seed in (3, 4):
+        lines = (folder / f"seed-{seed}" / "metrics.jsonl").read_text().splitlines()
+        assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+
+
+def test_a_mean_over_seeds_that_are_not_all_finite_is_strict_json(pair, tmp_path):
+    folder, _, _ = pair
+    own = [strict_json(folder / f"seed-{seed}" / "summary.json") for seed in (3, 4)]
+    own[1]["test_nll"] = math.nan
+    summary = running._summary_of(own, dataclasses.replace(SMALL, seeds=(3, 4)))
+    training.write_json(tmp_path / "summary.json", summary)
+    written = strict_json(tmp_path / "summary.json")
+    assert written["test_nll"] is None
+    assert written["std"]["test_nll"] is None
+    assert written["std"]["test_accuracy"] > 0
+
+
+def test_a_seed_has_the_same_weights_alone_as_among_others(pair, tmp_path):
+    folder, _, _ = pair
+    running.run(dataclasses.replace(SMALL, seed=3), tmp_path / "alone")
+    checkpoint = (tmp_path / "alone" / "checkpoints" / "last.eqx").read_bytes()
+    assert checkpoint == (folder / "seed-3" / "checkpoints" / "last.eqx").read_bytes()
+    assert checkpoint != (folder / "seed-4" / "checkpoints" / "last.eqx").read_bytes()
+
+
+def test_evaluation_finds_the_summarys_figures_again(pair, single):
+    folder, _, _ = pair
+    found = {tuple(row["seed"] for row in running.evaluate_run(folder)["seeds"])}
+    assert found == {(3, 4)}
+    for place in (folder / "seed-3", folder / "seed-4", single[0]):
+        summary = strict_json(place / "summary.json")
+        (row,) = running.evaluate_run(place)["seeds"]
+        for name in ("test_accuracy", "test_nll", "validation_accuracy", "seed"):
+            assert row[name] == summary[name]
+    assert [row["test_accuracy"] for row in running.evaluate_run(folder)["seeds"]] == [
+        strict_json(folder / f"seed-{seed}" / "summary.json")["test_accuracy"] for seed in (3, 4)
+    ]
+
+
+def test_the_best_weights_are_those_of_the_best_validation(tmp_path, monkeypatch):
+    samples = data.load("digits")
+    weights = [running.build_system(SMALL, samples, seed) for seed in range(3)]
+
+    def train(system, rule, training_set, validation, config, *, seed, report):
+        measured = training.evaluate(system, validation)
+        rows = []
+        for epoch, accuracy in enumerate((0.5, 0.9, 0.7)):
+            own = dataclasses.replace(measured, accuracy=accuracy)
+            metrics = training.EpochMetrics(epoch + 1, 1.0, 1.0, 1.0, 1.0, 0.5, 2.0, 3, 1.0, own)
+            report(metrics, weights[epoch])
+            rows.append(metrics)
+        return training.Trained(weights[2], None, tuple(rows))
+
+    monkeypatch.setattr(training, "train", train)
+    running.run(SMALL, tmp_path / "run")
+    folder = training.RunFolder(tmp_path / "run")
+    for name, expected in (("best", weights[1]), ("last", weights[2])):
+        assert eqx.tree_equal(folder.load_weights(name, weights[0]), expected)
+
+
+def test_a_training_that_fails_keeps_the_last_good_weights(tmp_path):
+    config = dataclasses.replace(
+        SMALL, epochs=3, batch_size=1318, learning_rate=1e38, final_learning_rate=1e38
+    )
+    with pytest.raises(training.TrainingError, match="Epoch 2 met"):
+        running.run(config, tmp_path / "run")
+    files = {path.name for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert files == {"config.json", "metrics.jsonl", "last.eqx", "best.eqx"}
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 1
+    like = running.build_system(config, data.load("digits"), 0)
+    kept = training.RunFolder(tmp_path / "run").load_weights("last", like)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(eqx.filter(kept, eqx.is_array)))
+    assert not eqx.tree_equal(kept, like)
+
+
+def test_a_training_that_fails_at_once_keeps_the_first_weights(tmp_path):
+    # The forward pass of the second step overflows.
+    config = dataclasses.replace(SMALL, learning_rate=1e38, final_learning_rate=1e38)
+    with pytest.raises(training.TrainingError, match="Epoch 1 met"):
+        running.run(config, tmp_path / "run")
+    like = running.build_system(config, data.load("digits"), 0)
+    kept = training.RunFolder(tmp_path / "run").load_weights("last", like)
+    assert eqx.tree_equal(kept, like)
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 5000}, "--batch-size is 5000, but digits has 1318 .*: write --batch-size"),
+        ({"epochs": 0}, "--epochs is 0"),
+        (
+            {"alpha": 1e308, "rule": "least-control", "alpha_convention": "batch-mean"},
+            "leak is inf",
+        ),
+        ({"validation_fraction": 1e-9}, "validation_fraction=1e-09"),
+    ],
+)
+def test_a_run_that_cannot_start_leaves_no_folder(options, message, tmp_path):
+    with pytest.raises((ConfigError, data.DataError), match=message):
+        running.run(dataclasses.replace(SMALL, **options), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_never_overwrites_another(pair):
+    folder, _, _ = pair
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(training.FolderError, match="holds files already"):
+        running.run(SMALL, folder)
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "is not a run folder"),
+        (b"{", "cannot be read as JSON"),
+        (b"\xff\xfe", "cannot be read as JSON"),
+        (b"[" * 200_000, "cannot be read as JSON"),
+        (b"[]", "holds no configuration"),
+        (b'{"alpah": 1}', "unknown option 'alpah'"),
+        (b'{"hidden": "16"}', "not of its kind"),
+        (b'{"alpha": NaN}', "--alpha is nan"),
+        (b'{"hidden": [16]}', "last.eqx does not exist"),
+    ],
+)
+def test_a_folder_that_is_no_run_is_refused(content, message, tmp_path):
+    if content is not None:
+        (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises((ConfigError, training.FolderError), match=message):
+        running.evaluate_run(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["missing", "file"])
+def test_a_path_that_is_no_folder_is_refused(name, tmp_path):
+    (tmp_path / "file").write_text("text", encoding="utf-8")
+    with pytest.raises(ConfigError, match="is not a run folder"):
+        running.evaluate_run(tmp_path / name)
+
+
+class Bomb:
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_a_pickle_in_place_of_the_configuration_is_not_run(tmp_path):
+    (tmp_path / "config.json").write_bytes(pickle.dumps(Bomb(tmp_path / "marker")))
+    with pytest.raises(ConfigError, match="cannot be read as JSON"):
+        running.evaluate_run(tmp_path)
+    assert not (tmp_path / "marker").exists()

@@ -1,0 +1,415 @@
+"""The training room: the loop against its definition, evaluation, and what a run leaves on disk."""
+
+import dataclasses
+import json
+import math
+import os
+import pickle
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import leastcontrol as lc
+from leastcontrol import data, training
+from leastcontrol.training import TrainingConfig
+
+FEATURES, CLASSES = 5, 12
+MADE = data.Provenance(source="made here", licence="none", origin="memory", checksums={})
+
+
+@pytest.fixture(autouse=True)
+def single_precision():
+    with jax.enable_x64(False):
+        yield
+
+
+def dataset(count=CLASSES, classes=CLASSES, seed=0):
+    """Returns random inputs; the label of sample i is i modulo the classes, so it names it."""
+    inputs = np.random.default_rng(seed).normal(size=(count, FEATURES)).astype(np.float32)
+    targets = (np.arange(count) % classes).astype(np.int32)
+    return data.Dataset("made", inputs, targets, classes, (FEATURES,), MADE)
+
+
+def network(outputs=CLASSES, hidden=(4,), seed=0):
+    return lc.Feedforward(FEATURES, hidden, outputs, key=jax.random.key(seed))
+
+
+def recurrent(outputs=CLASSES):
+    return lc.EquilibriumRNN(FEATURES, 6, outputs, key=jax.random.key(0))
+
+
+def backpropagation():
+    return lc.Backpropagation(loss=lc.CrossEntropy())
+
+
+def least_control(controller=None, **options):
+    controller = lc.DynamicInversion() if controller is None else controller
+    return lc.LeastControl(controller, 6.4, loss=lc.CrossEntropy(), **options)
+
+
+def leaves(tree):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_array))]
+
+
+def same(first, second):
+    return all(np.array_equal(a, b) for a, b in zip(leaves(first), leaves(second), strict=True))
+
+
+class Recording(lc.AbstractRule):
+    """Another rule that notes the labels of every batch."""
+
+    loss: lc.AbstractLoss
+    inner: lc.AbstractRule
+    seen: list = eqx.field(static=True)
+
+    def __call__(self, system, feedback, batch, *, key=None):
+        jax.debug.callback(
+            lambda targets: self.seen.append(np.asarray(targets)), batch.targets, ordered=True
+        )
+        return self.inner(system, feedback, batch, key=key)
+
+
+def order_of(inner, seed, epochs=3, batch_size=5):
+    seen = []
+    rule = Recording(inner.loss, inner, seen)
+    config = TrainingConfig(epochs=epochs, batch_size=batch_size)
+    training.train(network(), rule, dataset(), dataset(), config, seed=seed)
+    jax.effects_barrier()
+    return np.stack(seen).reshape(epochs, -1)
+
+
+# --- the loop -------------------------------------------------------------------------------------
+
+
+def test_batches_are_the_seeds_and_not_the_rules():
+    by_backpropagation = order_of(backpropagation(), seed=3)
+    assert np.array_equal(by_backpropagation, order_of(least_control(), seed=3))
+    assert not np.array_equal(by_backpropagation, order_of(backpropagation(), seed=4))
+
+
+def test_each_epoch_is_shuffled_anew_and_shows_no_sample_twice():
+    epochs = order_of(backpropagation(), seed=0)
+    assert epochs.shape == (3, 10)
+    assert all(len(set(epoch)) == 10 for epoch in epochs.tolist())
+    assert len({tuple(epoch) for epoch in epochs.tolist()}) == 3
+
+
+@pytest.mark.parametrize("clip", [None, 0.05])
+def test_backpropagation_is_the_loop_written_by_hand(clip):
+    samples, system = dataset(), network(hidden=(4, 3))
+    config = TrainingConfig(3, CLASSES, 1e-2, 1e-3, clip)
+    trained = training.train(system, backpropagation(), samples, samples, config, seed=0)
+
+    def loss_of_layers(layers):
+        state = jnp.asarray(samples.inputs)
+        for number, (weight, bias) in enumerate(layers):
+            state = (state if number == 0 else jnp.tanh(state)) @ weight.T + bias[None]
+        return -jnp.mean(jax.nn.log_softmax(state)[np.arange(CLASSES), samples.targets])
+
+    layers = [(layer.weight, layer.bias) for layer in system.layers]
+    adam = optax.scale_by_adam()
+    state, losses = adam.init(layers), []
+    for step in range(3):
+        value, gradient = jax.value_and_grad(loss_of_layers)(layers)
+        losses.append(float(value))
+        if clip is not None:
+            factor = min(1.0, clip / float(optax.tree.norm(gradient)))
+            gradient = jax.tree.map(lambda leaf, factor=factor: factor * leaf, gradient)
+        update, state = adam.update(gradient, state)
+        # The last rate would be reached at the step after the last.
+        rate = 1e-3 + (1e-2 - 1e-3) * (1 + math.cos(math.pi * step / 3)) / 2
+        layers = jax.tree.map(lambda a, b, rate=rate: a - rate * b, layers, update)
+    assert [own.loss for own in trained.metrics] == pytest.approx(losses, abs=1e-6)
+    for found, (weight, bias) in zip(trained.system.layers, layers, strict=True):
+        np.testing.assert_allclose(found.weight, weight, atol=1e-6)
+        np.testing.assert_allclose(found.bias, bias, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("system", "epochs", "learning_rate", "bar"),
+    [("feedforward", 2, 1e-2, 0.85), ("rnn", 1, 1e-3, 0.2)],
+)
+def test_least_control_learns_the_digits(system, epochs, learning_rate, bar):
+    splits = data.load("digits")
+    key = jax.random.key(0)
+    start = (
+        lc.Feedforward(64, (64,), 10, key=key)
+        if system == "feedforward"
+        else lc.EquilibriumRNN(64, 32, 10, key=key)
+    )
+    config = TrainingConfig(epochs, 32, learning_rate, learning_rate / 10)
+    trained = training.train(
+        start, least_control(), splits.train, splits.validation, config, seed=0
+    )
+    last = trained.metrics[-1]
+    assert training.evaluate(trained.system, splits.test).accuracy > bar
+    assert last.loss < 2.3
+    assert last.converged_fraction > 0.99
+    assert last.residual_max <= 1
+    assert 1 <= last.steps_mean <= last.steps_max
+    assert last.step_ms > 0
+    assert trained.feedback is None
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not():
+    samples, config = dataset(), TrainingConfig(1, 4)
+    first, again, other = (
+        training.train(network(), backpropagation(), samples, samples, config, seed=seed).system
+        for seed in (5, 5, 6)
+    )
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_the_report_has_each_epochs_figures_and_weights():
+    reports, samples = [], dataset()
+    trained = training.train(
+        network(),
+        backpropagation(),
+        samples,
+        samples,
+        TrainingConfig(2, 6),
+        seed=0,
+        report=lambda metrics, system: reports.append((metrics, system)),
+    )
+    assert [metrics for metrics, _ in reports] == list(trained.metrics)
+    assert [metrics.epoch for metrics, _ in reports] == [1, 2]
+    assert same(reports[1][1], trained.system)
+    assert not same(reports[0][1], trained.system)
+    assert reports[1][0].validation == training.evaluate(trained.system, samples)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training():
+    samples = dataset()
+    config = TrainingConfig(3, 12, learning_rate=1e38, final_learning_rate=1e38)
+    with pytest.raises(training.TrainingError, match=r"Epoch 2 met .* not finite") as caught:
+        training.train(network(), backpropagation(), samples, samples, config, seed=0)
+    kept = caught.value.trained
+    assert len(kept.metrics) == 1
+    assert all(np.isfinite(leaf).all() for leaf in leaves(kept.system))
+    assert not same(kept.system, network())
+
+
+def test_an_epoch_without_a_solved_sample_stops_the_training():
+    rule = least_control(lc.DynamicInversion(solver=lc.FixedPoint(max_steps=1)))
+    with pytest.raises(training.TrainingError, match="Epoch 1 learned nothing") as caught:
+        training.train(recurrent(), rule, dataset(), dataset(), TrainingConfig(2, 6), seed=0)
+    assert same(caught.value.trained.system, recurrent())
+
+
+def test_a_policy_that_raises_stops_the_training_without_a_traceback(caplog):
+    rule = least_control(
+        lc.DynamicInversion(solver=lc.FixedPoint(max_steps=1)), unsolved=lc.RaiseError()
+    )
+    with pytest.raises(training.TrainingError, match="equilibrium was not found") as caught:
+        training.train(recurrent(), rule, dataset(), dataset(), TrainingConfig(2, 6), seed=0)
+    assert "\n" not in str(caught.value)
+    assert same(caught.value.trained.system, recurrent())
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("system", "batch_size", "message"),
+    [
+        (lambda: network(), 13, "`batch_size` is 13, but there are 12 training samples"),
+        (lambda: network(outputs=7), 4, "The labels run from 0 to 11, but .* 7 outputs"),
+        (lambda: lc.Feedforward(3, (4,), 12, key=jax.random.key(0)), 4, "inputs of shape"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused(system, batch_size, message):
+    samples = dataset()
+    with pytest.raises(ValueError, match=message):
+        training.train(
+            system(), backpropagation(), samples, samples, TrainingConfig(1, batch_size), seed=0
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", -1.0),
+        ("learning_rate", math.nan),
+        ("learning_rate", math.inf),
+        ("final_learning_rate", -1e-4),
+        ("final_learning_rate", 1.0),
+        ("final_learning_rate", math.nan),
+        ("gradient_clip", 0.0),
+        ("gradient_clip", math.inf),
+        ("gradient_clip", math.nan),
+    ],
+)
+def test_a_training_configuration_out_of_range_is_refused(name, value):
+    with pytest.raises(ValueError, match=rf"^`{name}` is {value}, but .*: write {name}="):
+        dataclasses.replace(TrainingConfig(), **{name: value})
+
+
+# --- evaluation -----------------------------------------------------------------------------------
+
+
+def test_the_figures_are_those_of_a_forward_pass_whatever_the_batch_size():
+    samples, system = dataset(count=30, classes=4), network(outputs=4)
+    first, last = system.layers
+    hidden = np.tanh(samples.inputs @ np.asarray(first.weight).T + np.asarray(first.bias))
+    outputs = hidden @ np.asarray(last.weight).T + np.asarray(last.bias)
+    share = np.exp(outputs) / np.exp(outputs).sum(1, keepdims=True)
+    accuracy = np.mean(outputs.argmax(1) == samples.targets)
+    nll = -np.mean(np.log(share[np.arange(30), samples.targets]))
+    assert 0 < accuracy < 1
+    for batch_size in (1000, 7, 1):
+        found = training.evaluate(system, samples, batch_size=batch_size)
+        assert found.accuracy == pytest.approx(accuracy, abs=1e-12)
+        assert found.nll == pytest.approx(nll, abs=1e-5)
+        assert found.converged_fraction == 1
+
+
+def test_an_unsolved_sample_counts_as_wrong():
+    samples, system = dataset(count=30, classes=4), recurrent(outputs=4)
+    solved = training.evaluate(system, samples)
+    assert solved.accuracy > 0
+    assert solved.converged_fraction == 1
+    hurried = training.evaluate(system, samples, solver=lc.FixedPoint(max_steps=1))
+    assert hurried.accuracy == 0
+    assert hurried.converged_fraction == 0
+
+
+def test_a_batch_of_no_samples_is_refused():
+    with pytest.raises(ValueError, match="`batch_size` is 0"):
+        training.evaluate(network(), dataset(), batch_size=0)
+
+
+# --- the run folder -------------------------------------------------------------------------------
+
+
+def not_a_number(text):
+    raise AssertionError(f"{text} is not JSON")
+
+
+def test_files_are_strict_json(tmp_path):
+    value = {"a": math.nan, "b": [1.5, math.inf], "c": {"d": (-math.inf, "NaN", 3, None, True)}}
+    expected = {"a": None, "b": [1.5, None], "c": {"d": [None, "NaN", 3, None, True]}}
+    training.write_json(tmp_path / "one.json", value)
+    folder = training.RunFolder.create(tmp_path / "run")
+    folder.append_metrics(value)
+    folder.append_metrics({"epoch": 2})
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    for text in ((tmp_path / "one.json").read_text(encoding="utf-8"), lines[0]):
+        assert json.loads(text, parse_constant=not_a_number) == expected
+    assert [json.loads(line) for line in lines[1:]] == [{"epoch": 2}]
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "one.json"
+    training.write_json(path, 1)
+    folder = training.RunFolder.create(tmp_path / "run")
+    folder.save_weights("last", network())
+    before = (tmp_path / "run" / "checkpoints" / "last.eqx").read_bytes()
+    with pytest.raises(TypeError):
+        training.write_json(path, {"unknown": object()})
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(training.FolderError, match=r"one\.json could not be written: No space"):
+        training.write_json(path, 2)
+    with pytest.raises(training.FolderError, match=r"last\.eqx could not be written: No space"):
+        folder.save_weights("last", network(seed=1))
+    assert path.read_text(encoding="utf-8") == "1\n"
+    assert (tmp_path / "run" / "checkpoints" / "last.eqx").read_bytes() == before
+    files = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert files == ["last.eqx", "one.json"]
+
+
+def test_nothing_is_seen_at_its_place_before_it_is_whole(tmp_path, monkeypatch):
+    path = tmp_path / "one.json"
+    moved = []
+    replace = os.replace
+
+    def watched(source, target):
+        moved.append((json.loads(source.read_text(encoding="utf-8")), target.exists()))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", watched)
+    training.write_json(path, {"whole": 1})
+    assert moved == [({"whole": 1}, False)]
+    assert os.listdir(tmp_path) == ["one.json"]
+
+
+def test_weights_come_back_as_they_were(tmp_path):
+    folder = training.RunFolder.create(tmp_path / "new" / "run")
+    folder.save_weights("last", network(seed=3))
+    assert same(folder.load_weights("last", network(seed=0)), network(seed=3))
+
+
+def test_a_folder_that_cannot_be_a_new_run_is_refused(tmp_path):
+    occupied = tmp_path / "occupied"
+    occupied.mkdir()
+    (occupied / "note").write_text("mine", encoding="utf-8")
+    for path, message in (
+        (occupied, "holds files already"),
+        (occupied / "note", "cannot be made or read"),
+        (occupied / "note" / "run", "cannot be made or read"),
+    ):
+        with pytest.raises(training.FolderError, match=f"{message}.*--out DIR"):
+            training.RunFolder.create(path)
+    assert os.listdir(occupied) == ["note"]
+
+
+def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
+    # The permission bits say nothing to a superuser, who may run these tests.
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(training.FolderError, match="not writable"):
+        training.RunFolder.create(tmp_path / "run")
+
+
+class Bomb:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_loading_weights_never_runs_code(tmp_path):
+    folder = training.RunFolder.create(tmp_path / "run")
+    folder.save_weights("last", network())
+    checkpoint, marker = tmp_path / "run" / "checkpoints" / "last.eqx", tmp_path / "marker"
+    array = np.empty(1, dtype=object)
+    array[0] = Bomb(marker)
+    pickle.loads(pickle.dumps(array[0])).close()
+    assert marker.exists(), "the bomb would not have gone off"
+    marker.unlink()
+
+    checkpoint.write_bytes(pickle.dumps(array[0]))
+    with pytest.raises(training.FolderError, match="does not hold the weights"):
+        folder.load_weights("last", network())
+    with checkpoint.open("wb") as file:
+        np.save(file, array, allow_pickle=True)
+    with pytest.raises(training.FolderError, match="does not hold the weights"):
+        folder.load_weights("last", network())
+    assert not marker.exists()
+
+
+def test_damaged_and_foreign_weights_are_refused(tmp_path):
+    folder = training.RunFolder.create(tmp_path / "run")
+    with pytest.raises(training.FolderError, match=r"last\.eqx does not exist"):
+        folder.load_weights("last", network())
+    folder.save_weights("last", network())
+    checkpoint = tmp_path / "run" / "checkpoints" / "last.eqx"
+    whole = checkpoint.read_bytes()
+    for other in (network(hidden=(5,)), network(hidden=(4, 4)), recurrent()):
+        with pytest.raises(training.FolderError, match="does not hold the weights"):
+            folder.load_weights("last", other)
+    for damaged in (b"", whole[:-1], whole[:100], b"x" + whole[1:], whole + whole):
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(training.FolderError, match="does not hold the weights"):
+            folder.load_weights("last", network())
