@@ -140,11 +140,26 @@ class CrossEntropy(AbstractLoss):
                     "The leak is 0 and the targets are one-hot, which asks for infinite control: "
                     "write CrossEntropy(softness=0.01), or a leak above 0."
                 )
-        elif target.shape[1:] != (outputs,):
+            return
+        if target.shape[1:] != (outputs,):
             raise ValueError(
                 f"The targets are {target.dtype}{list(target.shape)}, but the cross-entropy takes "
                 f"labels of shape (batch,) or probabilities of shape (batch, {outputs}): give one "
                 "of these."
+            )
+        if isinstance(target, jax.core.Tracer):
+            return
+        sums = target.sum(axis=1)
+        if not bool((target >= 0).all()) or not bool((abs(sums - 1) < 1e-3).all()):
+            raise ValueError(
+                f"The target probabilities run from {float(target.min()):g}, with sums from "
+                f"{float(sums.min()):g} to {float(sums.max()):g}, but they are at least 0 and sum "
+                "to 1: normalise them, or give labels."
+            )
+        if leak == 0 and not bool((target > 0).all()):
+            raise ValueError(
+                "The leak is 0 and some target probabilities are 0, which asks for infinite "
+                "control: give every class some probability, or write a leak above 0."
             )
 
     def probabilities(

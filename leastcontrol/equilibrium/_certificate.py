@@ -46,12 +46,13 @@ class Tolerance(eqx.Module):
     With ψ̄ = (ψ, u), the conditions of a controlled rest point are allowed
 
         ‖f + ψ‖              ≤ relative · ‖ψ̄‖   + rounding · ε (‖φ‖ + ‖ψ‖)
-        ‖∂_φfᵀψ + ∂_φhᵀu‖    ≤ relative · ‖ψ̄‖   + rounding · ε ‖ψ̄‖
+        ‖∂_φfᵀψ + ∂_φhᵀu‖    ≤ relative · ‖ψ̄‖   + rounding · ε (‖φ‖ + ‖ψ‖)
         ‖αu + ∇_yL‖          ≤ relative · α‖ψ̄‖  + rounding · ε (1 + ‖y‖) tr ∂²_yL
 
     where ε is the spacing of the numbers at 1 in the state's dtype. The second terms are floors:
     f, and the output that ∇_yL is taken at, are sums of numbers of about the state's and the
-    output's size, so their last digits cannot be smaller, however little control a sample needs.
+    output's size, so their last digits cannot be smaller, however little control a sample needs,
+    and neither can those of a control that is read off as −f.
     A free rest point is allowed ‖f‖ ≤ relative · ‖φ‖ + rounding · ε ‖φ‖.
     """
 
@@ -91,7 +92,7 @@ class Tolerance(eqx.Module):
         return jnp.maximum(
             jnp.maximum(
                 _ratio(state_residual, scale + floor * (state_norm + control_norm)),
-                _ratio(optimality_residual, scale + floor * control_norm),
+                _ratio(optimality_residual, scale + floor * (state_norm + control_norm)),
             ),
             _ratio(leak_residual, leak * scale + floor * (1 + output_norm) * curvature),
         )

@@ -8,7 +8,7 @@ it is: `rule(system, feedback, batch, key)` returns a `Credit`. Rules never step
   of an ordered system and by implicit differentiation of any.
 
 What is done with samples whose solve failed is the rule's `unsolved` policy: `Drop`, `Keep` or
-`RaiseError`. `least_control` is `LeastControl` for people who bring their own f and their own optimiser.
+`RaiseError`. `least_control` is `LeastControl` for people who bring their own f and optimiser.
 """
 
 from ._backpropagation import Backpropagation as Backpropagation

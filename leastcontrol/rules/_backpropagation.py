@@ -20,7 +20,15 @@ from ..equilibrium._certificate import Certificate, verdict
 from ..losses import AbstractLoss, CrossEntropy
 from ..systems import AbstractOrderedSystem, AbstractSystem
 from ._policy import AbstractUnsolved, Drop
-from ._rule import AbstractRule, Batch, Credit, check_batch, parameter_gradient
+from ._rule import (
+    AbstractRule,
+    Batch,
+    Credit,
+    check_batch,
+    of_counted,
+    parameter_gradient,
+    per_sample,
+)
 
 
 class Backpropagation(AbstractRule):
@@ -103,18 +111,17 @@ class RecurrentBackpropagation(AbstractRule):
         solution = jax.vmap(_both)(free, steps, error)
         weights = self.unsolved.weights(solution)
         weights = weights / jnp.maximum(jnp.sum(weights), 1)
-        counted = lambda leaf: jnp.where(  # noqa: E731
-            weights.reshape((-1,) + (1,) * (leaf.ndim - 1)) > 0, leaf, 0
+        inputs, states, adjoint, errors, losses = of_counted(
+            weights, (batch.inputs, free.value, adjoint, errors, losses)
         )
-        weigh = lambda leaf: weights.reshape((-1,) + (1,) * (leaf.ndim - 1)) * counted(leaf)  # noqa: E731
         gradient = parameter_gradient(
             system,
-            batch.inputs,
-            jax.tree.map(counted, free.value),
-            jax.tree.map(weigh, adjoint),
-            weigh(errors),
+            inputs,
+            states,
+            jax.tree.map(lambda leaf: per_sample(weights, leaf) * leaf, adjoint),
+            weights[:, None] * errors,
         )
-        loss = jnp.sum(weights * counted(losses))
+        loss = jnp.sum(weights * losses)
         return Credit(gradient, None, loss, loss, solution)
 
 

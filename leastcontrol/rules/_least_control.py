@@ -13,7 +13,15 @@ from ..equilibrium import ControlProblem, Point, Sample, Solution, solved
 from ..losses import AbstractLoss, CrossEntropy
 from ..systems import AbstractSystem, FunctionSystem
 from ._policy import AbstractUnsolved, Drop
-from ._rule import AbstractRule, Batch, Credit, check_batch, parameter_gradient
+from ._rule import (
+    AbstractRule,
+    Batch,
+    Credit,
+    check_batch,
+    of_counted,
+    parameter_gradient,
+    per_sample,
+)
 
 
 class LeastControl(AbstractRule):
@@ -81,19 +89,15 @@ class LeastControl(AbstractRule):
         solution = self._solve(problem, samples)
         weights = self.unsolved.weights(solution)
         weights = weights / jnp.maximum(jnp.sum(weights), 1)
-        # A dropped sample may hold values that are not finite, and 0 · NaN is NaN.
-        state, control, output_control = jax.tree.map(
-            lambda leaf: jnp.where(_column(weights, leaf) > 0, leaf, 0), solution.value
-        )
-        objective, loss = jax.vmap(lambda s, p: _energy_and_loss(problem, s, p))(
-            samples, Point(state, control, output_control)
-        )
+        inputs, point = of_counted(weights, (batch.inputs, solution.value))
+        terms = jax.vmap(lambda s, p: _energy_and_loss(problem, s, p))(samples, solution.value)
+        objective, loss = of_counted(weights, terms)
         gradient = parameter_gradient(
             system,
-            batch.inputs,
-            state,
-            jax.tree.map(lambda leaf: -_column(weights, leaf) * leaf, control),
-            -weights[:, None] * output_control,
+            inputs,
+            point.state,
+            jax.tree.map(lambda leaf: -per_sample(weights, leaf) * leaf, point.control),
+            -weights[:, None] * point.output_control,
         )
         return Credit(
             gradient, None, jnp.sum(weights * objective), jnp.sum(weights * loss), solution
@@ -108,16 +112,11 @@ class LeastControl(AbstractRule):
         def again() -> Solution[Point]:
             second = retry.equilibrium(problem, samples)
             keep = solved(first) | ~solved(second)
-            better = jax.tree.map(lambda a, b: jnp.where(_column(keep, a), a, b), first, second)
+            better = jax.tree.map(lambda a, b: jnp.where(per_sample(keep, a), a, b), first, second)
             steps = first.stats.steps + jnp.where(solved(first), 0, second.stats.steps)
             return eqx.tree_at(lambda solution: solution.stats.steps, better, steps)
 
         return jax.lax.cond(jnp.all(solved(first)), lambda: first, again)
-
-
-def _column(values: Array, leaf: Array) -> Array:
-    """Returns one value for each sample, shaped to multiply or select a leaf's samples."""
-    return values.reshape(values.shape + (1,) * (leaf.ndim - 1))
 
 
 def _energy_and_loss(
@@ -146,8 +145,8 @@ def least_control(
         estimate = least_control(f, h, CrossEntropy(), start=jnp.zeros(64))
         value, gradient, solution = estimate(params, x, target)
 
-    `value` is the batch mean of min_φ ½‖ψ‖² + ½‖u‖² + L(y, t)/α and `gradient` its exact gradient in
-    `params` (arXiv 2207.01332, theorem 1), without unrolling and without storing the solve.
+    `value` is the batch mean of min_φ ½‖ψ‖² + ½‖u‖² + L(y, t)/α and `gradient` its exact gradient
+    in `params` (arXiv 2207.01332, theorem 1), without unrolling and without storing the solve.
     `solved(solution)` says of each sample whether its equilibrium was found; samples that were not
     are left out of both.
 
@@ -168,12 +167,20 @@ def least_control(
         Exact() if controller is None else controller, leak, loss=loss, unsolved=unsolved
     )
 
+    def system_of(params: PyTree) -> FunctionSystem:
+        return FunctionSystem(vector_field, readout, params, start, output_neurons=output_neurons)
+
     @eqx.filter_jit
+    def compiled(params: PyTree, batch: Batch) -> tuple[Array, PyTree, Solution[Point]]:
+        credit = rule(system_of(params), None, batch)
+        return credit.objective, credit.gradient.params, credit.solution
+
     def estimate(
         params: PyTree, inputs: PyTree, targets: PyTree
     ) -> tuple[Array, PyTree, Solution[Point]]:
-        system = FunctionSystem(vector_field, readout, params, start, output_neurons=output_neurons)
-        credit = rule(system, None, Batch(inputs, targets))
-        return credit.objective, credit.gradient.params, credit.solution
+        batch = Batch(inputs, targets)
+        # The values of targets can be checked only here, before they are traced.
+        check_batch(system_of(params), loss, batch, rule.output_control.leak)
+        return compiled(params, batch)
 
     return estimate

@@ -98,6 +98,19 @@ def _shapes(tree: PyTree) -> str:
     return ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in jax.tree.leaves(tree))
 
 
+def per_sample(values: Array, leaf: Array) -> Array:
+    """Returns one value for each sample, shaped to multiply or select a leaf's samples."""
+    return values.reshape(values.shape + (1,) * (leaf.ndim - 1))
+
+
+def of_counted(weights: Float[Array, " batch"], tree: PyTree[Any]) -> PyTree[Any]:
+    """Returns a batch with zeros in the samples of no weight.
+
+    A dropped sample may hold values that are not finite, and 0 · NaN is NaN.
+    """
+    return jax.tree.map(lambda leaf: jnp.where(per_sample(weights, leaf) > 0, leaf, 0), tree)
+
+
 def parameter_gradient(
     system: AbstractSystem,
     inputs: PyTree[Any],

@@ -51,6 +51,11 @@ class Feedforward(AbstractOrderedSystem):
         initialisation: AbstractInitialisation | None = None,
         key: PRNGKeyArray,
     ):
+        if isinstance(hidden, int):
+            raise ValueError(
+                f"`hidden` is {hidden}, but it lists the sizes of the hidden layers: write "
+                f"hidden=({hidden},)."
+            )
         if len(hidden) == 0:
             raise ValueError(
                 "`hidden` is empty, but a feedforward system has at least one hidden layer: "

@@ -32,8 +32,7 @@ class FunctionSystem(AbstractSystem):
     params: PyTree[Any]
     vector_field_function: Callable[[PyTree, PyTree, PyTree], PyTree] = eqx.field(static=True)
     readout_function: Callable[[PyTree, PyTree], Array] = eqx.field(static=True)
-    # NumPy arrays, so that the start is not among the parameters.
-    start: PyTree[np.ndarray]
+    start: "_Start" = eqx.field(static=True)
     output_neurons: bool = eqx.field(static=True)
 
     def __init__(
@@ -59,7 +58,7 @@ class FunctionSystem(AbstractSystem):
         self.params = params
         self.vector_field_function = vector_field_function
         self.readout_function = readout_function
-        self.start = jax.tree.map(np.asarray, start)
+        self.start = _Start(start)
         self.output_neurons = output_neurons
 
     def drive(self, x: PyTree[Any]) -> PyTree[Any]:
@@ -68,7 +67,7 @@ class FunctionSystem(AbstractSystem):
 
     def initial_state(self, drive: PyTree[Any]) -> PyTree[Float[Array, "..."]]:
         """Returns the start, after checking f and h against it."""
-        start = jax.tree.map(jnp.asarray, self.start)
+        start = self.start.arrays()
         field = eqx.filter_eval_shape(self.vector_field_function, self.params, start, drive)
         if jax.tree.structure(field) != jax.tree.structure(start):
             raise ValueError(
@@ -83,10 +82,14 @@ class FunctionSystem(AbstractSystem):
                     "own shape and dtype."
                 )
         output = eqx.filter_eval_shape(self.readout_function, self.params, start)
-        if not isinstance(output, jax.ShapeDtypeStruct) or len(output.shape) != 1:
+        if (
+            not isinstance(output, jax.ShapeDtypeStruct)
+            or len(output.shape) != 1
+            or not jnp.issubdtype(output.dtype, jnp.floating)
+        ):
             raise ValueError(
-                f"h returned {output}, but an output is one vector: return an array of shape "
-                "(outputs,) for one sample."
+                f"h returned {output}, but an output is one vector of floating point: return an "
+                "array of shape (outputs,) for one sample."
             )
         return start
 
@@ -99,6 +102,27 @@ class FunctionSystem(AbstractSystem):
     def readout(self, state: PyTree[Float[Array, "..."]]) -> Float[Array, " outputs"]:
         """Returns h(params, state)."""
         return self.readout_function(self.params, state)
+
+
+class _Start:
+    """A pytree of constant arrays, hashable so that it is structure and not a parameter."""
+
+    def __init__(self, tree: PyTree[Any]):
+        leaves, self._structure = jax.tree.flatten(tree)
+        self._leaves = tuple(np.asarray(leaf) for leaf in leaves)
+        self._identity = (
+            self._structure,
+            tuple((leaf.shape, leaf.dtype.str, leaf.tobytes()) for leaf in self._leaves),
+        )
+
+    def arrays(self) -> PyTree[Array]:
+        return jax.tree.unflatten(self._structure, [jnp.asarray(leaf) for leaf in self._leaves])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Start) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
 
 
 def _paired_leaves(first: PyTree, second: PyTree) -> list:
