@@ -53,7 +53,7 @@ from ._rows import Row, judged, unsupported
 AGREEMENT = 1e-8
 TOLERANCE = Tolerance(relative=1e-12)
 DESCENT = FixedPoint(max_steps=2000)
-MIXED = FixedPoint(max_steps=2000, memory=4)
+MIXED = FixedPoint(max_steps=2000, memory=8)
 
 PARAMETERS = ("input_weight", "input_bias", "weight", "bias", "readout_weight", "readout_bias")
 KINDS = ("ff", "rnn")
