@@ -20,6 +20,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, Integer, PyTree
 
 Output = Float[Array, " outputs"]
@@ -127,7 +128,7 @@ class CrossEntropy(AbstractLoss):
                     f"The labels have shape {list(target.shape)}, but there is one label for each "
                     "sample: give integers of shape (batch,)."
                 )
-            if not isinstance(target, jax.core.Tracer) and target.size:
+            if not isinstance(target, Tracer) and target.size:
                 low, high = int(target.min()), int(target.max())
                 if low < 0 or high >= outputs:
                     raise ValueError(
@@ -147,7 +148,7 @@ class CrossEntropy(AbstractLoss):
                 f"labels of shape (batch,) or probabilities of shape (batch, {outputs}): give one "
                 "of these."
             )
-        if isinstance(target, jax.core.Tracer):
+        if isinstance(target, Tracer):
             return
         sums = target.sum(axis=1)
         if not bool((target >= 0).all()) or not bool((abs(sums - 1) < 1e-3).all()):

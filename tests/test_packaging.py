@@ -19,7 +19,7 @@ ABOVE_THE_FACE = tuple(
 
 @pytest.fixture(scope="module")
 def imported() -> set[str]:
-    """Return the names of all modules that the names of `leastcontrol` bring into an interpreter."""
+    """Return all modules that the names of `leastcontrol` bring into an interpreter."""
     code = "import sys; from leastcontrol import *; print(*sys.modules, sep='\\n')"
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent

@@ -474,7 +474,7 @@ def test_least_control_of_your_own_functions():
         timescales,
         timescales_readout,
         lc.SquaredError(),
-        start=system.start,
+        start=system.start.arrays(),
         leak=1.0,
         controller=lc.Exact(TIGHT),
     )
@@ -568,7 +568,9 @@ OWN = function_system()
     ids=["structure", "shape", "dtype", "readout", "target", "batch"],
 )
 def test_least_control_refuses_what_does_not_fit(field, readout, targets, message, unchecked_types):
-    estimate = lc.least_control(field, readout, lc.SquaredError(), start=OWN.start, leak=1.0)
+    estimate = lc.least_control(
+        field, readout, lc.SquaredError(), start=OWN.start.arrays(), leak=1.0
+    )
     with pytest.raises(ValueError, match=message):
         estimate(OWN.params, inputs(), targets)
 
@@ -576,7 +578,7 @@ def test_least_control_refuses_what_does_not_fit(field, readout, targets, messag
 def test_least_control_refuses_labels_out_of_range():
     few = lc.DynamicInversion(solver=lc.FixedPoint(1))
     estimate = lc.least_control(
-        timescales, timescales_readout, SOFT, start=OWN.start, leak=1.0, controller=few
+        timescales, timescales_readout, SOFT, start=OWN.start.arrays(), leak=1.0, controller=few
     )
     with pytest.raises(ValueError, match=r"labels run from 2 to 4.*3 outputs"):
         estimate(OWN.params, inputs(), labels() + 2)
@@ -585,4 +587,4 @@ def test_least_control_refuses_labels_out_of_range():
 @pytest.mark.parametrize("leak", [-1.0, float("nan"), float("inf"), True])
 def test_least_control_refuses_a_leak_that_is_none(leak, unchecked_types):
     with pytest.raises(ValueError, match="a leak α is a finite number of at least 0"):
-        lc.least_control(timescales, timescales_readout, SOFT, start=OWN.start, leak=leak)
+        lc.least_control(timescales, timescales_readout, SOFT, start=OWN.start.arrays(), leak=leak)

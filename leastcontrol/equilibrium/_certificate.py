@@ -137,7 +137,11 @@ def solved(solution: Solution) -> Bool[Array, "*batch"]:
 def verdict(error: Float[Array, ""]) -> Any:
     """Returns the result that a sample's error, as a multiple of the allowance, stands for."""
     unsolved = RESULTS.where(jnp.isfinite(error), RESULTS.not_at_rest, RESULTS.no_finite_point)
-    return RESULTS.where(error <= 1, RESULTS.successful, unsolved)
+    return RESULTS.where(
+        error <= 1,
+        RESULTS.successful,  # pyright: ignore[reportArgumentType]
+        unsolved,
+    )
 
 
 def certify(
