@@ -66,14 +66,17 @@ def main() -> None:
     except FolderError as error:
         print(f"leastcontrol: {error}", file=sys.stderr)
         sys.exit(2)
-    table = Table(title=f"digits, mean ± standard deviation over {seeds} seeds")
+    table = Table(
+        title=f"digits: test accuracy and negative log-likelihood, mean ± standard deviation over "
+        f"{seeds} seeds; steps of a solve; time of a training step, and its ratio"
+    )
     for heading in (
         "rule",
-        "test accuracy, %",
-        "test NLL, nats",
+        "test, %",
+        "NLL, nats",
         "solved, %",
-        "steps a solve",
-        "ms a step",
+        "steps/solve",
+        "ms/step",
         "ratio",
     ):
         table.add_column(heading, justify="left" if heading == "rule" else "right")
