@@ -20,6 +20,8 @@ from ..equilibrium import (
 from ..systems import AbstractOrderedSystem
 from ._controller import AbstractController
 
+TO_ROUNDING = 1e-30
+
 
 class DynamicInversion(AbstractController):
     """The control has dynamics that invert the system's: ψ̇ = ∂_φfᵀψ + ∂_φhᵀu.
@@ -70,8 +72,9 @@ class Energy(AbstractController):
         if isinstance(problem.system, AbstractOrderedSystem):
             coordinates = OrderedCoordinates(problem.system)
         else:
-            # What an inner solve leaves adds up in the outer residual.
-            inner = Tolerance(0.03 * self.tolerance.relative, 0.5 * self.tolerance.rounding)
+            # To rounding: a sample that needs little control is judged relative to that control,
+            # and not to its state as an inner solve is.
+            inner = Tolerance(TO_ROUNDING, 0.5 * self.tolerance.rounding)
             inner_solver = FixedPoint(max_steps=200)
             coordinates = SolvedCoordinates(problem.system, inner, inner_solver)
         iteration = EnergyProblem(problem, coordinates, self.tolerance)
