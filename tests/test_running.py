@@ -84,6 +84,8 @@ CHANGED = {
     "learning_rate": 2e-3,
     "final_learning_rate": 2e-4,
     "gradient_clip": 1.0,
+    "weight_decay": 1e-6,
+    "feedback_learning_rate": 1e-2,
     "seed": 5,
     "seeds": (5, 6),
 }
@@ -340,8 +342,8 @@ def test_the_best_weights_are_those_of_the_best_validation(tmp_path, monkeypatch
         for epoch, accuracy in enumerate((0.5, 0.9, 0.7)):
             own = dataclasses.replace(measured, accuracy=accuracy)
             metrics = training.EpochMetrics(epoch + 1, 1.0, 1.0, 1.0, 1.0, 0.5, 2.0, 3, 1.0, own)
-            report(metrics, weights[epoch])
             rows.append(metrics)
+            report(metrics, training.Trained(weights[epoch], None, tuple(rows)))
         return training.Trained(weights[2], None, tuple(rows))
 
     monkeypatch.setattr(training, "train", train)

@@ -165,6 +165,71 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not():
     assert not same(first, other)
 
 
+class Paired(lc.AbstractRule):
+    """Backpropagation beside feedback with given gradients, or with none."""
+
+    loss: lc.AbstractLoss = lc.CrossEntropy()
+    slope: float | None = 0.3
+
+    def init(self, system, *, key):
+        return {"matrix": jax.random.normal(key, (3, 2)), "vector": jnp.ones(2), "count": 7}
+
+    def __call__(self, system, feedback, batch, *, key=None):
+        credit = lc.Backpropagation(self.loss)(system, None, batch)
+        learned = eqx.filter(feedback, eqx.is_inexact_array)
+        given = None if self.slope is None else jax.tree.map(lambda a: self.slope * a, learned)
+        return eqx.tree_at(
+            lambda c: c.feedback_gradient, credit, given, is_leaf=lambda node: node is None
+        )
+
+
+@pytest.mark.parametrize("clip", [None, 0.05])
+def test_feedback_learns_by_its_own_optimiser_and_decays_outside_of_it(clip):
+    samples, system, rule = dataset(), network(hidden=(4, 3)), Paired()
+    config = TrainingConfig(3, CLASSES, 1e-2, 1e-3, clip, 0.1, feedback_learning_rate=0.2)
+    trained = training.train(system, rule, samples, samples, config, seed=0)
+    plain = dataclasses.replace(config, weight_decay=0.0)
+    assert trained.feedback["count"] == 7
+
+    # Adam by hand on the feedback, shortened by the factor of the system's gradient.
+    adam = optax.scale_by_adam()
+    first = rule.init(system, key=jax.random.split(jax.random.key(0), 3)[1])
+    feedback = {name: first[name] for name in ("matrix", "vector")}
+    state, weights = adam.init(feedback), system
+    moving = training.make_optimiser(plain, 3)
+    moments = moving.init(eqx.filter(weights, eqx.is_inexact_array))
+    batch = lc.Batch(jnp.asarray(samples.inputs), jnp.asarray(samples.targets))
+    for step in range(3):
+        credit = rule(weights, first | feedback, batch)
+        factor = 1.0 if clip is None else min(1.0, clip / float(optax.tree.norm(credit.gradient)))
+        assert clip is None or factor < 1
+        gradient = jax.tree.map(lambda leaf, factor=factor: 0.3 * factor * leaf, feedback)
+        update, state = adam.update(gradient, state)
+        rate = 0.2 * (0.1 + 0.9 * (1 + math.cos(math.pi * step / 3)) / 2)
+        after = jax.tree.map(lambda a, b, rate=rate: a - rate * b, feedback, update)
+        feedback = after | {"matrix": after["matrix"] - 0.1 * feedback["matrix"]}
+        updates, moments = moving.update(credit.gradient, moments)
+        matrices = [0.1 * layer.weight for layer in weights.layers]
+        weights = eqx.apply_updates(weights, updates)
+        weights = eqx.tree_at(
+            lambda s: [layer.weight for layer in s.layers],
+            weights,
+            [layer.weight - own for layer, own in zip(weights.layers, matrices, strict=True)],
+        )
+    for name, expected in feedback.items():
+        np.testing.assert_allclose(trained.feedback[name], expected, atol=1e-5)
+    for found, expected in zip(leaves(trained.system), leaves(weights), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_feedback_without_a_gradient_stays_as_it_was():
+    samples, rule = dataset(), Paired(slope=None)
+    config = TrainingConfig(2, 6, weight_decay=0.1)
+    trained = training.train(network(), rule, samples, samples, config, seed=0)
+    first = rule.init(network(), key=jax.random.split(jax.random.key(0), 3)[1])
+    assert same(trained.feedback, first)
+
+
 def test_the_report_has_each_epochs_figures_and_weights():
     reports, samples = [], dataset()
     trained = training.train(
@@ -174,7 +239,7 @@ def test_the_report_has_each_epochs_figures_and_weights():
         samples,
         TrainingConfig(2, 6),
         seed=0,
-        report=lambda metrics, system: reports.append((metrics, system)),
+        report=lambda metrics, trained: reports.append((metrics, trained.system)),
     )
     assert [metrics for metrics, _ in reports] == list(trained.metrics)
     assert [metrics.epoch for metrics, _ in reports] == [1, 2]
@@ -243,6 +308,12 @@ def test_data_that_do_not_fit_are_refused(system, batch_size, message):
         ("gradient_clip", 0.0),
         ("gradient_clip", math.inf),
         ("gradient_clip", math.nan),
+        ("weight_decay", -1e-6),
+        ("weight_decay", 1.0),
+        ("weight_decay", math.nan),
+        ("feedback_learning_rate", 0.0),
+        ("feedback_learning_rate", math.inf),
+        ("feedback_learning_rate", math.nan),
     ],
 )
 def test_a_training_configuration_out_of_range_is_refused(name, value):
@@ -346,6 +417,10 @@ def test_weights_come_back_as_they_were(tmp_path):
     folder = training.RunFolder.create(tmp_path / "new" / "run")
     folder.save_weights("last", network(seed=3))
     assert same(folder.load_weights("last", network(seed=0)), network(seed=3))
+    # Feedback weights lie in the same file.
+    pair = (network(seed=3), {"Q": jnp.arange(3.0)})
+    folder.save_weights("pair", pair)
+    assert same(folder.load_weights("pair", (network(), {"Q": jnp.zeros(3)})), pair)
 
 
 def test_a_folder_that_cannot_be_a_new_run_is_refused(tmp_path):

@@ -1,5 +1,9 @@
 """The three controllers that are exact: they differ in their road, not in where it ends."""
 
+from typing import Any
+
+from jaxtyping import PyTree
+
 from ..equilibrium import (
     AbstractErrorCoordinates,
     ControlProblem,
@@ -39,7 +43,10 @@ class DynamicInversion(AbstractController):
     tolerance: Tolerance = Tolerance()
     solver: FixedPoint | None = None
 
-    def equilibrium(self, problem: ControlProblem, samples: Sample) -> Solution[Point]:
+    def equilibrium(
+        self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
+    ) -> Solution[Point]:
+        del feedback
         if isinstance(problem.system, AbstractOrderedSystem):
             iteration = SweepProblem(problem, problem.system, self.tolerance)
             solver = FixedPoint(max_steps=60)
@@ -67,7 +74,10 @@ class Energy(AbstractController):
     tolerance: Tolerance = Tolerance()
     solver: FixedPoint = FixedPoint(max_steps=200)
 
-    def equilibrium(self, problem: ControlProblem, samples: Sample) -> Solution[Point]:
+    def equilibrium(
+        self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
+    ) -> Solution[Point]:
+        del feedback
         coordinates: AbstractErrorCoordinates
         if isinstance(problem.system, AbstractOrderedSystem):
             coordinates = OrderedCoordinates(problem.system)
@@ -96,6 +106,9 @@ class Exact(AbstractController):
     tolerance: Tolerance = Tolerance()
     solver: NewtonKrylov = NewtonKrylov()
 
-    def equilibrium(self, problem: ControlProblem, samples: Sample) -> Solution[Point]:
+    def equilibrium(
+        self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
+    ) -> Solution[Point]:
+        del feedback
         point, steps = self.solver.solve(problem, samples)
         return certify(problem, samples, point, steps, self.tolerance)

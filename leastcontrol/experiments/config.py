@@ -83,6 +83,10 @@ class RunConfig:
     """Adam's learning rate at the last step, reached by half a cosine."""
     gradient_clip: float | None = None
     """Largest global norm of the gradient."""
+    weight_decay: float = 0.0
+    """Share of itself that every weight and learned feedback weight loses in a step."""
+    feedback_learning_rate: float | None = None
+    """Adam's learning rate of the feedback weights at the first step; the other's by default."""
     seed: int | None = None
     """Seed of the weights and of the order of the samples; 0 by default."""
     seeds: tuple[int, ...] = ()
@@ -143,6 +147,14 @@ class RunConfig:
             )
         if self.gradient_clip is not None and not 0 < self.gradient_clip < math.inf:
             _refuse("gradient_clip", self.gradient_clip, "above 0 and finite", "10")
+        if not 0 <= self.weight_decay < 1:
+            _refuse("weight_decay", self.weight_decay, "at least 0 and below 1", "1e-6")
+        if self.feedback_learning_rate is not None and not (
+            0 < self.feedback_learning_rate < math.inf
+        ):
+            _refuse(
+                "feedback_learning_rate", self.feedback_learning_rate, "above 0 and finite", "1e-3"
+            )
         if self.seeds and self.seed is not None:
             raise ConfigError("--seed and --seeds are both given: write one of them.")
         for name in ("split_seed", "seed"):

@@ -139,6 +139,8 @@ def build_training(config: RunConfig) -> training.TrainingConfig:
         learning_rate=config.learning_rate,
         final_learning_rate=config.final_learning_rate,
         gradient_clip=config.gradient_clip,
+        weight_decay=config.weight_decay,
+        feedback_learning_rate=config.feedback_learning_rate,
     )
 
 
@@ -219,13 +221,14 @@ def _run_seed(
     system = build_system(config, splits, seed)
     best = -math.inf
 
-    def after_epoch(metrics: training.EpochMetrics, current: AbstractSystem) -> None:
+    def after_epoch(metrics: training.EpochMetrics, trained: training.Trained) -> None:
         nonlocal best
         folder.append_metrics(dataclasses.asdict(metrics))
-        folder.save_weights("last", current)
+        weights = (trained.system, trained.feedback)
+        folder.save_weights("last", weights)
         if metrics.validation.accuracy > best:
             best = metrics.validation.accuracy
-            folder.save_weights("best", current)
+            folder.save_weights("best", weights)
         if report is not None:
             report(seed, metrics)
 
@@ -241,7 +244,7 @@ def _run_seed(
         )
     except training.TrainingError as error:
         # In the first epoch nothing has been saved yet.
-        folder.save_weights("last", error.trained.system)
+        folder.save_weights("last", (error.trained.system, error.trained.feedback))
         raise
     test = training.evaluate(trained.system, splits.test)
     summary = {
@@ -321,12 +324,13 @@ def evaluate_run(folder: Path, *, data_dir: Path | None = None) -> dict[str, Any
     if data_dir is not None:
         config = dataclasses.replace(config, data_dir=data_dir)
         config.check()
-    splits = load_splits(config)
+    splits, rule = load_splits(config), build_rule(config)
     rows = []
     for seed in config.all_seeds():
         own = folder / f"seed-{seed}" if len(config.all_seeds()) > 1 else folder
         like = build_system(config, splits, seed)
-        system = training.RunFolder(own).load_weights("last", like)
+        feedback = rule.init(like, key=jax.random.key(seed))
+        system, _ = training.RunFolder(own).load_weights("last", (like, feedback))
         figures = {"seed": seed}
         for name in ("validation", "test"):
             evaluation = training.evaluate(system, splits.parts()[name])

@@ -40,7 +40,8 @@ class LeastControl(AbstractRule):
     * `leak`: α ≥ 0 for one sample's loss, as a number or as an output controller; β = 1/α is the
       control strength.
     * `loss`: of one sample; the cross-entropy by default.
-    * `retry`: a controller that is given the batch again where the first left samples unsolved.
+    * `retry`: a controller that is given the batch, and the first one's feedback, again where the
+      first left samples unsolved.
     * `unsolved`: what becomes of samples that then are unsolved still; they are dropped by default.
 
     **Raises:** `ValueError` for a leak that is no number of at least 0, a leak of 0 with one-hot
@@ -68,6 +69,10 @@ class LeastControl(AbstractRule):
         self.retry = retry
         self.unsolved = Drop() if unsolved is None else unsolved
 
+    def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
+        """Returns the controller's feedback weights."""
+        return self.controller.init(system, key=key)
+
     def __call__(
         self,
         system: AbstractSystem,
@@ -76,7 +81,6 @@ class LeastControl(AbstractRule):
         *,
         key: PRNGKeyArray | None = None,
     ) -> Credit:
-        del feedback, key
         leak = self.output_control.leak
         check_batch(system, self.loss, batch, leak)
         if leak == 0 and not system.output_neurons:
@@ -86,31 +90,41 @@ class LeastControl(AbstractRule):
             )
         problem = ControlProblem(system, self.loss, leak)
         samples = Sample(jax.vmap(system.drive)(batch.inputs), batch.targets)
-        solution = self._solve(problem, samples)
+        solution = self._solve(problem, samples, feedback)
         weights = self.unsolved.weights(solution)
         weights = weights / jnp.maximum(jnp.sum(weights), 1)
         inputs, point = of_counted(weights, (batch.inputs, solution.value))
         terms = jax.vmap(lambda s, p: _energy_and_loss(problem, s, p))(samples, solution.value)
         objective, loss = of_counted(weights, terms)
+        signal = jax.vmap(lambda p: self.controller.teaching_control(system, p))(point)
         gradient = parameter_gradient(
             system,
             inputs,
             point.state,
-            jax.tree.map(lambda leaf: -per_sample(weights, leaf) * leaf, point.control),
+            jax.tree.map(lambda leaf: -per_sample(weights, leaf) * leaf, signal),
             -weights[:, None] * point.output_control,
         )
+        feedback_gradient = self.controller.feedback_gradient(
+            problem, samples, point, weights, feedback, key=key
+        )
         return Credit(
-            gradient, None, jnp.sum(weights * objective), jnp.sum(weights * loss), solution
+            gradient,
+            feedback_gradient,
+            jnp.sum(weights * objective),
+            jnp.sum(weights * loss),
+            solution,
         )
 
-    def _solve(self, problem: ControlProblem, samples: Sample) -> Solution[Point]:
-        first = self.controller.equilibrium(problem, samples)
+    def _solve(
+        self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any]
+    ) -> Solution[Point]:
+        first = self.controller.equilibrium(problem, samples, feedback)
         if self.retry is None:
             return first
         retry = self.retry
 
         def again() -> Solution[Point]:
-            second = retry.equilibrium(problem, samples)
+            second = retry.equilibrium(problem, samples, feedback)
             keep = solved(first) | ~solved(second)
             better = jax.tree.map(lambda a, b: jnp.where(per_sample(keep, a), a, b), first, second)
             steps = first.stats.steps + jnp.where(solved(first), 0, second.stats.steps)

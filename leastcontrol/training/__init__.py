@@ -16,5 +16,6 @@ from ._folder import write_json as write_json
 from ._loop import EpochMetrics as EpochMetrics
 from ._loop import Trained as Trained
 from ._loop import TrainingError as TrainingError
+from ._loop import make_feedback_optimiser as make_feedback_optimiser
 from ._loop import make_optimiser as make_optimiser
 from ._loop import train as train

@@ -14,7 +14,14 @@ class TrainingConfig:
       do not fill a last batch are left out.
     * `batch_size`: samples in a step.
     * `learning_rate`, `final_learning_rate`: at the first step and, by half a cosine, at the last.
-    * `gradient_clip`: the largest global norm of the gradient; `None` for any.
+    * `gradient_clip`: the largest global norm of the system's gradient; `None` for any. Where it is
+      shortened the feedback's is by the same factor, so that weights that learn alike stay alike.
+    * `weight_decay`: γ, the share of itself that every weight loses in a step, of the system and of
+      the feedback that learns alike: ΔW = … − γW (arXiv 2207.01332, section 4.1). It stands outside
+      of the optimiser and is not scaled by the learning rate; biases, and all other arrays of less
+      than two axes, do not decay.
+    * `feedback_learning_rate`: of the feedback weights at the first step, with the same schedule;
+      that of the system by default.
 
     **Raises:** `ValueError` for a value out of its range.
     """
@@ -24,6 +31,8 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-4
     gradient_clip: float | None = None
+    weight_decay: float = 0.0
+    feedback_learning_rate: float | None = None
 
     def __post_init__(self):
         for name in ("epochs", "batch_size"):
@@ -47,4 +56,15 @@ class TrainingConfig:
             raise ValueError(
                 f"`gradient_clip` is {self.gradient_clip}, but it is above 0 and finite, or None: "
                 "write gradient_clip=10.0."
+            )
+        if not 0 <= self.weight_decay < 1:
+            raise ValueError(
+                f"`weight_decay` is {self.weight_decay}, but it is at least 0 and below 1: write "
+                "weight_decay=1e-6."
+            )
+        rate = self.feedback_learning_rate
+        if rate is not None and not 0 < rate < math.inf:
+            raise ValueError(
+                f"`feedback_learning_rate` is {rate}, but it is above 0 and finite, or None: write "
+                "feedback_learning_rate=1e-3."
             )

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import equinox as eqx
-
-from ..systems import AbstractSystem
+from jaxtyping import PyTree
 
 
 class FolderError(ValueError):
@@ -88,8 +87,8 @@ class RunFolder:
                 f"{self.path / 'metrics.jsonl'} could not be written: {error.strerror}."
             ) from error
 
-    def save_weights(self, name: str, system: AbstractSystem) -> None:
-        """Writes `checkpoints/NAME.eqx`."""
+    def save_weights(self, name: str, weights: PyTree[Any]) -> None:
+        """Writes the arrays of a pytree, a system with its feedback, as `checkpoints/NAME.eqx`."""
         folder = self.path / "checkpoints"
         try:
             folder.mkdir(exist_ok=True)
@@ -98,12 +97,12 @@ class RunFolder:
 
         def serialise(temporary: Path) -> None:
             with temporary.open("wb") as file:
-                eqx.tree_serialise_leaves(file, system)
+                eqx.tree_serialise_leaves(file, weights)
 
         _write(folder / f"{name}.eqx", serialise)
 
-    def load_weights(self, name: str, like: AbstractSystem) -> AbstractSystem:
-        """Returns a system with the weights of `checkpoints/NAME.eqx`.
+    def load_weights(self, name: str, like: PyTree[Any]) -> PyTree[Any]:
+        """Returns a pytree like another with the arrays of `checkpoints/NAME.eqx`.
 
         **Raises:** `FolderError` if the file is missing, damaged or of another system.
         """
@@ -115,10 +114,10 @@ class RunFolder:
             )
         try:
             with path.open("rb") as file:
-                system = eqx.tree_deserialise_leaves(file, like)
+                weights = eqx.tree_deserialise_leaves(file, like)
                 if file.read(1):
                     raise ValueError("there is more in the file than this system's weights")
-                return system
+                return weights
         except Exception as error:
             raise FolderError(
                 f"{path} does not hold the weights of the system that config.json describes: it is "

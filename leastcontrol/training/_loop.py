@@ -69,15 +69,23 @@ class Trained:
 
 def make_optimiser(config: TrainingConfig, total_steps: int) -> optax.GradientTransformation:
     """Returns Adam with the cosine schedule of a configuration, after clipping."""
-    schedule = optax.cosine_decay_schedule(
-        config.learning_rate,
-        total_steps,
-        alpha=config.final_learning_rate / config.learning_rate,
-    )
-    adam = optax.adam(schedule)
+    adam = _adam(config, config.learning_rate, total_steps)
     if config.gradient_clip is None:
         return adam
     return optax.chain(optax.clip_by_global_norm(config.gradient_clip), adam)
+
+
+def make_feedback_optimiser(
+    config: TrainingConfig, total_steps: int
+) -> optax.GradientTransformation:
+    """Returns Adam with the schedule of the feedback weights, without clipping."""
+    rate = config.feedback_learning_rate
+    return _adam(config, config.learning_rate if rate is None else rate, total_steps)
+
+
+def _adam(config: TrainingConfig, rate: float, total_steps: int) -> optax.GradientTransformation:
+    last = config.final_learning_rate / config.learning_rate
+    return optax.adam(optax.cosine_decay_schedule(rate, total_steps, alpha=last))
 
 
 def train(
@@ -88,7 +96,7 @@ def train(
     config: TrainingConfig,
     *,
     seed: int,
-    report: Callable[[EpochMetrics, AbstractSystem], None] | None = None,
+    report: Callable[[EpochMetrics, Trained], None] | None = None,
 ) -> Trained:
     """Trains a system by a rule.
 
@@ -99,7 +107,7 @@ def train(
     * `config`: optimiser, schedule and batches.
     * `seed`: of the order of the samples, the rule's feedback weights and its noise. Two rules with
       the same seed see the same batches.
-    * `report`: called after every epoch with its figures and the system as it is.
+    * `report`: called after every epoch with its figures and what is trained as it is.
 
     **Raises:** `ValueError` where a batch does not fit into the training set, or the data do not
     fit the system; `TrainingError` where a loss or a weight is no longer finite, where the policy
@@ -114,19 +122,30 @@ def train(
     order_key, feedback_key, noise_key = jax.random.split(jax.random.key(seed), 3)
     feedback = rule.init(system, key=feedback_key)
     optimiser = make_optimiser(config, steps * config.epochs)
+    feedback_optimiser = make_feedback_optimiser(config, steps * config.epochs)
     learned, fixed = eqx.partition(system, eqx.is_inexact_array)
-    optimiser_state = optimiser.init(learned)
+    weights, fixed_feedback = eqx.partition(feedback, eqx.is_inexact_array)
     # An argument of the compiled epoch and not a constant in it, which would be copied.
     everything = Batch(jnp.asarray(training.inputs), jnp.asarray(training.targets))
 
     def step(
         everything: Batch, carry: PyTree, own: tuple[Int[Array, " batch"], Array]
     ) -> tuple[PyTree, PyTree]:
-        learned, optimiser_state = carry
+        learned, optimiser_state, weights, feedback_state = carry
         indices, key = own
         batch = Batch(everything.inputs[indices], everything.targets[indices])
+        feedback = eqx.combine(weights, fixed_feedback)
         credit = rule(eqx.combine(learned, fixed), feedback, batch, key=key)
         updates, optimiser_state = optimiser.update(credit.gradient, optimiser_state, learned)
+        learned = _stepped(learned, updates, config.weight_decay)
+        if credit.feedback_gradient is not None:
+            gradient = credit.feedback_gradient
+            if config.gradient_clip is not None:
+                size = optax.tree.norm(credit.gradient)
+                factor = config.gradient_clip / jnp.maximum(size, config.gradient_clip)
+                gradient = jax.tree.map(lambda leaf: factor * leaf, gradient)
+            updates, feedback_state = feedback_optimiser.update(gradient, feedback_state, weights)
+            weights = _stepped(weights, updates, config.weight_decay)
         stats, found = credit.solution.stats, solved(credit.solution)
         figures = (
             credit.loss,
@@ -137,7 +156,7 @@ def train(
             jnp.mean(stats.steps),
             jnp.max(stats.steps),
         )
-        return (optax.apply_updates(learned, updates), optimiser_state), figures
+        return (learned, optimiser_state, weights, feedback_state), figures
 
     def epoch(carry: PyTree, everything: Batch, index: Array) -> tuple[PyTree, PyTree]:
         shuffled = jax.random.permutation(jax.random.fold_in(order_key, index), len(training))
@@ -145,7 +164,7 @@ def train(
         keys = jax.random.split(jax.random.fold_in(noise_key, index), steps)
         return jax.lax.scan(functools.partial(step, everything), carry, (batches, keys))
 
-    carry = (learned, optimiser_state)
+    carry = (learned, optimiser.init(learned), weights, feedback_optimiser.init(weights))
     compiled = jax.jit(epoch).lower(carry, everything, jnp.asarray(0)).compile()
     # Inside the compiled epoch labels have no values to check.
     outputs = eqx.filter_eval_shape(
@@ -156,12 +175,13 @@ def train(
     metrics: list[EpochMetrics] = []
     for number in range(config.epochs):
         began = time.perf_counter()
-        before = Trained(eqx.combine(carry[0], fixed), feedback, tuple(metrics))
+        before = _trained(carry, fixed, fixed_feedback, metrics)
         with _rule_errors(number + 1, before):
             after, figures = jax.block_until_ready(compiled(carry, everything, jnp.asarray(number)))
         elapsed = time.perf_counter() - began
         figures = [np.asarray(figure) for figure in figures]
-        finite = all(np.isfinite(leaf).all() for leaf in map(np.asarray, jax.tree.leaves(after[0])))
+        kept = map(np.asarray, jax.tree.leaves((after[0], after[2])))
+        finite = all(np.isfinite(leaf).all() for leaf in kept)
         if not finite or not np.isfinite(figures[0]).all():
             raise TrainingError(
                 f"Epoch {number + 1} met a loss or a weight that is not finite; the weights before "
@@ -177,7 +197,7 @@ def train(
                 before,
             )
         carry = after
-        current = eqx.combine(carry[0], fixed)
+        system = eqx.combine(carry[0], fixed)
         loss, objective, control, found, residual, mean_steps, max_steps = figures
         own = EpochMetrics(
             epoch=number + 1,
@@ -189,11 +209,28 @@ def train(
             steps_mean=float(mean_steps.mean()),
             steps_max=int(max_steps.max()),
             step_ms=1e3 * elapsed / steps,
-            validation=evaluate(current, validation),
+            validation=evaluate(system, validation),
         )
         metrics.append(own)
         if report is not None:
-            report(own, current)
+            report(own, _trained(carry, fixed, fixed_feedback, metrics))
+    return _trained(carry, fixed, fixed_feedback, metrics)
+
+
+def _stepped(weights: PyTree, updates: PyTree, decay: float) -> PyTree:
+    """Returns weights after an optimiser's updates and the decay of what they were before."""
+    moved = optax.apply_updates(weights, updates)
+    if decay == 0:
+        return moved
+    return jax.tree.map(
+        lambda after, before: after - decay * before if before.ndim >= 2 else after, moved, weights
+    )
+
+
+def _trained(
+    carry: PyTree, fixed: PyTree, fixed_feedback: PyTree, metrics: list[EpochMetrics]
+) -> Trained:
+    feedback = eqx.combine(carry[2], fixed_feedback)
     return Trained(eqx.combine(carry[0], fixed), feedback, tuple(metrics))
 
 
