@@ -20,6 +20,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Integer, PyTree
 
@@ -129,7 +130,8 @@ class CrossEntropy(AbstractLoss):
                     "sample: give integers of shape (batch,)."
                 )
             if not isinstance(target, Tracer) and target.size:
-                low, high = int(target.min()), int(target.max())
+                # By NumPy: under a trace JAX would trace what it computes of a constant, too.
+                low, high = int(np.asarray(target).min()), int(np.asarray(target).max())
                 if low < 0 or high >= outputs:
                     raise ValueError(
                         f"The labels run from {low} to {high}, but the system has {outputs} "
@@ -150,14 +152,15 @@ class CrossEntropy(AbstractLoss):
             )
         if isinstance(target, Tracer):
             return
-        sums = target.sum(axis=1)
-        if not bool((target >= 0).all()) or not bool((abs(sums - 1) < 1e-3).all()):
+        probabilities = np.asarray(target)
+        sums = probabilities.sum(axis=1)
+        if not (probabilities >= 0).all() or not (abs(sums - 1) < 1e-3).all():
             raise ValueError(
-                f"The target probabilities run from {float(target.min()):g}, with sums from "
+                f"The target probabilities run from {float(probabilities.min()):g}, with sums from "
                 f"{float(sums.min()):g} to {float(sums.max()):g}, but they are at least 0 and sum "
                 "to 1: normalise them, or give labels."
             )
-        if leak == 0 and not bool((target > 0).all()):
+        if leak == 0 and not (probabilities > 0).all():
             raise ValueError(
                 "The leak is 0 and some target probabilities are 0, which asks for infinite "
                 "control: give every class some probability, or write a leak above 0."

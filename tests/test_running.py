@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from leastcontrol import data, training
+from leastcontrol import data, rules, training
 from leastcontrol.experiments import running
 from leastcontrol.experiments.config import CHOICES, ConfigError, RunConfig
 
@@ -86,6 +86,7 @@ CHANGED = {
     "gradient_clip": 1.0,
     "weight_decay": 1e-6,
     "feedback_learning_rate": 1e-2,
+    "jacobian_penalty": 0.1,
     "seed": 5,
     "seeds": (5, 6),
 }
@@ -204,6 +205,8 @@ def test_whole_numbers_in_json_become_real_ones_where_those_are_meant():
         ({"system": 1}, "system = 1, which"),
         ({"epochs": 0}, "here cannot be run: --epochs is 0"),
         ({"alpha": math.nan}, "here cannot be run: --alpha is nan"),
+        ({"jacobian_penalty": 0.0}, "cannot be run: --jacobian-penalty is 0.0"),
+        ({"jacobian_penalty": 1.0}, "cannot be run: --jacobian-penalty keeps an rnn solvable"),
     ],
 )
 def test_json_that_is_no_configuration_is_refused(values, message):
@@ -366,6 +369,24 @@ def test_a_training_that_fails_keeps_the_last_good_weights(tmp_path):
     kept = training.RunFolder(tmp_path / "run").load_weights("last", like)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(eqx.filter(kept, eqx.is_array)))
     assert not eqx.tree_equal(kept, like)
+
+
+@pytest.mark.parametrize(
+    ("options", "strength"),
+    [
+        ({"rule": "recurrent-backpropagation"}, 0.5),
+        ({"alpha": 4.0}, 0.125),
+        ({"alpha": 2.0, "alpha_convention": "batch-mean", "batch_size": 8}, 0.03125),
+        ({"alpha": 0.0, "softness": 0.01}, 0.5),
+    ],
+)
+def test_a_penalty_is_in_units_of_the_loss(options, strength):
+    config = RunConfig(system="rnn", hidden=(8,), jacobian_penalty=0.5, **options)
+    config.check()
+    rule = running.build_rule(config)
+    assert isinstance(rule, rules.JacobianPenalty)
+    # Least control's objective holds the loss divided by the leak.
+    assert rule.strength == pytest.approx(strength)
 
 
 def test_a_training_that_fails_at_once_keeps_the_first_weights(tmp_path):

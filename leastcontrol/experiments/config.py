@@ -87,6 +87,8 @@ class RunConfig:
     """Share of itself that every weight and learned feedback weight loses in a step."""
     feedback_learning_rate: float | None = None
     """Adam's learning rate of the feedback weights at the first step; the other's by default."""
+    jacobian_penalty: float | None = None
+    """Strength of a penalty that keeps an rnn solvable while it learns, in units of the loss."""
     seed: int | None = None
     """Seed of the weights and of the order of the samples; 0 by default."""
     seeds: tuple[int, ...] = ()
@@ -155,6 +157,14 @@ class RunConfig:
             _refuse(
                 "feedback_learning_rate", self.feedback_learning_rate, "above 0 and finite", "1e-3"
             )
+        if self.jacobian_penalty is not None:
+            if not 0 < self.jacobian_penalty < math.inf:
+                _refuse("jacobian_penalty", self.jacobian_penalty, "above 0 and finite", "1")
+            if self.system != "rnn":
+                raise ConfigError(
+                    f"--jacobian-penalty keeps an rnn solvable, and --system is {self.system}, "
+                    "which needs no help: leave it out, or write --system rnn."
+                )
         if self.seeds and self.seed is not None:
             raise ConfigError("--seed and --seeds are both given: write one of them.")
         for name in ("split_seed", "seed"):

@@ -30,6 +30,7 @@ from ..rules import (
     AbstractRule,
     Backpropagation,
     Drop,
+    JacobianPenalty,
     Keep,
     LeastControl,
     RaiseError,
@@ -102,6 +103,15 @@ def build_system(config: RunConfig, splits: data.Splits, seed: int) -> AbstractS
 
 def build_rule(config: RunConfig) -> AbstractRule:
     """Returns a configuration's rule."""
+    rule = _build_rule(config)
+    if config.jacobian_penalty is None:
+        return rule
+    leak = rule.output_control.leak if isinstance(rule, LeastControl) else 1.0
+    # Least control's objective has the loss in it as L/α, and without leak none.
+    return JacobianPenalty(rule, config.jacobian_penalty / (leak if leak > 0 else 1.0))
+
+
+def _build_rule(config: RunConfig) -> AbstractRule:
     loss = CrossEntropy(softness=config.softness)
     tolerance = Tolerance(relative=config.tolerance)
     unsolved = UNSOLVED[config.unsolved]()

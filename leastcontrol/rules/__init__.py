@@ -6,6 +6,7 @@ it is: `rule(system, feedback, batch, key)` returns a `Credit`. Rules never step
 * `LeastControl` descends the control that is needed: ∂_θfᵀψ at the controlled rest point.
 * `Backpropagation` and `RecurrentBackpropagation` descend the loss, by reverse-mode differentiation
   of an ordered system and by implicit differentiation of any.
+* `JacobianPenalty` adds to another rule what keeps a recurrent system solvable while it learns.
 
 What is done with samples whose solve failed is the rule's `unsolved` policy: `Drop`, `Keep` or
 `RaiseError`. `least_control` is `LeastControl` for people who bring their own f and optimiser.
@@ -13,6 +14,7 @@ What is done with samples whose solve failed is the rule's `unsolved` policy: `D
 
 from ._backpropagation import Backpropagation as Backpropagation
 from ._backpropagation import RecurrentBackpropagation as RecurrentBackpropagation
+from ._jacobian_penalty import JacobianPenalty as JacobianPenalty
 from ._least_control import LeastControl as LeastControl
 from ._least_control import least_control as least_control
 from ._policy import AbstractUnsolved as AbstractUnsolved

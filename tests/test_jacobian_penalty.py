@@ -1,0 +1,70 @@
+"""The penalty's expectation is the Jacobian's own norm, and only the penalty is added."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import KEY, inputs, labels, recurrent
+from jax.flatten_util import ravel_pytree
+
+import leastcontrol as lc
+
+STRENGTH = 0.7
+DRAWS = 2000
+
+
+def test_the_mean_of_many_draws_is_the_gradient_of_the_norm():
+    system, batch = recurrent(), lc.Batch(inputs(), labels())
+    plain = lc.RecurrentBackpropagation()
+    penalised = lc.JacobianPenalty(plain, STRENGTH)
+    credit = plain(system, None, batch)
+
+    @jax.jit
+    def draw(key):
+        own = penalised(system, None, batch, key=key)
+        change = jax.tree.map(jnp.subtract, own.gradient, credit.gradient)
+        return ravel_pytree(change)[0], own.objective - credit.objective
+
+    changes, values = jax.lax.map(draw, jax.random.split(KEY, DRAWS))
+
+    states = credit.solution.value
+    size = states.shape[1]
+
+    def penalty(recurrent):
+        # Of g = Wσ(φ) + drive: the Jacobian is W diag(σ′(φ)).
+        slopes = 1 - jnp.tanh(states) ** 2
+        norms = jnp.sum((recurrent[None] * slopes[:, None, :]) ** 2, axis=(1, 2))
+        return STRENGTH * jnp.mean(norms) / size
+
+    value, of_recurrent = jax.value_and_grad(penalty)(system.recurrent)
+    none = jax.tree.map(jnp.zeros_like, credit.gradient)
+    expected, _ = ravel_pytree(eqx.tree_at(lambda tree: tree.recurrent, none, of_recurrent))
+    for mean_of, truth in ((changes, expected), (values, value)):
+        mean_of = np.asarray(mean_of)
+        standard_error = mean_of.std(axis=0) / DRAWS**0.5
+        assert (abs(mean_of.mean(axis=0) - np.asarray(truth)) <= 5 * standard_error + 1e-12).all()
+    # The standard error is small enough for that to say something.
+    assert np.asarray(values).std() / DRAWS**0.5 < 0.02 * value
+
+
+def test_samples_that_are_not_solved_are_not_penalised():
+    system = recurrent()
+    x = inputs().at[1].set(jnp.nan)
+    rule = lc.JacobianPenalty(lc.LeastControl(lc.DynamicInversion(), 2.0), STRENGTH)
+    credit = eqx.filter_jit(rule)(system, None, lc.Batch(x, labels()), key=KEY)
+    assert int(lc.solved(credit.solution).sum()) == x.shape[0] - 1
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(credit.gradient))
+    assert bool(jnp.isfinite(credit.objective))
+
+
+@pytest.mark.parametrize("strength", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_strength_that_is_none_is_refused(strength):
+    with pytest.raises(ValueError, match="positive and finite"):
+        lc.JacobianPenalty(lc.RecurrentBackpropagation(), strength)
+
+
+def test_a_call_without_a_key_is_refused():
+    rule = lc.JacobianPenalty(lc.RecurrentBackpropagation(), 1.0)
+    with pytest.raises(ValueError, match="was given no key"):
+        rule(recurrent(), None, lc.Batch(inputs(), labels()))
