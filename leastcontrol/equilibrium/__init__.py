@@ -38,6 +38,17 @@ from ._free import Linearised as Linearised
 from ._free import free_equilibrium as free_equilibrium
 from ._joint import JointProblem as JointProblem
 from ._newton import NewtonKrylov as NewtonKrylov
+from ._noise import AbstractNoise as AbstractNoise
+from ._noise import FilteredNoise as FilteredNoise
+from ._noise import WhiteNoise as WhiteNoise
+from ._noise import deviation_of as deviation_of
+from ._noise import normal_draws as normal_draws
 from ._problem import ControlProblem as ControlProblem
 from ._problem import Sample as Sample
+from ._simulation import AbstractSum as AbstractSum
+from ._simulation import Dynamics as Dynamics
+from ._simulation import Moment as Moment
+from ._simulation import Simulation as Simulation
+from ._simulation import free_moment as free_moment
+from ._simulation import simulate as simulate
 from ._sweep import SweepProblem as SweepProblem

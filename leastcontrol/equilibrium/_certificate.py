@@ -30,6 +30,11 @@ class RESULTS(optx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         "The solver met a value that is not finite. Check the input and the parameters, lower the "
         "learning rate, or ask for less control with a larger leak."
     )
+    target_not_reached = (
+        "The simulated control left more of the output's error than was asked for. Simulate more "
+        "time points or longer steps, use a larger gain, or see whether the controlled dynamics "
+        "are stable."
+    )
 
 
 class Point(NamedTuple):

@@ -8,12 +8,29 @@ it is: `rule(system, feedback, batch, key)` returns a `Credit`. Rules never step
   of an ordered system and by implicit differentiation of any.
 * `JacobianPenalty` adds to another rule what keeps a recurrent system solvable while it learns.
 
+* `DeepFeedbackControl` learns from what a controller of the output changes in every layer of a
+  feedforward network, through feedback weights of its own that may learn as well.
+
 What is done with samples whose solve failed is the rule's `unsolved` policy: `Drop`, `Keep` or
 `RaiseError`. `least_control` is `LeastControl` for people who bring their own f and optimiser.
 """
 
 from ._backpropagation import Backpropagation as Backpropagation
 from ._backpropagation import RecurrentBackpropagation as RecurrentBackpropagation
+from ._deep_feedback_control import DeepFeedbackControl as DeepFeedbackControl
+from ._feedback_learning import AbstractFeedbackLearning as AbstractFeedbackLearning
+from ._feedback_learning import QuasiStatic as QuasiStatic
+from ._feedback_learning import SinglePhase as SinglePhase
+from ._feedback_learning import TwoPhase as TwoPhase
+from ._feedback_phase import AbstractDifference as AbstractDifference
+from ._feedback_phase import AbstractPhase as AbstractPhase
+from ._feedback_phase import AnalyticSteadyState as AnalyticSteadyState
+from ._feedback_phase import Continuous as Continuous
+from ._feedback_phase import Controlled as Controlled
+from ._feedback_phase import RateDifference as RateDifference
+from ._feedback_phase import SimulatedSteadyState as SimulatedSteadyState
+from ._feedback_phase import SteadyState as SteadyState
+from ._feedback_phase import VoltageDifference as VoltageDifference
 from ._jacobian_penalty import JacobianPenalty as JacobianPenalty
 from ._least_control import LeastControl as LeastControl
 from ._least_control import least_control as least_control

@@ -19,6 +19,7 @@ every other weight (arXiv 2207.01332, section S3). They are never stored in the 
 from φ and u.
 """
 
+from ._difference import activation_difference as activation_difference
 from ._feedforward import Feedforward as Feedforward
 from ._function import FunctionSystem as FunctionSystem
 from ._initialisation import AbstractInitialisation as AbstractInitialisation

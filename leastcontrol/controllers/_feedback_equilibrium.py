@@ -1,0 +1,241 @@
+"""The rest point that direct feedback holds a feedforward network at, without simulating it.
+
+At rest every neuron has v_i = W_i r_{i−1} + b_i + Q_i u and the controller αu = e. Once u is known
+the network settles layer by layer, so the unknown is the control alone, one number for each output:
+
+    F(u) = e(y⁻ + Δy(u)) − αu = 0.
+
+Newton's matrix is αI + H M with H = −∂e/∂y, which is known exactly, and the output's response
+M = dy/du = Σ_i J_i Q_i, which is computed at the free output and then kept up to date by Broyden's
+rank-one formula: one pass through the network for each step. A step that makes F larger is taken
+back by half and teaches M all the same.
+
+The network is settled in differences from its free rest point, so that a small nudge keeps its
+digits (`activation_difference`). Feedback may learn without a simulation too: noise that changes
+slowly against the controller shifts this rest point, and how u answers to it is all that linear
+feedback learns from (`noisy_response`).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from ..equilibrium import AbstractProblem, FixedPoint, Tolerance, run
+from ..equilibrium._trees import norm, tree_where
+from ..losses import AbstractLoss
+from ..systems import Feedforward, activation_difference
+from ._direct_feedback import Layers, output_jacobian
+from ._teaching import AbstractTeaching
+
+Output = Float[Array, " outputs"]
+
+
+class FeedbackSample(NamedTuple):
+    """What is one sample's own: its free voltages, its reference, and a constant disturbance.
+
+    The disturbance is a voltage for each layer that is added to what feedback drives it with.
+    """
+
+    free: Layers
+    reference: PyTree[Any]
+    disturbance: Layers
+
+
+class FeedbackPoint(NamedTuple):
+    """A control u with the changes Δv of all voltages from the free rest point under it."""
+
+    control: Output
+    change: Layers
+
+
+class _Iterate(NamedTuple):
+    # What is tried next.
+    control: Output
+    # The best control so far, with the changes and the residual F that belong to it.
+    best: FeedbackPoint
+    residual: Output
+    response: Float[Array, "outputs outputs"]
+    trust: Float[Array, ""]
+    begun: Bool[Array, ""]
+
+
+class FeedbackEquilibrium(AbstractProblem):
+    """The rest point of a network under direct feedback, as an iteration on the control u.
+
+    **Arguments:** `network`; `weights` Q_i of each layer; `teaching` and `loss`, which make the
+    error; `leak` α; `tolerance`, by which ‖e − αu‖ is judged relative to the error at u = 0.
+    """
+
+    network: Feedforward
+    weights: Layers
+    teaching: AbstractTeaching
+    loss: AbstractLoss
+    leak: float
+    tolerance: Tolerance
+
+    def settle(self, sample: FeedbackSample, control: Output) -> Layers:
+        """Returns the changes of the voltages under a control."""
+        changes: list[Array] = []
+        for index, layer in enumerate(self.network.layers):
+            change = self.weights[index] @ control + sample.disturbance[index]
+            if index > 0:
+                below = activation_difference(
+                    self.network.activation, sample.free[index - 1], changes[-1]
+                )
+                change = change + layer.weight @ below
+            changes.append(change)
+        return tuple(changes)
+
+    def output_error(self, sample: FeedbackSample, change: Output) -> Output:
+        """Returns e for an output that has changed by Δy."""
+        return self.teaching.error(self.loss, sample.free[-1], change, sample.reference)
+
+    def allowed(self, sample: FeedbackSample, change: Output) -> Float[Array, ""]:
+        """Returns the largest ‖e − αu‖ of a rest point."""
+        first = norm(self.output_error(sample, jnp.zeros_like(change)))
+        rounding = self.tolerance.rounding * jnp.finfo(change.dtype).eps
+        size = self.teaching.magnitude(self.loss, sample.free[-1], change, sample.reference)
+        return self.tolerance.relative * first + rounding * size
+
+    def initial(self, sample: FeedbackSample) -> _Iterate:
+        jacobian = output_jacobian(self.network, sample.free)
+        response = sum(block @ weight for block, weight in zip(jacobian, self.weights, strict=True))
+        control = jnp.zeros_like(sample.free[-1])
+        still = tuple(jnp.zeros_like(leaf) for leaf in sample.free)
+        one = jnp.ones((), control.dtype)
+        best = FeedbackPoint(control, still)
+        return _Iterate(control, best, control, jnp.asarray(response), one, jnp.asarray(False))
+
+    def iterate(
+        self, sample: FeedbackSample, z: _Iterate
+    ) -> tuple[_Iterate, _Iterate, Float[Array, ""]]:
+        change = self.settle(sample, z.control)
+        residual = self.output_error(sample, change[-1]) - self.leak * z.control
+        moved = z.control - z.best.control
+        square = jnp.sum(moved**2)
+        seen = change[-1] - z.best.change[-1] - z.response @ moved
+        update = jnp.outer(seen, moved) / jnp.where(square > 0, square, 1)
+        usable = z.begun & jnp.all(jnp.isfinite(update))
+        response = jnp.where(usable, z.response + update, z.response)
+
+        worse = z.begun & ~(norm(residual) < norm(z.residual))
+        tried = FeedbackPoint(z.control, change)
+        best, held = tree_where(worse, (z.best, z.residual), (tried, residual))
+        trust = jnp.where(worse, 0.5 * z.trust, jnp.minimum(1.0, 2 * z.trust))
+
+        output = sample.free[-1] + best.change[-1]
+        curvature = self.teaching.curvature(self.loss, output, sample.reference)
+        identity = jnp.eye(held.size, dtype=held.dtype)
+        step = jnp.linalg.solve(self.leak * identity + curvature @ response, held)
+        share = self.teaching.trusted_step(self.loss, response @ step)
+        control = best.control + trust * share * step
+        proposed = _Iterate(control, best, held, response, trust, jnp.asarray(True))
+        size = norm(held)
+        error = jnp.where(size == 0, 0, size / self.allowed(sample, best.change[-1]))
+        # A control of no finite effect is a failure even where an earlier one was finite.
+        error = jnp.where(jnp.all(jnp.isfinite(control)), error, jnp.nan)
+        return proposed, proposed, error.astype(residual.dtype)
+
+    def mixed(self, z: _Iterate) -> tuple[PyTree[Array], ...]:
+        return (z.control,)
+
+    def with_mixed(self, z: _Iterate, blocks: tuple[PyTree[Array], ...]) -> _Iterate:
+        return z._replace(control=blocks[0])
+
+
+class FeedbackRest(NamedTuple):
+    """The rest points of a batch: what was solved, and how well.
+
+    * `point`: control and changes of the voltages. `steps`: of the iteration.
+    * `residual`: ‖e − αu‖, measured at the point; `error`: as a multiple of what is allowed.
+    * `response`: the estimate of dy/du that the iteration ended with.
+    """
+
+    point: FeedbackPoint
+    steps: Int[Array, " batch"]
+    residual: Float[Array, " batch"]
+    error: Float[Array, " batch"]
+    response: Float[Array, "batch outputs outputs"]
+
+
+def feedback_equilibrium(
+    problem: FeedbackEquilibrium,
+    solver: FixedPoint,
+    samples: FeedbackSample,
+    near: FeedbackRest | None = None,
+) -> FeedbackRest:
+    """Returns the rest points of a batch.
+
+    **Arguments:**
+
+    * `problem`, `solver`, `samples`: what is solved, how, and for whom.
+    * `near`: rest points of a similar problem, from which the iteration then starts.
+    """
+    start = None
+    if near is not None:
+
+        def warm(sample: FeedbackSample, rest: FeedbackRest) -> _Iterate:
+            control = rest.point.control
+            one = jnp.ones((), control.dtype)
+            return _Iterate(control, rest.point, control, rest.response, one, jnp.asarray(False))
+
+        start = jax.vmap(warm)(samples, near)
+    last, steps, _ = run(problem, solver, samples, start)
+
+    def measured(
+        sample: FeedbackSample, point: FeedbackPoint
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        change = problem.settle(sample, point.control)
+        residual = norm(problem.output_error(sample, change[-1]) - problem.leak * point.control)
+        error = residual / problem.allowed(sample, change[-1])
+        # A sample that needs no control at all is allowed none.
+        return residual, jnp.where(residual == 0, 0, error)
+
+    residual, error = jax.vmap(measured)(samples, last.best)
+    return FeedbackRest(last.best, steps, residual, error, last.response)
+
+
+def noisy_response(
+    problem: FeedbackEquilibrium,
+    solver: FixedPoint,
+    samples: FeedbackSample,
+    rest: FeedbackRest,
+    noise: Layers,
+) -> tuple[Layers, Float[Array, "batch outputs"], Float[Array, " batch"]]:
+    """Returns what constant noise in the apical voltages does to rest points.
+
+    The changes Q δu + ε of the apical voltages, those δu of the controls, and the errors of the
+    shifted rest points.
+    """
+    shifted = feedback_equilibrium(problem, solver, samples._replace(disturbance=noise), rest)
+    moved = shifted.point.control - rest.point.control
+    apical = tuple(
+        moved @ weight.T + own for weight, own in zip(problem.weights, noise, strict=True)
+    )
+    return apical, moved, shifted.error
+
+
+def linearised_control(
+    network: Feedforward,
+    weights: Layers | None,
+    leak: float,
+    free: Layers,
+    error: Output,
+) -> tuple[Output, Layers]:
+    """Returns one sample's control to first order, and the voltages it adds to each layer.
+
+        (JQ + αI) u = e,   Δv = Q u
+
+    at the free rest point (arXiv 2106.07887, equation 5); without weights Q is Jᵀ.
+
+    **Arguments:** `network`; `weights` Q_i of each layer, or `None`; `leak` α; `free` voltages;
+    `error` e of the free output.
+    """
+    jacobian = output_jacobian(network, free)
+    if weights is None:
+        weights = tuple(block.T for block in jacobian)
+    response = sum(block @ weight for block, weight in zip(jacobian, weights, strict=True))
+    control = jnp.linalg.solve(response + leak * jnp.eye(error.size, dtype=error.dtype), error)
+    return control, tuple(weight @ control for weight in weights)

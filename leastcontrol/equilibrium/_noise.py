@@ -1,0 +1,147 @@
+"""Noise in the neurons of simulated dynamics.
+
+Noise enters the apical voltage of every neuron, and its size is always said the same way: as the
+standard deviation of that voltage once it is stationary. How it depends on time is what the classes
+differ in. The papers give instead the amplitude σ of the Wiener process behind it; `deviation_of`
+converts.
+
+What is drawn is a standard normal number for each neuron and step. `normal_draws` makes them from a
+key; anything that is called with the number of a step may stand in its place.
+"""
+
+import abc
+import math
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+Layers = tuple[Float[Array, "..."], ...]
+Draws = Callable[[Array], Layers]
+
+
+def deviation_of(amplitude: float, time_step: float, time_constant: float) -> float:
+    """Returns the stationary deviation of n with n ← (1 − Δt/τ)n + (σ√Δt/τ)ξ, for an amplitude σ.
+
+    For Δt ≪ τ it is σ/√(2τ), and for τ = Δt, where n has no memory, σ/√Δt.
+    """
+    rate = time_step / time_constant
+    return amplitude * math.sqrt(time_step) / time_constant / math.sqrt(1 - (1 - rate) ** 2)
+
+
+class AbstractNoise(eqx.Module):
+    """Noise in the apical voltages, by its stationary deviation there."""
+
+    deviation: eqx.AbstractVar[float]
+    output_deviation: eqx.AbstractVar[float]
+
+    def __check_init__(self):
+        for name in ("deviation", "output_deviation"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise ValueError(
+                    f"`{name}` is {value}, but it is the standard deviation of a voltage, finite "
+                    f"and at least 0: write {name}=0.01."
+                )
+
+    @abc.abstractmethod
+    def memory(self, apical_time_constant: float) -> float:
+        """Returns the time constant of what the noise is filtered by."""
+
+    @abc.abstractmethod
+    def advance(
+        self, filtered: Layers, draws: Layers, time_step: float, apical_time_constant: float
+    ) -> tuple[Layers, Layers]:
+        """Returns the filter's next values, and what is added to the apical voltages."""
+
+    def amplitudes(
+        self, layers: int, time_step: float, apical_time_constant: float
+    ) -> tuple[float, ...]:
+        """Returns σ for each layer: `deviation`'s for the hidden ones and then the output's."""
+        unit = deviation_of(1.0, time_step, self.memory(apical_time_constant))
+        return (self.deviation / unit,) * (layers - 1) + (self.output_deviation / unit,)
+
+
+class WhiteNoise(AbstractNoise):
+    """Noise without a memory of its own; an apical compartment with a lag filters it.
+
+        v_fb ← v_fb + … + (σ√Δt/τ_A) ξ
+
+    The noise of the feedback phase of deep feedback control (arXiv 2106.07887).
+
+    **Arguments:** `deviation`, of the hidden neurons' apical voltage, and `output_deviation`.
+
+    **Raises:** `ValueError` for a deviation that is negative or not finite.
+    """
+
+    deviation: float = eqx.field(static=True)
+    output_deviation: float = eqx.field(static=True)
+
+    def memory(self, apical_time_constant: float) -> float:
+        return apical_time_constant
+
+    def advance(
+        self, filtered: Layers, draws: Layers, time_step: float, apical_time_constant: float
+    ) -> tuple[Layers, Layers]:
+        sizes = self.amplitudes(len(draws), time_step, apical_time_constant)
+        scale = math.sqrt(time_step) / apical_time_constant
+        added = tuple(size * scale * draw for size, draw in zip(sizes, draws, strict=True))
+        return filtered, added
+
+
+class FilteredNoise(AbstractNoise):
+    """An Ornstein–Uhlenbeck process, added to the apical voltage.
+
+        n ← (1 − Δt/τ_ε) n + (√Δt/τ_ε) ξ,   v_fb ← Q u + σ n
+
+    The noise of single-phase learning (arXiv 2204.07249).
+
+    **Arguments:**
+
+    * `deviation`, `output_deviation`: of σn in hidden and output neurons.
+    * `time_constant`: τ_ε, in units of the controller's.
+
+    **Raises:** `ValueError` for a deviation that is negative or not finite, or a time constant that
+    is not positive.
+    """
+
+    deviation: float = eqx.field(static=True)
+    output_deviation: float = eqx.field(static=True)
+    time_constant: float = eqx.field(static=True)
+
+    def __check_init__(self):
+        if not 0 < self.time_constant < math.inf:
+            raise ValueError(
+                f"`time_constant` is {self.time_constant}, but the noise's is positive and finite: "
+                "write time_constant=0.1."
+            )
+
+    def memory(self, apical_time_constant: float) -> float:
+        return self.time_constant
+
+    def advance(
+        self, filtered: Layers, draws: Layers, time_step: float, apical_time_constant: float
+    ) -> tuple[Layers, Layers]:
+        rate = time_step / self.time_constant
+        scale = math.sqrt(time_step) / self.time_constant
+        filtered = tuple(
+            scale * draw + (1 - rate) * old for draw, old in zip(draws, filtered, strict=True)
+        )
+        sizes = self.amplitudes(len(draws), time_step, apical_time_constant)
+        added = tuple(size * value for size, value in zip(sizes, filtered, strict=True))
+        return filtered, added
+
+
+def normal_draws(key: PRNGKeyArray, like: Sequence[Float[Array, "batch _"]]) -> Draws:
+    """Returns a function from the number of a step to standard normal numbers for each layer."""
+    sizes = [leaf.shape[1] for leaf in like]
+    bounds = [sum(sizes[:index]) for index in range(1, len(sizes))]
+    shape, dtype = (like[0].shape[0], sum(sizes)), like[0].dtype
+
+    def draws(step: Array) -> Layers:
+        numbers = jax.random.normal(jax.random.fold_in(key, step), shape, dtype)
+        return tuple(jnp.split(numbers, bounds, axis=1))
+
+    return draws

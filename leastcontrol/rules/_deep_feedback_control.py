@@ -1,0 +1,192 @@
+"""Deep feedback control and its strong form as one rule.
+
+Every layer is driven by a controller of the output, and each weight learns from what the control
+changes at its own neuron: nothing is sent back through the forward weights. The rule is composed of
+
+* a **phase**, the way to the controlled state (`Continuous`, `SimulatedSteadyState`,
+  `AnalyticSteadyState`, `SteadyState`);
+* a **teaching**, what the output is controlled to (`Nudged`, `Strong`, `LabelDifference`);
+* a **path** from the controller to the neurons (`DirectFeedback`, `WeightProductFeedback`,
+  `JacobianFeedback`);
+* **feedback learning** beside it, or none (`SinglePhase`, `TwoPhase`, `QuasiStatic`);
+* a **difference**, what an update reads of its neuron (`RateDifference`, `VoltageDifference`).
+"""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray, PyTree
+
+from ..controllers import AbstractFeedbackPath, AbstractTeaching, DirectFeedback
+from ..losses import AbstractLoss, CrossEntropy
+from ..systems import AbstractSystem, Affine, Feedforward
+from ._feedback_learning import AbstractFeedbackLearning, SinglePhase
+from ._feedback_phase import (
+    AbstractDifference,
+    AbstractPhase,
+    Continuous,
+    PhaseResult,
+    RateDifference,
+    Task,
+    VoltageDifference,
+    draws_of,
+)
+from ._rule import AbstractRule, Batch, Credit, check_batch
+
+
+class DeepFeedbackControl(AbstractRule):
+    """Deep feedback control (arXiv 2106.07887) and Strong-DFC (arXiv 2204.07249).
+
+        g_W,i = −2 ⟨D_i r_{i−1}ᵀ⟩,   g_b,i = −2 ⟨D_i⟩
+
+    are descent directions, averaged over samples and, in a continuous phase, over time. With the
+    Jacobian for Q, voltage differences and a weak nudge they are −2λ/(α + …) times
+    backpropagation's; with strong feedback they descend the least control ½‖Qu‖² where the columns
+    of Q lie in the row space of the output's Jacobian.
+
+    **Arguments:**
+
+    * `phase`: the way to the controlled state.
+    * `teaching`: what the output is controlled to.
+    * `loss`: of one sample; the cross-entropy by default.
+    * `path`: from the controller to the neurons; random direct feedback by default.
+    * `feedback_learning`: how the path's weights learn; `None` freezes them.
+    * `difference`: of rates by default.
+    * `published`: the behaviour of the authors' code where it departs from the method: a voltage
+      difference at rest has the other sign and twice its size.
+
+    **Raises:** `ValueError` for parts that do not fit each other, a system that is no
+    `Feedforward`, and hard labels under strong feedback.
+    """
+
+    phase: AbstractPhase
+    teaching: AbstractTeaching
+    loss: AbstractLoss = CrossEntropy()
+    path: AbstractFeedbackPath = DirectFeedback()
+    feedback_learning: AbstractFeedbackLearning | None = None
+    difference: AbstractDifference = RateDifference()
+    published: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self):
+        self.phase.check(self.path, self.teaching)
+        if self.feedback_learning is not None:
+            if not self.path.learns:
+                raise ValueError(
+                    f"{type(self.path).__name__} has no feedback weights that could learn: write "
+                    "feedback_learning=None."
+                )
+            self.feedback_learning.check(self.phase)
+
+    def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
+        """Returns the path's feedback weights: Q_i of shape `(n_i, outputs)` for each layer."""
+        return self.path.init(_feedforward(system), key=key)
+
+    def __call__(
+        self,
+        system: AbstractSystem,
+        feedback: PyTree[Any],
+        batch: Batch,
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Credit:
+        phase_key, learning_key = (None, None) if key is None else jax.random.split(key)
+        task = self.task(system, feedback, batch)
+        draws = draws_of(self.phase.dynamics_of_noise, task, phase_key)
+        return self.credit(task, batch, draws, learning_key=learning_key)
+
+    def task(self, system: AbstractSystem, feedback: PyTree[Any], batch: Batch) -> Task:
+        """Returns the batch as this rule controls it.
+
+        **Raises:** `ValueError` for what does not fit.
+        """
+        network = _feedforward(system)
+        check_batch(network, self.loss, batch, 1.0)
+        self.teaching.check(self.loss, batch.targets)
+        return Task.of(network, self.path, feedback, self.teaching, self.loss, batch)
+
+    def credit(
+        self,
+        task: Task,
+        batch: Batch,
+        draws: Any,
+        *,
+        learning_draws: Any = None,
+        learning_key: PRNGKeyArray | None = None,
+    ) -> Credit:
+        """Returns the credit of a task, with given normal draws for the noise.
+
+        **Arguments:** `draws` for the phase and `learning_draws` for feedback learning, each from
+        the number of a step to an array for each layer; without the second, `learning_key` makes
+        them.
+        """
+        learning = self.feedback_learning
+        sums = () if learning is None else learning.sums(self.phase)
+        result = self.phase.run(task, self.difference, sums, draws)
+        feedback_gradient = None
+        if learning is not None:
+            feedback_gradient = learning.gradient(
+                task, batch, self.phase, result, learning_draws, learning_key
+            )
+        value = result.solution.value
+        finite = jnp.isfinite(result.solution.stats.error)
+        share = finite / jnp.maximum(jnp.sum(finite), 1)
+        control = sum(jnp.sum(apical**2, axis=1) for apical in value.moment.apical)
+        losses = jax.vmap(self.loss)(value.moment.soma[-1], batch.targets)
+        objective = jnp.sum(jnp.where(finite, share * 0.5 * control, 0))
+        loss = jnp.sum(jnp.where(finite, share * losses, 0))
+        return Credit(
+            self._gradient(task.network, result),
+            feedback_gradient,
+            objective,
+            loss,
+            result.solution,
+        )
+
+    def _gradient(self, network: Feedforward, result: PhaseResult) -> PyTree[Array]:
+        factor = -2.0
+        if self.published and self.phase.at_rest and isinstance(self.difference, VoltageDifference):
+            factor = 4.0
+        scale = factor / result.counted
+        layers = tuple(Affine(scale * weight, scale * bias) for weight, bias in result.updates)
+        return eqx.tree_at(
+            lambda own: own.layers, eqx.filter(network, eqx.is_inexact_array), layers
+        )
+
+    def pretraining(
+        self, phase: Continuous, teaching: AbstractTeaching | None = None
+    ) -> "DeepFeedbackControl":
+        """Returns the rule by which single-phase feedback is learned before the other weights.
+
+        Only its feedback gradient is meant to be used.
+
+        **Arguments:** `phase` and `teaching` of pre-training; the latter is the rule's by default.
+
+        **Raises:** `ValueError` for a rule whose feedback does not learn in a single phase.
+        """
+        learning = self.feedback_learning
+        if not isinstance(learning, SinglePhase):
+            raise ValueError(
+                "Only single-phase feedback is pre-trained in a phase like the forward one: write "
+                "feedback_learning=SinglePhase(filter_time_constant=0.5)."
+            )
+        if self.published:
+            forward = self.phase.dynamics_of_noise
+            learning = SinglePhase(learning.filter_time_constant, learning.scaled, forward)
+        return dataclasses.replace(
+            self,
+            phase=phase,
+            teaching=self.teaching if teaching is None else teaching,
+            feedback_learning=learning,
+        )
+
+
+def _feedforward(system: AbstractSystem) -> Feedforward:
+    if not isinstance(system, Feedforward):
+        raise ValueError(
+            f"Deep feedback control drives the layers of a feedforward network, and the system is "
+            f"a {type(system).__name__}: write Feedforward(...), or LeastControl for this system."
+        )
+    return system
