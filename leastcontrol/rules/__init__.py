@@ -7,7 +7,6 @@ it is: `rule(system, feedback, batch, key)` returns a `Credit`. Rules never step
 * `Backpropagation` and `RecurrentBackpropagation` descend the loss, by reverse-mode differentiation
   of an ordered system and by implicit differentiation of any.
 * `JacobianPenalty` adds to another rule what keeps a recurrent system solvable while it learns.
-
 * `DeepFeedbackControl` learns from what a controller of the output changes in every layer of a
   feedforward network, through feedback weights of its own that may learn as well.
 
