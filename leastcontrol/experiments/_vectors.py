@@ -15,11 +15,6 @@ based control is gradient descent on F with β = 1/α and has no controller for 
 Where our gradient is the mean over the batch, the vectors' is for least control the sum.
 """
 
-import json
-import math
-import sys
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +43,16 @@ from ..rules import (
     RecurrentBackpropagation,
 )
 from ..systems import AbstractSystem, EquilibriumRNN, Feedforward
+from ._feedback_vectors import FeedbackVector, feedback_vector, replay_feedback
 from ._rows import Row, judged, unsupported
+from ._vector_files import (
+    UnsupportedVector,
+    VectorError,
+    choice,
+    number_of,
+    read_arrays,
+    read_meta,
+)
 
 AGREEMENT = 1e-8
 TOLERANCE = Tolerance(relative=1e-12)
@@ -60,10 +64,6 @@ KINDS = ("ff", "rnn")
 BASELINES = ("bp", "rbp")
 LEAST_CONTROL = ("lcp-di", "lcp-ebd")
 LATER = ("lcp-kp", "lcp-lf")
-
-
-class VectorError(ValueError):
-    """A path or file that is not a reference vector; the message is one sentence that names it."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,10 @@ class Vector:
     arrays: Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True)
-class UnsupportedVector:
-    """A readable vector of a rule that the library does not have: its `name` and the `reason`."""
-
-    name: str
-    reason: str
+AnyVector = Vector | FeedbackVector | UnsupportedVector
 
 
-def read_vectors(paths: Sequence[Path]) -> list[Vector | UnsupportedVector]:
+def read_vectors(paths: Sequence[Path]) -> list[AnyVector]:
     """Returns the vectors of some files and folders, a folder's in the order of their names.
 
     **Raises:** `VectorError` for the first path or file that is not a reference vector.
@@ -118,19 +113,17 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def read_vector(path: Path) -> Vector | UnsupportedVector:
+def read_vector(path: Path) -> AnyVector:
     """Returns the vector in a file, with its names, shapes, dtypes and numbers checked.
 
     **Raises:** `VectorError` for anything that is not a reference vector.
     """
-    arrays = _read_arrays(path)
-    meta = _read_meta(path, arrays)
+    arrays = read_arrays(path)
+    meta = read_meta(path, arrays)
     if "kind" not in meta and "mode" in meta:
-        return UnsupportedVector(
-            path.stem, f"Deep feedback control (mode {meta['mode']!r}) is not supported yet."
-        )
-    kind = _choice(path, meta, "kind", KINDS)
-    trainer = _choice(path, meta, "trainer", BASELINES + LEAST_CONTROL + LATER)
+        return feedback_vector(path, meta, arrays)
+    kind = choice(path, meta, "kind", KINDS)
+    trainer = choice(path, meta, "trainer", BASELINES + LEAST_CONTROL + LATER)
     if (kind, trainer) == ("rnn", "bp"):
         raise VectorError(
             f"{path} has the trainer 'bp' and the kind 'rnn', but backpropagation needs the kind "
@@ -141,97 +134,10 @@ def read_vector(path: Path) -> Vector | UnsupportedVector:
         return UnsupportedVector(path.stem, f"The trainer {trainer!r} is not supported yet.")
     alpha, integral_gain, proportional_gain = 1.0, 1.0, 0.0
     if trainer in LEAST_CONTROL:
-        alpha = _number(path, meta, "alpha", positive=True)
-        integral_gain = _number(path, meta, "k_i", positive=True)
-        proportional_gain = _number(path, meta, "k_p", positive=False)
+        alpha = number_of(path, meta, "alpha", positive=True)
+        integral_gain = number_of(path, meta, "k_i", positive=True)
+        proportional_gain = number_of(path, meta, "k_p", positive=False)
     return Vector(path.stem, kind, trainer, alpha, integral_gain, proportional_gain, arrays)
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise VectorError(f"{path} is not a regular file: give a file of reference vectors (.npz).")
-    arrays = {}
-    try:
-        if not zipfile.is_zipfile(path):
-            raise VectorError(
-                f"{path} is not a complete .npz file: give a file of reference vectors, and copy "
-                "it again if it was cut off."
-            )
-        # Objects would be unpickled, which runs code: NumPy refuses them. The stream is opened here
-        # because NumPy leaves its own open when an archive is damaged.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
-            for name in content.files:
-                arrays[name] = content[name]
-    except VectorError:
-        raise
-    except (
-        EOFError,
-        KeyError,
-        MemoryError,
-        NotImplementedError,
-        OSError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise VectorError(
-            f"{path} cannot be read as arrays of numbers ({reason}): give an undamaged file of "
-            "reference vectors, without pickled objects."
-        ) from error
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):
-            raise VectorError(
-                f"{path} holds {name!r}, which is no NumPy array: give an undamaged file of "
-                "reference vectors."
-            )
-    return arrays
-
-
-def _read_meta(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Takes `meta` out of the arrays and returns what it says."""
-    text = arrays.pop("meta", None)
-    meta = None
-    if text is not None and text.shape == () and text.dtype.kind == "U":
-        try:
-            meta = json.loads(str(text))
-        except (ValueError, RecursionError):
-            meta = None
-    if not isinstance(meta, dict):
-        raise VectorError(
-            f"{path} has no array 'meta' with a JSON object as its text: give a file of reference "
-            "vectors."
-        )
-    return meta
-
-
-def _choice(path: Path, meta: dict[str, Any], name: str, known: tuple[str, ...]) -> str:
-    value = meta.get(name)
-    if value not in known:
-        given = f"the {name} {value!r}" if name in meta else f"no {name}"
-        raise VectorError(
-            f"{path} has {given} in its meta, but the known ones are {', '.join(known)}: give a "
-            "file of reference vectors."
-        )
-    return str(value)
-
-
-def _number(path: Path, meta: dict[str, Any], name: str, *, positive: bool) -> float:
-    value = meta.get(name)
-    # JSON's true is Python's True, which would pass for 1; its numbers may be too large for floats.
-    number = math.nan
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        number = float(value) if abs(value) < sys.float_info.max else math.inf
-    if not math.isfinite(number) or number < 0 or (positive and number == 0):
-        given = f"{name} = {value!r}" if name in meta else f"no {name}"
-        least = "above 0" if positive else "of at least 0"
-        raise VectorError(
-            f"{path} has {given} in its meta, but {name} is a finite number {least}: give an "
-            "undamaged file of reference vectors."
-        )
-    return number
 
 
 def _check_arrays(path: Path, kind: str, trainer: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -316,13 +222,16 @@ def _shapes(path: Path, kind: str, arrays: Mapping[str, np.ndarray]) -> dict[str
     return shapes
 
 
-def replay(vector: Vector | UnsupportedVector) -> Iterator[Row]:
+def replay(vector: AnyVector) -> Iterator[Row]:
     """Yields a row for each array of results in a vector; call it with 64-bit numbers enabled.
 
     An error is ‖ours − theirs‖ / ‖theirs‖, or ‖ours‖ where theirs is zero.
     """
     if isinstance(vector, UnsupportedVector):
         yield unsupported(vector.name, vector.reason)
+        return
+    if isinstance(vector, FeedbackVector):
+        yield from replay_feedback(vector)
         return
     found, unsolved, road = _results(vector)
     for name, theirs in vector.arrays.items():

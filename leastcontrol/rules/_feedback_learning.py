@@ -109,7 +109,7 @@ class SinglePhase(AbstractFeedbackLearning):
     constants: Dynamics | None = None
 
     def __check_init__(self):
-        _check_time_constant(self.filter_time_constant)
+        _check_time_constant("filter_time_constant", self.filter_time_constant)
 
     def check(self, phase: AbstractPhase) -> None:
         """Raises `ValueError` for a phase that has no noise or is not simulated."""
@@ -147,7 +147,9 @@ class SinglePhase(AbstractFeedbackLearning):
         dynamics = phase.dynamics_of_noise
         assert dynamics is not None
         constants = self._constants(phase)
-        scales = _scales(task, constants.voltage_time_constant, dynamics, scaled=self.scaled)
+        assert dynamics.noise is not None
+        noise_constant = dynamics.noise.memory(dynamics.apical) if self.scaled else None
+        scales = _scales(task, constants.voltage_time_constant, noise_constant)
         return _mean_products(result.totals[0][0], scales, dynamics, len(task.drives))
 
 
@@ -160,8 +162,7 @@ class TwoPhase(AbstractFeedbackLearning):
     * `teaching`: what the output is held at; the free output by default.
     * `filter_time_constant`: of a running mean that is taken off the control; `None` for none. With
       strong feedback the mean control would otherwise dominate the product.
-    * `scaled`: whether s_i = (1 + τ_v/τ_ε)^(L − i), or 1; `noise_time_constant` is the τ_ε in it
-      where the noise has none of its own.
+    * `scaling_time_constant`: τ_ε in s_i = (1 + τ_v/τ_ε)^(L − i); `None` for s_i = 1.
 
     **Raises:** `ValueError` for dynamics without noise.
     """
@@ -169,7 +170,7 @@ class TwoPhase(AbstractFeedbackLearning):
     dynamics: Dynamics
     teaching: AbstractTeaching = Nudged(0.0)
     filter_time_constant: float | None = eqx.field(static=True, default=None)
-    scaled: bool = eqx.field(static=True, default=False)
+    scaling_time_constant: float | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         if self.dynamics.noise is None:
@@ -177,8 +178,9 @@ class TwoPhase(AbstractFeedbackLearning):
                 "TwoPhase learns feedback from noise, and its dynamics have none: write "
                 "Dynamics(..., noise=WhiteNoise(0.1, 0.1))."
             )
-        if self.filter_time_constant is not None:
-            _check_time_constant(self.filter_time_constant)
+        for name in ("filter_time_constant", "scaling_time_constant"):
+            if getattr(self, name) is not None:
+                _check_time_constant(name, getattr(self, name))
 
     def check(self, phase: AbstractPhase) -> None:
         """Raises nothing: the phase is its own."""
@@ -199,9 +201,8 @@ class TwoPhase(AbstractFeedbackLearning):
             rate = self.dynamics.time_step / self.filter_time_constant
         draws = draws_of(self.dynamics, own, key) if draws is None else draws
         simulation = own.simulate(self.dynamics, (FeedbackSum(rate),), draws)
-        scales = _scales(
-            task, self.dynamics.voltage_time_constant, self.dynamics, scaled=self.scaled
-        )
+        voltage_constant = self.dynamics.voltage_time_constant
+        scales = _scales(task, voltage_constant, self.scaling_time_constant)
         return _mean_products(simulation.sums[0][0], scales, self.dynamics, len(task.drives))
 
 
@@ -263,13 +264,12 @@ class QuasiStatic(AbstractFeedbackLearning):
 
 
 def _scales(
-    task: Task, voltage_time_constant: float, dynamics: Dynamics, *, scaled: bool
+    task: Task, voltage_time_constant: float, noise_time_constant: float | None
 ) -> tuple[float, ...]:
     layers = len(task.network.layers)
-    if not scaled:
+    if noise_time_constant is None:
         return (1.0,) * layers
-    assert dynamics.noise is not None
-    ratio = voltage_time_constant / dynamics.noise.memory(dynamics.apical)
+    ratio = voltage_time_constant / noise_time_constant
     return tuple((1 + ratio) ** (layers - 1 - index) for index in range(layers))
 
 
@@ -286,9 +286,8 @@ def _mean_products(
     )
 
 
-def _check_time_constant(value: float) -> None:
+def _check_time_constant(name: str, value: float) -> None:
     if not 0 < value < math.inf:
         raise ValueError(
-            f"`filter_time_constant` is {value}, but a time constant is positive and finite: write "
-            "filter_time_constant=0.5."
+            f"`{name}` is {value}, but a time constant is positive and finite: write {name}=0.5."
         )

@@ -1,0 +1,118 @@
+"""What every kind of reference vector is read with: an archive of arrays and a string of JSON.
+
+Nothing that is stored in a file is ever run, and whatever is not as it should be is a `VectorError`
+of one sentence.
+"""
+
+import json
+import math
+import sys
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class VectorError(ValueError):
+    """A path or file that is not a reference vector; the message is one sentence that names it."""
+
+
+@dataclass(frozen=True)
+class UnsupportedVector:
+    """A readable vector of a rule that the library does not have: its `name` and the `reason`."""
+
+    name: str
+    reason: str
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of a file, without pickled objects."""
+    if not path.is_file():
+        raise VectorError(f"{path} is not a regular file: give a file of reference vectors (.npz).")
+    arrays = {}
+    try:
+        if not zipfile.is_zipfile(path):
+            raise VectorError(
+                f"{path} is not a complete .npz file: give a file of reference vectors, and copy "
+                "it again if it was cut off."
+            )
+        # Objects would be unpickled, which runs code: NumPy refuses them. The stream is opened here
+        # because NumPy leaves its own open when an archive is damaged.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
+            for name in content.files:
+                arrays[name] = content[name]
+    except VectorError:
+        raise
+    except (
+        EOFError,
+        KeyError,
+        MemoryError,
+        NotImplementedError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise VectorError(
+            f"{path} cannot be read as arrays of numbers ({reason}): give an undamaged file of "
+            "reference vectors, without pickled objects."
+        ) from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise VectorError(
+                f"{path} holds {name!r}, which is no NumPy array: give an undamaged file of "
+                "reference vectors."
+            )
+    return arrays
+
+
+def read_meta(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Takes `meta` out of the arrays and returns what it says."""
+    text = arrays.pop("meta", None)
+    meta = None
+    if text is not None and text.shape == () and text.dtype.kind == "U":
+        try:
+            meta = json.loads(str(text))
+        except (ValueError, RecursionError):
+            meta = None
+    if not isinstance(meta, dict):
+        raise VectorError(
+            f"{path} has no array 'meta' with a JSON object as its text: give a file of reference "
+            "vectors."
+        )
+    return meta
+
+
+def choice(path: Path, meta: dict[str, Any], name: str, known: tuple[str, ...]) -> str:
+    """Returns a word of `meta`, one of the known."""
+    value = meta.get(name)
+    if value not in known:
+        given = f"the {name} {value!r}" if name in meta else f"no {name}"
+        raise VectorError(
+            f"{path} has {given} in its meta, but the known ones are {', '.join(known)}: give a "
+            "file of reference vectors."
+        )
+    return str(value)
+
+
+def number_of(path: Path, meta: dict[str, Any], name: str, *, positive: bool) -> float:
+    """Returns a finite number of `meta`, at least 0 or above it."""
+    value = meta.get(name)
+    # JSON's true is Python's True, which would pass for 1; its numbers may be too large for floats.
+    number = math.nan
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value) if abs(value) < sys.float_info.max else math.inf
+    if not math.isfinite(number) or number < 0 or (positive and number == 0):
+        given = f"{name} = {value!r}" if name in meta else f"no {name}"
+        least = "above 0" if positive else "of at least 0"
+        raise VectorError(
+            f"{path} has {given} in its meta, but {name} is a finite number {least}: give an "
+            "undamaged file of reference vectors."
+        )
+    return number
