@@ -96,9 +96,14 @@ def parameters(system):
     """Returns what a system learns, or the same part of its gradient."""
     if isinstance(system, lc.FunctionSystem):
         return system.params
-    if isinstance(system, lc.Feedforward):
-        return system.layers
-    return system.input, system.recurrent, system.output
+    names = {
+        "Feedforward": ("layers",),
+        "ConvolutionalFeedforward": ("convolutions", "dense"),
+        "ResidualNetwork": ("encoder", "blocks", "decoder"),
+        "DeepEquilibrium": ("encoder", "cell", "decoder"),
+    }
+    own = names.get(type(system).__name__, ("input", "recurrent", "output"))
+    return tuple(getattr(system, name) for name in own)
 
 
 class Oracle:

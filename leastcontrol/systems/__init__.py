@@ -19,15 +19,31 @@ every other weight (arXiv 2207.01332, section S3). They are never stored in the 
 from φ and u.
 """
 
+from ._convolutional import PAPER_CONVOLUTIONS as PAPER_CONVOLUTIONS
+from ._convolutional import SMALL_CONVOLUTIONS as SMALL_CONVOLUTIONS
+from ._convolutional import Convolution as Convolution
+from ._convolutional import ConvolutionalFeedforward as ConvolutionalFeedforward
+from ._convolutional import MaxPool as MaxPool
+from ._deep_equilibrium import AbstractBatchNormalised as AbstractBatchNormalised
+from ._deep_equilibrium import AbstractCell as AbstractCell
+from ._deep_equilibrium import BatchNorm as BatchNorm
+from ._deep_equilibrium import DeepEquilibrium as DeepEquilibrium
+from ._deep_equilibrium import ResidualCell as ResidualCell
+from ._deep_equilibrium import Swapped as Swapped
+from ._deep_equilibrium import WithNodes as WithNodes
+from ._deep_equilibrium import convolutional_deep_equilibrium as convolutional_deep_equilibrium
 from ._difference import activation_difference as activation_difference
 from ._feedforward import Feedforward as Feedforward
 from ._function import FunctionSystem as FunctionSystem
+from ._implicit_representation import ImplicitRepresentation as ImplicitRepresentation
 from ._initialisation import AbstractInitialisation as AbstractInitialisation
 from ._initialisation import FanInUniform as FanInUniform
 from ._initialisation import Orthogonal as Orthogonal
 from ._initialisation import XavierNormal as XavierNormal
 from ._initialisation import XavierUniform as XavierUniform
 from ._recurrent import EquilibriumRNN as EquilibriumRNN
+from ._residual import ResidualNetwork as ResidualNetwork
+from ._residual import dense_residual_network as dense_residual_network
 from ._system import AbstractOrderedSystem as AbstractOrderedSystem
 from ._system import AbstractSystem as AbstractSystem
 from ._system import Activation as Activation

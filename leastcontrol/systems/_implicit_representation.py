@@ -1,0 +1,85 @@
+"""An image, or any signal, as the rest points of a network that is driven by coordinates."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ._initialisation import AbstractInitialisation, FanInUniform
+from ._system import AbstractSystem, Activation, Affine, check_size, relu
+
+
+class ImplicitRepresentation(AbstractSystem):
+    """A recurrent network whose input is a coordinate and whose output is the signal there.
+
+        f = −φ + σ(Ω W φ) + Ω U x + b
+        h = Ω D φ + b_D
+
+    (arXiv 2207.01332, equation 153). Activities are multiplied by Ω and weights start Ω times
+    smaller, W and D so that Ω drops out at first: it makes the weights learn faster than the biases
+    by Ω² and is what lets the network fit fine detail. U keeps its size, so that Ω also sets the
+    finest scale that the network sees.
+
+    **Arguments:**
+
+    * `inputs`, `hidden`, `outputs`: sizes of a coordinate, of φ and of the signal.
+    * `frequency`: Ω, above 0; 15 to 50 in the paper.
+    * `activation`: σ, elementwise.
+    * `initialisation`: of U, b, ΩW, ΩD and b_D.
+    * `key`: for the initialisation.
+
+    **Raises:** `ValueError` for a size below one or a frequency that is not above 0.
+    """
+
+    input: Affine
+    recurrent: Float[Array, "hidden hidden"]
+    output: Affine
+    frequency: float = eqx.field(static=True)
+    activation: Activation = eqx.field(static=True)
+    output_neurons: bool = eqx.field(static=True, default=True)
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int,
+        outputs: int,
+        *,
+        frequency: float = 30.0,
+        activation: Activation = relu,
+        initialisation: AbstractInitialisation | None = None,
+        key: PRNGKeyArray,
+    ):
+        for name, size in (("inputs", inputs), ("hidden", hidden), ("outputs", outputs)):
+            check_size(name, size)
+        if not 0 < frequency < float("inf"):
+            raise ValueError(
+                f"`frequency` is {frequency}, but Ω is a finite number above 0: write "
+                "frequency=30.0."
+            )
+        initialisation = FanInUniform() if initialisation is None else initialisation
+        input_key, recurrent_key, output_key = jax.random.split(key, 3)
+        self.input = Affine.initialise(inputs, hidden, initialisation, key=input_key)
+        self.recurrent = initialisation.weight(recurrent_key, hidden, hidden) / frequency
+        output = Affine.initialise(hidden, outputs, initialisation, key=output_key)
+        self.output = Affine(output.weight / frequency, output.bias)
+        self.frequency = frequency
+        self.activation = activation
+        self.output_neurons = True
+
+    def drive(self, x: Float[Array, " inputs"]) -> Float[Array, " hidden"]:
+        """Returns Ω U x + b."""
+        return self.input(self.frequency * x)
+
+    def initial_state(self, drive: Float[Array, " hidden"]) -> Float[Array, " hidden"]:
+        """Returns zeros."""
+        return jnp.zeros_like(drive)
+
+    def vector_field(
+        self, state: Float[Array, " hidden"], drive: Float[Array, " hidden"]
+    ) -> Float[Array, " hidden"]:
+        """Returns −φ + σ(Ω W φ) + Ω U x + b."""
+        return self.activation(self.recurrent @ (self.frequency * state)) + drive - state
+
+    def readout(self, state: Float[Array, " hidden"]) -> Float[Array, " outputs"]:
+        """Returns Ω D φ + b_D."""
+        return self.output(self.frequency * state)

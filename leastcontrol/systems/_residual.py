@@ -1,0 +1,161 @@
+"""A deep residual network as a system whose rest point is its forward pass.
+
+All blocks have one shape, so their states are one array with a leading axis of depth, and their
+weights one pytree with the same axis: the vector field is mapped over that axis and `settle` scans
+along it. What is compiled does not grow with the depth.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ._initialisation import AbstractInitialisation, FanInUniform
+from ._system import AbstractOrderedSystem, Activation, Affine, check_size, relu
+
+Module = Callable[[Array], Array]
+States = Float[Array, "nodes ..."]
+
+
+class ResidualNetwork(AbstractOrderedSystem):
+    """An encoder, many residual blocks of one shape, and a decoder.
+
+        f_0 = −φ_0 + E(x)
+        f_l = −φ_l + φ_{l−1} + s B_l(φ_{l−1}),   l = 1 … D
+        h   = R(φ_D)
+
+    At rest without control this is the ordinary forward pass of a residual network; s = 1/√D keeps
+    the size of the state, and of what is sent back through it, independent of the depth. An update
+    is local to its block, and to a single layer where a block has one layer, as those of
+    `dense_residual_network` have; a block of several layers is differentiated inside.
+
+    **Arguments:**
+
+    * `encoder`: E, a module from the input to a state.
+    * `make_block`: returns a block B_l for a key: a module from a state to a state, whose
+      nonlinearity comes first.
+    * `depth`: D, the number of blocks.
+    * `decoder`: R, a module from the last state to the output.
+    * `key`: for the blocks.
+
+    **Raises:** `ValueError` for a depth below one.
+    """
+
+    encoder: Module
+    blocks: Module
+    decoder: Module
+    depth: int = eqx.field(static=True)
+    output_neurons: bool = eqx.field(static=True, default=True)
+
+    def __init__(
+        self,
+        encoder: Module,
+        make_block: Callable[[PRNGKeyArray], Module],
+        depth: int,
+        decoder: Module,
+        *,
+        key: PRNGKeyArray,
+    ):
+        check_size("depth", depth)
+        self.encoder = encoder
+        self.blocks = eqx.filter_vmap(make_block)(jax.random.split(key, depth))
+        self.decoder = decoder
+        self.depth = depth
+        self.output_neurons = True
+
+    @property
+    def scale(self) -> float:
+        """The share s = 1/√D of a block in its state."""
+        return 1 / math.sqrt(self.depth)
+
+    def drive(self, x: Array) -> Float[Array, "..."]:
+        """Returns E(x)."""
+        return self.encoder(x)
+
+    def initial_state(self, drive: Float[Array, "..."]) -> States:
+        """Returns zeros."""
+        return jnp.zeros((self.depth + 1, *drive.shape), drive.dtype)
+
+    def vector_field(self, state: States, drive: Float[Array, "..."]) -> States:
+        """Returns (f_0, …, f_D), stacked."""
+        before = state[:-1]
+        changes = eqx.filter_vmap(lambda block, own: block(own))(self.blocks, before)
+        if changes.shape != before.shape:
+            raise ValueError(
+                f"The blocks make arrays of shape {list(changes.shape[1:])} from a state of shape "
+                f"{list(before.shape[1:])}, but a residual block keeps the shape of its state: "
+                "give blocks that do."
+            )
+        return jnp.concatenate([drive[None], before + self.scale * changes]) - state
+
+    def readout(self, state: States) -> Float[Array, " outputs"]:
+        """Returns R(φ_D)."""
+        return self.decoder(state[-1])
+
+    def settle(self, drive: Float[Array, "..."], control: States) -> States:
+        """Returns φ_l = φ_{l−1} + s B_l(φ_{l−1}) + ψ_l, block after block."""
+        learned, fixed = eqx.partition(self.blocks, eqx.is_array)
+        first = drive + control[0]
+
+        def step(before: Array, own: tuple[Any, Array]) -> tuple[Array, Array]:
+            block, block_control = own
+            change = self.scale * eqx.combine(block, fixed)(before)
+            state = before + change + block_control
+            return state, state
+
+        _, others = jax.lax.scan(step, first, (learned, control[1:]))
+        return jnp.concatenate([first[None], others])
+
+
+class ActivatedAffine(eqx.Module):
+    """The map φ ↦ W σ(φ) + b."""
+
+    affine: Affine
+    activation: Activation = eqx.field(static=True)
+
+    def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
+        return self.affine(self.activation(x))
+
+
+def dense_residual_network(
+    inputs: int,
+    width: int,
+    depth: int,
+    outputs: int,
+    *,
+    activation: Activation = relu,
+    initialisation: AbstractInitialisation | None = None,
+    key: PRNGKeyArray,
+) -> ResidualNetwork:
+    """Returns a residual network of fully connected blocks B_l(φ) = W_l σ(φ) + b_l.
+
+    Encoder and decoder are affine, the latter behind the activation: every weight has a state of
+    its own, and every update is its own control times its own activity.
+
+    **Arguments:**
+
+    * `inputs`, `width`, `outputs`: sizes of x, of each block's state and of y, in neurons.
+    * `depth`: number of blocks.
+    * `activation`, `initialisation`, `key`: as in `Feedforward`.
+
+    **Raises:** `ValueError` for a size below one.
+    """
+    for name, size in (("inputs", inputs), ("width", width), ("outputs", outputs)):
+        check_size(name, size)
+    drawn = FanInUniform() if initialisation is None else initialisation
+    first_key, blocks_key, last_key = jax.random.split(key, 3)
+
+    def make(inputs: int, outputs: int, key: PRNGKeyArray) -> ActivatedAffine:
+        return ActivatedAffine(Affine.initialise(inputs, outputs, drawn, key=key), activation)
+
+    return ResidualNetwork(
+        Affine.initialise(inputs, width, drawn, key=first_key),
+        lambda key: make(width, width, key),
+        depth,
+        make(width, outputs, last_key),
+        key=blocks_key,
+    )
