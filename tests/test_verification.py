@@ -24,6 +24,7 @@ PARAMETERS = ("input_weight", "input_bias", "weight", "bias", "readout_weight", 
 RESULTS = {"loss", "output", "free_output", *(f"grad/{name}" for name in PARAMETERS)}
 STATE = {"eq/state", "eq/output"}
 CONTROL = {"eq/integral", "eq/control"}
+MIRROR = {"aux_grad/feedback_weight", "aux_grad/feedback_readout"}
 
 
 def softmax(y):
@@ -56,6 +57,14 @@ def make_vector(
         W, U, D = param["weight"], param["input_weight"], param["readout_weight"]
         b = param["input_bias"] + param["bias"]
     d = param["readout_bias"]
+    # The weights that the control goes backwards through, and those of linear feedback.
+    S, T = W, D
+    aux = {"feedback_weight": draw(hidden, hidden), "feedback_readout": draw(hidden, outputs)}
+    if trainer == "lcp-kp":
+        S, T = aux["feedback_weight"].T, aux["feedback_readout"].T
+        if kind == "ff":
+            S, T = np.kron([[0, 0], [1, 0]], S), np.hstack([np.zeros((outputs, hidden)), T])
+    Q = draw(len(W), outputs)
     one_hot = np.eye(outputs)[y]
 
     field = lambda state: np.tanh(state) @ W.T + x @ U.T + b - state  # noqa: E731
@@ -64,7 +73,9 @@ def make_vector(
     mean_loss = lambda output: -np.mean(np.log(softmax(output)[range(samples), y]))  # noqa: E731
 
     def pull(state, control, output_control):
-        return (1 - np.tanh(state) ** 2) * (control @ W + output_control @ D) - control
+        if trainer == "lcp-lf":
+            return output_control @ Q.T - control
+        return (1 - np.tanh(state) ** 2) * (control @ S + output_control @ T) - control
 
     free = np.zeros((samples, len(W)))
     for _ in range(500):
@@ -76,7 +87,7 @@ def make_vector(
         control = np.zeros_like(free)
         for _ in range(500):
             control = control + pull(free, control, output_control)
-    elif trainer == "lcp-di":
+    elif trainer != "lcp-ebd":
         control, integral = np.zeros_like(state), np.zeros_like(output)
         for _ in range(6000):
             output_control = k_i * integral - k_p * slope(output)
@@ -92,12 +103,14 @@ def make_vector(
             state = state + 0.1 * pull(state, control, output_control)
             output = output - 0.1 * (output_control + slope(output) / alpha)
 
-    grad_weight = -control.T @ np.tanh(state)
+    # In linear feedback the parameters learn from the control times the slope of tanh.
+    signal = control * (1 - np.tanh(state) ** 2) if trainer == "lcp-lf" else control
+    grad_weight = -signal.T @ np.tanh(state)
     if kind == "ff":
-        first, second = control[:, :hidden], control[:, hidden:]
+        first, second = signal[:, :hidden], signal[:, hidden:]
         grad_weight, active = grad_weight[hidden:, :hidden], np.tanh(state[:, hidden:])
     else:
-        first = second = control
+        first = second = signal
         active = np.tanh(state)
     gradients = (
         -first.T @ x,
@@ -112,8 +125,16 @@ def make_vector(
     arrays |= {"output": output, "free_output": readout(free), "loss": np.array(mean_loss(output))}
     if trainer not in ("bp", "rbp"):
         arrays |= {"eq/state": state, "eq/output": output}
-    if trainer == "lcp-di":
+    if trainer in ("lcp-di", "lcp-kp", "lcp-lf"):
         arrays |= {"eq/integral": integral, "eq/control": control}
+    if trainer == "lcp-kp":
+        arrays |= {f"aux/{name}": array for name, array in aux.items()}
+        arrays |= {
+            "aux_grad/feedback_weight": grad_weight.T,
+            "aux_grad/feedback_readout": gradients[4].T,
+        }
+    if trainer == "lcp-lf":
+        arrays["aux/Q"] = Q
     meta = {"kind": kind, "trainer": trainer, "alpha": alpha, "k_i": k_i, "k_p": k_p}
     return arrays, meta
 
@@ -154,6 +175,10 @@ def vector():
         ("ff", "lcp-ebd", {"samples": 2, "inputs": 5, "alpha": 0.15}, RESULTS | STATE),
         # The gains are a controller's, which gradient descent on the energy does not have.
         ("rnn", "lcp-ebd", {"outputs": 4, "k_i": 3.0, "k_p": 2.0}, RESULTS | STATE),
+        ("ff", "lcp-kp", {"k_p": 0.4}, RESULTS | STATE | CONTROL | MIRROR),
+        ("rnn", "lcp-kp", {"outputs": 4}, RESULTS | STATE | CONTROL | MIRROR),
+        ("ff", "lcp-lf", {"outputs": 4}, RESULTS | STATE | CONTROL),
+        ("rnn", "lcp-lf", {"k_i": 0.5}, RESULTS | STATE | CONTROL),
     ],
 )
 def test_a_vector_is_replayed(kind, trainer, options, names, tmp_path):
@@ -242,14 +267,18 @@ def test_an_unknown_array_of_results_is_unsupported(tmp_path, vector):
     assert rows["v/grad/weight"]["ok"] is True
 
 
-@pytest.mark.parametrize("trainer", ["lcp-kp", "lcp-lf"])
-def test_a_later_trainer_is_one_unsupported_row(trainer, tmp_path, vector):
+@pytest.mark.parametrize(
+    ("trainer", "name"), [("lcp-kp", "aux/feedback_weight"), ("lcp-lf", "aux/Q")]
+)
+def test_learned_feedback_needs_its_weights(trainer, name, tmp_path, vector):
     arrays, meta = vector
-    (row,) = replay(write(tmp_path / "v.npz", arrays, meta | {"trainer": trainer}))
-    assert row["name"] == "v"
-    assert row["status"] == "unsupported"
-    assert row["ok"] is row["error"] is row["tolerance"] is None
-    assert trainer in row["detail"]
+    path = write(tmp_path / "v.npz", arrays, meta | {"trainer": trainer})
+    with pytest.raises(VectorError, match=rf"v\.npz lacks .*'{name}'"):
+        read_vectors([path])
+    own, meta = make_vector("rnn", trainer, samples=2)
+    own[name] = own[name][:-1]
+    with pytest.raises(VectorError, match=f"holds '{name}' of shape"):
+        read_vectors([write(tmp_path / "v.npz", own, meta)])
 
 
 def test_the_reference_vectors_are_replayed():
@@ -260,7 +289,7 @@ def test_the_reference_vectors_are_replayed():
     assert {row["name"].split("/")[0] for row in rows} == files
     assert [row for row in rows if row["ok"] is False] == []
     replayed = {row["name"].split("/")[0] for row in rows if row["ok"]}
-    wanted = ("_bp", "_rbp", "_lcp-di", "_lcp-ebd")
+    wanted = ("_bp", "_rbp", "_lcp-di", "_lcp-ebd", "_lcp-kp", "_lcp-lf")
     feedback = ("dfc_", "strong_dfc_")
     assert replayed == {s for s in files if s.endswith(wanted) or s.startswith(feedback)}
 

@@ -2,12 +2,18 @@
 
 A controller takes a batch to its controlled equilibrium. It chooses which view of the
 least-control problem is solved and by what solver; the answer is measured the same way for all
-(`leastcontrol.equilibrium.certify`). The three controllers of this room end at the same rest point
-(arXiv 2207.01332, section 3.3), by different roads:
+(`leastcontrol.equilibrium.certify`). The three exact controllers end at the same rest point (arXiv
+2207.01332, section 3.3), by different roads:
 
 * `DynamicInversion` inverts the dynamics with a control of its own, iterated with the state;
 * `Energy` descends the energy, reading the control off as ψ = −f;
 * `Exact` solves the optimality conditions by Newton's method: the oracle.
+
+Two need no transposed weights, and have **feedback weights** of their own that learn beside the
+system's. Their rest points are approximations of that one, better as the feedback learns:
+
+* `KolenPollack` inverts the dynamics of a mirror of the system with separate weights;
+* `LinearFeedback` sends the output control straight to the state, ψ = Qu.
 
 How strongly the output pulls is not the controller's business but the **output control**'s: at
 rest every one of them satisfies αu + ∇_yL = 0 for its effective leak α.
@@ -29,6 +35,8 @@ from ._feedback_equilibrium import FeedbackSample as FeedbackSample
 from ._feedback_equilibrium import feedback_equilibrium as feedback_equilibrium
 from ._feedback_equilibrium import linearised_control as linearised_control
 from ._feedback_equilibrium import noisy_response as noisy_response
+from ._kolen_pollack import KolenPollack as KolenPollack
+from ._linear_feedback import LinearFeedback as LinearFeedback
 from ._output_control import AbstractOutputControl as AbstractOutputControl
 from ._output_control import LeakyIntegral as LeakyIntegral
 from ._output_control import Proportional as Proportional

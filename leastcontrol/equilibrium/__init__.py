@@ -7,7 +7,8 @@ The room separates three things that vary independently.
   `FreeProblem` (f = 0), `AdjointProblem` (∂_φfᵀa + ∂_φhᵀe = 0, the linear half of recurrent
   backpropagation), and for the controlled equilibrium f + ψ = 0, ∂_φfᵀψ + ∂_φhᵀu = 0,
   αu + ∇_yL = 0 three views of one `ControlProblem`: `SweepProblem` for ordered systems,
-  `JointProblem` for any f, and the two descents of the energy in error coordinates.
+  `JointProblem` for any f, and the two descents of the energy in error coordinates. Where the
+  control has a path of its own, `ControlPathProblem` has that path's condition for the second.
 * A **solver** (`FixedPoint`: plain or Anderson-accelerated) says how an iteration is run and for
   how long.
 * The **driver** (`run`) maps both over a batch. Every sample has its own error, step count and
@@ -25,6 +26,10 @@ from ._certificate import Solution as Solution
 from ._certificate import Tolerance as Tolerance
 from ._certificate import certify as certify
 from ._certificate import solved as solved
+from ._control_path import AbstractControlPath as AbstractControlPath
+from ._control_path import ControlPathProblem as ControlPathProblem
+from ._control_path import LinearPath as LinearPath
+from ._control_path import MirrorPath as MirrorPath
 from ._driver import AbstractProblem as AbstractProblem
 from ._driver import FixedPoint as FixedPoint
 from ._driver import run as run
@@ -43,6 +48,8 @@ from ._noise import FilteredNoise as FilteredNoise
 from ._noise import WhiteNoise as WhiteNoise
 from ._noise import deviation_of as deviation_of
 from ._noise import normal_draws as normal_draws
+from ._noise_run import NoiseRun as NoiseRun
+from ._noise_run import noise_correlation as noise_correlation
 from ._problem import ControlProblem as ControlProblem
 from ._problem import Sample as Sample
 from ._simulation import AbstractSum as AbstractSum

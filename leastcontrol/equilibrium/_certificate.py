@@ -5,6 +5,7 @@ proposition S1) from their definitions, at the point it is given, and compares e
 `Tolerance` allows; the errors as multiples of the allowance are also what the solvers stop on.
 """
 
+from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import equinox as eqx
@@ -107,7 +108,8 @@ class Certificate(eqx.Module):
     """What was measured at the point of a `Solution`, for each sample.
 
     * `steps`: iterations of the solver.
-    * `state_residual`: ‖f + ψ‖. `optimality_residual`: ‖∂_φfᵀψ + ∂_φhᵀu‖.
+    * `state_residual`: ‖f + ψ‖. `optimality_residual`: ‖∂_φfᵀψ + ∂_φhᵀu‖; with learned feedback the
+      distance of ψ from what the feedback asks for, see its controller.
       `leak_residual`: ‖αu + ∇_yL‖. The last two are zero for a free rest point.
     * `control_norm`: ‖(ψ, u)‖, zero for a free rest point.
     * `error`: the largest residual as a multiple of what the tolerance allows; solved up to 1.
@@ -155,8 +157,13 @@ def certify(
     point: Point,
     steps: Int[Array, " batch"],
     tolerance: Tolerance,
+    missing: Callable[[Sample, Point], PyTree[Array]] | None = None,
 ) -> Solution[Point]:
-    """Returns a batch of points with the residuals measured there and the result they decide."""
+    """Returns a batch of points with the residuals measured there and the result they decide.
+
+    `missing` says what the control at a point lacks where it is not to be the least one: it takes
+    the place of ∂_φfᵀψ + ∂_φhᵀu.
+    """
 
     def measure(sample: Sample, point: Point, steps: Int[Array, ""]) -> Solution[Point]:
         system, loss = problem.system, problem.loss
@@ -166,7 +173,10 @@ def certify(
             return system.vector_field(state, sample.drive), system.readout(state)
 
         (field, read), pull = jax.vjp(field_and_readout, state)
-        (optimality,) = pull((control, output_control))
+        if missing is None:
+            (optimality,) = pull((control, output_control))
+        else:
+            optimality = missing(sample, point)
         output = read + output_control if system.output_neurons else read
         state_residual = norm(tree_add(field, control))
         optimality_residual = norm(optimality)

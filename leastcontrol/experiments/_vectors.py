@@ -30,7 +30,9 @@ from ..controllers import (
     DynamicInversion,
     Energy,
     Exact,
+    KolenPollack,
     LeakyIntegral,
+    LinearFeedback,
     batch_mean_leak,
 )
 from ..equilibrium import FixedPoint, Point, Tolerance, free_equilibrium, solved
@@ -59,11 +61,12 @@ TOLERANCE = Tolerance(relative=1e-12)
 DESCENT = FixedPoint(max_steps=2000)
 MIXED = FixedPoint(max_steps=2000, memory=8)
 
+FEEDBACK = ("feedback_weight", "feedback_readout")
 PARAMETERS = ("input_weight", "input_bias", "weight", "bias", "readout_weight", "readout_bias")
 KINDS = ("ff", "rnn")
 BASELINES = ("bp", "rbp")
-LEAST_CONTROL = ("lcp-di", "lcp-ebd")
-LATER = ("lcp-kp", "lcp-lf")
+LEARNED_FEEDBACK = ("lcp-kp", "lcp-lf")
+LEAST_CONTROL = ("lcp-di", "lcp-ebd", *LEARNED_FEEDBACK)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Vector:
     """A reference vector.
 
     * `name`: the file's name without its ending.
-    * `kind`, `trainer`: `ff` or `rnn`, and `bp`, `rbp`, `lcp-di` or `lcp-ebd`.
+    * `kind`, `trainer`: `ff` or `rnn`, and `bp`, `rbp`, `lcp-di`, `lcp-ebd`, `lcp-kp` or `lcp-lf`.
     * `alpha`, `integral_gain`, `proportional_gain`: α, k_i and k_p as the vector has them.
     * `arrays`: of the file, by name; without `meta`.
     """
@@ -123,15 +126,13 @@ def read_vector(path: Path) -> AnyVector:
     if "kind" not in meta and "mode" in meta:
         return feedback_vector(path, meta, arrays)
     kind = choice(path, meta, "kind", KINDS)
-    trainer = choice(path, meta, "trainer", BASELINES + LEAST_CONTROL + LATER)
+    trainer = choice(path, meta, "trainer", BASELINES + LEAST_CONTROL)
     if (kind, trainer) == ("rnn", "bp"):
         raise VectorError(
             f"{path} has the trainer 'bp' and the kind 'rnn', but backpropagation needs the kind "
             "'ff': give the trainer 'rbp', or another file."
         )
     _check_arrays(path, kind, trainer, arrays)
-    if trainer in LATER:
-        return UnsupportedVector(path.stem, f"The trainer {trainer!r} is not supported yet.")
     alpha, integral_gain, proportional_gain = 1.0, 1.0, 0.0
     if trainer in LEAST_CONTROL:
         alpha = number_of(path, meta, "alpha", positive=True)
@@ -146,8 +147,12 @@ def _check_arrays(path: Path, kind: str, trainer: str, arrays: Mapping[str, np.n
     required += [f"{part}/{name}" for part in ("param", "grad") for name in PARAMETERS]
     if trainer not in BASELINES:
         required += ["eq/state", "eq/output"]
-    if trainer == "lcp-di":
+    if trainer in LEAST_CONTROL and trainer != "lcp-ebd":
         required += ["eq/integral", "eq/control"]
+    if trainer == "lcp-kp":
+        required += [f"{part}/{name}" for part in ("aux", "aux_grad") for name in FEEDBACK]
+    if trainer == "lcp-lf":
+        required += ["aux/Q"]
     missing = [name for name in required if name not in arrays]
     if missing:
         raise VectorError(
@@ -216,7 +221,11 @@ def _shapes(path: Path, kind: str, arrays: Mapping[str, np.ndarray]) -> dict[str
         "eq/control": (batch, state),
         "eq/output": (batch, outputs),
         "eq/integral": (batch, outputs),
+        "aux/Q": (state, outputs),
     }
+    for part in ("aux", "aux_grad"):
+        shapes[f"{part}/feedback_weight"] = (first, second)
+        shapes[f"{part}/feedback_readout"] = (second, outputs)
     for part in ("param", "grad"):
         shapes.update({f"{part}/{name}": shape for name, shape in parameters.items()})
     return shapes
@@ -235,7 +244,7 @@ def replay(vector: AnyVector) -> Iterator[Row]:
         return
     found, unsolved, road = _results(vector)
     for name, theirs in vector.arrays.items():
-        if name in ("x", "y") or name.startswith("param/"):
+        if name in ("x", "y") or name.startswith(("param/", "aux/")):
             continue
         row = f"{vector.name}/{name}"
         if name not in found:
@@ -260,12 +269,14 @@ def _results(vector: Vector) -> tuple[dict[str, Any], int, str]:
     size = arrays["x"].shape[0]
     system = _system(vector, arrays)
     rule, road = _rule(vector, size)
-    credit, free_output, output = _apply(rule, system, batch)
-    if isinstance(rule, LeastControl) and not np.all(solved(credit.solution)):
+    feedback = _feedback(vector, system)
+    credit, free_output, output = _apply(rule, system, feedback, batch)
+    exact = vector.trainer not in LEARNED_FEEDBACK
+    if isinstance(rule, LeastControl) and exact and not np.all(solved(credit.solution)):
         # Newton's method reaches rest points that strong control hides from the iterations.
         road = f"exact control (after {road} left samples unsolved)"
         rule = LeastControl(Exact(TOLERANCE), rule.output_control)
-        credit, free_output, output = _apply(rule, system, batch)
+        credit, free_output, output = _apply(rule, system, None, batch)
     unsolved = int(np.sum(~np.asarray(solved(credit.solution))))
 
     results: dict[str, Any] = {"free_output": free_output, "loss": credit.loss, "output": output}
@@ -277,21 +288,27 @@ def _results(vector: Vector) -> tuple[dict[str, Any], int, str]:
         results["eq/output"] = output
         results["eq/state"] = np.concatenate(jax.tree.leaves(state), axis=-1)
         results["eq/control"] = np.concatenate(jax.tree.leaves(control), axis=-1)
-        if vector.trainer == "lcp-di":
+        if vector.trainer != "lcp-ebd":
             results["eq/integral"] = output_control / gain
         scale = size
     for name, gradient in zip(PARAMETERS, _in_their_order(credit.gradient), strict=True):
         results[f"grad/{name}"] = scale * gradient
+    if vector.trainer == "lcp-kp":
+        gradients = _carrying(credit.feedback_gradient)
+        for name, gradient in zip(FEEDBACK, gradients, strict=True):
+            results[f"aux_grad/{name}"] = scale * gradient.T
     return results, unsolved, road
 
 
 @eqx.filter_jit
-def _apply(rule: AbstractRule, system: AbstractSystem, batch: Batch) -> tuple[Credit, Array, Array]:
+def _apply(
+    rule: AbstractRule, system: AbstractSystem, feedback: PyTree, batch: Batch
+) -> tuple[Credit, Array, Array]:
     """Returns a rule's credit, the free output, and the output at the rule's own rest point."""
     drives = jax.vmap(system.drive)(batch.inputs)
     free = free_equilibrium(system, drives, solver=MIXED, tolerance=TOLERANCE)
     free_output = jax.vmap(system.readout)(free.value)
-    credit = rule(system, None, batch)
+    credit = rule(system, feedback, batch)
     point = credit.solution.value
     if not isinstance(point, Point):
         return credit, free_output, jax.vmap(system.readout)(point)
@@ -347,6 +364,28 @@ def _in_their_order(system: PyTree) -> list[Any]:
     ]
 
 
+def _feedback(vector: Vector, system: Feedforward | EquilibriumRNN) -> PyTree:
+    """Returns the vector's feedback weights as the controller of its trainer has them."""
+    if vector.trainer == "lcp-lf":
+        weights = jnp.asarray(vector.arrays["aux/Q"])
+        if isinstance(system, EquilibriumRNN):
+            return weights
+        return tuple(jnp.split(weights, [system.layers[0].bias.size]))
+    if vector.trainer == "lcp-kp":
+        own = eqx.filter(system, system.feedback_parameters())
+        # Stored as they are used, in the place of the transposed weights.
+        weights = [jnp.asarray(vector.arrays[f"aux/{name}"].T) for name in FEEDBACK]
+        return eqx.tree_at(_carrying, own, weights)
+    return None
+
+
+def _carrying(system: PyTree) -> list[Any]:
+    """Returns the two weights through which the control goes backwards."""
+    if isinstance(system, Feedforward):
+        return [system.layers[1].weight, system.layers[2].weight]
+    return [system.recurrent, system.output.weight]
+
+
 def _rule(vector: Vector, size: int) -> tuple[AbstractRule, str]:
     """Returns the rule that the trainer stands for, and its name in a sentence."""
     if vector.trainer == "bp":
@@ -358,5 +397,14 @@ def _rule(vector: Vector, size: int) -> tuple[AbstractRule, str]:
     if vector.trainer == "lcp-ebd":
         return LeastControl(Energy(TOLERANCE, DESCENT), leak), "energy-based control"
     gains = (vector.integral_gain, vector.proportional_gain / size)
+    output_control = LeakyIntegral(leak, *gains)
+    if vector.trainer == "lcp-kp":
+        return LeastControl(
+            KolenPollack(TOLERANCE, MIXED), output_control
+        ), "Kolen-Pollack feedback"
+    if vector.trainer == "lcp-lf":
+        return LeastControl(
+            LinearFeedback(TOLERANCE, MIXED, None), output_control
+        ), "linear feedback"
     controller = DynamicInversion(TOLERANCE, MIXED)
-    return LeastControl(controller, LeakyIntegral(leak, *gains)), "dynamic inversion"
+    return LeastControl(controller, output_control), "dynamic inversion"

@@ -105,7 +105,7 @@ class LeastControl(AbstractRule):
             -weights[:, None] * point.output_control,
         )
         feedback_gradient = self.controller.feedback_gradient(
-            problem, samples, point, weights, feedback, key=key
+            problem, of_counted(weights, samples), point, weights, feedback, key=key
         )
         return Credit(
             gradient,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ._initialisation import AbstractInitialisation, FanInUniform
 from ._system import AbstractOrderedSystem, Activation, Affine, check_size, tanh
@@ -83,6 +83,20 @@ class Feedforward(AbstractOrderedSystem):
     def initial_state(self, drive: Float[Array, " first"]) -> State:
         """Returns zeros."""
         return tuple(jnp.zeros_like(drive, shape=layer.bias.shape) for layer in self.layers[:-1])
+
+    def zero_state(self) -> State:
+        """Returns zeros."""
+        return self.initial_state(jnp.zeros_like(self.layers[0].bias))
+
+    def activity(self, state: State) -> State:
+        """Returns (σ(φ_1), …, σ(φ_L))."""
+        return tuple(map(self.activation, state))
+
+    def feedback_parameters(self) -> PyTree[bool]:
+        """Returns true for W_2 … W_{L+1}: W_1 sees the input alone."""
+        none = jax.tree.map(lambda _: False, self)
+        later = lambda own: [layer.weight for layer in own.layers[1:]]  # noqa: E731
+        return eqx.tree_at(later, none, [True] * (len(self.layers) - 1))
 
     def vector_field(self, state: State, drive: Float[Array, " first"]) -> State:
         """Returns (f_1, …, f_L)."""

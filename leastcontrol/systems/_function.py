@@ -93,6 +93,10 @@ class FunctionSystem(AbstractSystem):
             )
         return start
 
+    def zero_state(self) -> PyTree[Float[Array, "..."]]:
+        """Returns zeros like the start."""
+        return jax.tree.map(jnp.zeros_like, self.start.arrays())
+
     def vector_field(
         self, state: PyTree[Float[Array, "..."]], drive: PyTree[Any]
     ) -> PyTree[Float[Array, "..."]]:

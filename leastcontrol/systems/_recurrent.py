@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ._initialisation import AbstractInitialisation, FanInUniform
 from ._system import AbstractSystem, Activation, Affine, check_size, tanh
@@ -63,6 +63,19 @@ class EquilibriumRNN(AbstractSystem):
     def initial_state(self, drive: Float[Array, " hidden"]) -> Float[Array, " hidden"]:
         """Returns zeros."""
         return jnp.zeros_like(drive)
+
+    def zero_state(self) -> Float[Array, " hidden"]:
+        """Returns zeros."""
+        return jnp.zeros_like(self.input.bias)
+
+    def activity(self, state: Float[Array, " hidden"]) -> Float[Array, " hidden"]:
+        """Returns σ(φ)."""
+        return self.activation(state)
+
+    def feedback_parameters(self) -> PyTree[bool]:
+        """Returns true for W and D: U sees the input alone."""
+        none = jax.tree.map(lambda _: False, self)
+        return eqx.tree_at(lambda own: (own.recurrent, own.output.weight), none, (True, True))
 
     def vector_field(
         self, state: Float[Array, " hidden"], drive: Float[Array, " hidden"]

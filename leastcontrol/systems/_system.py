@@ -46,6 +46,36 @@ class AbstractSystem(eqx.Module):
     def readout(self, state: State) -> Output:
         """Returns h(φ, θ), the output of shape `(outputs,)`."""
 
+    def zero_state(self) -> State:
+        """Returns zeros of the state's structure, without any input.
+
+        Feedback that goes straight from the output to the state has a weight for each of its
+        elements, and is drawn before an input is seen.
+
+        **Raises:** `ValueError` for a system that does not know its state without an input.
+        """
+        raise ValueError(
+            f"Feedback from the output to the state needs to know how large the state is, and "
+            f"{type(self).__name__} does not say: define its method zero_state()."
+        )
+
+    def activity(self, state: State) -> State:
+        """Returns σ(φ), elementwise, where the system has such an activation; else φ itself.
+
+        Rules whose feedback goes straight to the state multiply it by σ′(φ), so that a saturated
+        neuron does not learn.
+        """
+        return state
+
+    def feedback_parameters(self) -> PyTree[bool]:
+        """Returns for each parameter whether ∂_φfᵀψ + ∂_φhᵀu depends on it.
+
+        Those are what a controller with feedback weights of its own has to replace. By default all
+        arrays of at least two axes; a system that knows some of them to see the input alone leaves
+        them out.
+        """
+        return jax.tree.map(lambda leaf: eqx.is_inexact_array(leaf) and leaf.ndim >= 2, self)
+
 
 class AbstractOrderedSystem(AbstractSystem):
     """A system whose state can be settled node after node: ∂_φf is block lower triangular."""

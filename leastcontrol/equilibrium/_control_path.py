@@ -1,0 +1,145 @@
+"""Controlled equilibria whose control comes by a path of its own.
+
+The least control is the pullback of the output control through the system itself, ∂_φfᵀψ + ∂_φhᵀu =
+0. A path of its own replaces that one condition by another, and nothing else: the state and the
+output control are what they were. `AbstractControlPath` is that condition, for one sample:
+
+* `MirrorPath`: the pullback through a second system, whose weights need not be the first one's;
+* `LinearPath`: ψ = Qu.
+
+`ControlPathProblem` is the iteration for any of them. There is no energy that its fixed points
+minimise, so none safeguards it.
+"""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from ..systems import AbstractOrderedSystem, AbstractSystem
+from ._certificate import Point, Tolerance
+from ._driver import AbstractProblem
+from ._problem import ControlProblem, Sample
+from ._sweep import Gain, settle_and_read
+from ._trees import norm, tree_add, tree_scale, tree_subtract
+
+
+class AbstractControlPath(eqx.Module):
+    """How an output control becomes a control on the state."""
+
+    @abc.abstractmethod
+    def missing(self, sample: Sample, point: Point) -> PyTree[Array]:
+        """Returns what ψ lacks at a point, a pytree like the state: zero where it is at rest."""
+
+    @abc.abstractmethod
+    def carry(self, sample: Sample, point: Point) -> PyTree[Array]:
+        """Returns the next ψ for the state and the output control of a point.
+
+        It stays where, and only where, nothing is missing.
+        """
+
+
+class MirrorPath(AbstractControlPath):
+    """∂_φf_Sᵀψ + ∂_φh_Sᵀu = 0, with f_S and h_S those of a mirror at the system's own state.
+
+    The mirror of an ordered system is led to that state by the control −f_S(φ), so that one pass
+    there and one back are exact; any other is iterated with a unit step.
+    """
+
+    mirror: AbstractSystem
+
+    def missing(self, sample: Sample, point: Point) -> PyTree[Array]:
+        def field_and_readout(state: PyTree) -> tuple[PyTree, Array]:
+            return self.mirror.vector_field(state, sample.drive), self.mirror.readout(state)
+
+        _, pull = jax.vjp(field_and_readout, point.state)
+        return pull((point.control, point.output_control))[0]
+
+    def carry(self, sample: Sample, point: Point) -> PyTree[Array]:
+        if not isinstance(self.mirror, AbstractOrderedSystem):
+            return tree_add(point.control, self.missing(sample, point))
+        held = tree_scale(-1.0, self.mirror.vector_field(point.state, sample.drive))
+        _, pull, _ = settle_and_read(self.mirror, sample, held)
+        return pull(point.output_control)[0]
+
+
+class LinearPath(AbstractControlPath):
+    """ψ = Qu, with a weight of Q for each element of the state and of the output."""
+
+    weights: PyTree[Float[Array, "... outputs"]]
+
+    def missing(self, sample: Sample, point: Point) -> PyTree[Array]:
+        return tree_subtract(self.carry(sample, point), point.control)
+
+    def carry(self, sample: Sample, point: Point) -> PyTree[Array]:
+        del sample
+        return jax.tree.map(lambda weight: weight @ point.output_control, self.weights)
+
+
+class ControlPathProblem(AbstractProblem):
+    """f + ψ = 0 and αu + ∇_yL = 0 with a control that comes by a path of its own.
+
+    The state of an ordered system settles under ψ in one pass, any other takes a unit step; the
+    output control is the loss's response with a secant gain, as in an ordered sweep. An iterate is
+    a `Point` with a gain.
+    """
+
+    problem: ControlProblem
+    path: AbstractControlPath
+    tolerance: Tolerance
+
+    def initial(self, sample: Sample) -> tuple[Point, Gain]:
+        state = self.problem.system.initial_state(sample.drive)
+        control = jax.tree.map(jnp.zeros_like, state)
+        read = jax.eval_shape(self.problem.system.readout, state)
+        output_control = jnp.zeros(read.shape, read.dtype)
+        point = Point(state, control, output_control)
+        return point, Gain.initial(self.problem, output_control)
+
+    def iterate(
+        self, sample: Sample, z: tuple[Point, Gain]
+    ) -> tuple[tuple[Point, Gain], tuple[Point, Gain], Float[Array, ""]]:
+        (state, control, last), gain = z
+        problem = self.problem
+        system = problem.system
+        if isinstance(system, AbstractOrderedSystem):
+            state = system.settle(sample.drive, control)
+        read = system.readout(state)
+        gain = gain.updated(problem, read, last)
+        output_control = problem.respond(sample, read, last, gain.value)
+        point = Point(state, control, output_control)
+        carried = self.path.carry(sample, point)
+        if isinstance(system, AbstractOrderedSystem):
+            # Under the carried control the state's residual is what has changed of the control.
+            proposed = measured = point._replace(control=carried)
+            state_residual, missing = norm(tree_subtract(carried, control)), norm(0 * read)
+        else:
+            change = tree_add(system.vector_field(state, sample.drive), control)
+            proposed, measured = Point(tree_add(state, change), carried, output_control), point
+            state_residual, missing = norm(change), norm(self.path.missing(sample, point))
+        output = read + problem.own_gain * output_control
+        slope = problem.loss.gradient(output, sample.target)
+        error = self.tolerance.control_error(
+            state_residual=state_residual,
+            optimality_residual=missing,
+            leak_residual=norm(problem.leak * output_control + slope),
+            state_norm=norm(state),
+            control_norm=norm((measured.control, output_control)),
+            output_norm=norm(output),
+            curvature=jnp.trace(problem.loss.hessian(output, sample.target)),
+            leak=problem.leak,
+        )
+        return (proposed, gain), (measured, gain), error
+
+    def mixed(self, z: tuple[Point, Gain]) -> tuple[PyTree[Array], ...]:
+        if isinstance(self.problem.system, AbstractOrderedSystem):
+            return (z[0].control,)
+        return (z[0].state, z[0].control)
+
+    def with_mixed(
+        self, z: tuple[Point, Gain], blocks: tuple[PyTree[Array], ...]
+    ) -> tuple[Point, Gain]:
+        state = blocks[0] if len(blocks) == 2 else z[0].state
+        return z[0]._replace(state=state, control=blocks[-1]), z[1]
