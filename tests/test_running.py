@@ -14,7 +14,13 @@ import pytest
 
 from leastcontrol import data, rules, training
 from leastcontrol.experiments import running
-from leastcontrol.experiments.config import CHOICES, ConfigError, RunConfig
+from leastcontrol.experiments.config import (
+    CHOICES,
+    FEEDBACK_CONTROL_OPTIONS,
+    SIMULATION_OPTIONS,
+    ConfigError,
+    RunConfig,
+)
 
 SMALL = RunConfig(
     rule="backpropagation", hidden=(16,), epochs=2, learning_rate=1e-2, final_learning_rate=1e-3
@@ -87,10 +93,52 @@ CHANGED = {
     "weight_decay": 1e-6,
     "feedback_learning_rate": 1e-2,
     "jacobian_penalty": 0.1,
+    "phase": "analytic-steady-state",
+    "teaching": "strong",
+    "nudge": 0.2,
+    "controller_leak": 0.1,
+    "feedback": "weight-product",
+    "feedback_learning": "quasi-static",
+    "feedback_noise": 0.3,
+    "filter_time_constant": 0.7,
+    "difference": "voltage",
+    "conventions": "published",
+    "time_step": 0.01,
+    "points": 50,
+    "voltage_time_constant": 0.3,
+    "apical_time_constant": 0.2,
+    "proportional_gain": 2.0,
+    "transmission": "delayed",
+    "control_timing": "reactive",
+    "noise": 0.2,
+    "output_noise": 0.3,
+    "noise_time_constant": 0.4,
+    "reach": 0.5,
     "seed": 5,
     "seeds": (5, 6),
 }
 STARTED = RunConfig(hidden=(4,))
+# Where an option of deep feedback control has an effect.
+FEEDBACK_CONTROL = dataclasses.replace(STARTED, rule="deep-feedback-control", softness=0.1)
+SIMULATED = dataclasses.replace(
+    FEEDBACK_CONTROL, phase="continuous", noise=0.1, feedback_learning="single-phase"
+)
+PLACES = {
+    **dict.fromkeys(FEEDBACK_CONTROL_OPTIONS, FEEDBACK_CONTROL),
+    "nudge": FEEDBACK_CONTROL,
+    "feedback_noise": dataclasses.replace(FEEDBACK_CONTROL, feedback_learning="quasi-static"),
+    **dict.fromkeys(
+        (
+            *SIMULATION_OPTIONS,
+            "noise",
+            "output_noise",
+            "noise_time_constant",
+            "filter_time_constant",
+            "reach",
+        ),
+        SIMULATED,
+    ),
+}
 
 
 def built(config, monkeypatch):
@@ -134,8 +182,43 @@ def test_the_same_configuration_builds_the_same(monkeypatch):
 
 @pytest.mark.parametrize("name", CHANGED)
 def test_no_option_is_ignored(name, monkeypatch):
+    start = PLACES.get(name, STARTED)
+    changed = dataclasses.replace(start, **{name: CHANGED[name]})
+    start.check()
+    assert not equal(built(start, monkeypatch), built(changed, monkeypatch))
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_an_option_without_effect_is_refused(name):
     changed = dataclasses.replace(STARTED, **{name: CHANGED[name]})
-    assert not equal(built(STARTED, monkeypatch), built(changed, monkeypatch))
+    with pytest.raises(ConfigError, match=rf"--{name.replace('_', '-')} is .* has no effect"):
+        changed.check()
+    dataclasses.replace(PLACES[name], **{name: CHANGED[name]}).check()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"system": "rnn"}, "--system is rnn"),
+        ({"softness": 0.0, "teaching": "strong"}, "--softness 0.01"),
+        ({"feedback": "jacobian", "feedback_learning": "two-phase"}, "has no weights"),
+        ({"feedback": "jacobian"}, "least-control"),
+        ({"phase": "continuous", "feedback_learning": "quasi-static"}, "--phase steady-state"),
+        ({"phase": "continuous", "feedback_learning": "single-phase"}, "--noise 0.1"),
+        ({"phase": "analytic-steady-state", "teaching": "strong"}, "--teaching nudged"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_in_deep_feedback_control_is_refused(options, words):
+    with pytest.raises(ConfigError, match=words):
+        dataclasses.replace(FEEDBACK_CONTROL, **options).check()
+
+
+def test_a_step_above_a_time_constant_is_refused(tmp_path):
+    coarse = dataclasses.replace(SIMULATED, time_step=0.2, data="digits")
+    with pytest.raises(ConfigError, match="cannot follow it"):
+        running.run(coarse, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
@@ -171,7 +254,17 @@ def test_proportional_control_has_the_same_leak():
 
 
 @pytest.mark.parametrize(
-    "config", [RunConfig(), dataclasses.replace(STARTED, **{**CHANGED, "seeds": ()})]
+    "config",
+    [
+        RunConfig(),
+        dataclasses.replace(
+            STARTED, **{name: CHANGED[name] for name in CHANGED.keys() - PLACES.keys() - {"seeds"}}
+        ),
+        dataclasses.replace(
+            SIMULATED,
+            **{name: CHANGED[name] for name in (*SIMULATION_OPTIONS, "noise", "output_noise")},
+        ),
+    ],
 )
 def test_a_configuration_survives_json(config):
     text = json.dumps(config.as_json(), allow_nan=False)

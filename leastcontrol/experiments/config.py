@@ -15,13 +15,45 @@ CHOICES = {
     "system": ("feedforward", "rnn"),
     "activation": ("tanh", "relu", "gelu", "identity"),
     "initialisation": ("fan-in-uniform", "xavier-normal", "xavier-uniform", "orthogonal"),
-    "rule": ("least-control", "backpropagation", "recurrent-backpropagation"),
+    "rule": (
+        "least-control",
+        "backpropagation",
+        "recurrent-backpropagation",
+        "deep-feedback-control",
+    ),
     "controller": ("dynamic-inversion", "energy", "exact"),
     "alpha_convention": ("sample", "batch-mean"),
     "output_control": ("leaky-integral", "proportional"),
+    "phase": ("steady-state", "simulated-steady-state", "analytic-steady-state", "continuous"),
+    "teaching": ("nudged", "strong", "label-difference"),
+    "feedback": ("random", "weight-product", "jacobian"),
+    "feedback_learning": ("none", "quasi-static", "single-phase", "two-phase"),
+    "difference": ("rate", "voltage"),
+    "transmission": ("instant", "delayed"),
+    "control_timing": ("proactive", "reactive"),
+    "conventions": ("corrected", "published"),
     "unsolved": ("drop", "keep", "raise"),
     "preprocessing": ("none", "standardise"),
 }
+# Options of deep feedback control alone, and those of them that belong to its simulation.
+SIMULATION_OPTIONS = (
+    "time_step",
+    "points",
+    "voltage_time_constant",
+    "apical_time_constant",
+    "proportional_gain",
+    "transmission",
+    "control_timing",
+)
+FEEDBACK_CONTROL_OPTIONS = (
+    "phase",
+    "teaching",
+    "controller_leak",
+    "feedback",
+    "feedback_learning",
+    "difference",
+    "conventions",
+)
 # Two such layers in a row are joined by 4 GiB of weights, and the optimiser needs three times that.
 LARGEST_LAYER = 2**15
 # JAX takes larger seeds modulo this number, so that different ones would be the same.
@@ -56,7 +88,8 @@ class RunConfig:
     initialisation: str = "fan-in-uniform"
     """fan-in-uniform, xavier-normal, xavier-uniform or orthogonal."""
     rule: str = "least-control"
-    """What changes: least-control, backpropagation or recurrent-backpropagation."""
+    """What changes: least-control, backpropagation, recurrent-backpropagation or
+    deep-feedback-control."""
     controller: str = "dynamic-inversion"
     """Where least control's control comes from: dynamic-inversion, energy or exact."""
     alpha: float = 6.4
@@ -89,6 +122,51 @@ class RunConfig:
     """Adam's learning rate of the feedback weights at the first step; the other's by default."""
     jacobian_penalty: float | None = None
     """Strength of a penalty that keeps an rnn solvable while it learns, in units of the loss."""
+    phase: str = "steady-state"
+    """Deep feedback control's way to the controlled state: steady-state (solved for),
+    simulated-steady-state, analytic-steady-state or continuous."""
+    teaching: str = "nudged"
+    """What the output is controlled to: nudged, strong, or label-difference."""
+    nudge: float = 0.1
+    """Step λ by which nudged teaching moves the output."""
+    controller_leak: float = 1e-3
+    """Leak α of deep feedback control's controller."""
+    feedback: str = "random"
+    """First feedback weights: random, weight-product, or jacobian (none; the ideal feedback)."""
+    feedback_learning: str = "none"
+    """How feedback weights learn: none, quasi-static, single-phase or two-phase."""
+    feedback_noise: float = 0.1
+    """Standard deviation of the noise that quasi-static and two-phase feedback learn from, in the
+    apical voltage."""
+    filter_time_constant: float = 0.5
+    """Time constant of the running mean that single-phase learning takes off the control."""
+    difference: str = "rate"
+    """What a weight reads of its neuron: the rate or the voltage."""
+    conventions: str = "corrected"
+    """corrected, or published for the behaviour of the deep feedback control authors' code."""
+    time_step: float = 0.02
+    """Simulated time step, in units of the controller's time constant like all that follow."""
+    points: int = 500
+    """Simulated time points."""
+    voltage_time_constant: float = 0.1
+    """Time constant of the voltages."""
+    apical_time_constant: float | None = None
+    """Time constant of the apical voltages; none by default."""
+    proportional_gain: float = 1.0
+    """Proportional gain of the controller."""
+    transmission: str = "instant"
+    """Between layers: instant, or delayed by one time step."""
+    control_timing: str = "proactive"
+    """Whether neurons receive the control of the present time step (proactive) or that of the last
+    (reactive)."""
+    noise: float = 0.0
+    """Standard deviation of the noise in the apical voltages of simulated hidden neurons."""
+    output_noise: float | None = None
+    """The same for output neurons; that of the hidden ones by default."""
+    noise_time_constant: float | None = None
+    """Time constant of the noise; white by default."""
+    reach: float = 1.0
+    """Share of the error that simulated control may leave in a sample that counts as solved."""
     seed: int | None = None
     """Seed of the weights and of the order of the samples; 0 by default."""
     seeds: tuple[int, ...] = ()
@@ -128,6 +206,9 @@ class RunConfig:
                     "--alpha is 0, but proportional control has the strength 1/α: write "
                     "--output-control leaky-integral, or an --alpha above 0."
                 )
+        if self.rule == "deep-feedback-control":
+            self._check_feedback_control()
+        self._refuse_without_effect()
         if not 0 < self.tolerance < 1:
             _refuse("tolerance", self.tolerance, "between 0 and 1", "1e-5")
         if self.max_steps is not None and self.max_steps < 1:
@@ -179,6 +260,79 @@ class RunConfig:
                 "--data-dir is given, but the digits come with scikit-learn: leave it out, or "
                 "write --data mnist."
             )
+
+    def _check_feedback_control(self) -> None:
+        """Raises `ConfigError` for what does not fit together in deep feedback control.
+
+        What one part of it refuses by itself is left to that part.
+        """
+        if self.system != "feedforward":
+            raise ConfigError(
+                f"--rule deep-feedback-control drives the layers of a feedforward network, and "
+                f"--system is {self.system}: write --system feedforward."
+            )
+        if self.teaching != "nudged" and self.softness == 0:
+            raise ConfigError(
+                f"--teaching {self.teaching} drives the output to its target, and no finite output "
+                "has the probability 1 of a hard label: write --softness 0.01."
+            )
+        if self.feedback == "jacobian" and self.feedback_learning != "none":
+            raise ConfigError(
+                f"--feedback jacobian has no weights, but --feedback-learning is "
+                f"{self.feedback_learning}: write --feedback-learning none."
+            )
+        if self.feedback == "jacobian" and self.phase == "steady-state":
+            raise ConfigError(
+                "--feedback jacobian at a solved steady state is the least-control state: write "
+                "--rule least-control, or --phase simulated-steady-state."
+            )
+        if self.feedback_learning == "quasi-static" and self.phase != "steady-state":
+            raise ConfigError(
+                f"--feedback-learning quasi-static shifts a rest point that was solved for, and "
+                f"--phase is {self.phase}: write --phase steady-state."
+            )
+        if self.feedback_learning == "single-phase" and (
+            self.phase not in ("continuous", "simulated-steady-state")
+            or (self.noise == 0 and not self.output_noise)
+        ):
+            raise ConfigError(
+                "--feedback-learning single-phase learns from the noise of a simulated phase: "
+                "write --phase continuous --noise 0.1."
+            )
+        if self.phase == "analytic-steady-state" and self.teaching != "nudged":
+            raise ConfigError(
+                f"--phase analytic-steady-state is to first order in the error, and --teaching is "
+                f"{self.teaching}: write --teaching nudged, or --phase steady-state."
+            )
+
+    def _refuse_without_effect(self) -> None:
+        """Raises `ConfigError` for an option of deep feedback control that would change nothing."""
+        used = self.rule == "deep-feedback-control"
+        simulated = self.phase in ("continuous", "simulated-steady-state")
+        two_phases = self.feedback_learning == "two-phase"
+        strong = self.teaching != "nudged"
+        noisy = simulated and (self.noise > 0 or bool(self.output_noise))
+        filtered = self.feedback_learning == "single-phase" or (two_phases and strong)
+        needs = dict.fromkeys(FEEDBACK_CONTROL_OPTIONS, (used, "--rule deep-feedback-control"))
+        needs |= dict.fromkeys(SIMULATION_OPTIONS, (simulated or two_phases, "--phase continuous"))
+        needs |= dict.fromkeys(
+            ("noise", "output_noise", "reach"), (simulated, "--phase continuous")
+        )
+        needs |= {
+            "nudge": (not strong, "--teaching nudged"),
+            "feedback_noise": (
+                two_phases or self.feedback_learning == "quasi-static",
+                "--feedback-learning quasi-static",
+            ),
+            "filter_time_constant": (filtered, "--feedback-learning single-phase"),
+            "noise_time_constant": (noisy or two_phases, "--noise 0.1"),
+        }
+        for name, (has_effect, needed) in needs.items():
+            if getattr(self, name) != getattr(RunConfig, name) and not (used and has_effect):
+                raise ConfigError(
+                    f"{flag(name)} is {getattr(self, name)}, but it has no effect without "
+                    f"{needed if used else rule}: add that, or leave it out."
+                )
 
     def as_json(self) -> dict[str, Any]:
         """Returns what `from_json` reads."""

@@ -49,6 +49,7 @@ from ..systems import (
     relu,
     tanh,
 )
+from ._feedback_control import build_feedback_control
 from .config import ConfigError, RunConfig
 
 ACTIVATIONS = {"tanh": tanh, "relu": relu, "gelu": gelu, "identity": identity}
@@ -117,6 +118,8 @@ def _build_rule(config: RunConfig) -> AbstractRule:
     unsolved = UNSOLVED[config.unsolved]()
     if config.rule == "backpropagation":
         return Backpropagation(loss=loss)
+    if config.rule == "deep-feedback-control":
+        return build_feedback_control(config)
     fixed_point = None if config.max_steps is None else FixedPoint(max_steps=config.max_steps)
     if config.rule == "recurrent-backpropagation":
         solver = FixedPoint() if fixed_point is None else fixed_point
