@@ -313,11 +313,10 @@ class RunConfig:
         strong = self.teaching != "nudged"
         noisy = simulated and (self.noise > 0 or bool(self.output_noise))
         filtered = self.feedback_learning == "single-phase" or (two_phases and strong)
-        needs = dict.fromkeys(FEEDBACK_CONTROL_OPTIONS, (used, "--rule deep-feedback-control"))
-        needs |= dict.fromkeys(SIMULATION_OPTIONS, (simulated or two_phases, "--phase continuous"))
-        needs |= dict.fromkeys(
-            ("noise", "output_noise", "reach"), (simulated, "--phase continuous")
-        )
+        rule, phase = "--rule deep-feedback-control", "--phase continuous"
+        needs = dict.fromkeys(FEEDBACK_CONTROL_OPTIONS, (used, rule))
+        needs |= dict.fromkeys(SIMULATION_OPTIONS, (simulated or two_phases, phase))
+        needs |= dict.fromkeys(("noise", "output_noise", "reach"), (simulated, phase))
         needs |= {
             "nudge": (not strong, "--teaching nudged"),
             "feedback_noise": (
