@@ -56,13 +56,7 @@ class KolenPollack(AbstractController):
 
     def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
         """Returns normal weights, each array's with the root mean square of the system's own."""
-        own = eqx.filter(system, system.feedback_parameters())
-        leaves, structure = jax.tree.flatten(own)
-        drawn = [
-            jnp.sqrt(jnp.mean(leaf**2)) * jax.random.normal(leaf_key, leaf.shape, leaf.dtype)
-            for leaf_key, leaf in zip(jax.random.split(key, len(leaves)), leaves, strict=True)
-        ]
-        return jax.tree.unflatten(structure, drawn)
+        return mirror_weights(system, key=key)
 
     def equilibrium(
         self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
@@ -98,6 +92,20 @@ class KolenPollack(AbstractController):
         _, pull = jax.vjp(field_and_readout, feedback)
         weigh = lambda leaf: -weights.reshape(-1, *(1,) * (leaf.ndim - 1)) * leaf  # noqa: E731
         return pull(jax.tree.map(weigh, (points.control, points.output_control)))[0]
+
+
+def mirror_weights(system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
+    """Returns normal weights for a mirror, each array's with the root mean square of the system's.
+
+    So they are as large as the system's own, however that was initialised, and independent of them.
+    """
+    own = eqx.filter(system, system.feedback_parameters())
+    leaves, structure = jax.tree.flatten(own)
+    drawn = [
+        jnp.sqrt(jnp.mean(leaf**2)) * jax.random.normal(leaf_key, leaf.shape, leaf.dtype)
+        for leaf_key, leaf in zip(jax.random.split(key, len(leaves)), leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, drawn)
 
 
 def mirror_of(system: AbstractSystem, feedback: PyTree[Any]) -> AbstractSystem:

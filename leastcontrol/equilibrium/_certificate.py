@@ -100,7 +100,7 @@ class Tolerance(eqx.Module):
                 _ratio(state_residual, scale + floor * (state_norm + control_norm)),
                 _ratio(optimality_residual, scale + floor * (state_norm + control_norm)),
             ),
-            _ratio(leak_residual, leak * scale + floor * (1 + output_norm) * curvature),
+            _ratio(leak_residual, leak * scale + floor * (1 + output_norm) * jnp.abs(curvature)),
         )
 
 

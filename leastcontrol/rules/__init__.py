@@ -6,6 +6,9 @@ it is: `rule(system, feedback, batch, key)` returns a `Credit`. Rules never step
 * `LeastControl` descends the control that is needed: ∂_θfᵀψ at the controlled rest point.
 * `Backpropagation` and `RecurrentBackpropagation` descend the loss, by reverse-mode differentiation
   of an ordered system and by implicit differentiation of any.
+* `FeedbackAlignment` and `DirectFeedbackAlignment` do so with a backward path of random weights,
+  `EquilibriumPropagation` by the contrast of two rest points.
+* `predictive_coding` is least control on the energy, by the name that it has there.
 * `JacobianPenalty` adds to another rule what keeps a recurrent system solvable while it learns.
 * `DeepFeedbackControl` learns from what a controller of the output changes in every layer of a
   feedforward network, through feedback weights of its own that may learn as well.
@@ -17,6 +20,9 @@ What is done with samples whose solve failed is the rule's `unsolved` policy: `D
 from ._backpropagation import Backpropagation as Backpropagation
 from ._backpropagation import RecurrentBackpropagation as RecurrentBackpropagation
 from ._deep_feedback_control import DeepFeedbackControl as DeepFeedbackControl
+from ._equilibrium_propagation import EquilibriumPropagation as EquilibriumPropagation
+from ._feedback_alignment import DirectFeedbackAlignment as DirectFeedbackAlignment
+from ._feedback_alignment import FeedbackAlignment as FeedbackAlignment
 from ._feedback_learning import AbstractFeedbackLearning as AbstractFeedbackLearning
 from ._feedback_learning import QuasiStatic as QuasiStatic
 from ._feedback_learning import SinglePhase as SinglePhase
@@ -37,6 +43,7 @@ from ._policy import AbstractUnsolved as AbstractUnsolved
 from ._policy import Drop as Drop
 from ._policy import Keep as Keep
 from ._policy import RaiseError as RaiseError
+from ._predictive_coding import predictive_coding as predictive_coding
 from ._rule import AbstractRule as AbstractRule
 from ._rule import Batch as Batch
 from ._rule import Credit as Credit

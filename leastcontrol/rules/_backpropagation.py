@@ -1,5 +1,7 @@
 """The baselines: the exact gradient of the loss at the free equilibrium."""
 
+import abc
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -68,7 +70,62 @@ class Backpropagation(AbstractRule):
         return Credit(gradient, None, loss, loss, solution)
 
 
-class RecurrentBackpropagation(AbstractRule):
+Adjoint = Callable[
+    [PyTree[Any], PyTree[Array], Array],
+    tuple[PyTree[Array], Int[Array, " batch"], Float[Array, " batch"]],
+]
+
+
+class AbstractRuleAtRest(AbstractRule):
+    """∂_θfᵀa + ∂_θhᵀe at the free equilibrium, for e = ∇_yL and some way a(e) back to the state.
+
+    A sample counts as solved if its equilibrium and its way back are.
+    """
+
+    tolerance: eqx.AbstractVar[Tolerance]
+    solver: eqx.AbstractVar[FixedPoint]
+    unsolved: eqx.AbstractVar[AbstractUnsolved]
+
+    @abc.abstractmethod
+    def way_back(self, system: AbstractSystem, feedback: PyTree[Any]) -> Adjoint:
+        """Returns the map from a batch's (drives, states, e) to a, with its steps and errors."""
+
+    def __call__(
+        self,
+        system: AbstractSystem,
+        feedback: PyTree[Any],
+        batch: Batch,
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Credit:
+        del key
+        adjoint = self.way_back(system, feedback)
+        check_batch(system, self.loss, batch, 1.0)
+        drives = jax.vmap(system.drive)(batch.inputs)
+        free = free_equilibrium(system, drives, solver=self.solver, tolerance=self.tolerance)
+        outputs = jax.vmap(system.readout)(free.value)
+        losses = jax.vmap(self.loss)(outputs, batch.targets)
+        errors = jax.vmap(self.loss.gradient)(outputs, batch.targets)
+        signal, steps, error = adjoint(drives, free.value, errors)
+
+        solution = jax.vmap(_both)(free, steps, error)
+        weights = self.unsolved.weights(solution)
+        weights = weights / jnp.maximum(jnp.sum(weights), 1)
+        inputs, states, signal, errors, losses = of_counted(
+            weights, (batch.inputs, free.value, signal, errors, losses)
+        )
+        gradient = parameter_gradient(
+            system,
+            inputs,
+            states,
+            jax.tree.map(lambda leaf: per_sample(weights, leaf) * leaf, signal),
+            weights[:, None] * errors,
+        )
+        loss = jnp.sum(weights * losses)
+        return Credit(gradient, None, loss, loss, solution)
+
+
+class RecurrentBackpropagation(AbstractRuleAtRest):
     """The gradient of the loss at the free equilibrium, by implicit differentiation.
 
         dL/dθ = ∂_θfᵀa + ∂_θhᵀe,   e = ∇_yL,   ∂_φfᵀa + ∂_φhᵀe = 0
@@ -89,40 +146,16 @@ class RecurrentBackpropagation(AbstractRule):
     solver: FixedPoint = FixedPoint(max_steps=200)
     unsolved: AbstractUnsolved = Drop()
 
-    def __call__(
-        self,
-        system: AbstractSystem,
-        feedback: PyTree[Any],
-        batch: Batch,
-        *,
-        key: PRNGKeyArray | None = None,
-    ) -> Credit:
-        del feedback, key
-        check_batch(system, self.loss, batch, 1.0)
-        drives = jax.vmap(system.drive)(batch.inputs)
-        free = free_equilibrium(system, drives, solver=self.solver, tolerance=self.tolerance)
-        outputs = jax.vmap(system.readout)(free.value)
-        losses = jax.vmap(self.loss)(outputs, batch.targets)
-        errors = jax.vmap(self.loss.gradient)(outputs, batch.targets)
-        problem = AdjointProblem(system, self.tolerance)
-        linearised = Linearised(drives, free.value, errors)
-        adjoint, steps, error = run(problem, self.solver, linearised)
+    def way_back(self, system: AbstractSystem, feedback: PyTree[Any]) -> Adjoint:
+        """Returns the solve of ∂_φfᵀa + ∂_φhᵀe = 0."""
+        del feedback
+        return adjoint_of(system, self.tolerance, self.solver)
 
-        solution = jax.vmap(_both)(free, steps, error)
-        weights = self.unsolved.weights(solution)
-        weights = weights / jnp.maximum(jnp.sum(weights), 1)
-        inputs, states, adjoint, errors, losses = of_counted(
-            weights, (batch.inputs, free.value, adjoint, errors, losses)
-        )
-        gradient = parameter_gradient(
-            system,
-            inputs,
-            states,
-            jax.tree.map(lambda leaf: per_sample(weights, leaf) * leaf, adjoint),
-            weights[:, None] * errors,
-        )
-        loss = jnp.sum(weights * losses)
-        return Credit(gradient, None, loss, loss, solution)
+
+def adjoint_of(system: AbstractSystem, tolerance: Tolerance, solver: FixedPoint) -> Adjoint:
+    """Returns the way back through a system, a with ∂_φfᵀa + ∂_φhᵀe = 0."""
+    problem = AdjointProblem(system, tolerance)
+    return lambda drives, states, errors: run(problem, solver, Linearised(drives, states, errors))
 
 
 def _both(

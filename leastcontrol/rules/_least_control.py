@@ -94,7 +94,7 @@ class LeastControl(AbstractRule):
         weights = self.unsolved.weights(solution)
         weights = weights / jnp.maximum(jnp.sum(weights), 1)
         inputs, point = of_counted(weights, (batch.inputs, solution.value))
-        terms = jax.vmap(lambda s, p: _energy_and_loss(problem, s, p))(samples, solution.value)
+        terms = jax.vmap(lambda s, p: energy_and_loss(problem, s, p))(samples, solution.value)
         objective, loss = of_counted(weights, terms)
         signal = jax.vmap(lambda p: self.controller.teaching_control(system, p))(point)
         gradient = parameter_gradient(
@@ -133,9 +133,10 @@ class LeastControl(AbstractRule):
         return jax.lax.cond(jnp.all(solved(first)), lambda: first, again)
 
 
-def _energy_and_loss(
+def energy_and_loss(
     problem: ControlProblem, sample: Sample, point: Point
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Returns F and L of one sample at a point."""
     read = problem.system.readout(point.state)
     square = jnp.asarray(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(point.control)))
     energy = problem.energy(sample, square, read, point.output_control)

@@ -1,0 +1,183 @@
+"""Equilibrium propagation, as a contrast of the energy's gradients at two rest points."""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray, PyTree
+
+from ..controllers import AbstractController
+from ..equilibrium import (
+    Certificate,
+    ControlProblem,
+    FixedPoint,
+    Point,
+    Sample,
+    Solution,
+    free_equilibrium,
+)
+from ..equilibrium._certificate import verdict
+from ..losses import AbstractLoss, CrossEntropy
+from ..systems import AbstractSystem
+from ._least_control import energy_and_loss
+from ._policy import AbstractUnsolved, Drop
+from ._rule import (
+    AbstractRule,
+    Batch,
+    Credit,
+    check_batch,
+    of_counted,
+    parameter_gradient,
+    per_sample,
+)
+
+
+class EquilibriumPropagation(AbstractRule):
+    """The gradient of the loss from how an energy changes with a nudge of strength β.
+
+        ∇_θL ≈ (∂_θF(φ^β, β) − ∂_θF(φ^0, 0)) / β                 one-sided
+        ∇_θL ≈ (∂_θF(φ^β, β) − ∂_θF(φ^{−β}, −β)) / 2β            centred
+
+    (Scellier and Bengio 2017; Laborieux and others 2021) with errors of order β and β². The energy
+    is that of the least-control paper, which any system has (arXiv 2207.01332, equation 10),
+
+        F(φ, θ, β) = ½‖f(φ, θ, x)‖² + ½‖y − h(φ, θ)‖² + βL(y, t),
+
+    and **not** the Hopfield energy of networks with symmetric weights, nor the vector-field form,
+    in which a feedforward system would have no way back. At a free rest point this F has no
+    gradient in θ, so that the one-sided rule is least control's update at the leak 1/β over β; the
+    centred one cancels the term of order β.
+
+    **Arguments:**
+
+    * `controller`: finds both rest points; one without feedback weights. The phase −β pushes the
+      output away from its target, and output neurons hold it only while β times the loss's largest
+      curvature is below 1: a sample where they do not counts as unsolved.
+    * `strength`: β > 0.
+    * `centred`: whether the contrast is with −β or with the free equilibrium.
+    * `loss`: of one sample.
+    * `unsolved`: what becomes of samples for which one of the two was not found.
+
+    **Raises:** `ValueError` for a strength that is not above 0 and finite.
+    """
+
+    controller: AbstractController
+    strength: float = eqx.field(static=True)
+    centred: bool = eqx.field(static=True, default=True)
+    loss: AbstractLoss = CrossEntropy()
+    unsolved: AbstractUnsolved = Drop()
+
+    def __check_init__(self):
+        if not 0 < self.strength < math.inf:
+            raise ValueError(
+                f"`strength` is {self.strength}, but a nudge is above 0 and finite: write "
+                "EquilibriumPropagation(DynamicInversion(), strength=0.1)."
+            )
+
+    def __call__(
+        self,
+        system: AbstractSystem,
+        feedback: PyTree[Any],
+        batch: Batch,
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Credit:
+        del feedback, key
+        leak = 1 / self.strength
+        check_batch(system, self.loss, batch, leak)
+        samples = Sample(jax.vmap(system.drive)(batch.inputs), batch.targets)
+        towards = ControlProblem(system, self.loss, leak)
+        near = self.controller.equilibrium(towards, samples)
+        if self.centred:
+            away = ControlProblem(system, _Negated(self.loss), leak)
+            far = _held(away, samples, self.controller.equilibrium(away, samples))
+            width = 2 * self.strength
+        else:
+            away, far, width = towards, self._free(system, samples), self.strength
+        solution = jax.vmap(_both)(near, far)
+        weights = self.unsolved.weights(solution)
+        weights = weights / jnp.maximum(jnp.sum(weights), 1)
+        inputs, samples = of_counted(weights, (batch.inputs, samples))
+        gradients, energies = [], []
+        for problem, found in ((towards, near), (away, far)):
+            point = of_counted(weights, found.value)
+            signal = jax.tree.map(
+                lambda leaf: -per_sample(weights, leaf) / width * leaf,
+                (point.control, point.output_control),
+            )
+            gradients.append(parameter_gradient(system, inputs, point.state, *signal))
+            terms = jax.vmap(lambda s, p, problem=problem: energy_and_loss(problem, s, p))
+            energies.append(terms(samples, point))
+        gradient = jax.tree.map(jnp.subtract, *gradients)
+        (energy, loss), (other, _) = energies
+        # The free energy is what its residual leaves of it, without the loss.
+        other = other if self.centred else jnp.zeros_like(energy)
+        objective = jnp.sum(weights * (energy - other)) / width
+        return Credit(gradient, None, objective, jnp.sum(weights * loss), solution)
+
+    def _free(self, system: AbstractSystem, samples: Sample) -> Solution[Point]:
+        solver = FixedPoint(max_steps=200)
+        free = free_equilibrium(
+            system, samples.drive, solver=solver, tolerance=self.controller.tolerance
+        )
+        field = jax.vmap(system.vector_field)(free.value, samples.drive)
+        outputs = jax.vmap(system.readout)(free.value)
+        held = jax.tree.map(jnp.negative, field)
+        point = Point(free.value, held, jnp.zeros_like(outputs))
+        return Solution(point, free.result, free.stats)
+
+
+def _held(problem: ControlProblem, samples: Sample, far: Solution[Point]) -> Solution[Point]:
+    """Returns a solution as unsolved where a stationary point is no minimum for the output."""
+
+    def of_one(sample: Sample, own: Solution[Point]) -> Solution[Point]:
+        read = problem.system.readout(own.value.state)
+        output = read + problem.own_gain * own.value.output_control
+        least = jnp.linalg.eigvalsh(problem.loss.hessian(output, sample.target))[0]
+        pull = -problem.own_gain * least / problem.leak
+        error = jnp.where(pull < 1, own.stats.error, jnp.maximum(own.stats.error, 1 + pull))
+        return eqx.tree_at(lambda s: (s.result, s.stats.error), own, (verdict(error), error))
+
+    return jax.vmap(of_one)(samples, far)
+
+
+def _both(near: Solution, far: Solution) -> Solution:
+    """Returns the first solution as solved only where the second is solved too."""
+    first, second = near.stats, far.stats
+    error = jnp.maximum(first.error, second.error)
+    certificate = Certificate(
+        first.steps + second.steps,
+        first.state_residual,
+        first.optimality_residual,
+        first.leak_residual,
+        first.control_norm,
+        error,
+    )
+    return Solution(near.value, verdict(error), certificate)
+
+
+class _Negated(AbstractLoss):
+    """−L, from which a nudge pushes away; concave, unlike every other loss."""
+
+    inner: AbstractLoss
+
+    def __call__(self, output, target):
+        return -self.inner(output, target)
+
+    def check_target(self, target, outputs, leak):
+        self.inner.check_target(target, outputs, leak)
+
+    def gradient(self, output, target):
+        return -self.inner.gradient(output, target)
+
+    def hessian(self, output, target):
+        return -self.inner.hessian(output, target)
+
+    def trusted_step(self, change: Array) -> Array:
+        return self.inner.trusted_step(change)
+
+    def response(self, center, gain, leak, target, guess):
+        # αu − ∇L = 0 is −αu + ∇L = 0.
+        return self.inner.response(center, gain, -leak, target, guess)
