@@ -126,7 +126,7 @@ def test_propagation_tends_to_backpropagation(make, loss, centred, order):
     expected = flat(credit(lc.Backpropagation(loss), system, own).gradient)
     errors, strengths = [], (0.1, 0.01)
     for strength in strengths:
-        rule = lc.EquilibriumPropagation(INVERSION, strength, centred, loss)
+        rule = lc.EquilibriumPropagation(INVERSION, strength, centred=centred, loss=loss)
         result = credit(rule, system, own)
         assert lc.solved(result.solution).all()
         errors.append(np.linalg.norm(flat(result.gradient) - expected) / np.linalg.norm(expected))
@@ -137,7 +137,7 @@ def test_propagation_tends_to_backpropagation(make, loss, centred, order):
 
 def test_one_sided_propagation_is_least_control_over_the_strength():
     system, strength = recurrent(), 0.7
-    rule = lc.EquilibriumPropagation(INVERSION, strength, False, SQUARED)
+    rule = lc.EquilibriumPropagation(INVERSION, strength, centred=False, loss=SQUARED)
     least = lc.LeastControl(INVERSION, 1 / strength, loss=SQUARED)
     found, expected = (credit(own, system, batch()) for own in (rule, least))
     close(strength * flat(found.gradient), flat(expected.gradient))
@@ -148,13 +148,13 @@ def test_one_sided_propagation_is_least_control_over_the_strength():
 def test_the_objective_of_centred_propagation_tends_to_the_loss():
     system = feedforward()
     loss = credit(BACK, system, batch()).loss
-    rule = lc.EquilibriumPropagation(INVERSION, 1e-3, True, SQUARED)
+    rule = lc.EquilibriumPropagation(INVERSION, 1e-3, loss=SQUARED)
     np.testing.assert_allclose(credit(rule, system, batch()).objective, loss, rtol=1e-4)
 
 
 def test_a_nudge_too_strong_to_push_away_leaves_samples_unsolved():
     # ½‖u‖² − β½‖y − t‖² is stationary, but has no minimum, for a β of 1 or more.
-    rule = lc.EquilibriumPropagation(INVERSION, 2.0, True, SQUARED)
+    rule = lc.EquilibriumPropagation(INVERSION, 2.0, loss=SQUARED)
     result = credit(rule, feedforward(), batch())
     assert not lc.solved(result.solution).any()
     assert np.all(flat(result.gradient) == 0)

@@ -114,6 +114,9 @@ CHANGED = {
     "output_noise": 0.3,
     "noise_time_constant": 0.4,
     "reach": 0.5,
+    "noise_steps": 50,
+    "noise_samples": 4,
+    "feedback_decay": 0.1,
     "seed": 5,
     "seeds": (5, 6),
 }
@@ -137,6 +140,10 @@ PLACES = {
             "reach",
         ),
         SIMULATED,
+    ),
+    **dict.fromkeys(
+        ("noise_steps", "noise_samples", "feedback_decay"),
+        dataclasses.replace(STARTED, controller="linear-feedback"),
     ),
 }
 
@@ -241,6 +248,56 @@ def test_every_choice_is_one_of_its_own(name, choice, monkeypatch):
     other = next(one for one in CHOICES[name] if one != choice)
     first, second = (dataclasses.replace(STARTED, **{name: own}) for own in (choice, other))
     assert not equal(built(first, monkeypatch), built(second, monkeypatch))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"controller": "kolen-pollack", "rule": "equilibrium-propagation"},
+            "--rule least-control",
+        ),
+        ({"controller": "exact", "rule": "predictive-coding"}, "descends the energy"),
+        ({"rule": "centred-equilibrium-propagation", "alpha": 0.0}, "strength 1/α: write --alpha"),
+        ({"controller": "linear-feedback", "noise_steps": 0}, "--noise-steps is 0, but"),
+        ({"controller": "linear-feedback", "feedback_decay": -1.0}, "--feedback-decay is -1.0"),
+        ({"rule": "predictive-coding", "alpha": 0.0}, "asks for infinite control"),
+    ],
+    ids=str,
+)
+def test_what_a_controller_or_a_baseline_cannot_be_is_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        dataclasses.replace(STARTED, **options).check()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rule": "feedback-alignment"},
+        {"rule": "direct-feedback-alignment"},
+        {"rule": "centred-equilibrium-propagation"},
+        {"controller": "kolen-pollack", "weight_decay": 1e-4},
+        {"controller": "linear-feedback", "noise_steps": 10},
+    ],
+    ids=str,
+)
+def test_a_run_with_feedback_is_trained_and_evaluated(options, tmp_path):
+    config = dataclasses.replace(
+        SMALL, **{"rule": "least-control", "epochs": 1, "hidden": (8,), **options}
+    )
+    summary = running.run(config, tmp_path / "run")
+    assert summary["solve"]["converged_fraction"] > 0.95
+    assert summary["test_accuracy"] > 0.3
+    (row,) = running.evaluate_run(tmp_path / "run")["seeds"]
+    assert row["test_accuracy"] == summary["test_accuracy"]
+    # The checkpoint holds the feedback as training left it.
+    splits = running.load_splits(config)
+    like = running.build_system(config, splits, 0)
+    first = running.build_rule(config).init(like, key=jax.random.key(0))
+    _, feedback = training.RunFolder(tmp_path / "run").load_weights("last", (like, first))
+    assert jax.tree.structure(feedback) == jax.tree.structure(first)
+    if "rule" not in options:
+        assert not eqx.tree_equal(feedback, first)
 
 
 def test_the_batch_mean_convention_multiplies_the_leak_by_the_batch_size():

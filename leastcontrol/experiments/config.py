@@ -20,8 +20,13 @@ CHOICES = {
         "backpropagation",
         "recurrent-backpropagation",
         "deep-feedback-control",
+        "feedback-alignment",
+        "direct-feedback-alignment",
+        "equilibrium-propagation",
+        "centred-equilibrium-propagation",
+        "predictive-coding",
     ),
-    "controller": ("dynamic-inversion", "energy", "exact"),
+    "controller": ("dynamic-inversion", "energy", "exact", "kolen-pollack", "linear-feedback"),
     "alpha_convention": ("sample", "batch-mean"),
     "output_control": ("leaky-integral", "proportional"),
     "phase": ("steady-state", "simulated-steady-state", "analytic-steady-state", "continuous"),
@@ -88,12 +93,20 @@ class RunConfig:
     initialisation: str = "fan-in-uniform"
     """fan-in-uniform, xavier-normal, xavier-uniform or orthogonal."""
     rule: str = "least-control"
-    """What changes: least-control, backpropagation, recurrent-backpropagation or
-    deep-feedback-control."""
+    """What changes: least-control, backpropagation, recurrent-backpropagation,
+    deep-feedback-control, feedback-alignment, direct-feedback-alignment, equilibrium-propagation,
+    centred-equilibrium-propagation, or predictive-coding (least control by energy)."""
     controller: str = "dynamic-inversion"
-    """Where least control's control comes from: dynamic-inversion, energy or exact."""
+    """Where the control comes from: dynamic-inversion, energy or exact; for least control also
+    kolen-pollack and linear-feedback, which have feedback weights of their own."""
+    noise_steps: int = 100
+    """Steps of the simulation that linear feedback learns from."""
+    noise_samples: int = 8
+    """Samples of each batch that are simulated, its first ones."""
+    feedback_decay: float = 1e-3
+    """Decay of linear feedback in its own gradient."""
     alpha: float = 6.4
-    """Leak α of the output control; the control strength is 1/α."""
+    """Leak α of the output control; the strength of control, or of a nudge, is 1/α."""
     alpha_convention: str = "sample"
     """Whose loss α refers to: sample, or batch-mean as in the paper's code (α times batch size)."""
     output_control: str = "leaky-integral"
@@ -195,7 +208,8 @@ class RunConfig:
             _refuse("alpha", self.alpha, "a finite leak of at least 0", "6.4")
         if not 0 <= self.softness < 1:
             _refuse("softness", self.softness, "at least 0 and below 1", "0.01")
-        if self.rule == "least-control" and self.alpha == 0:
+        self._check_controller()
+        if self.rule in ("least-control", "predictive-coding") and self.alpha == 0:
             if self.softness == 0:
                 raise ConfigError(
                     "--alpha is 0 and the targets are hard, which asks for infinite control: "
@@ -260,6 +274,40 @@ class RunConfig:
                 "--data-dir is given, but the digits come with scikit-learn: leave it out, or "
                 "write --data mnist."
             )
+
+    def _check_controller(self) -> None:
+        """Raises `ConfigError` for a controller, or an option of one, that a rule cannot use."""
+        learned = self.controller in ("kolen-pollack", "linear-feedback")
+        if learned and self.rule != "least-control":
+            raise ConfigError(
+                f"--controller {self.controller} has feedback weights that --rule {self.rule} does "
+                "not use: write --rule least-control, or another controller."
+            )
+        if self.rule == "predictive-coding" and self.controller not in (
+            RunConfig.controller,
+            "energy",
+        ):
+            raise ConfigError(
+                f"--rule predictive-coding descends the energy, and --controller is "
+                f"{self.controller}: leave that out, or write --rule least-control."
+            )
+        if self.rule.endswith("equilibrium-propagation") and self.alpha == 0:
+            raise ConfigError(
+                f"--alpha is 0, but the nudge of --rule {self.rule} has the strength 1/α: write "
+                "--alpha 6.4."
+            )
+        for name in ("noise_steps", "noise_samples"):
+            if getattr(self, name) < 1:
+                _refuse(name, getattr(self, name), "at least 1", getattr(RunConfig, name))
+        if not 0 <= self.feedback_decay < math.inf:
+            _refuse("feedback_decay", self.feedback_decay, "at least 0 and finite", "1e-3")
+        for name in ("noise_steps", "noise_samples", "feedback_decay"):
+            value = getattr(self, name)
+            if value != getattr(RunConfig, name) and self.controller != "linear-feedback":
+                raise ConfigError(
+                    f"{flag(name)} is {value}, but it has no effect without --controller "
+                    "linear-feedback: add that, or leave it out."
+                )
 
     def _check_feedback_control(self) -> None:
         """Raises `ConfigError` for what does not fit together in deep feedback control.

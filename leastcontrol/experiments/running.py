@@ -20,21 +20,27 @@ from ..controllers import (
     DynamicInversion,
     Energy,
     Exact,
+    KolenPollack,
     LeakyIntegral,
+    LinearFeedback,
     Proportional,
     batch_mean_leak,
 )
-from ..equilibrium import FixedPoint, NewtonKrylov, Tolerance
+from ..equilibrium import FixedPoint, NewtonKrylov, NoiseRun, Tolerance
 from ..losses import CrossEntropy
 from ..rules import (
     AbstractRule,
     Backpropagation,
+    DirectFeedbackAlignment,
     Drop,
+    EquilibriumPropagation,
+    FeedbackAlignment,
     JacobianPenalty,
     Keep,
     LeastControl,
     RaiseError,
     RecurrentBackpropagation,
+    predictive_coding,
 )
 from ..systems import (
     AbstractSystem,
@@ -126,6 +132,12 @@ def _build_rule(config: RunConfig) -> AbstractRule:
         return RecurrentBackpropagation(
             loss=loss, tolerance=tolerance, solver=solver, unsolved=unsolved
         )
+    if config.rule == "feedback-alignment":
+        solver = FixedPoint() if fixed_point is None else fixed_point
+        return FeedbackAlignment(loss, tolerance, solver, unsolved)
+    if config.rule == "direct-feedback-alignment":
+        solver = FixedPoint() if fixed_point is None else fixed_point
+        return DirectFeedbackAlignment(loss, tolerance, solver, unsolved)
     alpha = config.alpha
     if config.alpha_convention == "batch-mean":
         alpha = batch_mean_leak(alpha, config.batch_size)
@@ -133,15 +145,35 @@ def _build_rule(config: RunConfig) -> AbstractRule:
         output_control = Proportional(1 / alpha)
     else:
         output_control = LeakyIntegral(alpha)
-    controller: AbstractController
-    if config.controller == "dynamic-inversion":
-        controller = DynamicInversion(tolerance, fixed_point)
-    elif config.controller == "energy":
-        controller = Energy(tolerance, *([] if fixed_point is None else [fixed_point]))
-    else:
-        newton = NewtonKrylov() if config.max_steps is None else NewtonKrylov(config.max_steps)
-        controller = Exact(tolerance, newton)
+    controller = _build_controller(config, tolerance, fixed_point)
+    if config.rule == "predictive-coding":
+        return predictive_coding(
+            output_control, controller=controller, loss=loss, unsolved=unsolved
+        )
+    if config.rule.endswith("equilibrium-propagation"):
+        centred = config.rule.startswith("centred")
+        return EquilibriumPropagation(
+            controller, 1 / alpha, centred=centred, loss=loss, unsolved=unsolved
+        )
     return LeastControl(controller, output_control, loss=loss, unsolved=unsolved)
+
+
+def _build_controller(
+    config: RunConfig, tolerance: Tolerance, fixed_point: FixedPoint | None
+) -> AbstractController:
+    if config.controller == "energy" or config.rule == "predictive-coding":
+        return Energy(tolerance, *([] if fixed_point is None else [fixed_point]))
+    if config.controller == "exact":
+        newton = NewtonKrylov() if config.max_steps is None else NewtonKrylov(config.max_steps)
+        return Exact(tolerance, newton)
+    if config.controller == "kolen-pollack":
+        return KolenPollack(tolerance, fixed_point)
+    if config.controller == "linear-feedback":
+        noise = NoiseRun(
+            steps=config.noise_steps, samples=config.noise_samples, decay=config.feedback_decay
+        )
+        return LinearFeedback(tolerance, fixed_point, noise)
+    return DynamicInversion(tolerance, fixed_point)
 
 
 def build_training(config: RunConfig) -> training.TrainingConfig:

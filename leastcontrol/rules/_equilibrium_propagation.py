@@ -65,16 +65,29 @@ class EquilibriumPropagation(AbstractRule):
 
     controller: AbstractController
     strength: float = eqx.field(static=True)
-    centred: bool = eqx.field(static=True, default=True)
-    loss: AbstractLoss = CrossEntropy()
-    unsolved: AbstractUnsolved = Drop()
+    centred: bool = eqx.field(static=True)
+    loss: AbstractLoss
+    unsolved: AbstractUnsolved
 
-    def __check_init__(self):
-        if not 0 < self.strength < math.inf:
+    def __init__(
+        self,
+        controller: AbstractController,
+        strength: float,
+        *,
+        centred: bool = True,
+        loss: AbstractLoss | None = None,
+        unsolved: AbstractUnsolved | None = None,
+    ):
+        if not 0 < strength < math.inf:
             raise ValueError(
-                f"`strength` is {self.strength}, but a nudge is above 0 and finite: write "
+                f"`strength` is {strength}, but a nudge is above 0 and finite: write "
                 "EquilibriumPropagation(DynamicInversion(), strength=0.1)."
             )
+        self.controller = controller
+        self.strength = strength
+        self.centred = centred
+        self.loss = CrossEntropy() if loss is None else loss
+        self.unsolved = Drop() if unsolved is None else unsolved
 
     def __call__(
         self,
