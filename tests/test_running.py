@@ -293,7 +293,6 @@ def test_a_run_with_feedback_is_trained_and_evaluated(options, tmp_path):
     )
     summary = running.run(config, tmp_path / "run")
     assert summary["solve"]["converged_fraction"] > 0.95
-    assert summary["test_accuracy"] > 0.3
     (row,) = running.evaluate_run(tmp_path / "run")["seeds"]
     assert row["test_accuracy"] == summary["test_accuracy"]
     # The checkpoint holds the feedback as training left it.
