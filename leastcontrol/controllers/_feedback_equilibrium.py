@@ -50,6 +50,13 @@ class FeedbackPoint(NamedTuple):
     change: Layers
 
 
+class _Scaled(NamedTuple):
+    """A sample with the error ‖e‖ that it has without control."""
+
+    sample: FeedbackSample
+    first: Float[Array, "..."]
+
+
 class _Iterate(NamedTuple):
     # What is tried next.
     control: Output
@@ -92,14 +99,21 @@ class FeedbackEquilibrium(AbstractProblem):
         """Returns e for an output that has changed by Δy."""
         return self.teaching.error(self.loss, sample.free[-1], change, sample.reference)
 
-    def allowed(self, sample: FeedbackSample, change: Output) -> Float[Array, ""]:
-        """Returns the largest ‖e − αu‖ of a rest point."""
-        first = norm(self.output_error(sample, jnp.zeros_like(change)))
+    def first_error(self, sample: FeedbackSample) -> Float[Array, ""]:
+        """Returns ‖e‖ without control, under the disturbance."""
+        change = self.settle(sample, jnp.zeros_like(sample.free[-1]))
+        return norm(self.output_error(sample, change[-1]))
+
+    def allowed(
+        self, sample: FeedbackSample, first: Float[Array, ""], change: Output
+    ) -> Float[Array, ""]:
+        """Returns the largest ‖e − αu‖ of a rest point, where the error was `first`."""
         rounding = self.tolerance.rounding * jnp.finfo(change.dtype).eps
         size = self.teaching.magnitude(self.loss, sample.free[-1], change, sample.reference)
         return self.tolerance.relative * first + rounding * size
 
-    def initial(self, sample: FeedbackSample) -> _Iterate:
+    def initial(self, own: _Scaled) -> _Iterate:
+        sample = own.sample
         jacobian = output_jacobian(self.network, sample.free)
         response = sum(block @ weight for block, weight in zip(jacobian, self.weights, strict=True))
         control = jnp.zeros_like(sample.free[-1])
@@ -108,9 +122,8 @@ class FeedbackEquilibrium(AbstractProblem):
         best = FeedbackPoint(control, still)
         return _Iterate(control, best, control, jnp.asarray(response), one, jnp.asarray(False))
 
-    def iterate(
-        self, sample: FeedbackSample, z: _Iterate
-    ) -> tuple[_Iterate, _Iterate, Float[Array, ""]]:
+    def iterate(self, own: _Scaled, z: _Iterate) -> tuple[_Iterate, _Iterate, Float[Array, ""]]:
+        sample = own.sample
         change = self.settle(sample, z.control)
         residual = self.output_error(sample, change[-1]) - self.leak * z.control
         moved = z.control - z.best.control
@@ -133,7 +146,7 @@ class FeedbackEquilibrium(AbstractProblem):
         control = best.control + trust * share * step
         proposed = _Iterate(control, best, held, response, trust, jnp.asarray(True))
         size = norm(held)
-        error = jnp.where(size == 0, 0, size / self.allowed(sample, best.change[-1]))
+        error = jnp.where(size == 0, 0, size / self.allowed(sample, own.first, best.change[-1]))
         # A control of no finite effect is a failure even where an earlier one was finite.
         error = jnp.where(jnp.all(jnp.isfinite(control)), error, jnp.nan)
         return proposed, proposed, error.astype(residual.dtype)
@@ -182,18 +195,18 @@ def feedback_equilibrium(
             return _Iterate(control, rest.point, control, rest.response, one, jnp.asarray(False))
 
         start = jax.vmap(warm)(samples, near)
-    last, steps, _ = run(problem, solver, samples, start)
+    scaled = _Scaled(samples, jax.vmap(problem.first_error)(samples))
+    last, steps, _ = run(problem, solver, scaled, start)
 
-    def measured(
-        sample: FeedbackSample, point: FeedbackPoint
-    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        change = problem.settle(sample, point.control)
-        residual = norm(problem.output_error(sample, change[-1]) - problem.leak * point.control)
-        error = residual / problem.allowed(sample, change[-1])
+    def measured(own: _Scaled, point: FeedbackPoint) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        change = problem.settle(own.sample, point.control)
+        error = problem.output_error(own.sample, change[-1])
+        residual = norm(error - problem.leak * point.control)
+        multiple = residual / problem.allowed(own.sample, own.first, change[-1])
         # A sample that needs no control at all is allowed none.
-        return residual, jnp.where(residual == 0, 0, error)
+        return residual, jnp.where(residual == 0, 0, multiple)
 
-    residual, error = jax.vmap(measured)(samples, last.best)
+    residual, error = jax.vmap(measured)(scaled, last.best)
     return FeedbackRest(last.best, steps, residual, error, last.response)
 
 
@@ -201,20 +214,27 @@ def noisy_response(
     problem: FeedbackEquilibrium,
     solver: FixedPoint,
     samples: FeedbackSample,
-    rest: FeedbackRest,
+    rest: FeedbackRest | None,
     noise: Layers,
-) -> tuple[Layers, Float[Array, "batch outputs"], Float[Array, " batch"]]:
+) -> tuple[Layers, Float[Array, "batch outputs"], Bool[Array, " batch"]]:
     """Returns what constant noise in the apical voltages does to rest points.
 
-    The changes Q δu + ε of the apical voltages, those δu of the controls, and the errors of the
-    shifted rest points.
+    The changes Q δu + ε of the apical voltages, those δu of the controls, and which samples they
+    are known of: those of which both rest points were found.
+
+    **Arguments:** `problem`, `solver`, `samples`; `rest`, the rest points without noise, or `None`
+    where that is the free one; `noise` ε.
     """
     shifted = feedback_equilibrium(problem, solver, samples._replace(disturbance=noise), rest)
-    moved = shifted.point.control - rest.point.control
+    found = shifted.error <= 1
+    moved = shifted.point.control
+    if rest is not None:
+        found = found & (rest.error <= 1)
+        moved = moved - rest.point.control
     apical = tuple(
         moved @ weight.T + own for weight, own in zip(problem.weights, noise, strict=True)
     )
-    return apical, moved, shifted.error
+    return apical, moved, found
 
 
 def linearised_control(

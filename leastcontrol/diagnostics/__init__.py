@@ -3,6 +3,26 @@
 A diagnostic is a function of a system, of a batch at the states that it is given, and of what is to
 be judged; it returns a number for each sample. It computes with derivatives that the rules that it
 judges do without.
+
+* `column_space_condition`: for linear feedback to the state of any system.
+* `feedback_condition`, `feedback_ratios`, `feedback_movement`, `error_ratio`: the subspace,
+  strength and learning of direct feedback to the layers of a feedforward network.
+* `stability_margin`, `quasi_static_margin`: whether the dynamics that it controls are stable.
+* `angle` and `layer_angles` compare updates: with backpropagation's, and with
+  `minimum_norm_update`, `gauss_newton_update` and `linearised_control_gradient`, which are updates
+  of the same form.
 """
 
 from ._column_space import column_space_condition as column_space_condition
+from ._directions import angle as angle
+from ._directions import layer_angles as layer_angles
+from ._feedback import error_ratio as error_ratio
+from ._feedback import feedback_condition as feedback_condition
+from ._feedback import feedback_movement as feedback_movement
+from ._feedback import feedback_ratios as feedback_ratios
+from ._feedback import gauss_newton_update as gauss_newton_update
+from ._feedback import jacobians as jacobians
+from ._feedback import linearised_control_gradient as linearised_control_gradient
+from ._feedback import minimum_norm_update as minimum_norm_update
+from ._feedback import quasi_static_margin as quasi_static_margin
+from ._feedback import stability_margin as stability_margin

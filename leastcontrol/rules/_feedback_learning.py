@@ -12,6 +12,7 @@ phase for it alone; `QuasiStatic` solves its limit for slow noise from two rest 
 """
 
 import abc
+import dataclasses
 import math
 from typing import Any
 
@@ -20,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..controllers import AbstractTeaching, Nudged, noisy_response
-from ..equilibrium import AbstractNoise, AbstractSum, Dynamics, FilteredNoise, Moment
+from ..equilibrium import AbstractNoise, AbstractSum, Dynamics, Moment, WhiteNoise
 from ._feedback_phase import AbstractPhase, PhaseResult, SteadyState, Task, draws_of
 from ._rule import Batch
 
@@ -207,20 +208,28 @@ class TwoPhase(AbstractFeedbackLearning):
 
 
 class QuasiStatic(AbstractFeedbackLearning):
-    """Feedback learns from how the controlled rest point answers to noise that stands still.
+    """Feedback learns from how a controlled rest point answers to noise that stands still.
 
-        g_Q,i = ⟨(Q_i δu + ε_i) δuᵀ⟩ / s²,   δu = u*(ε) − u*(0)
+        g_Q,i = ⟨(Q_i δu + ε_i) δuᵀ⟩ / s² + γ Q_i,   δu = u*(ε) − u*(0)
 
-    The limit of the noisy phase for noise that is slow against the controller: two rest points
-    instead of a simulation, with the same meaning of every term.
+    The limit of a noisy phase for noise that is slow against the controller, with the same meaning
+    of every term: rest points instead of a simulation. As the controller answers with
+    δu = −Aε, A = (H J Q + αI)⁻¹ H J, the weights settle where Q⟨AAᵀ + γI⟩ = ⟨Aᵀ⟩.
 
-    **Arguments:** `deviation` s of the noise in the neurons' apical voltages.
+    **Arguments:**
 
-    **Raises:** `ValueError` for a deviation that is not positive, and beside any phase but
-    `SteadyState`.
+    * `deviation`: s, of the noise in the neurons' apical voltages.
+    * `decay`: γ ≥ 0.
+    * `leak`: α of a phase of its own in which the free output is held, as in `TwoPhase`; with
+      `None` the rest point of the forward phase is what is shifted, as in `SinglePhase`.
+
+    **Raises:** `ValueError` for a deviation that is not positive, a decay or leak below 0, and
+    beside any phase but `SteadyState`.
     """
 
     deviation: float = eqx.field(static=True, default=0.1)
+    decay: float = eqx.field(static=True, default=0.0)
+    leak: float | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         if not 0 < self.deviation < math.inf:
@@ -228,6 +237,13 @@ class QuasiStatic(AbstractFeedbackLearning):
                 f"`deviation` is {self.deviation}, but feedback learns from noise above 0: write "
                 "QuasiStatic(deviation=0.1)."
             )
+        for name in ("decay", "leak"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise ValueError(
+                    f"`{name}` is {value}, but it is finite and at least 0: write "
+                    f"QuasiStatic({name}=0.1)."
+                )
 
     def check(self, phase: AbstractPhase) -> None:
         """Raises `ValueError` for any other phase than `SteadyState`."""
@@ -246,21 +262,26 @@ class QuasiStatic(AbstractFeedbackLearning):
         draws: Any,
         key: PRNGKeyArray | None,
     ) -> Layers:
-        del batch
         assert isinstance(phase, SteadyState)
-        assert result.rest is not None
         if draws is None:
-            quiet = Dynamics(1.0, 3, 1.0, 0.0, noise=FilteredNoise(1.0, 1.0, 1.0))
+            quiet = Dynamics(1.0, 3, 1.0, 0.0, noise=WhiteNoise(1.0, 1.0))
             draws = draws_of(quiet, task, key)
         noise = tuple(self.deviation * draw for draw in draws(jnp.asarray(0)))
+        rest = result.rest
+        if self.leak is not None:
+            phase = dataclasses.replace(phase, leak=self.leak)
+            held = Nudged(0.0)
+            task = Task.of(task.network, task.path, task.weights, held, task.loss, batch)
+            rest = None
         problem, samples = phase.problem(task)
-        apical, moved, error = noisy_response(problem, phase.solver, samples, result.rest, noise)
-        # Both rest points have to be found for their difference to mean anything.
-        counted = (error <= 1) & (result.rest.error <= 1)
-        moved = jnp.where(counted[:, None], moved, 0)
-        apical = tuple(jnp.where(counted[:, None], own, 0) for own in apical)
-        scale = 1 / (self.deviation**2 * jnp.maximum(jnp.sum(counted), 1))
-        return tuple(scale * (own.T @ moved) for own in apical)
+        apical, moved, found = noisy_response(problem, phase.solver, samples, rest, noise)
+        moved = jnp.where(found[:, None], moved, 0)
+        apical = tuple(jnp.where(found[:, None], own, 0) for own in apical)
+        scale = 1 / (self.deviation**2 * jnp.maximum(jnp.sum(found), 1))
+        return tuple(
+            scale * (own.T @ moved) + self.decay * weight
+            for own, weight in zip(apical, task.weights, strict=True)
+        )
 
 
 def _scales(

@@ -1,0 +1,252 @@
+"""What can be known of direct feedback: its subspace, its strength, its stability, its targets.
+
+Everything here is for a `Feedforward` network with direct feedback Q_i to its layers, and is
+measured at the voltages that it is given, of each sample in a batch: the free ones of the
+feedforward sweep, or those under control. Nothing of it takes part in learning.
+
+What the updates of deep feedback control are compared with are updates too, with the same factor:
+for each layer −2⟨D_i r_{i−1}ᵀ⟩, which is a descent direction.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from ..controllers import output_jacobian
+from ..equilibrium import Dynamics
+from ..systems import Feedforward, activation_difference, identity
+
+Layers = tuple[Float[Array, "..."], ...]
+Errors = Float[Array, "batch outputs"]
+
+
+def jacobians(network: Feedforward, soma: Layers) -> Float[Array, "batch outputs neurons"]:
+    """Returns J = ∂y/∂v of each sample, of all neurons' voltages side by side."""
+    blocks = jax.vmap(lambda own: output_jacobian(network, own))(soma)
+    return jnp.concatenate(blocks, axis=2)
+
+
+def feedback_condition(
+    network: Feedforward, weights: Layers, soma: Layers
+) -> Float[Array, " batch"]:
+    """Returns how much of Q lies in the row space of each sample's J: ‖P Q‖_F / ‖Q‖_F.
+
+        P = Jᵀ(JJᵀ)⁻¹J
+
+    It is 1 where the columns of Q lie in the row space, which makes the control the least one
+    (arXiv 2106.07887, condition 2). Unlike `column_space_condition` it counts the output neurons
+    among those that feedback drives: J_L and at first Q_L are the identity, so that a random Q has
+    more than √(m/N) of m columns in N dimensions.
+    """
+    feedback = jnp.concatenate(weights)
+
+    def one(jacobian: Array) -> Array:
+        inner = jnp.linalg.solve(jacobian @ jacobian.T, jacobian @ feedback)
+        return jnp.linalg.norm(jacobian.T @ inner) / jnp.linalg.norm(feedback)
+
+    return jax.vmap(one)(jacobians(network, soma))
+
+
+def feedback_ratios(basal: Layers, apical: Layers, biases: Layers) -> tuple[Float[Array, ""], ...]:
+    """Returns for each layer the mean of ‖v_fb‖ / ‖W r‖, control against drive from below.
+
+    **Arguments:** `basal` and `apical` voltages of a batch, and the `biases`, which are no drive.
+    """
+    return tuple(
+        jnp.mean(jnp.linalg.norm(fb, axis=1) / jnp.linalg.norm(ff - bias[None], axis=1))
+        for ff, fb, bias in zip(basal, apical, biases, strict=True)
+    )
+
+
+def feedback_movement(weights: Layers, first: Layers) -> Float[Array, ""]:
+    """Returns ‖Q − Q₀‖ / ‖Q₀‖ of all layers together."""
+    now, before = jnp.concatenate(weights), jnp.concatenate(first)
+    return jnp.linalg.norm(now - before) / jnp.linalg.norm(before)
+
+
+def error_ratio(first: Errors, last: Errors) -> Float[Array, ""]:
+    """Returns ‖e_end‖ / ‖e_0‖, each the mean over the batch: what control leaves of the error."""
+    return jnp.mean(jnp.linalg.norm(last, axis=1)) / jnp.mean(jnp.linalg.norm(first, axis=1))
+
+
+def minimum_norm_update(
+    network: Feedforward,
+    inputs: Float[Array, "batch inputs"],
+    soma: Layers,
+    errors: Errors,
+    damping: float,
+) -> PyTree[Array]:
+    """Returns the update whose targets are the damped Gauss–Newton step in the voltages.
+
+        Δv = Jᵀ(JJᵀ + γI)⁻¹ e,   −2⟨(σ(v + Δv) − σ(v)) r_{i−1}ᵀ⟩
+
+    **Arguments:** `network`, `inputs`; `soma`, the free voltages; `errors` e; `damping` γ ≥ 0.
+    """
+
+    def change(jacobian: Array, error: Array) -> Array:
+        gram = jacobian @ jacobian.T + damping * jnp.eye(error.size, dtype=error.dtype)
+        return jacobian.T @ jnp.linalg.solve(gram, error)
+
+    flat = jax.vmap(change)(jacobians(network, soma), errors)
+    return _update(network, inputs, soma, _split(network, flat))
+
+
+def gauss_newton_update(
+    network: Feedforward,
+    inputs: Float[Array, "batch inputs"],
+    soma: Layers,
+    errors: Errors,
+    damping: float,
+) -> PyTree[Array]:
+    """Returns minus the mean of each sample's damped Gauss–Newton step in the parameters.
+
+        −J_θᵀ(J_θJ_θᵀ + γI)⁻¹ e,   J_θJ_θᵀ = Σ_i (‖r_{i−1}‖² + 1) J_i J_iᵀ
+
+    **Arguments:** as for `minimum_norm_update`.
+    """
+    rates = (inputs, *(network.activation(own) for own in soma[:-1]))
+    blocks = jax.vmap(lambda own: output_jacobian(network, own))(soma)
+    gram = damping * jnp.eye(errors.shape[1], dtype=errors.dtype)[None]
+    for block, rate in zip(blocks, rates, strict=True):
+        size = jnp.sum(rate**2, axis=1) + 1
+        gram = gram + size[:, None, None] * (block @ block.swapaxes(1, 2))
+    solved = jnp.linalg.solve(gram, errors[:, :, None])[:, :, 0]
+    parts = [jnp.einsum("bmn,bm->bn", block, solved) for block in blocks]
+    return tuple(
+        (-part.T @ rate / len(errors), -jnp.mean(part, axis=0))
+        for part, rate in zip(parts, rates, strict=True)
+    )
+
+
+def linearised_control_gradient(
+    network: Feedforward,
+    inputs: Float[Array, "batch inputs"],
+    soma: Layers,
+    weights: Layers,
+    leak: float,
+    control: Errors,
+) -> PyTree[Array]:
+    """Returns the gradient of the control ½‖Qu‖² at a linearised rest point.
+
+        −[uᵀQᵀQ (JQ + αI)⁻¹ J]_i ⊗ r_{i−1}
+
+    where (JQ + αI)u = r − y⁻ with r held fixed: what deep feedback control descends where the
+    columns of Q lie in the row space of J. Exact for a linear network.
+
+    **Arguments:** `network`, `inputs`; `soma`, at which J is taken and whose rates are multiplied;
+    `weights` Q_i; `leak` α; `control` u of each sample.
+    """
+    feedback = jnp.concatenate(weights)
+    square = feedback.T @ feedback
+
+    def one(jacobian: Array, u: Array) -> Array:
+        response = jacobian @ feedback + leak * jnp.eye(u.size, dtype=u.dtype)
+        return -jacobian.T @ jnp.linalg.solve(response.T, square @ u)
+
+    parts = _split(network, jax.vmap(one)(jacobians(network, soma), control))
+    return _outer(network, inputs, soma, parts, 1.0)
+
+
+def stability_margin(
+    network: Feedforward,
+    soma: Layers,
+    weights: Layers,
+    dynamics: Dynamics,
+    curvature: Float[Array, "batch outputs outputs"],
+) -> Float[np.ndarray, " batch"]:
+    """Returns −max Re λ of the linearised controlled dynamics of each sample; stable above 0.
+
+    In the coordinates (v − v_ff, u) they are, for proportional-integral control (in units of the
+    controller's time constant, and without apical lag, delay or the length of the time step),
+
+        ⎡ −(I − Ĵ)/τ_v              (I − Ĵ)Q/τ_v             ⎤
+        ⎣ H(−J + (k_p/τ_v)J_L°)     −αI − (k_p/τ_v)H J_L Q_L ⎦
+
+    with Ĵ the blocks W_i σ′(v_{i−1}) below the diagonal, J_L° = (0 … 0 J_L) and H = −∂e/∂y.
+
+    **Arguments:** `soma`, the voltages at rest; `weights` Q_i; `dynamics`; `curvature` H.
+    """
+    sizes = [layer.bias.shape[0] for layer in network.layers]
+    neurons, outputs = sum(sizes), sizes[-1]
+    feedback = np.asarray(jnp.concatenate(weights), np.float64)
+    all_jacobians = np.asarray(jacobians(network, soma), np.float64)
+    gain = dynamics.proportional_gain / dynamics.voltage_time_constant
+    margins = []
+    for index, (jacobian, own) in enumerate(
+        zip(all_jacobians, np.asarray(curvature, np.float64), strict=True)
+    ):
+        inner = np.eye(neurons)
+        row = sizes[0]
+        for layer, voltage in zip(network.layers[1:], soma[:-1], strict=True):
+            ones = jnp.ones_like(voltage[index])
+            _, slope = jax.jvp(network.activation, (voltage[index],), (ones,))
+            after, before = layer.weight.shape
+            inner[row : row + after, row - before : row] = -np.asarray(layer.weight * slope[None])
+            row += after
+        proportional = np.zeros((outputs, neurons))
+        proportional[:, -outputs:] = gain * np.eye(outputs)
+        matrix = np.block(
+            [
+                [
+                    -inner / dynamics.voltage_time_constant,
+                    inner @ feedback / dynamics.voltage_time_constant,
+                ],
+                [
+                    own @ (proportional - jacobian),
+                    -dynamics.leak * np.eye(outputs) - gain * own @ feedback[-outputs:],
+                ],
+            ]
+        )
+        margins.append(-np.linalg.eigvals(matrix).real.max())
+    return np.asarray(margins)
+
+
+def quasi_static_margin(
+    network: Feedforward,
+    soma: Layers,
+    weights: Layers,
+    leak: float,
+    curvature: Float[Array, "batch outputs outputs"],
+) -> Float[np.ndarray, " batch"]:
+    """Returns −max Re λ of −(H J Q + αI) of each sample, for voltages fast against the controller.
+
+    The limit τ_v → 0 of `stability_margin` under integral control: m × m instead of all neurons.
+    """
+    response = jacobians(network, soma) @ jnp.concatenate(weights)[None]
+    matrices = np.asarray(curvature @ response, np.float64)
+    return np.linalg.eigvals(matrices).real.min(axis=1) + leak
+
+
+def _split(network: Feedforward, flat: Float[Array, "batch neurons"]) -> Layers:
+    sizes = np.cumsum([layer.bias.shape[0] for layer in network.layers])
+    return tuple(jnp.split(flat, sizes[:-1].tolist(), axis=1))
+
+
+def _update(
+    network: Feedforward, inputs: Float[Array, "batch inputs"], soma: Layers, change: Layers
+) -> PyTree[Array]:
+    last = len(soma) - 1
+    parts = tuple(
+        activation_difference(network.activation if index < last else identity, own, moved)
+        for index, (own, moved) in enumerate(zip(soma, change, strict=True))
+    )
+    return _outer(network, inputs, soma, parts, -2.0)
+
+
+def _outer(
+    network: Feedforward,
+    inputs: Float[Array, "batch inputs"],
+    soma: Layers,
+    parts: Layers,
+    factor: float,
+) -> tuple[Any, ...]:
+    """Returns the batch's mean of each part times the rates below it, and of the part alone."""
+    rates = (inputs, *(network.activation(own) for own in soma[:-1]))
+    scale = factor / len(inputs)
+    return tuple(
+        (scale * part.T @ rate, scale * jnp.sum(part, axis=0))
+        for part, rate in zip(parts, rates, strict=True)
+    )
