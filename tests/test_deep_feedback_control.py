@@ -10,9 +10,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import leastcontrol as lc
+from leastcontrol import diagnostics
 from leastcontrol.controllers import output_jacobian
 from leastcontrol.equilibrium import deviation_of
 
@@ -234,3 +236,329 @@ class TestReferenceValues:
         printed(
             found.solution.value.moment.control[0], [0.0264782335, -0.0125724063, -0.0094119298]
         )
+
+
+# --- the rest point -------------------------------------------------------------------------------
+
+LONG = lc.Dynamics(0.05, 6000, 0.1, 0.05, 0.5)
+SOLVED = lc.SteadyState(0.05, lc.Tolerance(1e-12))
+
+
+@pytest.mark.parametrize("teaching", [NUDGED, lc.Strong()], ids=["nudged", "strong"])
+def test_the_solved_rest_point_is_where_a_long_simulation_ends(teaching):
+    simulated = credit(lc.DeepFeedbackControl(lc.SimulatedSteadyState(LONG), teaching))
+    solved = credit(lc.DeepFeedbackControl(SOLVED, teaching))
+    assert np.all(lc.solved(solved.solution))
+    assert np.max(solved.solution.stats.state_residual) < 1e-13
+    ends = [own.solution.value for own in (simulated, solved)]
+    for end, found in zip(*(jax.tree.leaves(own.moment) for own in ends), strict=True):
+        np.testing.assert_allclose(found, end, rtol=0, atol=2e-10)
+    np.testing.assert_allclose(ends[1].last_error, 0.05 * ends[1].moment.control, atol=1e-12)
+    for found, end in zip(weights(solved), weights(simulated), strict=True):
+        np.testing.assert_allclose(found, end, rtol=0, atol=1e-9)
+
+
+def test_the_linearised_rest_point_is_the_limit_of_weak_nudges():
+    def distance(step):
+        found = [
+            weights(credit(lc.DeepFeedbackControl(phase, lc.Nudged(step))))
+            for phase in (SOLVED, lc.AnalyticSteadyState(0.05))
+        ]
+        return max(np.max(np.abs(a - b)) for a, b in zip(*found, strict=True)) / step
+
+    far, near = distance(1e-2), distance(1e-3)
+    assert far < 0.01
+    np.testing.assert_allclose(far / near, 10, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("difference", "bounds"),
+    [(lc.VoltageDifference(), (0, 0.07)), (lc.RateDifference(), (0.05, 0.9))],
+    ids=["voltage", "rate"],
+)
+def test_weak_control_through_the_jacobian_is_backpropagation(difference, bounds):
+    dynamics = lc.Dynamics(5e-4, 200, 5e-4, 1000.0)
+    rule = lc.DeepFeedbackControl(
+        lc.SimulatedSteadyState(dynamics),
+        lc.Nudged(1e-3),
+        path=lc.JacobianFeedback(),
+        difference=difference,
+    )
+    found = angles(weights(credit(rule, feedback=None)), backpropagation()[1])
+    assert bounds[0] <= max(found) <= bounds[1]
+
+
+@pytest.mark.parametrize(
+    "phase", [SOLVED, lc.AnalyticSteadyState(0.0), lc.Continuous(LONG)], ids=str
+)
+def test_an_output_that_is_held_teaches_nothing(phase):
+    found = credit(lc.DeepFeedbackControl(phase, lc.Nudged(0.0)))
+    assert max(norms(jax.tree.leaves(found.gradient))) < 1e-14
+    assert float(found.objective) < 1e-28
+
+
+def test_the_control_of_probabilities_sums_to_zero():
+    control = credit(lc.DeepFeedbackControl(SOLVED, lc.Strong())).solution.value.moment.control
+    np.testing.assert_allclose(jnp.sum(control, axis=1), 0, atol=1e-12)
+
+
+def test_a_sample_does_not_depend_on_its_batch():
+    rule = lc.DeepFeedbackControl(SOLVED, lc.Strong())
+    together = weights(credit(rule))
+    samples = [
+        lc.Batch(BATCH.inputs[own], BATCH.targets[own]) for own in (slice(0, 1), slice(1, 2))
+    ]
+    alone = [weights(compiled(rule, NETWORK, FEEDBACK, own, None)) for own in samples]
+    for mean, first, second in zip(together, *alone, strict=True):
+        np.testing.assert_allclose(mean, (first + second) / 2, rtol=0, atol=1e-12)
+
+
+def test_an_update_reads_only_its_own_layer():
+    """Weights and feedback of other layers matter through the state alone: with the same voltages
+    a layer's update does not see them."""
+    rule = lc.DeepFeedbackControl(SOLVED, lc.Strong())
+    value = credit(rule).solution.value.moment
+    change = value.soma[1] - value.basal[1]
+    post = jnp.tanh(value.soma[1]) - jnp.tanh(value.soma[1] - change)
+    expected = -post.T @ value.rates[0]
+    np.testing.assert_allclose(weights(credit(rule))[1], expected, rtol=0, atol=1e-13)
+
+
+def test_strong_control_with_hardly_a_leak_reaches_the_target():
+    rule = lc.DeepFeedbackControl(lc.SteadyState(1e-7, lc.Tolerance(1e-10)), lc.Strong())
+    output = credit(rule).solution.value.moment.soma[-1]
+    np.testing.assert_allclose(jax.nn.softmax(output), BATCH.targets, atol=1e-5)
+
+
+def test_a_sample_that_was_not_solved_is_dropped():
+    hasty = lc.SteadyState(0.05, lc.Tolerance(1e-12), lc.FixedPoint(max_steps=1))
+    found = credit(lc.DeepFeedbackControl(hasty, lc.Strong()))
+    assert not np.any(lc.solved(found.solution))
+    assert max(norms(weights(found))) == 0
+    kept = lc.SteadyState(0.05, lc.Tolerance(1e-12), lc.FixedPoint(max_steps=2), lc.Keep())
+    assert min(norms(weights(credit(lc.DeepFeedbackControl(kept, lc.Strong()))))) > 0
+
+
+# --- simulation -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("noise", "apical"),
+    [
+        (lc.FilteredNoise(0.3, 0.5, time_constant=0.2), None),
+        (lc.WhiteNoise(0.3, 0.5), 0.1),
+        (lc.WhiteNoise(0.3, 0.5), None),
+    ],
+    ids=["filtered", "lagging", "white"],
+)
+def test_the_noise_has_the_deviation_that_it_says(noise, apical):
+    """Of the apical voltages, with no control in them."""
+    dynamics = lc.Dynamics(0.02, 2001, 0.1, 0.0, 0.0, apical, noise=noise)
+    size = 200
+    drives = jnp.zeros((size, 5))
+    like = [jnp.zeros((size, n)) for n in SIZES[1:]]
+
+    @jax.jit
+    def run(key):
+        return lc.equilibrium.simulate(
+            NETWORK,
+            dynamics,
+            drives,
+            jnp.zeros((size, 3)),
+            error=lambda output, reference: jnp.zeros_like(output),
+            feedback=lambda soma, control: tuple(jnp.zeros_like(own) for own in soma),
+            draws=lc.equilibrium.normal_draws(key, like),
+            record=lambda moment: tuple(own[:, 0] for own in moment.apical),
+        ).recorded
+
+    recorded = run(jax.random.key(0))
+    measured = [float(jnp.std(own[400:])) for own in recorded]
+    np.testing.assert_allclose(measured, [0.3, 0.3, 0.5], rtol=0.02)
+    amplitude = noise.amplitudes(3, 0.02, dynamics.apical)[0]
+    memory = noise.memory(dynamics.apical)
+    np.testing.assert_allclose(deviation_of(amplitude, 0.02, memory), 0.3, rtol=1e-12)
+
+
+def test_the_memory_does_not_grow_with_simulated_time():
+    def needed(points):
+        dynamics = lc.Dynamics(0.01, points, 0.1, 0.01, noise=lc.FilteredNoise(0.1, 0.1, 0.05))
+        rule = lc.DeepFeedbackControl(
+            lc.Continuous(dynamics),
+            lc.Strong(),
+            lc.CrossEntropy(softness=0.1),
+            feedback_learning=lc.SinglePhase(0.5),
+        )
+        lowered = jax.jit(lambda feedback, batch, key: rule(NETWORK, feedback, batch, key=key))
+        analysis = lowered.lower(FEEDBACK, BATCH, jax.random.key(0)).compile().memory_analysis()
+        return analysis.temp_size_in_bytes
+
+    # The numbers of the steps are all that there is one of for each.
+    assert needed(1000) - needed(10) <= 990 * 8 + 64
+
+
+@pytest.mark.parametrize("activation", [lc.tanh, lc.relu, lc.identity, lc.gelu])
+def test_differences_of_rates_keep_their_digits(activation):
+    below = jnp.linspace(-3, 3, 40)
+    small = activation is not lc.gelu
+    change = 1e-5 * jnp.cos(below) if small else jnp.cos(below)
+    exact = np.asarray(activation(below + change) - activation(below))
+    with jax.enable_x64(False):
+        found = np.asarray(
+            lc.systems.activation_difference(
+                activation, jnp.asarray(below, jnp.float32), jnp.asarray(change, jnp.float32)
+            )
+        )
+    assert found.dtype == np.float32
+    # Away from the kink of relu, where the rounding of the voltage itself decides.
+    np.testing.assert_allclose(found, exact, rtol=2e-5, atol=1e-9 if small else 1e-6)
+
+
+# --- feedback -------------------------------------------------------------------------------------
+
+
+def test_the_ways_of_feedback():
+    weights = lc.WeightProductFeedback().init(NETWORK, key=jax.random.key(0))
+    last = NETWORK.layers[2].weight.T
+    np.testing.assert_allclose(weights[1], last)
+    np.testing.assert_allclose(weights[0], NETWORK.layers[1].weight.T @ last, atol=1e-15)
+    np.testing.assert_array_equal(weights[2], np.eye(3))
+    random = lc.DirectFeedback().init(NETWORK, key=jax.random.key(0))
+    assert [own.shape for own in random] == [(5, 3), (4, 3), (3, 3)]
+    np.testing.assert_array_equal(random[2], np.eye(3))
+
+
+LEARNING = {
+    "quasi-static": (SOLVED, lc.QuasiStatic(0.05), 1),
+    "quasi-static, held": (SOLVED, lc.QuasiStatic(0.05, decay=0.01, leak=0.1), 1),
+    "single phase": (
+        lc.Continuous(
+            lc.Dynamics(0.05, 200, 0.05, 0.05, 0.5, noise=lc.FilteredNoise(0.1, 0.1, 0.2))
+        ),
+        lc.SinglePhase(0.5),
+        1,
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LEARNING)
+def test_feedback_learned_on_one_sample_comes_into_the_row_space(name):
+    """Q of all neurons but the output's, which the identity holds in the row space from the start,
+    is drawn at random; the condition counts all."""
+    phase, learning, _ = LEARNING[name]
+    rule = lc.DeepFeedbackControl(
+        phase, lc.Strong(), lc.CrossEntropy(softness=0.1), feedback_learning=learning
+    )
+    size = 64
+    batch = lc.Batch(
+        jnp.repeat(BATCH.inputs[:1], size, axis=0), jnp.repeat(BATCH.targets[:1], size, axis=0)
+    )
+    steps = 600
+    optimiser = optax.adam(optax.cosine_decay_schedule(0.02, steps, alpha=0.01))
+
+    def step(carry, key):
+        feedback, state = carry
+        gradient = rule(NETWORK, feedback, batch, key=key).feedback_gradient
+        gradient = jax.tree.map(lambda g, q: g + 0.01 * q, gradient, feedback)
+        updates, state = optimiser.update(gradient, state)
+        return (optax.apply_updates(feedback, updates), state), None
+
+    first = lc.DirectFeedback().init(NETWORK, key=jax.random.key(2))
+    keys = jax.random.split(jax.random.key(1), steps)
+    (last, _), _ = jax.jit(lambda c: jax.lax.scan(step, c, keys))((first, optimiser.init(first)))
+    soma = lc.equilibrium.free_moment(NETWORK, NETWORK.drive(BATCH.inputs[0])).soma
+    where = tuple(own[None] for own in soma)
+    before, after = (
+        float(diagnostics.feedback_condition(NETWORK, own, where)[0]) for own in (first, last)
+    )
+    assert before < 0.9
+    assert after > 0.99
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"time_step": 0.0}, "above 0"),
+        ({"time_step": 0.3}, "`voltage_time_constant` is 0.2"),
+        ({"apical_time_constant": 0.01}, "`apical_time_constant` is 0.01"),
+        ({"control_filter": 0.01}, "`control_filter` is 0.01"),
+        ({"noise": lc.FilteredNoise(0.1, 0.1, 0.001)}, "`noise.time_constant` is 0.001"),
+        ({"points": 2}, "at least 3"),
+        ({"leak": -1.0}, "`leak` is -1.0"),
+        ({"proportional_gain": float("nan")}, "`proportional_gain` is nan"),
+    ],
+    ids=str,
+)
+def test_constants_that_cannot_be_simulated_are_refused(options, words):
+    noise = options.pop("noise", None)
+    with pytest.raises(ValueError, match=words):
+        forward(noise, **options)
+
+
+NOISY = lc.Continuous(forward(lc.FilteredNoise(0.1, 0.1, 0.1)))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: lc.Nudged(-1.0), "Nudged"),
+        (lambda: lc.FilteredNoise(-0.1, 0.1, 0.1), "standard deviation"),
+        (lambda: lc.WhiteNoise(0.1, float("inf")), "`output_deviation` is inf"),
+        (lambda: lc.SteadyState(0.0), "`leak` is 0.0"),
+        (lambda: lc.Continuous(forward(), reach=0.0), "`reach` is 0.0"),
+        (lambda: lc.QuasiStatic(0.0), "noise above 0"),
+        (lambda: lc.QuasiStatic(decay=-1.0), "`decay` is -1.0"),
+        (lambda: lc.SinglePhase(0.0), "`filter_time_constant` is 0.0"),
+        (lambda: lc.TwoPhase(forward()), "have none"),
+        (lambda: lc.WeightProductFeedback(-1.0), "standard deviation"),
+        (
+            lambda: lc.DeepFeedbackControl(SOLVED, NUDGED, path=lc.JacobianFeedback()),
+            "LeastControl",
+        ),
+        (
+            lambda: lc.DeepFeedbackControl(
+                NOISY, NUDGED, path=lc.JacobianFeedback(), feedback_learning=lc.SinglePhase(0.5)
+            ),
+            "feedback_learning=None",
+        ),
+        (
+            lambda: lc.DeepFeedbackControl(SOLVED, NUDGED, feedback_learning=lc.SinglePhase(0.5)),
+            "which has none",
+        ),
+        (
+            lambda: lc.DeepFeedbackControl(NOISY, NUDGED, feedback_learning=lc.QuasiStatic()),
+            "SteadyState",
+        ),
+        (
+            lambda: lc.DeepFeedbackControl(NOISY, NUDGED, feedback_learning=lc.SinglePhase(0.01)),
+            "cannot follow it",
+        ),
+        (lambda: lc.DeepFeedbackControl(SOLVED, NUDGED).pretraining(NOISY), "single-phase"),
+    ],
+    ids=range(16),
+)
+def test_parts_that_do_not_fit_are_refused(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+def test_what_a_rule_cannot_take_is_refused():
+    labels = lc.Batch(BATCH.inputs, jnp.asarray([0, 2]))
+    with pytest.raises(ValueError, match="softness"):
+        lc.DeepFeedbackControl(SOLVED, lc.Strong())(NETWORK, FEEDBACK, labels)
+    with pytest.raises(ValueError, match="key="):
+        lc.DeepFeedbackControl(NOISY, NUDGED)(NETWORK, FEEDBACK, BATCH)
+    recurrent = lc.EquilibriumRNN(4, 5, 3, key=jax.random.key(0))
+    with pytest.raises(ValueError, match="Feedforward"):
+        lc.DeepFeedbackControl(SOLVED, NUDGED).init(recurrent, key=jax.random.key(0))
+
+
+def test_control_that_misses_its_target_has_a_name():
+    short = lc.Continuous(lc.Dynamics(0.02, 5, 0.2, 0.05), reach=0.1)
+    found = credit(lc.DeepFeedbackControl(short, lc.Strong()))
+    assert not np.any(lc.solved(found.solution))
+    assert np.all(found.solution.result == lc.RESULTS.target_not_reached)
+    assert min(norms(weights(found))) > 0

@@ -100,6 +100,8 @@ CHANGED = {
     "feedback": "weight-product",
     "feedback_learning": "quasi-static",
     "feedback_noise": 0.3,
+    "feedback_leak": 0.5,
+    "feedback_decay": 0.01,
     "filter_time_constant": 0.7,
     "difference": "voltage",
     "conventions": "published",
@@ -129,7 +131,10 @@ SIMULATED = dataclasses.replace(
 PLACES = {
     **dict.fromkeys(FEEDBACK_CONTROL_OPTIONS, FEEDBACK_CONTROL),
     "nudge": FEEDBACK_CONTROL,
-    "feedback_noise": dataclasses.replace(FEEDBACK_CONTROL, feedback_learning="quasi-static"),
+    **dict.fromkeys(
+        ("feedback_noise", "feedback_leak", "feedback_decay"),
+        dataclasses.replace(FEEDBACK_CONTROL, feedback_learning="quasi-static"),
+    ),
     **dict.fromkeys(
         (
             *SIMULATION_OPTIONS,

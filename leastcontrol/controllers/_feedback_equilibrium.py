@@ -53,7 +53,7 @@ class FeedbackPoint(NamedTuple):
 class _Scaled(NamedTuple):
     """A sample with the error ‖e‖ that it has without control."""
 
-    sample: FeedbackSample
+    own: FeedbackSample
     first: Float[Array, "..."]
 
 
@@ -112,20 +112,20 @@ class FeedbackEquilibrium(AbstractProblem):
         size = self.teaching.magnitude(self.loss, sample.free[-1], change, sample.reference)
         return self.tolerance.relative * first + rounding * size
 
-    def initial(self, own: _Scaled) -> _Iterate:
-        sample = own.sample
-        jacobian = output_jacobian(self.network, sample.free)
+    def initial(self, sample: _Scaled) -> _Iterate:
+        own = sample.own
+        jacobian = output_jacobian(self.network, own.free)
         response = sum(block @ weight for block, weight in zip(jacobian, self.weights, strict=True))
-        control = jnp.zeros_like(sample.free[-1])
-        still = tuple(jnp.zeros_like(leaf) for leaf in sample.free)
+        control = jnp.zeros_like(own.free[-1])
+        still = tuple(jnp.zeros_like(leaf) for leaf in own.free)
         one = jnp.ones((), control.dtype)
         best = FeedbackPoint(control, still)
         return _Iterate(control, best, control, jnp.asarray(response), one, jnp.asarray(False))
 
-    def iterate(self, own: _Scaled, z: _Iterate) -> tuple[_Iterate, _Iterate, Float[Array, ""]]:
-        sample = own.sample
-        change = self.settle(sample, z.control)
-        residual = self.output_error(sample, change[-1]) - self.leak * z.control
+    def iterate(self, sample: _Scaled, z: _Iterate) -> tuple[_Iterate, _Iterate, Float[Array, ""]]:
+        own = sample.own
+        change = self.settle(own, z.control)
+        residual = self.output_error(own, change[-1]) - self.leak * z.control
         moved = z.control - z.best.control
         square = jnp.sum(moved**2)
         seen = change[-1] - z.best.change[-1] - z.response @ moved
@@ -138,15 +138,15 @@ class FeedbackEquilibrium(AbstractProblem):
         best, held = tree_where(worse, (z.best, z.residual), (tried, residual))
         trust = jnp.where(worse, 0.5 * z.trust, jnp.minimum(1.0, 2 * z.trust))
 
-        output = sample.free[-1] + best.change[-1]
-        curvature = self.teaching.curvature(self.loss, output, sample.reference)
+        output = own.free[-1] + best.change[-1]
+        curvature = self.teaching.curvature(self.loss, output, own.reference)
         identity = jnp.eye(held.size, dtype=held.dtype)
         step = jnp.linalg.solve(self.leak * identity + curvature @ response, held)
         share = self.teaching.trusted_step(self.loss, response @ step)
         control = best.control + trust * share * step
         proposed = _Iterate(control, best, held, response, trust, jnp.asarray(True))
         size = norm(held)
-        error = jnp.where(size == 0, 0, size / self.allowed(sample, own.first, best.change[-1]))
+        error = jnp.where(size == 0, 0, size / self.allowed(own, sample.first, best.change[-1]))
         # A control of no finite effect is a failure even where an earlier one was finite.
         error = jnp.where(jnp.all(jnp.isfinite(control)), error, jnp.nan)
         return proposed, proposed, error.astype(residual.dtype)
@@ -198,11 +198,13 @@ def feedback_equilibrium(
     scaled = _Scaled(samples, jax.vmap(problem.first_error)(samples))
     last, steps, _ = run(problem, solver, scaled, start)
 
-    def measured(own: _Scaled, point: FeedbackPoint) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        change = problem.settle(own.sample, point.control)
-        error = problem.output_error(own.sample, change[-1])
+    def measured(
+        sample: _Scaled, point: FeedbackPoint
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        change = problem.settle(sample.own, point.control)
+        error = problem.output_error(sample.own, change[-1])
         residual = norm(error - problem.leak * point.control)
-        multiple = residual / problem.allowed(own.sample, own.first, change[-1])
+        multiple = residual / problem.allowed(sample.own, sample.first, change[-1])
         # A sample that needs no control at all is allowed none.
         return residual, jnp.where(residual == 0, 0, multiple)
 

@@ -90,7 +90,7 @@ def _feedback_learning(config: RunConfig) -> AbstractFeedbackLearning | None:
     if config.feedback_learning == "none":
         return None
     if config.feedback_learning == "quasi-static":
-        return QuasiStatic(config.feedback_noise)
+        return QuasiStatic(config.feedback_noise, config.feedback_decay, config.feedback_leak)
     if config.feedback_learning == "single-phase":
         return SinglePhase(config.filter_time_constant)
     noise = _noise(config, config.feedback_noise, config.feedback_noise)

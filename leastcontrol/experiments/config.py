@@ -151,6 +151,11 @@ class RunConfig:
     feedback_noise: float = 0.1
     """Standard deviation of the noise that quasi-static and two-phase feedback learn from, in the
     apical voltage."""
+    feedback_leak: float | None = None
+    """Leak of a phase in which quasi-static feedback learns by itself; by default it learns at the
+    rest point that the other weights learn at."""
+    feedback_decay: float = 0.0
+    """Decay γ of quasi-static feedback weights, against what they learn from noise."""
     filter_time_constant: float = 0.5
     """Time constant of the running mean that single-phase learning takes off the control."""
     difference: str = "rate"
@@ -361,16 +366,17 @@ class RunConfig:
         strong = self.teaching != "nudged"
         noisy = simulated and (self.noise > 0 or bool(self.output_noise))
         filtered = self.feedback_learning == "single-phase" or (two_phases and strong)
+        quasi_static = self.feedback_learning == "quasi-static"
         rule, phase = "--rule deep-feedback-control", "--phase continuous"
+        slow_noise = "--feedback-learning quasi-static"
         needs = dict.fromkeys(FEEDBACK_CONTROL_OPTIONS, (used, rule))
         needs |= dict.fromkeys(SIMULATION_OPTIONS, (simulated or two_phases, phase))
         needs |= dict.fromkeys(("noise", "output_noise", "reach"), (simulated, phase))
         needs |= {
             "nudge": (not strong, "--teaching nudged"),
-            "feedback_noise": (
-                two_phases or self.feedback_learning == "quasi-static",
-                "--feedback-learning quasi-static",
-            ),
+            "feedback_noise": (two_phases or quasi_static, slow_noise),
+            "feedback_leak": (quasi_static, slow_noise),
+            "feedback_decay": (quasi_static, slow_noise),
             "filter_time_constant": (filtered, "--feedback-learning single-phase"),
             "noise_time_constant": (noisy or two_phases, "--noise 0.1"),
         }

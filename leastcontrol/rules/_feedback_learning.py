@@ -244,6 +244,11 @@ class QuasiStatic(AbstractFeedbackLearning):
                     f"`{name}` is {value}, but it is finite and at least 0: write "
                     f"QuasiStatic({name}=0.1)."
                 )
+        if self.leak == 0:
+            raise ValueError(
+                "`leak` is 0, but the rest point is solved for with a leak above 0: write "
+                "QuasiStatic(leak=1.0)."
+            )
 
     def check(self, phase: AbstractPhase) -> None:
         """Raises `ValueError` for any other phase than `SteadyState`."""

@@ -379,12 +379,13 @@ class SteadyState(AbstractPhase):
 
     **Arguments:**
 
-    * `leak`: α ≥ 0.
+    * `leak`: α > 0.
     * `tolerance`: of ‖e − αu‖, relative to the error without control.
     * `solver`: of the iteration on u.
     * `unsolved`: what becomes of samples whose rest point was not found.
 
-    **Raises:** `ValueError` for a leak below zero, and for a path without weights of its own.
+    **Raises:** `ValueError` for a leak that is not above zero, and for a path without weights of
+    its own.
     """
 
     leak: float = eqx.field(static=True)
@@ -394,6 +395,11 @@ class SteadyState(AbstractPhase):
 
     def __check_init__(self):
         _check_leak(self.leak)
+        if self.leak == 0:
+            raise ValueError(
+                "`leak` is 0.0, but the rest point is solved for with a leak above 0: write "
+                "SteadyState(1e-3)."
+            )
 
     @property
     def dynamics_of_noise(self) -> None:
