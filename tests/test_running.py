@@ -100,8 +100,8 @@ CHANGED = {
     "feedback": "weight-product",
     "feedback_learning": "quasi-static",
     "feedback_noise": 0.3,
-    "feedback_leak": 0.5,
-    "feedback_decay": 0.01,
+    "quasi_static_leak": 0.5,
+    "quasi_static_decay": 0.01,
     "filter_time_constant": 0.7,
     "difference": "voltage",
     "conventions": "published",
@@ -132,7 +132,7 @@ PLACES = {
     **dict.fromkeys(FEEDBACK_CONTROL_OPTIONS, FEEDBACK_CONTROL),
     "nudge": FEEDBACK_CONTROL,
     **dict.fromkeys(
-        ("feedback_noise", "feedback_leak", "feedback_decay"),
+        ("feedback_noise", "quasi_static_leak", "quasi_static_decay"),
         dataclasses.replace(FEEDBACK_CONTROL, feedback_learning="quasi-static"),
     ),
     **dict.fromkeys(

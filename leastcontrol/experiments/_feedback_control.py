@@ -90,7 +90,9 @@ def _feedback_learning(config: RunConfig) -> AbstractFeedbackLearning | None:
     if config.feedback_learning == "none":
         return None
     if config.feedback_learning == "quasi-static":
-        return QuasiStatic(config.feedback_noise, config.feedback_decay, config.feedback_leak)
+        return QuasiStatic(
+            config.feedback_noise, config.quasi_static_decay, config.quasi_static_leak
+        )
     if config.feedback_learning == "single-phase":
         return SinglePhase(config.filter_time_constant)
     noise = _noise(config, config.feedback_noise, config.feedback_noise)

@@ -151,10 +151,10 @@ class RunConfig:
     feedback_noise: float = 0.1
     """Standard deviation of the noise that quasi-static and two-phase feedback learn from, in the
     apical voltage."""
-    feedback_leak: float | None = None
+    quasi_static_leak: float | None = None
     """Leak of a phase in which quasi-static feedback learns by itself; by default it learns at the
     rest point that the other weights learn at."""
-    feedback_decay: float = 0.0
+    quasi_static_decay: float = 0.0
     """Decay γ of quasi-static feedback weights, against what they learn from noise."""
     filter_time_constant: float = 0.5
     """Time constant of the running mean that single-phase learning takes off the control."""
@@ -375,8 +375,8 @@ class RunConfig:
         needs |= {
             "nudge": (not strong, "--teaching nudged"),
             "feedback_noise": (two_phases or quasi_static, slow_noise),
-            "feedback_leak": (quasi_static, slow_noise),
-            "feedback_decay": (quasi_static, slow_noise),
+            "quasi_static_leak": (quasi_static, slow_noise),
+            "quasi_static_decay": (quasi_static, slow_noise),
             "filter_time_constant": (filtered, "--feedback-learning single-phase"),
             "noise_time_constant": (noisy or two_phases, "--noise 0.1"),
         }
