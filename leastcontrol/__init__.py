@@ -2,7 +2,8 @@
 
 The names that users write live here; each comes from the room that answers its question: what
 settles (`systems`), how far from good (`losses`), how the rest point is reached and whether it is
-one (`equilibrium`), where the control comes from (`controllers`), what changes then (`rules`).
+one (`equilibrium`), where the control comes from (`controllers`), what changes then (`rules`), and how
+good the feedback is (`diagnostics`).
 
 A name's room is imported when the name is first used, because JAX takes two seconds: who only asks
 the command line for help does not wait for it.
@@ -207,7 +208,7 @@ __all__ = [
 
 if not TYPE_CHECKING:
     # From the ground up: a name belongs to the first room that has it.
-    _ROOMS = ("systems", "losses", "equilibrium", "controllers", "rules")
+    _ROOMS = ("systems", "losses", "equilibrium", "controllers", "rules", "diagnostics")
 
     def __getattr__(name: str) -> Any:
         from importlib import import_module, metadata
