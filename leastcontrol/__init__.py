@@ -2,8 +2,8 @@
 
 The names that users write live here; each comes from the room that answers its question: what
 settles (`systems`), how far from good (`losses`), how the rest point is reached and whether it is
-one (`equilibrium`), where the control comes from (`controllers`), what changes then (`rules`), and how
-good the feedback is (`diagnostics`).
+one (`equilibrium`), where the control comes from (`controllers`), what changes then (`rules`), and
+how good the feedback is (`diagnostics`).
 
 A name's room is imported when the name is first used, because JAX takes two seconds: who only asks
 the command line for help does not wait for it.
