@@ -431,9 +431,7 @@ LEARNING = {
     "quasi-static": (SOLVED, lc.QuasiStatic(0.05)),
     "quasi-static, held": (SOLVED, lc.QuasiStatic(0.05, decay=0.01, leak=0.1)),
     "single phase": (
-        lc.Continuous(
-            lc.Dynamics(0.05, 200, 0.05, 0.05, 0.5, noise=lc.FilteredNoise(0.1, 0.1, 0.2))
-        ),
+        lc.Continuous(lc.Dynamics(0.05, 200, 0.1, 0.05, noise=lc.FilteredNoise(0.1, 0.1, 0.2))),
         lc.SinglePhase(0.5),
     ),
 }
@@ -510,6 +508,14 @@ NOISY = lc.Continuous(forward(lc.FilteredNoise(0.1, 0.1, 0.1)))
         (lambda: lc.QuasiStatic(0.0), "noise above 0"),
         (lambda: lc.QuasiStatic(decay=-1.0), "`decay` is -1.0"),
         (lambda: lc.SinglePhase(0.0), "`filter_time_constant` is 0.0"),
+        (lambda: lc.SinglePhase(0.5, start=-1), "`start` is -1"),
+        (lambda: lc.SinglePhase(0.5, decay=-1.0), "`decay` is -1.0"),
+        (
+            lambda: lc.DeepFeedbackControl(
+                NOISY, NUDGED, feedback_learning=lc.SinglePhase(0.5, start=39)
+            ),
+            "has 40",
+        ),
         (lambda: lc.TwoPhase(forward()), "have none"),
         (lambda: lc.WeightProductFeedback(-1.0), "standard deviation"),
         (
@@ -536,7 +542,7 @@ NOISY = lc.Continuous(forward(lc.FilteredNoise(0.1, 0.1, 0.1)))
         ),
         (lambda: lc.DeepFeedbackControl(SOLVED, NUDGED).pretraining(NOISY), "single-phase"),
     ],
-    ids=range(16),
+    ids=range(19),
 )
 def test_parts_that_do_not_fit_are_refused(make, words):
     with pytest.raises(ValueError, match=words):

@@ -101,7 +101,8 @@ CHANGED = {
     "feedback_learning": "quasi-static",
     "feedback_noise": 0.3,
     "quasi_static_leak": 0.5,
-    "quasi_static_decay": 0.01,
+    "direct_feedback_decay": 0.01,
+    "feedback_start": 20,
     "filter_time_constant": 0.7,
     "difference": "voltage",
     "conventions": "published",
@@ -132,7 +133,7 @@ PLACES = {
     **dict.fromkeys(FEEDBACK_CONTROL_OPTIONS, FEEDBACK_CONTROL),
     "nudge": FEEDBACK_CONTROL,
     **dict.fromkeys(
-        ("feedback_noise", "quasi_static_leak", "quasi_static_decay"),
+        ("feedback_noise", "quasi_static_leak", "direct_feedback_decay"),
         dataclasses.replace(FEEDBACK_CONTROL, feedback_learning="quasi-static"),
     ),
     **dict.fromkeys(
@@ -142,6 +143,7 @@ PLACES = {
             "output_noise",
             "noise_time_constant",
             "filter_time_constant",
+            "feedback_start",
             "reach",
         ),
         SIMULATED,

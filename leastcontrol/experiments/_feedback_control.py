@@ -91,10 +91,14 @@ def _feedback_learning(config: RunConfig) -> AbstractFeedbackLearning | None:
         return None
     if config.feedback_learning == "quasi-static":
         return QuasiStatic(
-            config.feedback_noise, config.quasi_static_decay, config.quasi_static_leak
+            config.feedback_noise, config.direct_feedback_decay, config.quasi_static_leak
         )
     if config.feedback_learning == "single-phase":
-        return SinglePhase(config.filter_time_constant)
+        return SinglePhase(
+            config.filter_time_constant,
+            start=config.feedback_start,
+            decay=config.direct_feedback_decay,
+        )
     noise = _noise(config, config.feedback_noise, config.feedback_noise)
     strong = config.teaching != "nudged"
     return TwoPhase(

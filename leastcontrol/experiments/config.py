@@ -154,8 +154,11 @@ class RunConfig:
     quasi_static_leak: float | None = None
     """Leak of a phase in which quasi-static feedback learns by itself; by default it learns at the
     rest point that the other weights learn at."""
-    quasi_static_decay: float = 0.0
-    """Decay γ of quasi-static feedback weights, against what they learn from noise."""
+    direct_feedback_decay: float = 0.0
+    """Decay γ of quasi-static or single-phase feedback weights, beside what they learn from
+    noise."""
+    feedback_start: int = 0
+    """Time point of a single phase from which feedback learns."""
     filter_time_constant: float = 0.5
     """Time constant of the running mean that single-phase learning takes off the control."""
     difference: str = "rate"
@@ -365,7 +368,8 @@ class RunConfig:
         two_phases = self.feedback_learning == "two-phase"
         strong = self.teaching != "nudged"
         noisy = simulated and (self.noise > 0 or bool(self.output_noise))
-        filtered = self.feedback_learning == "single-phase" or (two_phases and strong)
+        single_phase = self.feedback_learning == "single-phase"
+        filtered = single_phase or (two_phases and strong)
         quasi_static = self.feedback_learning == "quasi-static"
         rule, phase = "--rule deep-feedback-control", "--phase continuous"
         slow_noise = "--feedback-learning quasi-static"
@@ -376,7 +380,8 @@ class RunConfig:
             "nudge": (not strong, "--teaching nudged"),
             "feedback_noise": (two_phases or quasi_static, slow_noise),
             "quasi_static_leak": (quasi_static, slow_noise),
-            "quasi_static_decay": (quasi_static, slow_noise),
+            "direct_feedback_decay": (quasi_static or single_phase, slow_noise),
+            "feedback_start": (single_phase, "--feedback-learning single-phase"),
             "filter_time_constant": (filtered, "--feedback-learning single-phase"),
             "noise_time_constant": (noisy or two_phases, "--noise 0.1"),
         }

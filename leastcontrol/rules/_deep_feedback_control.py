@@ -174,7 +174,7 @@ class DeepFeedbackControl(AbstractRule):
             )
         if self.published:
             forward = self.phase.dynamics_of_noise
-            learning = SinglePhase(learning.filter_time_constant, learning.scaled, forward)
+            learning = dataclasses.replace(learning, constants=forward)
         return dataclasses.replace(
             self,
             phase=phase,

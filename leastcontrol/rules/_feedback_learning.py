@@ -33,10 +33,12 @@ SMALLEST_AMPLITUDE = 0.01
 class FeedbackSum(AbstractSum):
     """Σ_k Σ_b v_fb[k] z[k+1]ᵀ, where z is u, or u less its running mean.
 
-    The mean starts at the first control; `rate` is its Δt/τ_f, or `None` for z = u.
+    The mean starts at the first control; `rate` is its Δt/τ_f, or `None` for z = u. The sum starts
+    with the time point `start`.
     """
 
     rate: float | None = eqx.field(static=True)
+    start: int = eqx.field(static=True, default=0)
 
     def initial(self, first: Moment) -> PyTree[Any]:
         outputs = first.control.shape[1]
@@ -52,6 +54,8 @@ class FeedbackSum(AbstractSum):
             followed = self.rate * after.control + (1 - self.rate) * mean
             mean = jnp.where(step > 0, followed, after.control)
             signal = after.control - mean
+        if self.start > 0:
+            signal = jnp.where(step >= self.start, signal, 0)
         products = tuple(
             product + apical.T @ signal
             for product, apical in zip(products, before.apical, strict=True)
@@ -98,6 +102,10 @@ class SinglePhase(AbstractFeedbackLearning):
     * `filter_time_constant`: τ_f of the running mean that is taken off the control.
     * `scaled`: whether s_i = (1 + τ_v/τ_ε)^(L − i), which makes up for what voltages lose of the
       noise on their way to the output, or 1.
+    * `start`: the time point from which products are averaged; on its way to a distant target the
+      control changes by more than what noise does to it, and a product with that teaches Q nothing
+      but to shrink. All of them are averaged by default, as in the authors' code.
+    * `decay`: γ ≥ 0 of the term γQ beside the product.
     * `constants`: the dynamics whose Δt and τ_v filter and scaling are made of; the phase's own by
       default. The authors' code takes the forward phase's, in pre-training too.
 
@@ -107,10 +115,20 @@ class SinglePhase(AbstractFeedbackLearning):
 
     filter_time_constant: float = eqx.field(static=True)
     scaled: bool = eqx.field(static=True, default=True)
+    start: int = eqx.field(static=True, default=0)
+    decay: float = eqx.field(static=True, default=0.0)
     constants: Dynamics | None = None
 
     def __check_init__(self):
         _check_time_constant("filter_time_constant", self.filter_time_constant)
+        if self.start < 0:
+            raise ValueError(
+                f"`start` is {self.start}, but it is a time point, at least 0: write start=100."
+            )
+        if not 0 <= self.decay < math.inf:
+            raise ValueError(
+                f"`decay` is {self.decay}, but it is finite and at least 0: write decay=0.1."
+            )
 
     def check(self, phase: AbstractPhase) -> None:
         """Raises `ValueError` for a phase that has no noise or is not simulated."""
@@ -120,6 +138,11 @@ class SinglePhase(AbstractFeedbackLearning):
                 "write Continuous(Dynamics(..., noise=FilteredNoise(0.1, 0.1, time_constant=0.1)))."
             )
         constants = self._constants(phase)
+        if self.start > phase.dynamics_of_noise.points - 2:
+            raise ValueError(
+                f"`start` is {self.start}, but the simulation has {phase.dynamics_of_noise.points} "
+                "time points: write an earlier one, or simulate for longer."
+            )
         if self.filter_time_constant < constants.time_step:
             raise ValueError(
                 f"`filter_time_constant` is {self.filter_time_constant} and the time step "
@@ -133,7 +156,8 @@ class SinglePhase(AbstractFeedbackLearning):
         return constants
 
     def sums(self, phase: AbstractPhase) -> tuple[AbstractSum, ...]:
-        return (FeedbackSum(self._constants(phase).time_step / self.filter_time_constant),)
+        rate = self._constants(phase).time_step / self.filter_time_constant
+        return (FeedbackSum(rate, self.start),)
 
     def gradient(
         self,
@@ -151,7 +175,11 @@ class SinglePhase(AbstractFeedbackLearning):
         assert dynamics.noise is not None
         noise_constant = dynamics.noise.memory(dynamics.apical) if self.scaled else None
         scales = _scales(task, constants.voltage_time_constant, noise_constant)
-        return _mean_products(result.totals[0][0], scales, dynamics, len(task.drives))
+        terms = (dynamics.points - 1 - self.start) * len(task.drives)
+        gradient = _mean_products(result.totals[0][0], scales, dynamics, terms)
+        return tuple(
+            own + self.decay * weight for own, weight in zip(gradient, task.weights, strict=True)
+        )
 
 
 class TwoPhase(AbstractFeedbackLearning):
@@ -204,7 +232,8 @@ class TwoPhase(AbstractFeedbackLearning):
         simulation = own.simulate(self.dynamics, (FeedbackSum(rate),), draws)
         voltage_constant = self.dynamics.voltage_time_constant
         scales = _scales(task, voltage_constant, self.scaling_time_constant)
-        return _mean_products(simulation.sums[0][0], scales, self.dynamics, len(task.drives))
+        terms = (self.dynamics.points - 1) * len(task.drives)
+        return _mean_products(simulation.sums[0][0], scales, self.dynamics, terms)
 
 
 class QuasiStatic(AbstractFeedbackLearning):
@@ -300,14 +329,13 @@ def _scales(
 
 
 def _mean_products(
-    products: Layers, scales: tuple[float, ...], dynamics: Dynamics, samples: int
+    products: Layers, scales: tuple[float, ...], dynamics: Dynamics, terms: int
 ) -> Layers:
     noise: AbstractNoise | None = dynamics.noise
     assert noise is not None
     amplitudes = noise.amplitudes(len(products), dynamics.time_step, dynamics.apical)
-    steps = dynamics.points - 1
     return tuple(
-        product * (scale / max(amplitude, SMALLEST_AMPLITUDE) ** 2 / (steps * samples))
+        product * (scale / max(amplitude, SMALLEST_AMPLITUDE) ** 2 / terms)
         for product, scale, amplitude in zip(products, scales, amplitudes, strict=True)
     )
 
