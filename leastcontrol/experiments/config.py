@@ -306,7 +306,7 @@ class RunConfig:
             )
         for name in ("noise_steps", "noise_samples"):
             if getattr(self, name) < 1:
-                _refuse(name, getattr(self, name), "at least 1", getattr(RunConfig, name))
+                _refuse(name, getattr(self, name), "at least 1", str(getattr(RunConfig, name)))
         if not 0 <= self.feedback_decay < math.inf:
             _refuse("feedback_decay", self.feedback_decay, "at least 0 and finite", "1e-3")
         for name in ("noise_steps", "noise_samples", "feedback_decay"):
