@@ -45,6 +45,7 @@ from ._recurrent import EquilibriumRNN as EquilibriumRNN
 from ._residual import ResidualNetwork as ResidualNetwork
 from ._residual import dense_residual_network as dense_residual_network
 from ._system import AbstractOrderedSystem as AbstractOrderedSystem
+from ._system import AbstractRectifiedSystem as AbstractRectifiedSystem
 from ._system import AbstractSystem as AbstractSystem
 from ._system import Activation as Activation
 from ._system import Affine as Affine

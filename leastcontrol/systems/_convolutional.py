@@ -16,7 +16,8 @@ from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._initialisation import AbstractInitialisation, FanInUniform
-from ._system import AbstractOrderedSystem, Activation, Affine, check_size, relu
+from ._kinks import Kinked
+from ._system import AbstractRectifiedSystem, Activation, Affine, check_size, relu
 
 Image = Float[Array, "channels height width"]
 Map = Float[Array, "maps rows columns"]
@@ -114,7 +115,7 @@ SMALL_CONVOLUTIONS = (
 )
 
 
-class ConvolutionalFeedforward(AbstractOrderedSystem):
+class ConvolutionalFeedforward(AbstractRectifiedSystem):
     """Convolutional layers, fully connected ones behind them, and a linear readout.
 
         f_1 = −φ_1 + W_1 ∗ x + b_1
@@ -217,21 +218,71 @@ class ConvolutionalFeedforward(AbstractOrderedSystem):
         """Returns φ_i = W_i ∗ pool_{i−1}(σ(φ_{i−1})) + b_i + ψ_i, layer after layer."""
         return self._layers(drive, control)
 
+    @property
+    def rectified(self) -> bool:
+        return self.activation is relu and all(
+            pool is None or (pool.stride in (None, pool.size) and not pool.crop)
+            for pool in self.pools
+        )
+
+    def initial_signals(self, drive: Map) -> State:
+        """Returns zeros of the shapes of the pooled activities."""
+        shapes = eqx.filter_eval_shape(
+            lambda drive: tuple(map(self._activity, range(self._count), self._layers(drive, None))),
+            drive,
+        )
+        return tuple(jnp.zeros(own.shape, own.dtype) for own in shapes)
+
+    def settle_by_signals(
+        self, drive: Map, signals: State, nudge: State
+    ) -> tuple[State, State, Float[Array, " outputs"]]:
+        """Returns the state under the control that the signals ask for, that control, and h."""
+        states, controls, target = [], [], drive
+        for index, (signal, own) in enumerate(zip(signals, nudge, strict=True)):
+            state, control, active = self._kinked(index).settle(target, signal, own)
+            states.append(state)
+            controls.append(control)
+            target = self._behind(index, active)
+        return tuple(states), tuple(controls), target
+
+    def field_and_readout(
+        self, state: State, drive: Map
+    ) -> tuple[State, Float[Array, " outputs"]]:
+        """Returns f and h, with a pullback that takes the generalised gradient on a kink."""
+        field, target = [], drive
+        for index, phi in enumerate(state):
+            copy, active = self._kinked(index).split(phi)
+            field.append(target - copy)
+            target = self._behind(index, active)
+        return tuple(field), target
+
+    @property
+    def _count(self) -> int:
+        return len(self.convolutions) + len(self.dense) - 1
+
     def _layers(self, drive: Array, control: State | None) -> State:
         state = [drive if control is None else drive + control[0]]
-        for index in range(len(self.convolutions) + len(self.dense) - 2):
+        for index in range(self._count - 1):
             target = self._next(index, state[-1])
             state.append(target if control is None else target + control[index + 1])
         return tuple(state)
 
     def _next(self, index: int, state: Array) -> Array:
         """Returns what the layer behind layer `index` makes of its state."""
+        return self._behind(index, self._activity(index, state))
+
+    def _activity(self, index: int, state: Array) -> Array:
         activity = self.activation(state)
-        if index < len(self.pools):
-            activity = _pooled(self.pools[index], activity)
+        return _pooled(self.pools[index], activity) if index < len(self.pools) else activity
+
+    def _behind(self, index: int, activity: Array) -> Array:
         if index + 1 < len(self.convolutions):
             return self.convolutions[index + 1](activity)
         return self.dense[index + 1 - len(self.convolutions)](activity.reshape(-1))
+
+    def _kinked(self, index: int) -> Kinked:
+        pool = self.pools[index] if index < len(self.pools) else None
+        return Kinked() if pool is None else Kinked(pool.size)
 
 
 def initialised_convolution(

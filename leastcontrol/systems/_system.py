@@ -85,6 +85,38 @@ class AbstractOrderedSystem(AbstractSystem):
         """Returns the state with f(φ, θ, x) + ψ = 0, exactly and in one pass through the order."""
 
 
+class AbstractRectifiedSystem(AbstractOrderedSystem):
+    """An ordered system whose activities have kinks, and which knows their derivatives there.
+
+    Under control states come to rest on kinks (`leastcontrol.systems._kinks` says why), where the
+    control answers to the signal that an activity receives, ψ = λg, by a share that no derivative
+    gives. So such a system is settled by signals and not by controls.
+    """
+
+    @property
+    @abc.abstractmethod
+    def rectified(self) -> bool:
+        """Whether this system's activities have kinks: not every activation has."""
+
+    @abc.abstractmethod
+    def initial_signals(self, drive: Drive) -> State:
+        """Returns zeros of the shapes of the activities."""
+
+    @abc.abstractmethod
+    def settle_by_signals(
+        self, drive: Drive, signals: State, nudge: State
+    ) -> tuple[State, State, Output]:
+        """Returns the state under the control that the signals ask for, that control, and h.
+
+        `nudge` is zero and like the state. The pullback of an output control through h gives, for
+        the signals, those that it sends back, and for the nudge, the control that these ask for.
+        """
+
+    @abc.abstractmethod
+    def field_and_readout(self, state: State, drive: Drive) -> tuple[State, Output]:
+        """Returns f and h, with a pullback that takes the generalised gradient on a kink."""
+
+
 class Affine(eqx.Module):
     """The map x ↦ Wx + b with W of shape `(outputs, inputs)` and b of shape `(outputs,)`."""
 

@@ -1,0 +1,73 @@
+"""Sweeps of an ordered system whose activities have kinks.
+
+The sweep is that of `SweepProblem`, state forward and control backward, but what it carries from
+one to the next are the signals that the activities received and not the controls: a unit on a kink
+takes of its signal the share that holds it there, which depends on where the next forward pass
+finds it (`leastcontrol.systems._kinks`). The map from signals to signals is continuous where units
+come to rest on their kinks, so the sweeps converge where those of controls flip units for ever.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from ..systems import AbstractRectifiedSystem
+from ._certificate import Point, Tolerance
+from ._driver import AbstractProblem
+from ._problem import ControlProblem, Sample
+from ._sweep import Gain, sweep_error
+
+
+class KinkedSweepProblem(AbstractProblem):
+    """The controlled equilibrium of a rectified system, by sweeps of signals.
+
+    An iterate is the signals, the `Point` that they were sent back from, and a gain.
+    """
+
+    problem: ControlProblem
+    system: AbstractRectifiedSystem
+    tolerance: Tolerance
+
+    def initial(self, sample: Sample) -> tuple[PyTree[Array], Point, Gain]:
+        state = self.system.initial_state(sample.drive)
+        read = jax.eval_shape(self.system.readout, state)
+        output_control = jnp.zeros(read.shape, read.dtype)
+        point = Point(state, jax.tree.map(jnp.zeros_like, state), output_control)
+        signals = self.system.initial_signals(sample.drive)
+        return signals, point, Gain.initial(self.problem, output_control)
+
+    def iterate(
+        self, sample: Sample, z: tuple[PyTree[Array], Point, Gain]
+    ) -> tuple[
+        tuple[PyTree[Array], Point, Gain], tuple[PyTree[Array], Point, Gain], Float[Array, ""]
+    ]:
+        signals, last, gain = z
+
+        def read_of(signals: PyTree, nudge: PyTree) -> tuple[Array, tuple[PyTree, PyTree]]:
+            state, control, read = self.system.settle_by_signals(sample.drive, signals, nudge)
+            return read, (state, control)
+
+        nudge = jax.tree.map(jnp.zeros_like, last.state)
+        read, pull, (state, control) = jax.vjp(read_of, signals, nudge, has_aux=True)
+        gain = gain.updated(self.problem, read, last.output_control)
+        output_control = self.problem.respond(sample, read, last.output_control, gain.value)
+        signals, asked = pull(output_control)
+        error = sweep_error(
+            self.problem,
+            self.tolerance,
+            sample,
+            control,
+            Point(state, asked, output_control),
+            read,
+        )
+        # The control that holds the state, which solves f + ψ = 0 exactly.
+        proposed = signals, Point(state, control, output_control), gain
+        return proposed, proposed, error
+
+    def mixed(self, z: tuple[PyTree[Array], Point, Gain]) -> tuple[PyTree[Array], ...]:
+        return (z[0],)
+
+    def with_mixed(
+        self, z: tuple[PyTree[Array], Point, Gain], blocks: tuple[PyTree[Array], ...]
+    ) -> tuple[PyTree[Array], Point, Gain]:
+        return blocks[0], *z[1:]
