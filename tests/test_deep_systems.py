@@ -11,7 +11,12 @@ from helpers import KEY, Oracle, credit, flat, naive_cross_entropy, soft, strong
 
 import leastcontrol as lc
 from leastcontrol.rules._rule import parameter_gradient
-from leastcontrol.systems import PAPER_CONVOLUTIONS, SMALL_CONVOLUTIONS, BatchNorm
+from leastcontrol.systems import (
+    PAPER_CONVOLUTIONS,
+    SMALL_CONVOLUTIONS,
+    STRIDED_CONVOLUTIONS,
+    BatchNorm,
+)
 
 OUTPUTS = 3
 IMAGE = (2, 6, 6)
@@ -265,10 +270,14 @@ def test_settling_solves_the_controlled_equation(make):
 
 
 def test_the_presets_have_their_sizes():
-    small = eqx.filter_eval_shape(
-        lambda: lc.ConvolutionalFeedforward((1, 28, 28), SMALL_CONVOLUTIONS, (56,), 10, key=KEY)
-    )
-    assert sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(small, _is_shape))) == 93_234
+    for layers, hidden, size in (
+        (SMALL_CONVOLUTIONS, 56, 93_234),
+        (STRIDED_CONVOLUTIONS, 48, 89_050),
+    ):
+        small = eqx.filter_eval_shape(
+            lc.ConvolutionalFeedforward, (1, 28, 28), layers, (hidden,), 10, key=KEY
+        )
+        assert sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(small, _is_shape))) == size
     paper = eqx.filter_eval_shape(
         lambda: lc.ConvolutionalFeedforward(
             (3, 32, 32), PAPER_CONVOLUTIONS, (2048, 2048), 10, key=KEY

@@ -10,6 +10,7 @@ from ..equilibrium import (
     EnergyProblem,
     FixedPoint,
     JointProblem,
+    KinkedSweepProblem,
     NewtonKrylov,
     OrderedCoordinates,
     Point,
@@ -21,7 +22,7 @@ from ..equilibrium import (
     certify,
     run,
 )
-from ..systems import AbstractOrderedSystem
+from ..systems import AbstractOrderedSystem, AbstractRectifiedSystem
 from ._controller import AbstractController
 
 TO_ROUNDING = 1e-30
@@ -31,7 +32,8 @@ class DynamicInversion(AbstractController):
     """The control has dynamics that invert the system's: ψ̇ = ∂_φfᵀψ + ∂_φhᵀu.
 
     (arXiv 2207.01332, equations 8 and 14.) An ordered system is iterated by sweeps, state forward
-    and control backward; any other by the joint iteration of state and control.
+    and control backward, a rectified one so that units may rest on their kinks; any other by the
+    joint iteration of state and control.
 
     **Arguments:**
 
@@ -47,13 +49,19 @@ class DynamicInversion(AbstractController):
         self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
     ) -> Solution[Point]:
         del feedback
-        if isinstance(problem.system, AbstractOrderedSystem):
-            iteration = SweepProblem(problem, problem.system, self.tolerance)
+        system = problem.system
+        if isinstance(system, AbstractRectifiedSystem) and system.rectified:
+            # Measured where the sweep began, one sweep before the certificate.
+            tighter = Tolerance(0.5 * self.tolerance.relative, self.tolerance.rounding)
+            iteration = KinkedSweepProblem(problem, system, tighter)
+            solver = FixedPoint(max_steps=60)
+        elif isinstance(system, AbstractOrderedSystem):
+            iteration = SweepProblem(problem, system, self.tolerance)
             solver = FixedPoint(max_steps=60)
         else:
             iteration = JointProblem(problem, self.tolerance)
             solver = FixedPoint(max_steps=200)
-        (point, _), steps, _ = run(iteration, self.solver or solver, samples)
+        (point, *_), steps, _ = run(iteration, self.solver or solver, samples)
         return certify(problem, samples, point, steps, self.tolerance)
 
 

@@ -42,6 +42,7 @@ from ._free import FreeProblem as FreeProblem
 from ._free import Linearised as Linearised
 from ._free import free_equilibrium as free_equilibrium
 from ._joint import JointProblem as JointProblem
+from ._kinked_sweep import KinkedSweepProblem as KinkedSweepProblem
 from ._newton import NewtonKrylov as NewtonKrylov
 from ._noise import AbstractNoise as AbstractNoise
 from ._noise import FilteredNoise as FilteredNoise

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optimistix as optx
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from ..systems import AbstractRectifiedSystem
 from ._problem import ControlProblem, Sample
 from ._trees import norm, tree_add
 
@@ -170,6 +171,8 @@ def certify(
         state, control, output_control = point
 
         def field_and_readout(state: PyTree) -> tuple[PyTree, Array]:
+            if isinstance(system, AbstractRectifiedSystem) and system.rectified:
+                return system.field_and_readout(state, sample.drive)
             return system.vector_field(state, sample.drive), system.readout(state)
 
         (field, read), pull = jax.vjp(field_and_readout, state)

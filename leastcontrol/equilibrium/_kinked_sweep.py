@@ -17,34 +17,34 @@ from ._driver import AbstractProblem
 from ._problem import ControlProblem, Sample
 from ._sweep import Gain, sweep_error
 
+Iterate = tuple[Point, PyTree[Float[Array, "..."]], Gain]
+
 
 class KinkedSweepProblem(AbstractProblem):
     """The controlled equilibrium of a rectified system, by sweeps of signals.
 
-    An iterate is the signals, the `Point` that they were sent back from, and a gain.
+    An iterate is a `Point`, the signals that were sent back from it, and a gain.
     """
 
     problem: ControlProblem
     system: AbstractRectifiedSystem
     tolerance: Tolerance
 
-    def initial(self, sample: Sample) -> tuple[PyTree[Array], Point, Gain]:
+    def initial(self, sample: Sample) -> Iterate:
         state = self.system.initial_state(sample.drive)
         read = jax.eval_shape(self.system.readout, state)
         output_control = jnp.zeros(read.shape, read.dtype)
         point = Point(state, jax.tree.map(jnp.zeros_like, state), output_control)
         signals = self.system.initial_signals(sample.drive)
-        return signals, point, Gain.initial(self.problem, output_control)
+        return point, signals, Gain.initial(self.problem, output_control)
 
-    def iterate(
-        self, sample: Sample, z: tuple[PyTree[Array], Point, Gain]
-    ) -> tuple[
-        tuple[PyTree[Array], Point, Gain], tuple[PyTree[Array], Point, Gain], Float[Array, ""]
-    ]:
-        signals, last, gain = z
+    def iterate(self, sample: Sample, z: Iterate) -> tuple[Iterate, Iterate, Float[Array, ""]]:
+        last, signals, gain = z
 
         def read_of(signals: PyTree, nudge: PyTree) -> tuple[Array, tuple[PyTree, PyTree]]:
-            state, control, read = self.system.settle_by_signals(sample.drive, signals, nudge)
+            state, control, read = self.system.settle_by_signals(
+                sample.drive, signals, last.state, nudge
+            )
             return read, (state, control)
 
         nudge = jax.tree.map(jnp.zeros_like, last.state)
@@ -61,13 +61,11 @@ class KinkedSweepProblem(AbstractProblem):
             read,
         )
         # The control that holds the state, which solves f + ψ = 0 exactly.
-        proposed = signals, Point(state, control, output_control), gain
+        proposed = Point(state, control, output_control), signals, gain
         return proposed, proposed, error
 
-    def mixed(self, z: tuple[PyTree[Array], Point, Gain]) -> tuple[PyTree[Array], ...]:
-        return (z[0],)
+    def mixed(self, z: Iterate) -> tuple[PyTree[Array], ...]:
+        return (z[1],)
 
-    def with_mixed(
-        self, z: tuple[PyTree[Array], Point, Gain], blocks: tuple[PyTree[Array], ...]
-    ) -> tuple[PyTree[Array], Point, Gain]:
-        return blocks[0], *z[1:]
+    def with_mixed(self, z: Iterate, blocks: tuple[PyTree[Array], ...]) -> Iterate:
+        return z[0], blocks[0], z[2]

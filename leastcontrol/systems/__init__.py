@@ -21,6 +21,7 @@ from φ and u.
 
 from ._convolutional import PAPER_CONVOLUTIONS as PAPER_CONVOLUTIONS
 from ._convolutional import SMALL_CONVOLUTIONS as SMALL_CONVOLUTIONS
+from ._convolutional import STRIDED_CONVOLUTIONS as STRIDED_CONVOLUTIONS
 from ._convolutional import Convolution as Convolution
 from ._convolutional import ConvolutionalFeedforward as ConvolutionalFeedforward
 from ._convolutional import MaxPool as MaxPool

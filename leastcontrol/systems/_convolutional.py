@@ -108,10 +108,16 @@ PAPER_CONVOLUTIONS = (
     Convolution(128, kernel=5, stride=2, padding=1),
     Convolution(256, kernel=5, stride=2, padding=1),
 )
-# With one layer of 56 behind it, 93 850 weights for images of 1 × 28 × 28 and ten classes.
+# With one layer of 56 behind it, 93 234 weights for images of 1 × 28 × 28 and ten classes.
 SMALL_CONVOLUTIONS = (
     Convolution(16, kernel=3, padding=1, pool=MaxPool(2)),
     Convolution(32, kernel=3, padding=1, pool=MaxPool(2)),
+)
+# Likewise without pools, with a layer of 48 behind it: 89 050 weights. A sweep on kinks is several
+# times faster without a pool's windows to solve.
+STRIDED_CONVOLUTIONS = (
+    Convolution(16, kernel=5, stride=2, padding=2),
+    Convolution(32, kernel=5, stride=2, padding=2),
 )
 
 
@@ -234,20 +240,18 @@ class ConvolutionalFeedforward(AbstractRectifiedSystem):
         return tuple(jnp.zeros(own.shape, own.dtype) for own in shapes)
 
     def settle_by_signals(
-        self, drive: Map, signals: State, nudge: State
+        self, drive: Map, signals: State, last: State, nudge: State
     ) -> tuple[State, State, Float[Array, " outputs"]]:
         """Returns the state under the control that the signals ask for, that control, and h."""
         states, controls, target = [], [], drive
-        for index, (signal, own) in enumerate(zip(signals, nudge, strict=True)):
-            state, control, active = self._kinked(index).settle(target, signal, own)
+        for index, own in enumerate(zip(signals, last, nudge, strict=True)):
+            state, control, active = self._kinked(index).settle(target, *own)
             states.append(state)
             controls.append(control)
             target = self._behind(index, active)
         return tuple(states), tuple(controls), target
 
-    def field_and_readout(
-        self, state: State, drive: Map
-    ) -> tuple[State, Float[Array, " outputs"]]:
+    def field_and_readout(self, state: State, drive: Map) -> tuple[State, Float[Array, " outputs"]]:
         """Returns f and h, with a pullback that takes the generalised gradient on a kink."""
         field, target = [], drive
         for index, phi in enumerate(state):

@@ -13,11 +13,12 @@ Both are the same question, for the pre-activations p of a window of one or seve
 
 For g < 0 it is convex, and solved by lowering the largest p_j to a common level t ≥ 0 until the
 control spent is |g|, or the level is 0. For g > 0 the largest pixel is raised by g if it is active;
-a silent one stays silent, which is a rest point. `Kinked` is a window's activity in two forms that
+a silent one stays silent; all of these are rest points, of which an iteration keeps the one that
+it is at. `Kinked` is a window's activity in two forms that
 know this:
 
-* `settle(p, g)` is the state under the minimiser above; its pullback of the signal from behind is
-  the minimiser for that signal, instead of σ′(φ)g;
+* `settle(p, g, …)` is the state under the minimiser above; its pullback of the signal from behind
+  is the minimiser for that signal, instead of σ′(φ)g;
 * `split(φ)`, whose pullback of g in the presence of ψ is the element λg of the generalised
   gradient (Clarke) that is nearest to ψ: on a kink, and exactly there, residuals are measured with
   it, elsewhere it is the derivative.
@@ -27,14 +28,17 @@ gradient in the parameters is −∂_θfᵀψ there as everywhere.
 """
 
 import dataclasses
-from functools import partial
+import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
-Windows = Float[Array, "... size"]
+Pixels = Float[Array, "..."]
 Pooled = Float[Array, "..."]
+
 
 @dataclasses.dataclass(frozen=True)
 class Kinked:
@@ -48,125 +52,156 @@ class Kinked:
     pool: int = 1
 
     def settle(
-        self, target: Array, signal: Array, nudge: Array
-    ) -> tuple[Array, Array, Array]:
+        self, target: Pixels, signal: Pooled, last: Pixels, nudge: Pixels
+    ) -> tuple[Pixels, Pixels, Pooled]:
         """Returns the state under the control that a signal asks for, that control, the activity.
 
-        `nudge` is zero; its cotangent is the control that the signal from behind asks for.
+        `last` is an earlier state: where several pixels may lead, or a pixel may be active or
+        silent, it stays as it was. `nudge` is zero; its cotangent is the control that the signal
+        from behind asks for.
         """
-        windows = self._windows
-        # Signals have the shape of the activity.
-        state, control, active = _settle(
-            windows(target), signal.reshape(self._pooled(target.shape)), windows(nudge)
-        )
-        pixels = self._pixels
-        return (
-            pixels(state, target.shape),
-            pixels(control, target.shape),
-            active.reshape(signal.shape),
-        )
+        return _settle(self, target, signal, last, nudge)
 
-    def split(self, state: Array) -> tuple[Array, Array]:
+    def split(self, state: Pixels) -> tuple[Pixels, Pooled]:
         """Returns the state itself, of which −φ in f is a copy, and its activity."""
-        copy, active = _split(self._windows(state))
-        return self._pixels(copy, state.shape), active
+        return _split(self, state)
 
-    def _windows(self, x: Array) -> Windows:
-        if self.pool == 1:
-            return x[..., None]
-        channels, height, width = x.shape
+    def activity(self, state: Pixels) -> Pooled:
+        """Returns the largest positive pixel of each window, or zero."""
+        return jnp.maximum(self.largest(state), 0)
+
+    def places(self, x: Pixels) -> list[Pooled]:
+        """Returns one array for each place in a window.
+
+        What concerns a window is then arithmetic of whole arrays, which a compiler fuses.
+        """
         n = self.pool
-        tiles = x.reshape(channels, height // n, n, width // n, n)
-        return jnp.moveaxis(tiles, 2, 3).reshape(channels, height // n, width // n, n * n)
+        return [x] if n == 1 else [x[:, i::n, j::n] for i in range(n) for j in range(n)]
 
-    def _pixels(self, x: Windows, shape: tuple[int, ...]) -> Array:
-        if self.pool == 1:
-            return x[..., 0]
-        channels, height, width = shape
+    def pixels(self, places: Sequence[Pooled]) -> Pixels:
+        """Returns the array of which these are the places in a window."""
         n = self.pool
-        tiles = x.reshape(channels, height // n, width // n, n, n)
-        return jnp.moveaxis(tiles, 3, 2).reshape(shape)
+        if n == 1:
+            return places[0]
+        channels, height, width = places[0].shape
+        grid = jnp.stack(places).reshape(n, n, channels, height, width)
+        return grid.transpose(2, 3, 0, 4, 1).reshape(channels, height * n, width * n)
 
-    def _pooled(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        if self.pool == 1:
-            return shape
-        return (shape[0], shape[1] // self.pool, shape[2] // self.pool)
+    def spread(self, x: Pooled) -> Pixels:
+        """Returns each window's value at each of its pixels."""
+        return self.pixels([x] * self.pool**2)
 
+    def largest(self, x: Pixels) -> Pooled:
+        """Returns the largest pixel of each window."""
+        return functools.reduce(jnp.maximum, self.places(x))
 
-def _level(target: Windows, cost: Pooled) -> Pooled:
-    """Returns the level t ≥ 0 with Σ_j max(p_j − t, 0) equal to the cost, or 0 if it is less."""
-    size = target.shape[-1]
-    level = jnp.maximum(jnp.max(target, -1) - cost, (jnp.sum(target, -1) - cost) / size)
-    # Newton's iteration on a convex piecewise linear function: from below, it takes one step for
-    # each pixel at most.
-    for _ in range(size - 1):
-        above = target > level[..., None]
-        spent = jnp.sum(jnp.where(above, target - level[..., None], 0), -1)
-        count = jnp.maximum(jnp.sum(above, -1), 1).astype(target.dtype)
-        level = jnp.maximum(level, level + (spent - cost) / count)
-    return jnp.maximum(level, 0)
+    def sum(self, x: Pixels) -> Pooled:
+        """Returns the sum of the pixels of each window."""
+        return functools.reduce(jnp.add, self.places(x))
 
 
-def _answer(target: Windows, signal: Pooled) -> tuple[Windows, Windows]:
+def _level(places: Sequence[Pooled], cost: Pooled) -> Pooled:
+    """Returns the level t ≥ 0 with Σ_j max(p_j − t, 0) equal to the cost, or 0 if it is less.
+
+    Of the levels that the m largest pixels would have alone, the highest is the one that counts.
+    """
+    ordered = list(places)
+    for last in range(len(ordered) - 1, 0, -1):
+        for i in range(last):
+            pair = ordered[i], ordered[i + 1]
+            ordered[i], ordered[i + 1] = jnp.maximum(*pair), jnp.minimum(*pair)
+    total, level = -cost, jnp.zeros_like(cost)
+    for count, pixel in enumerate(ordered, start=1):
+        total = total + pixel
+        level = jnp.maximum(level, total / count)
+    return level
+
+
+def _answer(kinked: Kinked, target: Pixels, signal: Pooled, last: Pixels) -> tuple[Pixels, Pixels]:
     """Returns the state p + ψ and the control ψ that a signal asks for."""
-    level = _level(target, jnp.maximum(-signal, 0))[..., None]
-    first = jnp.arange(target.shape[-1]) == jnp.argmax(target, -1, keepdims=True)
-    raise_by = jnp.where(first & (target > 0), jnp.maximum(signal, 0)[..., None], 0)
-    down = (signal < 0)[..., None]
-    # Not p + ψ, whose rounding would take it off the kink.
-    state = jnp.where(down, jnp.minimum(target, level), target + raise_by)
-    return state, jnp.where(down, -jnp.maximum(target - level, 0), raise_by)
+    places, before = kinked.places(target), kinked.places(last)
+    # Barriers keep a compiler from computing a window's numbers anew for each of its pixels.
+    places, before = lax.optimization_barrier((places, before))
+    top, before_top = (functools.reduce(jnp.maximum, own) for own in (places, before))
+    up, down = jnp.maximum(signal, 0), signal < 0
+    level = _level(places, jnp.maximum(-signal, 0))
+    keeps = [
+        (was == before_top) & (was > 0) & (p + up > 0) & (p + up >= top)
+        for p, was in zip(places, before, strict=True)
+    ]
+    kept = functools.reduce(jnp.logical_or, keeps)
+    raised = [
+        jnp.where(kept, keep, (p == top) & (p > 0)) for p, keep in zip(places, keeps, strict=True)
+    ]
+    # Equals lead together: their shares of the signal sum to one.
+    leaders = functools.reduce(jnp.add, [own.astype(signal.dtype) for own in raised])
+    share = up / jnp.maximum(leaders, 1)
+    level, share, raised = lax.optimization_barrier((level, share, raised))
+    controls = [
+        jnp.where(down, -jnp.maximum(p - level, 0), jnp.where(own, share, 0))
+        for p, own in zip(places, raised, strict=True)
+    ]
+    # Not p + ψ where it is lowered, whose rounding would take it off the kink.
+    states = [
+        jnp.where(down, jnp.minimum(p, level), p + control)
+        for p, control in zip(places, controls, strict=True)
+    ]
+    return kinked.pixels(states), kinked.pixels(controls)
 
 
-def _activity(state: Windows) -> Pooled:
-    return jnp.maximum(jnp.max(state, -1), 0)
-
-
-@jax.custom_vjp
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _settle(
-    target: Windows, signal: Pooled, nudge: Windows
-) -> tuple[Windows, Windows, Pooled]:
+    kinked: Kinked, target: Pixels, signal: Pooled, last: Pixels, nudge: Pixels
+) -> tuple[Pixels, Pixels, Pooled]:
     del nudge
-    state, control = _answer(target, signal)
-    return state, control, _activity(state)
+    state, control = _answer(kinked, target, signal, last)
+    return state, control, kinked.activity(state)
 
 
-def _settle_forward(target: Windows, signal: Pooled, nudge: Windows) -> tuple:
-    return _settle(target, signal, nudge), target
+def _settle_forward(
+    kinked: Kinked, target: Pixels, signal: Pooled, last: Pixels, nudge: Pixels
+) -> tuple:
+    del nudge
+    state, control = _answer(kinked, target, signal, last)
+    return (state, control, kinked.activity(state)), (target, state)
 
 
-def _settle_backward(target: Windows, cotangents: tuple) -> tuple[Windows, Pooled, Windows]:
+def _settle_backward(kinked: Kinked, saved: tuple, cotangents: tuple) -> tuple:
+    target, state = saved
     *_, signal = cotangents
-    _, control = _answer(target, signal)
-    return control, signal, control
+    _, control = _answer(kinked, target, signal, state)
+    return control, signal, jnp.zeros_like(state), control
 
 
 _settle.defvjp(_settle_forward, _settle_backward)
 
 
-@jax.custom_vjp
-def _split(state: Windows) -> tuple[Windows, Pooled]:
-    return state, _activity(state)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _split(kinked: Kinked, state: Pixels) -> tuple[Pixels, Pooled]:
+    return state, kinked.activity(state)
 
 
-def _split_forward(state: Windows) -> tuple:
-    return _split(state), state
+def _split_forward(kinked: Kinked, state: Pixels) -> tuple:
+    return _split(kinked, state), state
 
 
-def _split_backward(state: Windows, cotangents: tuple) -> tuple[Windows]:
+def _split_backward(kinked: Kinked, state: Pixels, cotangents: tuple) -> tuple[Pixels]:
     copy, signal = cotangents
-    # f holds −φ: the cotangent of the copy is minus the control.
-    control, signal = -copy, signal[..., None]
-    top = jnp.max(state, -1, keepdims=True)
+    top = kinked.spread(kinked.largest(state))
     ties = (state == top) & (top >= 0)
-    share = jnp.where(ties, control / jnp.where(signal == 0, 1, signal), 0)
-    missing = 1 - jnp.sum(share, -1, keepdims=True)
-    spread = missing / jnp.maximum(jnp.sum(ties, -1, keepdims=True), 1)
+    signal = kinked.spread(signal)
+    # f holds −φ: the cotangent of the copy is minus the control.
+    share = jnp.where(ties, -copy / jnp.where(signal == 0, 1, signal), 0)
+    if kinked.pool > 1:
+        count = kinked.spread(kinked.sum(ties.astype(share.dtype)))
+        missing = (1 - kinked.spread(kinked.sum(share))) / jnp.maximum(count, 1)
+    else:
+        missing = 1 - share
     # Above zero the shares sum to one, at zero to one at most.
-    share = jnp.where(ties, jnp.maximum(share + jnp.where(top > 0, spread, 0), 0), 0)
-    total = jnp.sum(share, -1, keepdims=True)
-    share = share / jnp.where(top > 0, jnp.where(total > 0, total, 1), jnp.maximum(total, 1))
-    return (copy + share * signal,)
+    share = jnp.where(ties, jnp.maximum(share + jnp.where(top > 0, missing, 0), 0), 0)
+    total = kinked.spread(kinked.sum(share))
+    total = jnp.where(top > 0, jnp.where(total > 0, total, 1), jnp.maximum(total, 1))
+    return (copy + share / total * signal,)
 
 
 _split.defvjp(_split_forward, _split_backward)

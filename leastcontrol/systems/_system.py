@@ -104,12 +104,13 @@ class AbstractRectifiedSystem(AbstractOrderedSystem):
 
     @abc.abstractmethod
     def settle_by_signals(
-        self, drive: Drive, signals: State, nudge: State
+        self, drive: Drive, signals: State, last: State, nudge: State
     ) -> tuple[State, State, Output]:
         """Returns the state under the control that the signals ask for, that control, and h.
 
-        `nudge` is zero and like the state. The pullback of an output control through h gives, for
-        the signals, those that it sends back, and for the nudge, the control that these ask for.
+        Of several such states it is the one on the same side of its kinks as `last`. `nudge` is
+        zero and like the state. The pullback of an output control through h gives, for the signals,
+        those that it sends back, and for the nudge, the control that these ask for.
         """
 
     @abc.abstractmethod

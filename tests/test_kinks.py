@@ -1,0 +1,151 @@
+"""Rectified systems under control: minimisers on kinks, certified, with exact gradients."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import KEY, credit, flat, solve, stronger
+
+import leastcontrol as lc
+from leastcontrol.systems._kinks import Kinked
+
+OUTPUTS = 3
+SOFT = lc.CrossEntropy(softness=0.01)
+TIGHT = lc.DynamicInversion(lc.Tolerance(1e-10), lc.FixedPoint(max_steps=400))
+LAYERS = (
+    lc.Convolution(3, padding=1, pool=lc.MaxPool(2)),
+    lc.Convolution(4, kernel=2),
+)
+
+
+def numbers(seed, *shape):
+    return jax.random.normal(jax.random.fold_in(KEY, 700 + seed), shape)
+
+
+def system():
+    return stronger(lc.ConvolutionalFeedforward((1, 8, 8), LAYERS, (6,), OUTPUTS, key=KEY), 1.3)
+
+
+BATCH = lc.Batch(numbers(0, 5, 1, 8, 8), jnp.arange(5) % OUTPUTS)
+
+
+@pytest.mark.parametrize("pool", [1, 2, 3])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_the_state_minimises_what_a_window_asks(pool, sign):
+    kinked = Kinked(pool)
+    target, moves = numbers(1, 4, 6, 6), 0.3 * numbers(2, 3000, 4, 6, 6)
+    signal = sign * jnp.abs(numbers(3, 4, 6 // pool, 6 // pool))
+    last = jnp.zeros_like(target)
+    state, control, active = kinked.settle(target, signal, last, last)
+    np.testing.assert_allclose(state - target, control, atol=1e-15)
+
+    def cost(state):
+        square = kinked.sum((state - target) ** 2)
+        return 0.5 * square - signal * kinked.activity(state)
+
+    np.testing.assert_array_equal(active, kinked.activity(state))
+    # Downwards the problem is convex; upwards only small moves stay at the same rest point.
+    scale = 1.0 if sign < 0 else 1e-4
+    for size in (1.0, 0.1, 0.01):
+        others = jax.vmap(lambda move, size=size: cost(state + scale * size * move))(moves)
+        assert bool((others >= cost(state)[None] - 1e-12).all())
+    if sign < 0:
+        assert bool((active == 0).any())
+        assert bool((active > 0).any())
+
+
+def test_a_pullback_is_the_control_for_the_signal_from_behind():
+    kinked = Kinked(2)
+    target, before, behind = numbers(1, 4, 6, 6), numbers(2, 4, 3, 3), numbers(3, 4, 3, 3)
+    zero = jnp.zeros_like(target)
+    (state, *_), pull = jax.vjp(kinked.settle, target, before, zero, zero)
+    asked, signal, _, nudge = pull((0 * state, 0 * state, behind))
+    expected = kinked.settle(target, behind, state, zero)[1]
+    np.testing.assert_array_equal(asked, expected)
+    np.testing.assert_array_equal(nudge, expected)
+    np.testing.assert_array_equal(signal, behind)
+
+
+def energy_of(system, leak):
+    """Returns F = ½‖f‖² + ½‖u‖² + L/α of one sample's state and output."""
+
+    def energy(state, output, x, target):
+        field = system.vector_field(state, system.drive(x))
+        control = output - system.readout(state)
+        squares = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(field)) + jnp.sum(control**2)
+        return 0.5 * squares + SOFT(output, target) / leak
+
+    return energy
+
+
+@pytest.mark.parametrize("leak", [0.3, pytest.param(3.0, marks=pytest.mark.slow)])
+def test_every_solve_ends_in_a_minimum_on_kinks(leak):
+    own = system()
+    problem = lc.ControlProblem(own, SOFT, leak)
+    solution = solve(TIGHT, problem, lc.Sample(jax.vmap(own.drive)(BATCH.inputs), BATCH.targets))
+    assert lc.solved(solution).all()
+    state, control, u = solution.value
+    # Silenced units, with a control that no one-sided derivative gives.
+    held = [(phi == 0) & (psi < 0) for phi, psi in zip(state, control, strict=True)]
+    assert sum(int(leaf.sum()) for leaf in held) >= 3
+    outputs = jax.vmap(own.readout)(state) + u
+    energy = energy_of(own, leak)
+
+    def lowest(state, output, x, target, key):
+        keys = jax.random.split(key, 200)
+
+        def moved(key):
+            move = lambda leaf: leaf + 1e-4 * jax.random.normal(key, leaf.shape)  # noqa: E731
+            return energy(jax.tree.map(move, state), move(output), x, target)
+
+        return jnp.min(jax.vmap(moved)(keys)) - energy(state, output, x, target)
+
+    keys = jax.random.split(KEY, len(BATCH.targets))
+    rise = jax.jit(jax.vmap(lowest))(state, outputs, BATCH.inputs, BATCH.targets, keys)
+    assert bool((rise > 0).all())
+
+
+def test_the_gradient_on_kinks_is_that_of_the_least_energy():
+    own, leak = system(), 0.5
+    rule = lc.LeastControl(TIGHT, leak, loss=SOFT)
+    result = credit(rule, own, BATCH)
+    assert lc.solved(result.solution).all()
+    gradient = flat(result.gradient)
+    learned, fixed = eqx.partition(own, eqx.is_inexact_array)
+    leaves, structure = jax.tree.flatten(learned)
+    for seed in range(3):
+        moves = [numbers(20 + 10 * seed + i, *leaf.shape) for i, leaf in enumerate(leaves)]
+        step = 1e-6
+        values = []
+        for sign in (1, -1):
+            moved = [leaf + sign * step * m for leaf, m in zip(leaves, moves, strict=True)]
+            there = eqx.combine(jax.tree.unflatten(structure, moved), fixed)
+            values.append(credit(rule, there, BATCH).objective)
+        slope = (values[0] - values[1]) / (2 * step)
+        expected = np.dot(gradient, np.concatenate([np.ravel(m) for m in moves]))
+        np.testing.assert_allclose(expected, slope, rtol=1e-5)
+
+
+def test_single_precision_reaches_the_tolerance():
+    with jax.enable_x64(False):
+        own = lc.ConvolutionalFeedforward((1, 8, 8), LAYERS, (6,), OUTPUTS, key=KEY)
+        x = jnp.asarray(np.asarray(BATCH.inputs), jnp.float32)
+        batch = lc.Batch(x, jnp.asarray(np.asarray(BATCH.targets), jnp.int32))
+        result = credit(lc.LeastControl(lc.DynamicInversion(), 1.0), own, batch)
+        assert lc.solved(result.solution).all()
+
+
+def test_only_rectified_units_in_whole_windows_have_these_kinks():
+    make = lambda pool, activation: lc.ConvolutionalFeedforward(  # noqa: E731
+        (1, 8, 8),
+        (lc.Convolution(2, padding=1, pool=pool),),
+        (),
+        OUTPUTS,
+        activation=activation,
+        key=KEY,
+    )
+    assert make(lc.MaxPool(2), lc.relu).rectified
+    assert make(None, lc.relu).rectified
+    assert not make(lc.MaxPool(2), lc.tanh).rectified
+    assert not make(lc.MaxPool(3, stride=1), lc.relu).rectified
