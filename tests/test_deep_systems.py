@@ -389,6 +389,34 @@ def test_statistics_are_those_of_the_batch_and_of_the_rest_points():
     assert other.calibrated(states) is other
 
 
+def test_the_gradient_goes_through_the_statistics_of_the_batch():
+    system, x, labels = block(lc.Swapped), numbers(6, 4, 1, 4, 4), jnp.arange(4) % OUTPUTS
+    rule = lc.PhantomGradient(SOFT, 1, 1.0)
+    batch = lc.Batch(x, labels)
+
+    def loss(system):
+        """Returns the loss one full step from where the state is held."""
+        own = system.with_batch_statistics(x)
+
+        def one(x, state, label):
+            drive = own.drive(x)
+            state = state + own.vector_field(jax.lax.stop_gradient(state), drive)
+            return SOFT(own.readout(state), label)
+
+        return jnp.mean(jax.vmap(one)(x, states, labels))
+
+    result = credit(lc.WithBatchStatistics(rule), system, batch)
+    assert lc.solved(result.solution).all()
+    states = result.solution.value
+    expected = flat(eqx.filter_jit(eqx.filter_grad(loss))(system))
+    np.testing.assert_allclose(flat(result.gradient), expected, atol=2e-4 * np.abs(expected).max())
+    assert np.abs(result.gradient.encoder.norm.mean).max() == 0
+    held = credit(rule, system.with_batch_statistics(x), batch)
+    kernel = lambda gradient: np.asarray(gradient.encoder.convolution.weight)  # noqa: E731
+    difference = np.abs(kernel(held.gradient) - kernel(result.gradient)).max()
+    assert difference > 1e-2 * np.abs(kernel(result.gradient)).max()
+
+
 # --- locality
 
 gradient_of = eqx.filter_jit(parameter_gradient)

@@ -19,6 +19,7 @@ What is done with samples whose solve failed is the rule's `unsolved` policy: `D
 
 from ._backpropagation import Backpropagation as Backpropagation
 from ._backpropagation import RecurrentBackpropagation as RecurrentBackpropagation
+from ._batch_statistics import WithBatchStatistics as WithBatchStatistics
 from ._deep_feedback_control import DeepFeedbackControl as DeepFeedbackControl
 from ._equilibrium_propagation import EquilibriumPropagation as EquilibriumPropagation
 from ._feedback_alignment import DirectFeedbackAlignment as DirectFeedbackAlignment
@@ -36,6 +37,8 @@ from ._feedback_phase import RateDifference as RateDifference
 from ._feedback_phase import SimulatedSteadyState as SimulatedSteadyState
 from ._feedback_phase import SteadyState as SteadyState
 from ._feedback_phase import VoltageDifference as VoltageDifference
+from ._jacobian_free import PhantomGradient as PhantomGradient
+from ._jacobian_free import jacobian_free_backpropagation as jacobian_free_backpropagation
 from ._jacobian_penalty import JacobianPenalty as JacobianPenalty
 from ._least_control import LeastControl as LeastControl
 from ._least_control import least_control as least_control

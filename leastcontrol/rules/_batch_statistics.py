@@ -1,0 +1,54 @@
+"""Batch norm in training, around any rule."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import PRNGKeyArray, PyTree
+
+from ..losses import AbstractLoss
+from ..systems import AbstractBatchNormalised, AbstractSystem
+from ._rule import AbstractRule, Batch, Credit
+
+
+class WithBatchStatistics(AbstractRule):
+    """A rule on a system whose encoder is normalised by the batch's own statistics.
+
+    The rule sees them as constants of the system, so that each solve is one sample's; its gradient
+    in them is then taken back to the weights that they depend on, by the chain rule. What comes out
+    is the gradient of training-time batch norm. A system without batch norm is left as it is.
+
+    **Arguments:** `rule`, any rule.
+    """
+
+    rule: AbstractRule
+
+    @property
+    def loss(self) -> AbstractLoss:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The loss of the rule."""
+        return self.rule.loss
+
+    def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
+        """Returns the feedback weights of the rule."""
+        return self.rule.init(system, key=key)
+
+    def __call__(
+        self,
+        system: AbstractSystem,
+        feedback: PyTree[Any],
+        batch: Batch,
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Credit:
+        if not isinstance(system, AbstractBatchNormalised):
+            return self.rule(system, feedback, batch, key=key)
+        learned, fixed = eqx.partition(system, eqx.is_inexact_array)
+
+        def normalised(learned: PyTree) -> PyTree:
+            system = eqx.combine(learned, fixed).with_batch_statistics(batch.inputs)
+            return eqx.filter(system, eqx.is_inexact_array)
+
+        own, pull = jax.vjp(normalised, learned)
+        credit = self.rule(eqx.combine(own, fixed), feedback, batch, key=key)
+        (gradient,) = pull(credit.gradient)
+        return eqx.tree_at(lambda credit: credit.gradient, credit, gradient)

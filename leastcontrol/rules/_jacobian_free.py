@@ -1,0 +1,97 @@
+"""Phantom gradients: the adjoint equation of recurrent backpropagation, a few steps of it.
+
+What people who train deep equilibrium models use today where the exact adjoint is too dear.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PyTree
+
+from ..equilibrium import FixedPoint, Tolerance
+from ..losses import AbstractLoss, CrossEntropy
+from ..systems import AbstractSystem
+from ._backpropagation import AbstractRuleAtRest, Adjoint
+from ._policy import AbstractUnsolved, Drop
+
+
+class PhantomGradient(AbstractRuleAtRest):
+    """The gradient of the loss at the free equilibrium, with a truncated adjoint.
+
+        a_k = λ Σ_{i<k} (1 + λ∂_φfᵀ)ⁱ ∂_φhᵀe,   e = ∇_yL
+
+    for a damping λ and k steps: a damped iteration of the adjoint equation, begun at zero and cut
+    off (Geng et al. 2021, the Neumann form at the rest point). For f = −φ + g it is k steps of
+    backpropagation through φ ← (1 − λ)φ + λg(φ), and tends to recurrent backpropagation for
+    k → ∞ where that converges. It is no gradient of anything; its credit's objective is the loss.
+
+    **Arguments:**
+
+    * `loss`: of one sample.
+    * `steps`: k, at least 1.
+    * `damping`: λ, above 0 and at most 1.
+    * `tolerance`, `solver`: of the free equilibrium.
+    * `unsolved`: what becomes of samples whose free equilibrium was not found.
+
+    **Raises:** `ValueError` for steps or a damping out of range.
+    """
+
+    loss: AbstractLoss = CrossEntropy()
+    steps: int = eqx.field(static=True, default=5)
+    damping: float = eqx.field(static=True, default=0.5)
+    tolerance: Tolerance = Tolerance()
+    solver: FixedPoint = FixedPoint(max_steps=200)
+    unsolved: AbstractUnsolved = Drop()
+
+    def __check_init__(self):
+        if self.steps < 1 or not 0 < self.damping <= 1:
+            raise ValueError(
+                f"The phantom gradient was given steps={self.steps} and damping={self.damping}, "
+                "but the first is at least 1 and the second above 0 and at most 1: write "
+                "PhantomGradient(steps=5, damping=0.5)."
+            )
+
+    def way_back(self, system: AbstractSystem, feedback: PyTree[Any]) -> Adjoint:
+        """Returns the truncated iteration, which ends everywhere after its steps."""
+        del feedback
+
+        def of_one(drive: PyTree, state: PyTree, error: Array) -> tuple[PyTree, Array, Array]:
+            def field_and_readout(state: PyTree) -> tuple[PyTree, Array]:
+                return system.vector_field(state, drive), system.readout(state)
+
+            _, pull = jax.vjp(field_and_readout, state)
+
+            def step(_: Int[Array, ""], adjoint: PyTree) -> PyTree:
+                (change,) = pull((adjoint, error))
+                return jax.tree.map(lambda a, c: a + self.damping * c, adjoint, change)
+
+            zero = jax.tree.map(jnp.zeros_like, state)
+            adjoint = jax.lax.fori_loop(0, self.steps, step, zero)
+            done: Float[Array, ""] = jnp.zeros((), error.dtype)
+            return adjoint, jnp.asarray(self.steps, jnp.int32), done
+
+        return jax.vmap(of_one)
+
+
+def jacobian_free_backpropagation(
+    loss: AbstractLoss | None = None,
+    *,
+    tolerance: Tolerance | None = None,
+    solver: FixedPoint | None = None,
+    unsolved: AbstractUnsolved | None = None,
+) -> PhantomGradient:
+    """Returns Jacobian-free backpropagation: a = ∂_φhᵀe, the phantom gradient of one full step.
+
+    (Fung et al. 2022). It needs no adjoint solve, and descends the loss where f = −φ + g contracts
+    strongly enough. **Arguments** as in `PhantomGradient`.
+    """
+    return PhantomGradient(
+        loss=CrossEntropy() if loss is None else loss,
+        steps=1,
+        damping=1.0,
+        tolerance=Tolerance() if tolerance is None else tolerance,
+        solver=FixedPoint(max_steps=200) if solver is None else solver,
+        unsolved=Drop() if unsolved is None else unsolved,
+    )
