@@ -62,6 +62,12 @@ class AbstractLoss(eqx.Module):
     ) -> Output:
         """Returns u with αu + ∇_y L(c + γu, t) = 0, for a gain γ > 0 and a leak α ≥ 0."""
 
+    @abc.abstractmethod
+    def response_slope(
+        self, output: Output, target: PyTree[Any], gain: float, leak: Number
+    ) -> Float[Array, "outputs outputs"]:
+        """Returns −∂u/∂c = (αI + γ∂²_yL)⁻¹ ∂²_yL of the response, at its output y = c + γu."""
+
 
 class SquaredError(AbstractLoss):
     """L(y, t) = ½‖y − t‖², with t of the output's shape."""
@@ -98,6 +104,12 @@ class SquaredError(AbstractLoss):
         """Returns (t − c) / (α + γ)."""
         del guess
         return (target - center) / (leak + gain)
+
+    def response_slope(
+        self, output: Output, target: Output, gain: float, leak: Number
+    ) -> Float[Array, "outputs outputs"]:
+        """Returns I / (α + γ)."""
+        return self.hessian(output, target) / (leak + gain)
 
 
 class CrossEntropy(AbstractLoss):
@@ -229,11 +241,12 @@ class CrossEntropy(AbstractLoss):
             y = center + gain * u
             p = jax.nn.softmax(y)
             residual = shift * u + self.gradient(y, target)
-            # (αI + γ(diag(p) − ppᵀ))⁻¹ by Sherman and Morrison.
+            # (αI + γ(diag(p) − ppᵀ))⁻¹ by Sherman and Morrison, whose denominator 1 − γΣp²/(α + γp)
+            # is written without the cancellation that strong control makes of it.
             scaled = 1 / (shift + gain * p)
             first = scaled * residual
             second = scaled * p
-            change = first + gain * second * jnp.sum(p * first) / (1 - gain * jnp.sum(p * second))
+            change = first + gain * second * jnp.sum(p * first) / (shift * jnp.sum(second))
             return u - self.trusted_step(gain * change) * change
 
         # Unrolled, so that the compiler fuses the steps on these few numbers into one.
@@ -241,3 +254,15 @@ class CrossEntropy(AbstractLoss):
         for iteration in range(RESPONSE_ITERATIONS):
             u = step(iteration, u)
         return jnp.where(no_leak, without_leak, u)
+
+    def response_slope(
+        self, output: Output, target: Integer[Array, ""] | Output, gain: float, leak: Number
+    ) -> Float[Array, "outputs outputs"]:
+        """Returns (I − α(αI + γ(diag(p) − ppᵀ))⁻¹)/γ, and (diag(p) − ppᵀ)/α for γ = 0."""
+        if gain == 0:
+            return self.hessian(output, target) / leak
+        p = jax.nn.softmax(output)
+        scaled = 1 / (leak + gain * p)
+        second = scaled * p
+        inverse = jnp.diag(leak * scaled) + gain * jnp.outer(second, second) / jnp.sum(second)
+        return (jnp.eye(p.size, dtype=p.dtype) - inverse) / gain

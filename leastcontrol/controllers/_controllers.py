@@ -1,26 +1,34 @@
-"""The three controllers that are exact: they differ in their road, not in where it ends."""
+"""The controllers that are exact: they differ in their road, not in where it ends."""
 
 from typing import Any
 
+import equinox as eqx
+import jax
 from jaxtyping import PyTree
 
 from ..equilibrium import (
     AbstractErrorCoordinates,
+    AbstractLandscape,
     ControlProblem,
     EnergyProblem,
+    ErrorLandscape,
     FixedPoint,
     JointProblem,
     KinkedSweepProblem,
-    NewtonKrylov,
     OrderedCoordinates,
     Point,
     Sample,
     Solution,
     SolvedCoordinates,
+    StateLandscape,
     SweepProblem,
     Tolerance,
+    TrustRegionProblem,
+    certified,
     certify,
+    for_the_rest,
     run,
+    solved,
 )
 from ..systems import AbstractOrderedSystem, AbstractRectifiedSystem
 from ._controller import AbstractController
@@ -53,15 +61,15 @@ class DynamicInversion(AbstractController):
         if isinstance(system, AbstractRectifiedSystem) and system.rectified:
             # Measured where the sweep began, one sweep before the certificate.
             tighter = Tolerance(0.5 * self.tolerance.relative, self.tolerance.rounding)
-            iteration = KinkedSweepProblem(problem, system, tighter)
-            solver = FixedPoint(max_steps=60)
-        elif isinstance(system, AbstractOrderedSystem):
-            iteration = SweepProblem(problem, system, self.tolerance)
-            solver = FixedPoint(max_steps=60)
-        else:
-            iteration = JointProblem(problem, self.tolerance)
-            solver = FixedPoint(max_steps=200)
-        (point, *_), steps, _ = run(iteration, self.solver or solver, samples)
+            kinked = KinkedSweepProblem(problem, system, tighter)
+            (point, *_), steps, _ = run(kinked, self.solver or FixedPoint(max_steps=60), samples)
+            return certify(problem, samples, point, steps, self.tolerance)
+        if isinstance(system, AbstractOrderedSystem):
+            sweeps = SweepProblem(problem, system, self.tolerance)
+            last, steps, _ = run(sweeps, self.solver or FixedPoint(max_steps=60), samples)
+            return certified(last.point, steps, last.residuals)
+        joint = JointProblem(problem, self.tolerance)
+        (point, _), steps, _ = run(joint, self.solver or FixedPoint(max_steps=200), samples)
         return certify(problem, samples, point, steps, self.tolerance)
 
 
@@ -101,22 +109,87 @@ class Energy(AbstractController):
 
 
 class Exact(AbstractController):
-    """The optimality conditions themselves, solved by Newton's method: the oracle.
+    """The least energy itself, by Newton's method inside a trust region: the oracle.
 
-    It asks nothing of f but its derivatives, neither an order nor a contraction.
+    It asks nothing of f but its derivatives, neither an order nor a contraction, and it is
+    safeguarded: the energy never rises, whatever the strength of the control.
 
     **Arguments:**
 
     * `tolerance`: of the residuals.
-    * `solver`: the Newton iteration.
+    * `solver`: how many Newton steps a sample may take.
+    * `linear_steps`: of conjugate gradients inside one Newton step, at most.
     """
 
     tolerance: Tolerance = Tolerance()
-    solver: NewtonKrylov = NewtonKrylov()
+    solver: FixedPoint = FixedPoint(max_steps=100)
+    linear_steps: int = eqx.field(static=True, default=100)
 
     def equilibrium(
         self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
     ) -> Solution[Point]:
         del feedback
-        point, steps = self.solver.solve(problem, samples)
-        return certify(problem, samples, point, steps, self.tolerance)
+        return self._run(self._iteration(problem), problem, samples, None)
+
+    def continued(self, problem: ControlProblem, samples: Sample, points: Point) -> Solution[Point]:
+        """Returns the equilibria of samples that another controller has left at some points."""
+        iteration = self._iteration(problem)
+        start = jax.vmap(iteration.start_from)(samples, points)
+        return self._run(iteration, problem, samples, start)
+
+    def _iteration(self, problem: ControlProblem) -> TrustRegionProblem:
+        landscape: AbstractLandscape
+        if isinstance(problem.system, AbstractOrderedSystem):
+            landscape = ErrorLandscape(
+                problem=problem, system=problem.system, tolerance=self.tolerance
+            )
+        else:
+            landscape = StateLandscape(problem=problem, tolerance=self.tolerance)
+        return TrustRegionProblem(landscape, self.linear_steps)
+
+    def _run(
+        self, iteration: TrustRegionProblem, problem: ControlProblem, samples: Sample, start: Any
+    ) -> Solution[Point]:
+        last, steps, _ = run(iteration, self.solver, samples, start)
+        return certify(problem, samples, last.point, steps, self.tolerance)
+
+
+class Automatic(AbstractController):
+    """Dynamic inversion where it is quick, and Newton's method for the samples where it is not.
+
+    The choice is made by structure and strength: sweeps for an ordered system and the joint
+    iteration for any other, as long as a sample's error falls fast enough to end in the budget;
+    the samples that are given up go on, by themselves, with the safeguarded solver. How the two
+    compare is measured in `docs/how-to-choose-a-solver.md`.
+
+    **Arguments:**
+
+    * `tolerance`: of the residuals.
+    * `solver`: of the dynamic inversion; by default 12 sweeps for an ordered system, and 80 joint
+      steps for any other.
+    * `safeguard`: finds what is left; by default `Exact` with the same tolerance.
+    """
+
+    tolerance: Tolerance = Tolerance()
+    solver: FixedPoint | None = None
+    safeguard: Exact | None = None
+
+    def equilibrium(
+        self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
+    ) -> Solution[Point]:
+        del feedback
+        if self.solver is not None:
+            solver = self.solver
+        elif isinstance(problem.system, AbstractOrderedSystem):
+            solver = FixedPoint(max_steps=12, give_up=True)
+        else:
+            solver = FixedPoint(max_steps=80, give_up=True)
+        safeguard = Exact(self.tolerance) if self.safeguard is None else self.safeguard
+        first = DynamicInversion(self.tolerance, solver).equilibrium(problem, samples)
+
+        def again(samples: Sample, first: Solution[Point]) -> Solution[Point]:
+            second = safeguard.continued(problem, samples, first.value)
+            steps = first.stats.steps + second.stats.steps
+            return eqx.tree_at(lambda solution: solution.stats.steps, second, steps)
+
+        return for_the_rest(again, solved(first), samples, first)

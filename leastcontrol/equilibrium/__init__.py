@@ -7,16 +7,19 @@ The room separates three things that vary independently.
   `FreeProblem` (f = 0), `AdjointProblem` (∂_φfᵀa + ∂_φhᵀe = 0, the linear half of recurrent
   backpropagation), and for the controlled equilibrium f + ψ = 0, ∂_φfᵀψ + ∂_φhᵀu = 0,
   αu + ∇_yL = 0 three views of one `ControlProblem`: `SweepProblem` for ordered systems,
-  `JointProblem` for any f, and the two descents of the energy in error coordinates. Where the
-  control has a path of its own, `ControlPathProblem` has that path's condition for the second.
+  `JointProblem` for any f, and descents of the energy: `EnergyProblem` by first-order steps, and
+  `TrustRegionProblem` by Newton's, over whatever coordinates an `AbstractLandscape` has.
+  Where the control has a path of its own, `ControlPathProblem` has that path's condition for the
+  second.
 * A **solver** (`FixedPoint`: plain or Anderson-accelerated) says how an iteration is run and for
   how long.
 * The **driver** (`run`) maps both over a batch. Every sample has its own error, step count and
   end. When most samples have finished it goes on with the others alone, so that the price of a
   batch is nearer the mean of its samples' than their maximum; no sample's numbers depend on that.
 
-Whatever the road, `certify` measures the residuals of the three conditions at the point that comes
-back, from their definitions, and decides `Solution.result`. A solver cannot claim success.
+Whatever the road, the residuals of the three conditions at the point that comes back decide
+`Solution.result`; a solver cannot claim success. `certify` measures them from their definitions.
+Sweeps have measured them already: each ends with the conditions evaluated at the point it returns.
 """
 
 from ._certificate import RESULTS as RESULTS
@@ -24,6 +27,7 @@ from ._certificate import Certificate as Certificate
 from ._certificate import Point as Point
 from ._certificate import Solution as Solution
 from ._certificate import Tolerance as Tolerance
+from ._certificate import certified as certified
 from ._certificate import certify as certify
 from ._certificate import solved as solved
 from ._control_path import AbstractControlPath as AbstractControlPath
@@ -32,6 +36,7 @@ from ._control_path import LinearPath as LinearPath
 from ._control_path import MirrorPath as MirrorPath
 from ._driver import AbstractProblem as AbstractProblem
 from ._driver import FixedPoint as FixedPoint
+from ._driver import for_the_rest as for_the_rest
 from ._driver import run as run
 from ._energy import AbstractErrorCoordinates as AbstractErrorCoordinates
 from ._energy import EnergyProblem as EnergyProblem
@@ -43,7 +48,10 @@ from ._free import Linearised as Linearised
 from ._free import free_equilibrium as free_equilibrium
 from ._joint import JointProblem as JointProblem
 from ._kinked_sweep import KinkedSweepProblem as KinkedSweepProblem
-from ._newton import NewtonKrylov as NewtonKrylov
+from ._landscape import AbstractLandscape as AbstractLandscape
+from ._landscape import ErrorLandscape as ErrorLandscape
+from ._landscape import FieldLandscape as FieldLandscape
+from ._landscape import StateLandscape as StateLandscape
 from ._noise import AbstractNoise as AbstractNoise
 from ._noise import FilteredNoise as FilteredNoise
 from ._noise import WhiteNoise as WhiteNoise
@@ -60,3 +68,4 @@ from ._simulation import Simulation as Simulation
 from ._simulation import free_moment as free_moment
 from ._simulation import simulate as simulate
 from ._sweep import SweepProblem as SweepProblem
+from ._trust_region import TrustRegionProblem as TrustRegionProblem

@@ -89,20 +89,30 @@ class Tolerance(eqx.Module):
         leak_residual: Float[Array, ""],
         state_norm: Float[Array, ""],
         control_norm: Float[Array, ""],
-        output_norm: Float[Array, ""],
-        curvature: Float[Array, ""],
+        output_floor: Float[Array, ""],
         leak: float | Float[Array, ""],
-    ) -> Float[Array, ""]:
-        """Returns the largest of the three residuals as a multiple of its allowance."""
+    ) -> "Residuals":
+        """Returns the three residuals and the largest of them as a multiple of its allowance."""
         floor = self.rounding * jnp.finfo(state_norm.dtype).eps
         scale = self.relative * control_norm
-        return jnp.maximum(
+        error = jnp.maximum(
             jnp.maximum(
                 _ratio(state_residual, scale + floor * (state_norm + control_norm)),
                 _ratio(optimality_residual, scale + floor * (state_norm + control_norm)),
             ),
-            _ratio(leak_residual, leak * scale + floor * (1 + output_norm) * jnp.abs(curvature)),
+            _ratio(leak_residual, leak * scale + output_floor),
         )
+        return Residuals(state_residual, optimality_residual, leak_residual, control_norm, error)
+
+
+class Residuals(NamedTuple):
+    """What was measured at a point; the figures of a `Certificate`."""
+
+    state_residual: Float[Array, "*batch"]
+    optimality_residual: Float[Array, "*batch"]
+    leak_residual: Float[Array, "*batch"]
+    control_norm: Float[Array, "*batch"]
+    error: Float[Array, "*batch"]
 
 
 class Certificate(eqx.Module):
@@ -184,23 +194,24 @@ def certify(
         state_residual = norm(tree_add(field, control))
         optimality_residual = norm(optimality)
         leak_residual = norm(problem.leak * output_control + loss.gradient(output, sample.target))
-        control_norm = norm((control, output_control))
-        error = tolerance.control_error(
+        residuals = tolerance.control_error(
             state_residual=state_residual,
             optimality_residual=optimality_residual,
             leak_residual=leak_residual,
             state_norm=norm(state),
-            control_norm=control_norm,
-            output_norm=norm(output),
-            curvature=jnp.trace(loss.hessian(output, sample.target)),
+            control_norm=norm((control, output_control)),
+            output_floor=problem.output_floor(sample, output, tolerance.rounding),
             leak=problem.leak,
         )
-        certificate = Certificate(
-            steps, state_residual, optimality_residual, leak_residual, control_norm, error
-        )
-        return Solution(point, verdict(error), certificate)
+        return Solution(point, verdict(residuals.error), Certificate(steps, *residuals))
 
     return jax.vmap(measure)(samples, point, steps)
+
+
+def certified(point: Point, steps: Int[Array, " batch"], residuals: Residuals) -> Solution[Point]:
+    """Returns a batch of points with residuals measured there and the result they decide."""
+    result = jax.vmap(verdict)(residuals.error)
+    return Solution(point, result, Certificate(steps, *residuals))
 
 
 def _ratio(residual: Float[Array, ""], allowed: Float[Array, ""]) -> Float[Array, ""]:

@@ -108,7 +108,7 @@ class ControlPathProblem(AbstractProblem):
             state = system.settle(sample.drive, control)
         read = system.readout(state)
         gain = gain.updated(problem, read, last)
-        output_control = problem.respond(sample, read, last, gain.value)
+        output_control = problem.respond(sample, read, last, gain.value, self.tolerance.rounding)
         point = Point(state, control, output_control)
         carried = self.path.carry(sample, point)
         if isinstance(system, AbstractOrderedSystem):
@@ -121,17 +121,16 @@ class ControlPathProblem(AbstractProblem):
             state_residual, missing = norm(change), norm(self.path.missing(sample, point))
         output = read + problem.own_gain * output_control
         slope = problem.loss.gradient(output, sample.target)
-        error = self.tolerance.control_error(
+        residuals = self.tolerance.control_error(
             state_residual=state_residual,
             optimality_residual=missing,
             leak_residual=norm(problem.leak * output_control + slope),
             state_norm=norm(state),
             control_norm=norm((measured.control, output_control)),
-            output_norm=norm(output),
-            curvature=jnp.trace(problem.loss.hessian(output, sample.target)),
+            output_floor=problem.output_floor(sample, output, self.tolerance.rounding),
             leak=problem.leak,
         )
-        return (proposed, gain), (measured, gain), error
+        return (proposed, gain), (measured, gain), residuals.error
 
     def mixed(self, z: tuple[Point, Gain]) -> tuple[PyTree[Array], ...]:
         if isinstance(self.problem.system, AbstractOrderedSystem):

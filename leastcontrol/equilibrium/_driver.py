@@ -12,6 +12,7 @@ size, so each block's residual is measured in units of the block itself.
 """
 
 import abc
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -59,11 +60,14 @@ class AbstractProblem(eqx.Module):
 class FixedPoint(eqx.Module):
     """How an iteration is run: for how many steps, and how many past iterates are mixed.
 
-    With `memory` 1 the iteration is plain; with more it is Anderson's.
+    With `memory` 1 the iteration is plain; with more it is Anderson's. With `give_up` a sample ends
+    early, unsolved, once the rate at which its error fell over the last two steps would not bring
+    it within the tolerance in the steps that are left.
     """
 
     max_steps: int = eqx.field(static=True, default=200)
     memory: int = eqx.field(static=True, default=1)
+    give_up: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
         if self.max_steps < 1 or self.memory < 1:
@@ -80,6 +84,8 @@ class _Progress(eqx.Module):
     mixed: Int[Array, "*batch"]
     steps: Int[Array, "*batch"]
     error: Float[Array, "*batch"]
+    # The error one step before.
+    earlier: Float[Array, "*batch"]
     active: Bool[Array, "*batch"]
 
 
@@ -106,6 +112,7 @@ def run(
         jax.vmap(lambda z: _empty_history(problem, solver, z))(start),
         jnp.zeros(batch, jnp.int32),
         jnp.zeros(batch, jnp.int32),
+        jnp.full(batch, jnp.inf, error_shape.dtype),
         jnp.full(batch, jnp.inf, error_shape.dtype),
         jnp.ones(batch, bool),
     )
@@ -142,10 +149,52 @@ def _advance(
     count = jnp.where(error > RESTART * own.error, 0, own.mixed)
     proposed, history = _accelerate(problem, solver, own, proposed, count)
     last = own.steps + 1 >= solver.max_steps
+    if solver.give_up:
+        last = last | _hopeless(solver, own, error)
     # A sample that runs out of steps keeps the iterate whose error is known.
     z = tree_where(finished | last, measured, proposed)
-    advanced = _Progress(z, history, count + 1, own.steps + 1, error, ~(finished | last))
+    advanced = _Progress(z, history, count + 1, own.steps + 1, error, own.error, ~(finished | last))
     return tree_where(own.active, advanced, own)
+
+
+def _hopeless(solver: FixedPoint, own: _Progress, error: Float[Array, ""]) -> Bool[Array, ""]:
+    """Returns whether the rate of the last two steps is too slow for the steps that are left."""
+    left = solver.max_steps - own.steps - 1
+    fall = jnp.log(own.earlier / error) / 2
+    # The first rates are those of the start, not of the iteration.
+    return jnp.isfinite(own.earlier) & ~(fall * left >= jnp.log(error))
+
+
+def for_the_rest(
+    solve: Callable[..., PyTree[Array]],
+    done: Bool[Array, " batch"],
+    samples: PyTree[Any],
+    values: PyTree[Array],
+) -> PyTree[Array]:
+    """Returns a batch's values, replaced by `solve(samples, values)` where they are not done.
+
+    The samples that are left are gathered in groups of a quarter of the batch, so that a few of
+    them cost what a few samples cost.
+    """
+    batch = done.shape[0]
+    group = max(batch // 4, min(batch, SMALLEST_GROUP))
+
+    def next_group(carry: tuple[Bool[Array, " batch"], PyTree]) -> tuple[Array, PyTree]:
+        done, values = carry
+        chosen = jnp.argsort(done, stable=True)[:group]
+        gather = lambda tree: jax.tree.map(lambda leaf: leaf[chosen], tree)  # noqa: E731
+        old = gather(values)
+        new = solve(gather(samples), old)
+        kept = done[chosen]
+
+        def put(leaf: Array, new: Array, old: Array) -> Array:
+            keep = kept.reshape(kept.shape + (1,) * (new.ndim - 1))
+            return leaf.at[chosen].set(jnp.where(keep, old, new))
+
+        return done.at[chosen].set(True), jax.tree.map(put, values, new, old)
+
+    _, values = jax.lax.while_loop(lambda carry: ~jnp.all(carry[0]), next_group, (done, values))
+    return values
 
 
 def _empty_history(problem: AbstractProblem, solver: FixedPoint, z: PyTree[Any]) -> PyTree[Any]:

@@ -28,7 +28,7 @@ from ._certificate import Point, Tolerance
 from ._driver import AbstractProblem, FixedPoint, run
 from ._free import AdjointProblem, Controlled, FreeProblem, Linearised
 from ._problem import ControlProblem, Sample
-from ._sweep import settle_and_read, sweep_error
+from ._sweep import settle_and_read, sweep_residuals
 from ._trees import dot, tree_scale, tree_subtract, tree_where
 
 # Armijo's condition asks for this share of the decrease that the gradient promises.
@@ -130,11 +130,13 @@ class EnergyProblem(AbstractProblem):
     def iterate(self, sample: Sample, z: _Descent) -> tuple[_Descent, _Descent, Float[Array, ""]]:
         problem = self.problem
         state, held, read, pull = self.coordinates.settle(sample, z.trial, z.point.state)
-        output_control = problem.respond(sample, read, z.point.output_control, problem.own_gain)
+        output_control = problem.respond(
+            sample, read, z.point.output_control, problem.own_gain, self.tolerance.rounding
+        )
         control = pull(output_control, z.point.control)
         gradient = tree_subtract(held, control)
         point = Point(state, control, output_control)
-        error = sweep_error(problem, self.tolerance, sample, held, point, read)
+        error = sweep_residuals(problem, self.tolerance, sample, held, point, read).error
 
         energy = problem.energy(sample, dot(held, held), read, output_control)
         promised = z.step * dot(z.gradient, z.gradient)

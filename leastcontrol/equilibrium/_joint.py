@@ -47,25 +47,24 @@ class JointProblem(AbstractProblem):
 
         (field, read), pull = jax.vjp(field_and_readout, state)
         gain = gain.updated(problem, read, last)
-        output_control = problem.respond(sample, read, last, gain.value)
+        output_control = problem.respond(sample, read, last, gain.value, self.tolerance.rounding)
         (control_change,) = pull((control, output_control))
         state_change = tree_add(field, control)
         output = read + problem.own_gain * output_control
         slope = problem.loss.gradient(output, sample.target)
-        error = self.tolerance.control_error(
+        residuals = self.tolerance.control_error(
             state_residual=norm(state_change),
             optimality_residual=norm(control_change),
             leak_residual=norm(problem.leak * output_control + slope),
             state_norm=norm(state),
             control_norm=norm((control, output_control)),
-            output_norm=norm(output),
-            curvature=jnp.trace(problem.loss.hessian(output, sample.target)),
+            output_floor=problem.output_floor(sample, output, self.tolerance.rounding),
             leak=problem.leak,
         )
         proposed = Point(
             tree_add(state, state_change), tree_add(control, control_change), output_control
         )
-        return (proposed, gain), (Point(state, control, output_control), gain), error
+        return (proposed, gain), (Point(state, control, output_control), gain), residuals.error
 
     def mixed(self, z: tuple[Point, Gain]) -> tuple[PyTree[Array], ...]:
         return (z[0].state, z[0].control)

@@ -15,7 +15,7 @@ from ..systems import AbstractRectifiedSystem
 from ._certificate import Point, Tolerance
 from ._driver import AbstractProblem
 from ._problem import ControlProblem, Sample
-from ._sweep import Gain, sweep_error
+from ._sweep import Gain, sweep_residuals
 
 Iterate = tuple[Point, PyTree[Float[Array, "..."]], Gain]
 
@@ -50,9 +50,11 @@ class KinkedSweepProblem(AbstractProblem):
         nudge = jax.tree.map(jnp.zeros_like, last.state)
         read, pull, (state, control) = jax.vjp(read_of, signals, nudge, has_aux=True)
         gain = gain.updated(self.problem, read, last.output_control)
-        output_control = self.problem.respond(sample, read, last.output_control, gain.value)
+        output_control = self.problem.respond(
+            sample, read, last.output_control, gain.value, self.tolerance.rounding
+        )
         signals, asked = pull(output_control)
-        error = sweep_error(
+        error = sweep_residuals(
             self.problem,
             self.tolerance,
             sample,

@@ -43,10 +43,29 @@ class ControlProblem(eqx.Module):
         read: Float[Array, " outputs"],
         guess: Float[Array, " outputs"],
         gain: float | Float[Array, ""],
+        rounding: float,
     ) -> Float[Array, " outputs"]:
-        """Returns the output control, with the output expected to change by `gain` times it."""
+        """Returns the output control, with the output expected to change by `gain` times it.
+
+        A guess that answers to within half the floor of the leak's residual is kept: what a new
+        answer would add to it is the rounding of the readout, which a network that answers strongly
+        to its own control carries back a hundred times as large.
+        """
         center = read + (self.own_gain - gain) * guess
-        return self.loss.response(center, gain, self.leak, sample.target, guess)
+        answer = self.loss.response(center, gain, self.leak, sample.target, guess)
+        output = read + self.own_gain * guess
+        residual = self.leak * guess + self.loss.gradient(output, sample.target)
+        floor = self.output_floor(sample, output, rounding)
+        answered = jnp.sum(residual**2) <= (0.5 * floor) ** 2
+        return jnp.where(answered, guess, answer)
+
+    def output_floor(
+        self, sample: Sample, output: Float[Array, " outputs"], rounding: float
+    ) -> Float[Array, ""]:
+        """Returns how large rounding may make ‖αu + ∇_yL‖: `rounding` · ε (1 + ‖y‖) |tr ∂²_yL|."""
+        curvature = jnp.abs(jnp.trace(self.loss.hessian(output, sample.target)))
+        size = 1 + jnp.sqrt(jnp.sum(output**2))
+        return rounding * jnp.finfo(output.dtype).eps * size * curvature
 
     def energy(
         self,

@@ -12,6 +12,7 @@ each sample from its last two sweeps: αu′ + ∇L(y + κ(u′ − u)) = 0. At 
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..systems import AbstractOrderedSystem
-from ._certificate import Point, Tolerance
+from ._certificate import Point, Residuals, Tolerance
 from ._driver import AbstractProblem
 from ._problem import ControlProblem, Sample
 from ._trees import norm, tree_subtract
@@ -58,44 +59,55 @@ class Gain(eqx.Module):
         return Gain(value, read, output_control)
 
 
+class Sweep(NamedTuple):
+    """An iterate: a point, the gain that was seen, and the residuals at the point."""
+
+    point: Point
+    gain: Gain
+    residuals: Residuals
+
+
 class SweepProblem(AbstractProblem):
     """The controlled equilibrium of an ordered system, by sweeps.
 
-    An iterate is a `Point` with a gain. One sweep returns (φ(ψ), ψ′, u′), where the optimality
-    condition holds exactly, the state's residual is ψ′ − ψ and the leak's is measured.
+    One sweep returns (φ(ψ), ψ′, u′), where the optimality condition holds exactly, the state's
+    residual is ψ′ − ψ and the leak's is measured: what certifies a point is known with the point,
+    and is not evaluated again.
     """
 
     problem: ControlProblem
     system: AbstractOrderedSystem
     tolerance: Tolerance
 
-    def initial(self, sample: Sample) -> tuple[Point, Gain]:
+    def initial(self, sample: Sample) -> Sweep:
         state = self.system.initial_state(sample.drive)
         control = jax.tree.map(jnp.zeros_like, state)
         read = jax.eval_shape(self.system.readout, state)
         output_control = jnp.zeros(read.shape, read.dtype)
         point = Point(state, control, output_control)
-        return point, Gain.initial(self.problem, output_control)
+        unknown = Residuals(*(jnp.full((), jnp.inf, read.dtype) for _ in Residuals._fields))
+        return Sweep(point, Gain.initial(self.problem, output_control), unknown)
 
-    def iterate(
-        self, sample: Sample, z: tuple[Point, Gain]
-    ) -> tuple[tuple[Point, Gain], tuple[Point, Gain], Float[Array, ""]]:
-        point, gain = z
+    def iterate(self, sample: Sample, z: Sweep) -> tuple[Sweep, Sweep, Float[Array, ""]]:
+        point, gain, _ = z
         read, pull, state = settle_and_read(self.system, sample, point.control)
         gain = gain.updated(self.problem, read, point.output_control)
-        output_control = self.problem.respond(sample, read, point.output_control, gain.value)
+        output_control = self.problem.respond(
+            sample, read, point.output_control, gain.value, self.tolerance.rounding
+        )
         (control,) = pull(output_control)
         proposed = Point(state, control, output_control)
-        error = sweep_error(self.problem, self.tolerance, sample, point.control, proposed, read)
-        return (proposed, gain), (proposed, gain), error
+        residuals = sweep_residuals(
+            self.problem, self.tolerance, sample, point.control, proposed, read
+        )
+        own = Sweep(proposed, gain, residuals)
+        return own, own, residuals.error
 
-    def mixed(self, z: tuple[Point, Gain]) -> tuple[PyTree[Array], ...]:
-        return (z[0].control,)
+    def mixed(self, z: Sweep) -> tuple[PyTree[Array], ...]:
+        return (z.point.control,)
 
-    def with_mixed(
-        self, z: tuple[Point, Gain], blocks: tuple[PyTree[Array], ...]
-    ) -> tuple[Point, Gain]:
-        return z[0]._replace(control=blocks[0]), z[1]
+    def with_mixed(self, z: Sweep, blocks: tuple[PyTree[Array], ...]) -> Sweep:
+        return z._replace(point=z.point._replace(control=blocks[0]))
 
 
 def settle_and_read(
@@ -110,15 +122,15 @@ def settle_and_read(
     return jax.vjp(read, control, has_aux=True)
 
 
-def sweep_error(
+def sweep_residuals(
     problem: ControlProblem,
     tolerance: Tolerance,
     sample: Sample,
     settled_control: PyTree[Array],
     point: Point,
     read: Float[Array, " outputs"],
-) -> Float[Array, ""]:
-    """Returns the error of a point whose state was settled under an earlier control.
+) -> Residuals:
+    """Returns the residuals of a point whose state was settled under an earlier control.
 
     Its control is the pullback of its output control, so that the optimality condition holds.
     """
@@ -130,7 +142,6 @@ def sweep_error(
         leak_residual=norm(problem.leak * point.output_control + slope),
         state_norm=norm(point.state),
         control_norm=norm((point.control, point.output_control)),
-        output_norm=norm(output),
-        curvature=jnp.trace(problem.loss.hessian(output, sample.target)),
+        output_floor=problem.output_floor(sample, output, tolerance.rounding),
         leak=problem.leak,
     )

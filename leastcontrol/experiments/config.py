@@ -26,7 +26,14 @@ CHOICES = {
         "centred-equilibrium-propagation",
         "predictive-coding",
     ),
-    "controller": ("dynamic-inversion", "energy", "exact", "kolen-pollack", "linear-feedback"),
+    "controller": (
+        "automatic",
+        "dynamic-inversion",
+        "energy",
+        "exact",
+        "kolen-pollack",
+        "linear-feedback",
+    ),
     "alpha_convention": ("sample", "batch-mean"),
     "output_control": ("leaky-integral", "proportional"),
     "phase": ("steady-state", "simulated-steady-state", "analytic-steady-state", "continuous"),
@@ -100,7 +107,7 @@ class RunConfig:
     """What changes: least-control, backpropagation, recurrent-backpropagation,
     deep-feedback-control, feedback-alignment, direct-feedback-alignment, equilibrium-propagation,
     centred-equilibrium-propagation, or predictive-coding (least control by energy)."""
-    controller: str = "dynamic-inversion"
+    controller: str = "automatic"
     """Where the control comes from: dynamic-inversion, energy or exact; for least control also
     kolen-pollack and linear-feedback, which have feedback weights of their own."""
     noise_steps: int = 100

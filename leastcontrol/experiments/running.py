@@ -17,6 +17,7 @@ import jax
 from .. import data, training
 from ..controllers import (
     AbstractController,
+    Automatic,
     DynamicInversion,
     Energy,
     Exact,
@@ -26,7 +27,7 @@ from ..controllers import (
     Proportional,
     batch_mean_leak,
 )
-from ..equilibrium import FixedPoint, NewtonKrylov, NoiseRun, Tolerance
+from ..equilibrium import FixedPoint, NoiseRun, Tolerance
 from ..losses import CrossEntropy
 from ..rules import (
     AbstractRule,
@@ -164,8 +165,7 @@ def _build_controller(
     if config.controller == "energy" or config.rule == "predictive-coding":
         return Energy(tolerance, *([] if fixed_point is None else [fixed_point]))
     if config.controller == "exact":
-        newton = NewtonKrylov() if config.max_steps is None else NewtonKrylov(config.max_steps)
-        return Exact(tolerance, newton)
+        return Exact(tolerance) if fixed_point is None else Exact(tolerance, fixed_point)
     if config.controller == "kolen-pollack":
         return KolenPollack(tolerance, fixed_point)
     if config.controller == "linear-feedback":
@@ -173,7 +173,9 @@ def _build_controller(
             steps=config.noise_steps, samples=config.noise_samples, decay=config.feedback_decay
         )
         return LinearFeedback(tolerance, fixed_point, noise)
-    return DynamicInversion(tolerance, fixed_point)
+    if config.controller == "dynamic-inversion":
+        return DynamicInversion(tolerance, fixed_point)
+    return Automatic(tolerance, fixed_point)
 
 
 def build_training(config: RunConfig) -> training.TrainingConfig:

@@ -194,3 +194,6 @@ class _Negated(AbstractLoss):
     def response(self, center, gain, leak, target, guess):
         # αu − ∇L = 0 is −αu + ∇L = 0.
         return self.inner.response(center, gain, -leak, target, guess)
+
+    def response_slope(self, output, target, gain, leak):
+        return self.inner.response_slope(output, target, gain, -leak)

@@ -1,0 +1,170 @@
+"""Newton's method down a landscape, safeguarded by a trust region.
+
+Each iteration looks at the energy's quadratic model where it stands and minimises it by conjugate
+gradients within a radius (Steihaug, SIAM J. Numer. Anal. 1983): a direction of negative curvature,
+or a step out of the radius, is followed to the edge. The step is taken if the energy falls as the
+model says, and the radius grows or shrinks with how well the two agree. The energy never rises,
+whatever the strength of the control, and near the equilibrium the method is Newton's.
+
+The linear solver is written here because none of Lineax's stops at a radius or at negative
+curvature, which is what makes the method globally convergent.
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from ._driver import AbstractProblem
+from ._landscape import AbstractLandscape
+from ._trees import dot, norm, tree_add, tree_scale, tree_subtract, tree_where
+
+# A step is taken if the energy falls by this share of what the model promises.
+ACCEPTED = 1e-4
+# Below the first agreement of energy and model the radius shrinks, above the second it may grow.
+POOR, GOOD = 0.25, 0.75
+SHRINK, GROW = 0.25, 2.0
+# The linear solve is inexact: this share of the gradient may be left at most.
+LOOSEST = 0.1
+
+
+class Descent(NamedTuple):
+    """An iterate: a place on the landscape and how far the model is trusted there."""
+
+    place: PyTree[Array]
+    output_control: Float[Array, "..."]
+    radius: Float[Array, "*batch"]
+    point: Any
+
+
+class TrustRegionProblem(AbstractProblem):
+    """The least energy of one sample, by trust-region Newton steps.
+
+    **Arguments:**
+
+    * `landscape`: the energy and its coordinates.
+    * `linear_steps`: of conjugate gradients in one iteration, at most.
+    """
+
+    landscape: AbstractLandscape
+    linear_steps: int = eqx.field(static=True, default=100)
+
+    def initial(self, sample: Any) -> Descent:
+        place, output_control = self.landscape.initial(sample)
+        return self._at(sample, place, output_control)
+
+    def start_from(self, sample: Any, point: Any) -> Descent:
+        """Returns the first iterate at a point that another solver has left, if that is lower."""
+        first = self.landscape.initial(sample)
+        other = self.landscape.start_from(point)
+        lower = self.landscape.height(sample, *other)[0] < self.landscape.height(sample, *first)[0]
+        return self._at(sample, *tree_where(lower, other, first))
+
+    def _at(self, sample: Any, place: PyTree[Array], output_control: Array) -> Descent:
+        view = self.landscape.look(sample, place, output_control)
+        # Cauchy's step: as far as the gradient and the curvature along it say.
+        slope = norm(view.gradient)
+        along = dot(view.gradient, view.curvature(view.gradient)[0])
+        cauchy = jnp.where(along > 0, slope**3 / jnp.where(along > 0, along, 1), slope)
+        smallest = jnp.finfo(slope.dtype).eps * (1 + norm(place))
+        return Descent(place, output_control, jnp.maximum(cauchy, smallest), view.point)
+
+    def iterate(self, sample: Any, z: Descent) -> tuple[Descent, Descent, Float[Array, ""]]:
+        view = self.landscape.look(sample, z.place, z.output_control)
+        model = _model_step(
+            view.curvature,
+            view.gradient,
+            view.output_control,
+            z.radius,
+            norm(z.place),
+            view.error > 1,
+            self.linear_steps,
+        )
+        place = tree_add(z.place, model.step)
+        # The residual is −g − Hp, so that the model's −g·p − ½p·Hp is ½p·(r − g).
+        promised = 0.5 * dot(model.step, tree_subtract(model.residual, view.gradient))
+        expected = view.output_control + model.turn
+        energy, output_control = self.landscape.height(sample, place, expected)
+        # Two energies that agree up to their rounding say nothing against a step.
+        agreement = (view.energy - energy + view.rounding) / (promised + view.rounding)
+        accepted = agreement > ACCEPTED
+        length = norm(model.step)
+        radius = jnp.where(
+            agreement >= POOR,
+            jnp.where((agreement > GOOD) & model.at_edge, GROW * z.radius, z.radius),
+            SHRINK * jnp.minimum(length, z.radius),
+        )
+        measured = Descent(z.place, view.output_control, z.radius, view.point)
+        onwards = Descent(place, output_control, radius, view.point)
+        back = measured._replace(radius=radius)
+        return tree_where(accepted, onwards, back), measured, view.error
+
+    def mixed(self, z: Descent) -> tuple[PyTree[Array], ...]:
+        return (z.place,)
+
+    def with_mixed(self, z: Descent, blocks: tuple[PyTree[Array], ...]) -> Descent:
+        return z._replace(place=blocks[0])
+
+
+class _Conjugate(NamedTuple):
+    step: PyTree[Array]
+    # What the step adds to the output control.
+    turn: Float[Array, "..."]
+    residual: PyTree[Array]
+    direction: PyTree[Array]
+    square: Float[Array, ""]
+    at_edge: Bool[Array, ""]
+    steps: Int[Array, ""]
+    active: Bool[Array, ""]
+
+
+def _model_step(
+    curvature: Any,
+    gradient: PyTree[Array],
+    output_control: Float[Array, "..."],
+    radius: Float[Array, ""],
+    size: Float[Array, ""],
+    wanted: Bool[Array, ""],
+    linear_steps: int,
+) -> _Conjugate:
+    """Returns a step within the radius down the model.
+
+    The gradient left is at most the share √(‖g‖/size) of the gradient, for superlinear convergence.
+    """
+    slope = norm(gradient)
+    share = jnp.sqrt(slope / jnp.maximum(size, slope))
+    enough = jnp.minimum(LOOSEST, share) * slope
+
+    def advance(own: _Conjugate) -> _Conjugate:
+        bent, turning = curvature(own.direction)
+        along = dot(own.direction, bent)
+        length = own.square / jnp.where(along > 0, along, 1)
+        inner = tree_add(own.step, tree_scale(length, own.direction))
+        outside = (along <= 0) | (norm(inner) >= radius)
+        # The positive root τ of ‖step + τ direction‖ = radius.
+        squared, half = dot(own.direction, own.direction), dot(own.step, own.direction)
+        room = jnp.maximum(radius**2 - dot(own.step, own.step), 0)
+        to_edge = (jnp.sqrt(half**2 + squared * room) - half) / squared
+        length = jnp.where(outside, to_edge, length)
+        step = tree_add(own.step, tree_scale(length, own.direction))
+        residual = tree_subtract(own.residual, tree_scale(length, bent))
+        square = dot(residual, residual)
+        direction = tree_add(residual, tree_scale(square / own.square, own.direction))
+        active = ~outside & (jnp.sqrt(square) > enough) & (own.steps + 1 < linear_steps)
+        turn = own.turn + length * turning
+        return _Conjugate(step, turn, residual, direction, square, outside, own.steps + 1, active)
+
+    down = tree_scale(-1.0, gradient)
+    first = _Conjugate(
+        tree_scale(0.0, gradient),
+        jnp.zeros_like(output_control),
+        down,
+        down,
+        slope**2,
+        jnp.asarray(False),
+        jnp.asarray(0),
+        wanted & (slope > 0),
+    )
+    return jax.lax.while_loop(lambda own: own.active, advance, first)
