@@ -1,0 +1,224 @@
+"""The safeguarded Newton descent: at the minimum whatever the strength, and honest where it is not.
+
+What is least is known from the oracle of `helpers`, from closed forms, or from the definition of a
+stationary point; strong control is where plain iterations fail, and here none does.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import (
+    BATCH,
+    KEY,
+    SIZE,
+    Oracle,
+    feedforward,
+    flat,
+    function_system,
+    inputs,
+    labels,
+    naive_cross_entropy,
+    recurrent,
+    samples,
+    soft,
+    solve,
+    vectors,
+)
+
+import leastcontrol as lc
+from leastcontrol.equilibrium import (
+    ErrorLandscape,
+    FieldLandscape,
+    StateLandscape,
+    TrustRegionProblem,
+    for_the_rest,
+    run,
+)
+from leastcontrol.equilibrium._free import Controlled
+
+TIGHT = lc.Tolerance(relative=1e-9)
+SYSTEMS = {
+    "feedforward": lambda: feedforward(factor=4.0),
+    "recurrent": lambda: recurrent(factor=4.0),
+    "function": lambda: function_system(),
+    "without output neurons": lambda: function_system(output_neurons=False),
+}
+
+
+def landscape(problem):
+    if isinstance(problem.system, lc.AbstractOrderedSystem):
+        return ErrorLandscape(problem=problem, system=problem.system, tolerance=TIGHT)
+    return StateLandscape(problem=problem, tolerance=TIGHT)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_the_gradient_and_the_curvature_are_derivatives_of_the_energy(name):
+    system = SYSTEMS[name]()
+    problem = lc.ControlProblem(system, lc.CrossEntropy(), 0.3)
+    own = landscape(problem)
+    sample = jax.tree.map(lambda leaf: leaf[0], samples(system, inputs(), labels()))
+    place, guess = own.initial(sample)
+    leaves, structure = jax.tree.flatten(place)
+    keys = jax.random.split(KEY, 2 * len(leaves))
+    draw = lambda keys: jax.tree.unflatten(  # noqa: E731
+        structure,
+        [jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)],
+    )
+    place, direction = draw(keys[: len(leaves)]), draw(keys[len(leaves) :])
+    move = lambda step: jax.tree.map(lambda a, b: a + step * b, place, direction)  # noqa: E731
+    height = eqx.filter_jit(own.height)
+    # The first answer starts from afar.
+    for _ in range(5):
+        guess = height(sample, place, guess)[1]
+
+    @eqx.filter_jit
+    def seen(place):
+        view = own.look(sample, place, guess)
+        return view.energy, view.gradient, view.curvature(direction)
+
+    energy, gradient, (bent, turn) = seen(place)
+    step = 1e-5
+    above, below = (height(sample, move(sign * step), guess) for sign in (1, -1))
+    assert energy == pytest.approx(float(height(sample, place, guess)[0]), rel=1e-12)
+    slope = float(above[0] - below[0]) / (2 * step)
+    assert flat(gradient) @ flat(direction) == pytest.approx(slope, rel=1e-7)
+    gradients = [seen(move(sign * step))[1] for sign in (1, -1)]
+    change = (flat(gradients[0]) - flat(gradients[1])) / (2 * step)
+    np.testing.assert_allclose(flat(bent), change, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(turn, (above[1] - below[1]) / (2 * step), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("leak", [1e3, 1.0, 1e-3, 1e-6])
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_sample_is_solved_at_any_strength(name, leak):
+    system = SYSTEMS[name]()
+    problem = lc.ControlProblem(system, lc.CrossEntropy(), jnp.asarray(leak))
+    solution = solve(lc.Exact(), problem, samples(system, inputs(), labels()))
+    assert bool(lc.solved(solution).all())
+    # The certificate is that of the definition.
+    measured = lc.equilibrium.certify(
+        problem, samples(system, inputs(), labels()), solution.value, solution.stats.steps, TIGHT
+    )
+    assert (measured.stats.state_residual <= 1e-4 * measured.stats.control_norm + 1e-9).all()
+
+
+@pytest.mark.parametrize("make", [feedforward, recurrent])
+def test_the_minimum_is_the_oracles(make):
+    system, x = make(), inputs()
+    oracle = Oracle(system, naive_cross_entropy, x, soft(labels(), 0.0), 0.05)
+    problem = lc.ControlProblem(system, lc.CrossEntropy(), 0.05)
+    solution = solve(lc.Exact(TIGHT), problem, samples(system, x, labels()))
+    assert bool(lc.solved(solution).all())
+    for found, truth in zip(solution.value, oracle.points(), strict=True):
+        found = np.stack(
+            [flat(jax.tree.map(lambda leaf, i=i: leaf[i], found)) for i in range(BATCH)]
+        )
+        np.testing.assert_allclose(found, truth, rtol=1e-7, atol=1e-9)
+
+
+def test_no_leak_with_soft_targets_is_solved():
+    system = feedforward()
+    problem = lc.ControlProblem(system, lc.CrossEntropy(softness=0.01), 0.0)
+    solution = solve(lc.Exact(TIGHT), problem, samples(system, inputs(), labels()))
+    assert bool(lc.solved(solution).all())
+    output = jax.vmap(system.readout)(solution.value.state) + solution.value.output_control
+    np.testing.assert_allclose(jax.nn.softmax(output), soft(labels(), 0.01), atol=1e-8)
+
+
+def test_the_energy_never_rises():
+    system = recurrent(factor=6.0)
+    problem = lc.ControlProblem(system, lc.CrossEntropy(), 1e-4)
+    iteration = TrustRegionProblem(landscape(problem))
+    own = jax.tree.map(lambda leaf: leaf[0], samples(system, inputs(), labels()))
+    step = eqx.filter_jit(lambda z: iteration.iterate(own, z))
+    height = eqx.filter_jit(lambda z: iteration.landscape.height(own, z.place, z.output_control)[0])
+    z = eqx.filter_jit(iteration.initial)(own)
+    energies = [float(height(z))]
+    while float(step(z)[2]) > 1:
+        z = step(z)[0]
+        energies.append(float(height(z)))
+        assert len(energies) < 60
+    assert len(energies) > 5
+    assert (np.diff(energies) <= 1e-12 * energies[0]).all()
+
+
+def test_a_budget_that_is_too_small_says_so():
+    system = recurrent(factor=4.0)
+    problem = lc.ControlProblem(system, lc.CrossEntropy(), 1e-3)
+    few = lc.Exact(solver=lc.FixedPoint(max_steps=2))
+    solution = solve(few, problem, samples(system, inputs(), labels()))
+    assert not bool(lc.solved(solution).any())
+    assert (solution.stats.steps == 2).all()
+    assert "residual" in lc.RESULTS[jax.tree.map(lambda leaf: leaf[0], solution.result)]
+
+
+def test_free_equilibria_need_no_contraction():
+    # A unit step triples every difference; the rest point is −drive/4.
+    system = lc.FunctionSystem(
+        lambda params, state, x: params * state + x,
+        lambda params, state: state,
+        jnp.asarray(4.0),
+        jnp.zeros(SIZE),
+    )
+    x = vectors()
+    iteration = TrustRegionProblem(FieldLandscape(system, TIGHT))
+    found, _, error = run(iteration, lc.FixedPoint(max_steps=50), Controlled(x, None))
+    assert (error <= 1).all()
+    np.testing.assert_allclose(found.point, -x / 4, rtol=1e-7)
+
+
+@pytest.mark.parametrize("make", [feedforward, recurrent])
+def test_automatic_solves_what_dynamic_inversion_leaves(make):
+    system, leak = make(factor=5.0), 1e-3
+    problem = lc.ControlProblem(system, lc.CrossEntropy(), leak)
+    everyone = samples(system, inputs(batch=20), labels(batch=20))
+    first = solve(lc.DynamicInversion(), problem, everyone)
+    assert not bool(lc.solved(first).all())
+    both = solve(lc.Automatic(), problem, everyone)
+    assert bool(lc.solved(both).all())
+    exact = solve(lc.Exact(), problem, everyone)
+    np.testing.assert_allclose(both.stats.control_norm, exact.stats.control_norm, rtol=1e-3)
+
+
+def test_automatic_leaves_alone_what_is_solved():
+    system = feedforward()
+    problem = lc.ControlProblem(system, lc.CrossEntropy(), 6.4)
+    everyone = samples(system, inputs(), labels())
+    first = solve(lc.DynamicInversion(), problem, everyone)
+    assert bool(lc.solved(first).all())
+    assert bool(eqx.tree_equal(first, solve(lc.Automatic(), problem, everyone)))
+
+
+@pytest.mark.parametrize("left", [0, 1, 5, 13])
+def test_the_rest_is_solved_and_nothing_else(left):
+    done = jnp.ones(13, bool).at[jnp.arange(left) * 3 % 13].set(False)
+    values = jnp.arange(13.0)
+    found = for_the_rest(lambda own, old: old + own, done, 100.0 * jnp.ones(13), values)
+    np.testing.assert_array_equal(found, jnp.where(done, values, values + 100))
+
+
+def test_a_sample_is_given_up_only_where_its_rate_is_too_slow():
+    # z ← rz from 1 with the error |z|/1e-6: 6 digits at a rate r take 6/log₁₀(1/r) steps.
+    class Shrinking(lc.equilibrium.AbstractProblem):
+        def initial(self, sample):
+            return jnp.ones(())
+
+        def iterate(self, sample, z):
+            return sample * z, z, jnp.abs(z) / 1e-6
+
+        def mixed(self, z):
+            return (z,)
+
+        def with_mixed(self, z, blocks):
+            return blocks[0]
+
+    rates = jnp.asarray([0.1, 0.3, 0.9, 1.0, 1.5])
+    patient = lc.FixedPoint(max_steps=20)
+    _, steps, error = run(Shrinking(), patient, rates)
+    np.testing.assert_array_equal(error <= 1, [True, True, False, False, False])
+    np.testing.assert_array_equal(steps, [7, 13, 20, 20, 20])
+    _, early, error = run(Shrinking(), lc.FixedPoint(max_steps=20, give_up=True), rates)
+    np.testing.assert_array_equal(error <= 1, [True, True, False, False, False])
+    np.testing.assert_array_equal(early, [7, 13, 3, 3, 3])
