@@ -95,9 +95,13 @@ class _AbstractControlledLandscape(AbstractLandscape):
     ) -> Float[Array, " outputs"]:
         """Returns the output control."""
         problem = self.problem
-        for _ in range(answers):
-            guess = problem.respond(sample, read, guess, problem.own_gain, self.tolerance.rounding)
-        return guess
+        rounding = self.tolerance.rounding
+
+        def again(_: Array, guess: Array) -> Array:
+            return problem.respond(sample, read, guess, problem.own_gain, rounding)
+
+        # A loop, and not its steps written out, for the compiler's sake.
+        return jax.lax.fori_loop(0, answers, again, guess)
 
     def answering(self, sample: Sample, read: Array, guess: Array) -> Float[Array, " outputs"]:
         """Returns the output control, with the derivative of the exact answer."""
@@ -226,7 +230,9 @@ class FieldLandscape(AbstractLandscape):
             return (pull(field)[0], guess), field
 
         (gradient, _), curvature, field = jax.linearize(gradient_of, place, has_aux=True)
-        error = self.tolerance.free_error(norm(field), norm(place))
+        # As in `FreeProblem`: at the origin the state's size is that of its change.
+        size = jnp.maximum(norm(place), norm(field))
+        error = self.tolerance.free_error(norm(field), size)
         energy = 0.5 * dot(field, field)
         rounding = _rounding(energy, place, field, guess, guess)
         return View(energy, rounding, gradient, curvature, place, guess, error)
