@@ -54,7 +54,7 @@ class KinkedSweepProblem(AbstractProblem):
             sample, read, last.output_control, gain.value, self.tolerance.rounding
         )
         signals, asked = pull(output_control)
-        error = sweep_residuals(
+        residuals = sweep_residuals(
             self.problem,
             self.tolerance,
             sample,
@@ -64,7 +64,7 @@ class KinkedSweepProblem(AbstractProblem):
         )
         # The control that holds the state, which solves f + ψ = 0 exactly.
         proposed = Point(state, control, output_control), signals, gain
-        return proposed, proposed, error
+        return proposed, proposed, residuals.error
 
     def mixed(self, z: Iterate) -> tuple[PyTree[Array], ...]:
         return (z[1],)
