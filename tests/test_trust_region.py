@@ -199,13 +199,13 @@ def test_the_rest_is_solved_and_nothing_else(left):
 
 
 def test_a_sample_is_given_up_only_where_its_rate_is_too_slow():
-    # z ← rz from 1 with the error |z|/1e-6: 6 digits at a rate r take 6/log₁₀(1/r) steps.
+    # z ← rz from 1 until |z| ≤ 1.1e-6: 6 digits at a rate r take 6/log₁₀(1/r) steps.
     class Shrinking(lc.equilibrium.AbstractProblem):
         def initial(self, sample):
             return jnp.ones(())
 
         def iterate(self, sample, z):
-            return sample * z, z, jnp.abs(z) / 1e-6
+            return sample * z, z, jnp.abs(z) / 1.1e-6
 
         def mixed(self, z):
             return (z,)
