@@ -377,28 +377,6 @@ def test_an_unsolved_sample_raises_where_that_is_asked_for():
         jax.block_until_ready(credit(raising(True), system, batch))
 
 
-def test_a_second_controller_is_given_what_the_first_left():
-    system, batch = feedforward(), lc.Batch(inputs(), vectors())
-    few = hurried(system, batch)
-    rule = lc.LeastControl(few, 0.5, loss=lc.SquaredError(), retry=ENERGY)
-    first = credit(lc.LeastControl(few, 0.5, loss=lc.SquaredError()), system, batch).solution
-    full = credit(lc.LeastControl(ENERGY, 0.5, loss=lc.SquaredError()), system, batch)
-    result = credit(rule, system, batch)
-    assert lc.solved(result.solution).all()
-    close(result.gradient, flat(full.gradient), 1e-8)
-    found = lc.solved(first)
-    steps = first.stats.steps + jnp.where(found, 0, full.solution.stats.steps)
-    np.testing.assert_array_equal(result.solution.stats.steps, steps)
-    # A sample that the first had solved is its solution still.
-    for mine, theirs in zip(
-        jax.tree.leaves(result.solution.value), jax.tree.leaves(first.value), strict=True
-    ):
-        np.testing.assert_array_equal(mine[found], theirs[found])
-
-
-# --- the baselines
-
-
 def test_backpropagation_is_the_gradient_of_a_plain_network():
     system, x = feedforward(), inputs()
     result = credit(lc.Backpropagation(SOFT), system, lc.Batch(x, labels()))

@@ -30,13 +30,11 @@ from helpers import (
 import leastcontrol as lc
 from leastcontrol.equilibrium import (
     ErrorLandscape,
-    FieldLandscape,
     StateLandscape,
     TrustRegionProblem,
     for_the_rest,
     run,
 )
-from leastcontrol.equilibrium._free import Controlled
 
 TIGHT = lc.Tolerance(relative=1e-9)
 EXACT = lc.Exact(TIGHT)
@@ -143,7 +141,7 @@ def test_the_energy_never_rises():
 def test_a_budget_that_is_too_small_says_so():
     system = recurrent(factor=4.0)
     problem = lc.ControlProblem(system, lc.CrossEntropy(), 1e-3)
-    few = lc.Exact(solver=lc.FixedPoint(max_steps=2))
+    few = lc.Exact(solver=lc.TrustRegion(max_steps=2))
     solution = solve(few, problem, samples(system, inputs(), labels()))
     assert not bool(lc.solved(solution).any())
     assert (solution.stats.steps == 2).all()
@@ -159,10 +157,30 @@ def test_free_equilibria_need_no_contraction():
         jnp.zeros(SIZE),
     )
     x = vectors()
-    iteration = TrustRegionProblem(FieldLandscape(system, TIGHT))
-    found, _, error = run(iteration, lc.FixedPoint(max_steps=50), Controlled(x, None))
-    assert (error <= 1).all()
-    np.testing.assert_allclose(found.point, -x / 4, rtol=1e-7)
+    plain = lc.free_equilibrium(system, x)
+    assert not bool(lc.solved(plain).any())
+    assert bool((plain.result == lc.RESULTS.not_contracting).all())
+    settled = lc.free_equilibrium(system, x, solver=lc.TrustRegion(), tolerance=TIGHT)
+    assert bool(lc.solved(settled).all())
+    np.testing.assert_allclose(settled.value, -x / 4, rtol=1e-7)
+
+
+def test_dynamics_without_a_rest_point_do_not_contract():
+    system = lc.FunctionSystem(
+        lambda params, state, x: params + state**2 + x,
+        lambda params, state: state,
+        jnp.asarray(1.0),
+        jnp.zeros(SIZE),
+    )
+    lost = lc.free_equilibrium(system, jnp.zeros((BATCH, SIZE)), solver=lc.TrustRegion())
+    assert not bool(lc.solved(lost).any())
+    assert bool((lost.result == lc.RESULTS.not_contracting).all())
+
+
+@pytest.mark.parametrize("solver", [{"max_steps": 0}, {"linear_steps": -1}])
+def test_a_descent_of_no_steps_is_refused(solver):
+    with pytest.raises(ValueError, match="both are at least 1"):
+        lc.TrustRegion(**solver)
 
 
 @pytest.mark.parametrize("make", [feedforward, recurrent])

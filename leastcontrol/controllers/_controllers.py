@@ -23,6 +23,7 @@ from ..equilibrium import (
     StateLandscape,
     SweepProblem,
     Tolerance,
+    TrustRegion,
     TrustRegionProblem,
     certified,
     certify,
@@ -117,13 +118,11 @@ class Exact(AbstractController):
     **Arguments:**
 
     * `tolerance`: of the residuals.
-    * `solver`: how many Newton steps a sample may take.
-    * `linear_steps`: of conjugate gradients inside one Newton step, at most.
+    * `solver`: how many steps a sample may take.
     """
 
     tolerance: Tolerance = Tolerance()
-    solver: FixedPoint = FixedPoint(max_steps=100)
-    linear_steps: int = eqx.field(static=True, default=100)
+    solver: TrustRegion = TrustRegion()
 
     def equilibrium(
         self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
@@ -145,12 +144,12 @@ class Exact(AbstractController):
             )
         else:
             landscape = StateLandscape(problem=problem, tolerance=self.tolerance)
-        return TrustRegionProblem(landscape, self.linear_steps)
+        return TrustRegionProblem(landscape, self.solver)
 
     def _run(
         self, iteration: TrustRegionProblem, problem: ControlProblem, samples: Sample, start: Any
     ) -> Solution[Point]:
-        last, steps, _ = run(iteration, self.solver, samples, start)
+        last, steps, _ = run(iteration, self.solver.driver, samples, start)
         return certify(problem, samples, last.point, steps, self.tolerance)
 
 

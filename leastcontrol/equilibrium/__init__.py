@@ -45,7 +45,7 @@ from ._energy import SolvedCoordinates as SolvedCoordinates
 from ._free import AdjointProblem as AdjointProblem
 from ._free import FreeProblem as FreeProblem
 from ._free import Linearised as Linearised
-from ._free import free_equilibrium as free_equilibrium
+from ._free_equilibrium import free_equilibrium as free_equilibrium
 from ._joint import JointProblem as JointProblem
 from ._kinked_sweep import KinkedSweepProblem as KinkedSweepProblem
 from ._landscape import AbstractLandscape as AbstractLandscape
@@ -68,4 +68,5 @@ from ._simulation import Simulation as Simulation
 from ._simulation import free_moment as free_moment
 from ._simulation import simulate as simulate
 from ._sweep import SweepProblem as SweepProblem
+from ._trust_region import TrustRegion as TrustRegion
 from ._trust_region import TrustRegionProblem as TrustRegionProblem

@@ -28,6 +28,11 @@ class RESULTS(optx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         "The residual of the point that was reached is above what the tolerance allows. Give the "
         "solver more steps, choose another solver, or ask for less control with a larger leak."
     )
+    not_contracting = (
+        "The free dynamics do not contract: at the point that was reached a unit step leaves the "
+        "residual no smaller. Train with a JacobianPenalty, slow the dynamics down, or settle by "
+        "free_equilibrium(..., solver=TrustRegion()), which needs no contraction."
+    )
     no_finite_point = (
         "The solver met a value that is not finite. Check the input and the parameters, lower the "
         "learning rate, or ask for less control with a larger leak."

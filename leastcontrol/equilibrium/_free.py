@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, PyTree
 
-from ..systems import AbstractOrderedSystem, AbstractSystem
-from ._certificate import Certificate, Solution, Tolerance, verdict
-from ._driver import AbstractProblem, FixedPoint, run
+from ..systems import AbstractSystem
+from ._certificate import Tolerance
+from ._driver import AbstractProblem
 from ._trees import norm, tree_add
 
 
@@ -88,54 +88,3 @@ class AdjointProblem(AbstractProblem):
 
     def with_mixed(self, z: PyTree[Array], blocks: tuple[PyTree[Array], ...]) -> PyTree[Array]:
         return blocks[0]
-
-
-def free_equilibrium(
-    system: AbstractSystem,
-    drives: PyTree[Any],
-    *,
-    solver: FixedPoint | None = None,
-    tolerance: Tolerance | None = None,
-) -> Solution[PyTree[Float[Array, "batch ..."]]]:
-    """Returns the states with f(φ) = 0 for a batch of drives.
-
-    **Arguments:**
-
-    * `system`: an ordered system is settled in one pass; any other by a fixed-point iteration.
-    * `drives`: `jax.vmap(system.drive)(x)`.
-    * `solver`: how to iterate; plainly and for at most 200 steps by default.
-    * `tolerance`: of the residual ‖f‖, measured at the state that is returned.
-    """
-    tolerance = Tolerance() if tolerance is None else tolerance
-    solver = FixedPoint() if solver is None else solver
-    if isinstance(system, AbstractOrderedSystem):
-
-        def settle(drive: PyTree) -> PyTree[Array]:
-            start = system.initial_state(drive)
-            return system.settle(drive, jax.tree.map(jnp.zeros_like, start))
-
-        states = jax.vmap(settle)(drives)
-        steps = jnp.ones(jax.tree.leaves(states)[0].shape[0], jnp.int32)
-    else:
-        problem = FreeProblem(system, tolerance)
-        states, steps, _ = run(problem, solver, Controlled(drives, None))
-    return certify_free(system, drives, states, steps, tolerance)
-
-
-def certify_free(
-    system: AbstractSystem,
-    drives: PyTree[Any],
-    states: PyTree[Float[Array, "batch ..."]],
-    steps: Int[Array, " batch"],
-    tolerance: Tolerance,
-) -> Solution[PyTree[Float[Array, "batch ..."]]]:
-    """Returns a batch of states with ‖f‖ measured there and the result that it decides."""
-
-    def measure(drive: PyTree, state: PyTree, steps: Int[Array, ""]) -> Solution:
-        residual = norm(system.vector_field(state, drive))
-        error = tolerance.free_error(residual, norm(state))
-        zero = jnp.zeros_like(residual)
-        certificate = Certificate(steps, residual, zero, zero, zero, error)
-        return Solution(state, verdict(error), certificate)
-
-    return jax.vmap(measure)(drives, states, steps)

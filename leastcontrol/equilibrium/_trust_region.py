@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from ._driver import AbstractProblem
+from ._driver import AbstractProblem, FixedPoint
 from ._landscape import AbstractLandscape
 from ._trees import dot, norm, tree_add, tree_scale, tree_subtract, tree_where
 
@@ -28,6 +28,25 @@ POOR, GOOD = 0.25, 0.75
 SHRINK, GROW = 0.25, 2.0
 # The linear solve is inexact: this share of the gradient may be left at most.
 LOOSEST = 0.1
+
+
+class TrustRegion(eqx.Module):
+    """How far a descent may go: in Newton steps, and in linear steps inside one of them."""
+
+    max_steps: int = eqx.field(static=True, default=100)
+    linear_steps: int = eqx.field(static=True, default=100)
+
+    def __check_init__(self):
+        if self.max_steps < 1 or self.linear_steps < 1:
+            raise ValueError(
+                f"The trust region was given max_steps={self.max_steps} and linear_steps="
+                f"{self.linear_steps}, but both are at least 1: write TrustRegion(max_steps=100)."
+            )
+
+    @property
+    def driver(self) -> FixedPoint:
+        """How the driver runs the Newton steps."""
+        return FixedPoint(max_steps=self.max_steps)
 
 
 class Descent(NamedTuple):
@@ -45,11 +64,11 @@ class TrustRegionProblem(AbstractProblem):
     **Arguments:**
 
     * `landscape`: the energy and its coordinates.
-    * `linear_steps`: of conjugate gradients in one iteration, at most.
+    * `solver`: the linear steps in one iteration, at most.
     """
 
     landscape: AbstractLandscape
-    linear_steps: int = eqx.field(static=True, default=100)
+    solver: TrustRegion = TrustRegion()
 
     def initial(self, sample: Any) -> Descent:
         place, output_control = self.landscape.initial(sample)
@@ -80,7 +99,7 @@ class TrustRegionProblem(AbstractProblem):
             z.radius,
             norm(z.place),
             view.error > 1,
-            self.linear_steps,
+            self.solver.linear_steps,
         )
         place = tree_add(z.place, model.step)
         # The residual is −g − Hp, so that the model's −g·p − ½p·Hp is ½p·(r − g).

@@ -27,7 +27,7 @@ from ..controllers import (
     Proportional,
     batch_mean_leak,
 )
-from ..equilibrium import FixedPoint, NoiseRun, Tolerance
+from ..equilibrium import FixedPoint, NoiseRun, Tolerance, TrustRegion
 from ..losses import CrossEntropy
 from ..rules import (
     AbstractRule,
@@ -165,7 +165,8 @@ def _build_controller(
     if config.controller == "energy" or config.rule == "predictive-coding":
         return Energy(tolerance, *([] if fixed_point is None else [fixed_point]))
     if config.controller == "exact":
-        return Exact(tolerance) if fixed_point is None else Exact(tolerance, fixed_point)
+        newton = TrustRegion() if config.max_steps is None else TrustRegion(config.max_steps)
+        return Exact(tolerance, newton)
     if config.controller == "kolen-pollack":
         return KolenPollack(tolerance, fixed_point)
     if config.controller == "linear-feedback":

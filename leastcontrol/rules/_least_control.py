@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..controllers import AbstractController, AbstractOutputControl, Exact, as_output_control
-from ..equilibrium import ControlProblem, Point, Sample, Solution, solved
+from ..equilibrium import ControlProblem, Point, Sample, Solution
 from ..losses import AbstractLoss, CrossEntropy
 from ..systems import AbstractSystem, FunctionSystem
 from ._policy import AbstractUnsolved, Drop
@@ -40,9 +40,7 @@ class LeastControl(AbstractRule):
     * `leak`: α ≥ 0 for one sample's loss, as a number or as an output controller; β = 1/α is the
       control strength.
     * `loss`: of one sample; the cross-entropy by default.
-    * `retry`: a controller that is given the batch, and the first one's feedback, again where the
-      first left samples unsolved.
-    * `unsolved`: what becomes of samples that then are unsolved still; they are dropped by default.
+    * `unsolved`: what becomes of samples that are not solved; they are dropped by default.
 
     **Raises:** `ValueError` for a leak that is no number of at least 0, a leak of 0 with one-hot
     targets, or inputs and targets that do not fit.
@@ -51,7 +49,6 @@ class LeastControl(AbstractRule):
     controller: AbstractController
     output_control: AbstractOutputControl
     loss: AbstractLoss
-    retry: AbstractController | None
     unsolved: AbstractUnsolved
 
     def __init__(
@@ -60,13 +57,11 @@ class LeastControl(AbstractRule):
         leak: float | AbstractOutputControl,
         *,
         loss: AbstractLoss | None = None,
-        retry: AbstractController | None = None,
         unsolved: AbstractUnsolved | None = None,
     ):
         self.controller = controller
         self.output_control = as_output_control(leak)
         self.loss = CrossEntropy() if loss is None else loss
-        self.retry = retry
         self.unsolved = Drop() if unsolved is None else unsolved
 
     def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
@@ -90,7 +85,7 @@ class LeastControl(AbstractRule):
             )
         problem = ControlProblem(system, self.loss, leak)
         samples = Sample(jax.vmap(system.drive)(batch.inputs), batch.targets)
-        solution = self._solve(problem, samples, feedback)
+        solution = self.controller.equilibrium(problem, samples, feedback)
         weights = self.unsolved.weights(solution)
         weights = weights / jnp.maximum(jnp.sum(weights), 1)
         inputs, point = of_counted(weights, (batch.inputs, solution.value))
@@ -114,23 +109,6 @@ class LeastControl(AbstractRule):
             jnp.sum(weights * loss),
             solution,
         )
-
-    def _solve(
-        self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any]
-    ) -> Solution[Point]:
-        first = self.controller.equilibrium(problem, samples, feedback)
-        if self.retry is None:
-            return first
-        retry = self.retry
-
-        def again() -> Solution[Point]:
-            second = retry.equilibrium(problem, samples, feedback)
-            keep = solved(first) | ~solved(second)
-            better = jax.tree.map(lambda a, b: jnp.where(per_sample(keep, a), a, b), first, second)
-            steps = first.stats.steps + jnp.where(solved(first), 0, second.stats.steps)
-            return eqx.tree_at(lambda solution: solution.stats.steps, better, steps)
-
-        return jax.lax.cond(jnp.all(solved(first)), lambda: first, again)
 
 
 def energy_and_loss(

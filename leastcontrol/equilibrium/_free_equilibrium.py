@@ -1,0 +1,79 @@
+"""Free equilibria of a batch, by the road that suits the system, and what certifies them."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PyTree
+
+from ..systems import AbstractOrderedSystem, AbstractSystem
+from ._certificate import RESULTS, Certificate, Solution, Tolerance, verdict
+from ._driver import FixedPoint, run
+from ._free import Controlled, FreeProblem
+from ._landscape import FieldLandscape
+from ._trees import norm, tree_add
+from ._trust_region import TrustRegion, TrustRegionProblem
+
+
+def free_equilibrium(
+    system: AbstractSystem,
+    drives: PyTree[Any],
+    *,
+    solver: FixedPoint | TrustRegion | None = None,
+    tolerance: Tolerance | None = None,
+) -> Solution[PyTree[Float[Array, "batch ..."]]]:
+    """Returns the states with f(φ) = 0 for a batch of drives.
+
+    **Arguments:**
+
+    * `system`: an ordered system is settled in one pass; any other by a fixed-point iteration.
+    * `drives`: `jax.vmap(system.drive)(x)`.
+    * `solver`: how to iterate; plainly and for at most 200 steps by default. `TrustRegion()`
+      descends ½‖f‖² instead, which asks for no contraction and is dearer.
+    * `tolerance`: of the residual ‖f‖, measured at the state that is returned.
+    """
+    tolerance = Tolerance() if tolerance is None else tolerance
+    solver = FixedPoint() if solver is None else solver
+    if isinstance(system, AbstractOrderedSystem):
+
+        def settle(drive: PyTree) -> PyTree[Array]:
+            start = system.initial_state(drive)
+            return system.settle(drive, jax.tree.map(jnp.zeros_like, start))
+
+        states = jax.vmap(settle)(drives)
+        steps = jnp.ones(jax.tree.leaves(states)[0].shape[0], jnp.int32)
+    elif isinstance(solver, TrustRegion):
+        descent = TrustRegionProblem(FieldLandscape(system, tolerance), solver)
+        last, steps, _ = run(descent, solver.driver, Controlled(drives, None))
+        states = last.point
+    else:
+        problem = FreeProblem(system, tolerance)
+        states, steps, _ = run(problem, solver, Controlled(drives, None))
+    return certify_free(system, drives, states, steps, tolerance)
+
+
+def certify_free(
+    system: AbstractSystem,
+    drives: PyTree[Any],
+    states: PyTree[Float[Array, "batch ..."]],
+    steps: Int[Array, " batch"],
+    tolerance: Tolerance,
+) -> Solution[PyTree[Float[Array, "batch ..."]]]:
+    """Returns a batch of states with ‖f‖ measured there and the result that it decides.
+
+    Where a state is not at rest and a unit step from it leaves ‖f‖ no smaller, the result is that
+    the dynamics do not contract.
+    """
+
+    def measure(drive: PyTree, state: PyTree, steps: Int[Array, ""]) -> Solution:
+        field = system.vector_field(state, drive)
+        residual = norm(field)
+        error = tolerance.free_error(residual, norm(state))
+        after = norm(system.vector_field(tree_add(state, field), drive))
+        growing = (error > 1) & (after >= residual)
+        result = RESULTS.where(growing, RESULTS.not_contracting, verdict(error))
+        zero = jnp.zeros_like(residual)
+        certificate = Certificate(steps, residual, zero, zero, zero, error)
+        return Solution(state, result, certificate)
+
+    return jax.vmap(measure)(drives, states, steps)
