@@ -437,6 +437,7 @@ def test_a_run_leaves_its_files(single):
     assert files == [
         "checkpoints/best.eqx",
         "checkpoints/last.eqx",
+        "checkpoints/state-000001.eqx",
         "config.json",
         "metrics.jsonl",
         "summary.json",
@@ -524,15 +525,17 @@ def test_the_best_weights_are_those_of_the_best_validation(tmp_path, monkeypatch
     samples = data.load("digits")
     weights = [running.build_system(SMALL, samples, seed) for seed in range(3)]
 
-    def train(system, rule, training_set, validation, config, *, seed, report):
+    def train(system, rule, training_set, validation, config, *, seed, start, report):
         measured = training.evaluate(system, validation)
         rows = []
         for epoch, accuracy in enumerate((0.5, 0.9, 0.7)):
             own = dataclasses.replace(measured, accuracy=accuracy)
-            metrics = training.EpochMetrics(epoch + 1, 1.0, 1.0, 1.0, 1.0, 0.5, 2.0, 3, 1.0, own)
+            metrics = training.EpochMetrics(
+                epoch + 1, 1.0, 1.0, 1.0, 1.0, 0.5, 2.0, 3, 1.0, 1.0, own
+            )
             rows.append(metrics)
-            report(metrics, training.Trained(weights[epoch], None, tuple(rows)))
-        return training.Trained(weights[2], None, tuple(rows))
+            report(metrics, training.Trained(weights[epoch], None, tuple(rows), None))
+        return training.Trained(weights[2], None, tuple(rows), None)
 
     monkeypatch.setattr(training, "train", train)
     running.run(SMALL, tmp_path / "run")
@@ -548,7 +551,13 @@ def test_a_training_that_fails_keeps_the_last_good_weights(tmp_path):
     with pytest.raises(training.TrainingError, match="Epoch 2 met"):
         running.run(config, tmp_path / "run")
     files = {path.name for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    assert files == {"config.json", "metrics.jsonl", "last.eqx", "best.eqx"}
+    assert files == {
+        "config.json",
+        "metrics.jsonl",
+        "last.eqx",
+        "best.eqx",
+        "state-000001.eqx",
+    }
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 1
     like = running.build_system(config, data.load("digits"), 0)
     kept = training.RunFolder(tmp_path / "run").load_weights("last", like)

@@ -26,12 +26,16 @@ def parse(arguments: list[str]) -> Any:
         prog="leastcontrol",
         description="Train systems that settle by the least control they need.",
         args=arguments,
-        config=(tyro.conf.FlagConversionOff, tyro.conf.OmitSubcommandPrefixes),
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
     )
     if isinstance(verb, Train):
         verb.check()
         if verb.out is None:
             raise ConfigError("train writes a run folder: name a new one with --out DIR.")
+        if verb.keep_last < 1:
+            raise ConfigError(
+                f"--keep-last is {verb.keep_last}, but it must be at least 1: write --keep-last 2."
+            )
     if isinstance(verb, Data):
         check_choice("The data set", verb.name, CHOICES["data"])
         data_config(verb).check()

@@ -17,6 +17,10 @@ class Train(RunConfig):
     """New folder of the run; required."""
     results: Path | None = None
     """File for the summary besides the run folder's."""
+    resume: bool = False
+    """Go on with the run that the folder holds, if it holds one, from its last checkpoint."""
+    keep_last: int = 2
+    """How many checkpoints are kept, the newest ones."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,9 +1,12 @@
 """What each verb does, and how it looks in a terminal."""
 
+import contextlib
 import functools
 import json
 import shlex
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +46,24 @@ def perform(verb: Any, arguments: list[str]) -> int:
     except TrainingError as error:
         print(f"leastcontrol: {error}", file=sys.stderr)
         return 1
+    except _Terminated as error:
+        print(f"leastcontrol: {error}", file=sys.stderr)
+        return 128 + signal.SIGTERM
+
+
+class _Terminated(Exception):
+    """The process was asked to end; what it did is saved."""
+
+
+@contextlib.contextmanager
+def _termination() -> Iterator[list[int]]:
+    """Collects the signals to end instead of ending, so that what is begun can be saved."""
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @_perform.register
@@ -51,7 +72,7 @@ def _(verb: Train, arguments: list[str]) -> int:
     assert verb.out is not None
     seeds = config.all_seeds()
     console = Console(stderr=True)
-    with Progress(
+    progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -63,7 +84,8 @@ def _(verb: Train, arguments: list[str]) -> int:
         # Leaves nothing behind, so that what follows a mistake is one sentence.
         transient=True,
         disable=not console.is_terminal,
-    ) as progress:
+    )
+    with progress, _termination() as received:
         task = progress.add_task("compiling", total=config.epochs * len(seeds))
 
         def report(seed: int, metrics: EpochMetrics) -> None:
@@ -75,10 +97,25 @@ def _(verb: Train, arguments: list[str]) -> int:
                 f"  {metrics.step_ms:.2f} ms a step"
             )
             progress.console.print(line, highlight=False)
-            progress.update(task, advance=1, description=f"seed {seed}")
+            progress.update(
+                task,
+                completed=seeds.index(seed) * config.epochs + metrics.epoch,
+                description=f"seed {seed}",
+            )
+            if received:
+                raise _Terminated(
+                    f"Terminated after epoch {metrics.epoch} of seed {seed}, which is saved: the "
+                    "same command with --resume goes on."
+                )
 
-        command = "leastcontrol " + shlex.join(arguments)
-        summary = running.run(config, verb.out, command=command, report=report)
+        summary = running.run(
+            config,
+            verb.out,
+            command="leastcontrol " + shlex.join(arguments),
+            resume=verb.resume,
+            keep_last=verb.keep_last,
+            report=report,
+        )
     _print_summary(summary)
     if verb.results is not None:
         write_json(verb.results, summary)

@@ -1,6 +1,7 @@
 """From a configuration to a run folder, and from a run folder to figures."""
 
 import dataclasses
+import functools
 import json
 import math
 import platform
@@ -219,12 +220,16 @@ def run(
     out: Path,
     *,
     command: str | None = None,
+    resume: bool = False,
+    keep_last: int = 2,
     report: Report | None = None,
 ) -> dict[str, Any]:
     """Trains what a configuration describes and returns the summary that it wrote.
 
     One seed is written into `out` itself, several into `out/seed-N`, with a summary of all in
-    `out`.
+    `out`. With `resume` a run that `out` holds already goes on from its last checkpoint, and ends
+    as it would have without the interruption; one that is finished returns its summary. `report`
+    is called when an epoch is saved, and may raise to stop the run there.
 
     **Raises:** `ConfigError`, `data.DataError`, `training.FolderError`, `training.TrainingError`.
     """
@@ -241,53 +246,106 @@ def run(
             f"training samples: write --batch-size {min(64, len(splits.train))}."
         )
     origin = {"command": command, "commit": commit(), "versions": versions()}
-    folder = training.RunFolder.create(out)
-    training.write_json(out / "config.json", config.as_json())
-    if len(seeds) == 1:
-        return _run_seed(config, seeds[0], rule, splits, folder, origin, report)
-    summaries = []
-    for seed in seeds:
-        own = training.RunFolder.create(out / f"seed-{seed}")
-        single = dataclasses.replace(config, seed=seed, seeds=())
-        training.write_json(own.path / "config.json", single.as_json())
-        summaries.append(_run_seed(single, seed, rule, splits, own, origin, report))
-    summary = {**_summary_of(summaries, config), **origin}
-    training.write_json(out / "summary.json", summary)
-    return summary
+    with training.RunFolder.held(out, resume=resume) as folder:
+        _claim(config, folder)
+        each = functools.partial(
+            _run_seed, rule=rule, splits=splits, origin=origin, keep_last=keep_last, report=report
+        )
+        if len(seeds) == 1:
+            return each(config, seeds[0], folder=folder)
+        summaries = []
+        for seed in seeds:
+            own = training.RunFolder.reopen(out / f"seed-{seed}")
+            single = dataclasses.replace(config, seed=seed, seeds=())
+            _claim(single, own)
+            summaries.append(each(single, seed, folder=own))
+        summary = {**_summary_of(summaries, config), **origin}
+        training.write_json(out / "summary.json", summary)
+        return summary
+
+
+def _claim(config: RunConfig, folder: training.RunFolder) -> None:
+    """Writes a configuration into a new folder, or checks it against the one that is there.
+
+    **Raises:** `ConfigError` or `training.FolderError` if the folder holds anything else.
+    """
+    if folder.is_empty():
+        folder.tidy()
+        training.write_json(folder.path / "config.json", config.as_json())
+        return
+    found = read_config(folder.path)
+    theirs, ours = _identity(found), _identity(config)
+    for name, value in ours.items():
+        if theirs[name] != value:
+            raise ConfigError(
+                f"{folder.path} holds a run with {name} = {_shown(theirs[name])}, and now it is "
+                f"{_shown(value)}: repeat the options of that run, or name another folder with "
+                "--out DIR."
+            )
+    folder.tidy()
+
+
+def _identity(config: RunConfig) -> dict[str, Any]:
+    """Returns what must agree where a run goes on; its data may lie elsewhere by then."""
+    values = config.as_json()
+    del values["data_dir"], values["seed"]
+    return {**values, "seeds": list(config.all_seeds())}
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _run_seed(
     config: RunConfig,
     seed: int,
+    *,
     rule: AbstractRule,
     splits: data.Splits,
     folder: training.RunFolder,
     origin: dict[str, Any],
+    keep_last: int,
     report: Report | None,
 ) -> dict[str, Any]:
-    started = time.perf_counter()
+    if (folder.path / "summary.json").is_file():
+        return _read_json(folder.path / "summary.json")
     system = build_system(config, splits, seed)
-    best = -math.inf
+    loop = build_training(config)
+    checkpoints = training.Checkpoints(folder, _identity(config), keep_last)
+    fresh = training.untrained(system, rule, splits.train, loop, seed=seed)
+    start, seconds = checkpoints.restore(fresh) or (fresh, 0.0)
+    began = time.perf_counter() - seconds
 
-    def after_epoch(metrics: training.EpochMetrics, trained: training.Trained) -> None:
-        nonlocal best
-        folder.append_metrics(dataclasses.asdict(metrics))
+    def is_best(trained: training.Trained) -> bool:
+        *before, last = (own.validation.accuracy for own in trained.metrics)
+        return last > max(before, default=-math.inf)
+
+    def save_weights(trained: training.Trained) -> None:
         weights = (trained.system, trained.feedback)
         folder.save_weights("last", weights)
-        if metrics.validation.accuracy > best:
-            best = metrics.validation.accuracy
+        if is_best(trained):
             folder.save_weights("best", weights)
+
+    def after_epoch(metrics: training.EpochMetrics, trained: training.Trained) -> None:
+        # The state first: all that follows is made again from it if the process ends here.
+        checkpoints.save(trained, time.perf_counter() - began)
+        folder.append_metrics(dataclasses.asdict(metrics))
+        save_weights(trained)
         if report is not None:
             report(seed, metrics)
 
+    if start.metrics:
+        folder.write_metrics([dataclasses.asdict(own) for own in start.metrics])
+        save_weights(start)
     try:
         trained = training.train(
             system,
             rule,
             splits.train,
             splits.validation,
-            build_training(config),
+            loop,
             seed=seed,
+            start=start,
             report=after_epoch,
         )
     except training.TrainingError as error:
@@ -302,7 +360,7 @@ def _run_seed(
         "train_accuracy": training.evaluate(trained.system, splits.train).accuracy,
         "validation_accuracy": trained.metrics[-1].validation.accuracy,
         "step_ms_median": statistics.median(own.step_ms for own in trained.metrics),
-        "seconds": time.perf_counter() - started,
+        "seconds": time.perf_counter() - began,
         "epochs": config.epochs,
         "seed": seed,
         "solve": {
@@ -394,13 +452,16 @@ def read_config(folder: Path) -> RunConfig:
     **Raises:** `ConfigError` if there is none, or it cannot be run.
     """
     path = folder / "config.json"
+    return RunConfig.from_json(_read_json(path), str(path))
+
+
+def _read_json(path: Path) -> Any:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ConfigError(
-            f"{folder} is not a run folder, for it has no config.json: give the folder that "
+            f"{path.parent} is not a run folder, for it has no {path.name}: give the folder that "
             "`leastcontrol train --out DIR` wrote."
         ) from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read as JSON ({error}): it is damaged.") from error
-    return RunConfig.from_json(values, str(path))

@@ -1,12 +1,14 @@
 """The loop that turns a rule into a trained system.
 
-Three pieces, each usable alone: `evaluate` measures a system on a data set at its free equilibrium;
+Four pieces, each usable alone: `evaluate` measures a system on a data set at its free equilibrium;
 `train` runs epochs, each compiled as a whole (the data lie on the device, a scan runs over the
 steps), so that Python is met once per epoch; `RunFolder` writes what a run leaves behind, every
-file whole or not at all. A value that is not finite stops the training at the end of its epoch,
-with the last good weights kept.
+file whole or not at all; `Checkpoints` keeps the states that an interrupted training goes on from,
+bit for bit. A value that is not finite stops the training at the end of its epoch, with the last
+good weights kept.
 """
 
+from ._checkpoints import Checkpoints as Checkpoints
 from ._config import TrainingConfig as TrainingConfig
 from ._evaluation import Evaluation as Evaluation
 from ._evaluation import evaluate as evaluate
@@ -19,3 +21,7 @@ from ._loop import TrainingError as TrainingError
 from ._loop import make_feedback_optimiser as make_feedback_optimiser
 from ._loop import make_optimiser as make_optimiser
 from ._loop import train as train
+from ._loop import untrained as untrained
+from ._sealed import Sealed as Sealed
+from ._sealed import read_sealed as read_sealed
+from ._sealed import write_sealed as write_sealed

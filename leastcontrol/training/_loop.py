@@ -43,6 +43,7 @@ class EpochMetrics:
     * `residual_max`: the largest residual of a solved sample as a multiple of what is allowed.
     * `steps_mean`, `steps_max`: iterations of a sample's solve.
     * `step_ms`: wall time of a step, in milliseconds, the epoch's compilation not counted.
+    * `seconds`: wall time of the epoch's steps.
     * `validation`: of the weights at the end of the epoch.
     """
 
@@ -55,16 +56,23 @@ class EpochMetrics:
     steps_mean: float
     steps_max: int
     step_ms: float
+    seconds: float
     validation: Evaluation
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """What training leaves: the system, the rule's feedback weights, and the epochs' figures."""
+    """What training leaves, and all that it needs to go on.
+
+    * `system`, `feedback`: the system and the rule's feedback weights.
+    * `metrics`: the figures of the epochs so far.
+    * `optimiser_states`: of the system's optimiser and of the feedback's.
+    """
 
     system: AbstractSystem
     feedback: PyTree[Any]
     metrics: tuple[EpochMetrics, ...]
+    optimiser_states: PyTree[Any]
 
 
 def make_optimiser(config: TrainingConfig, total_steps: int) -> optax.GradientTransformation:
@@ -88,6 +96,43 @@ def _adam(config: TrainingConfig, rate: float, total_steps: int) -> optax.Gradie
     return optax.adam(optax.cosine_decay_schedule(rate, total_steps, alpha=last))
 
 
+def untrained(
+    system: AbstractSystem,
+    rule: AbstractRule,
+    training: Dataset,
+    config: TrainingConfig,
+    *,
+    seed: int,
+) -> Trained:
+    """Returns what training with the same arguments starts from.
+
+    **Raises:** `ValueError` where a batch does not fit into the training set.
+    """
+    total = _steps(training, config) * config.epochs
+    feedback = rule.init(system, key=_keys(seed)[1])
+    learned, weights = (eqx.filter(tree, eqx.is_inexact_array) for tree in (system, feedback))
+    states = (
+        make_optimiser(config, total).init(learned),
+        make_feedback_optimiser(config, total).init(weights),
+    )
+    return Trained(system, feedback, (), states)
+
+
+def _keys(seed: int) -> Array:
+    """Returns the keys of the order of the samples, of the feedback weights and of the noise."""
+    return jax.random.split(jax.random.key(seed), 3)
+
+
+def _steps(training: Dataset, config: TrainingConfig) -> int:
+    steps = len(training) // config.batch_size
+    if steps == 0:
+        raise ValueError(
+            f"`batch_size` is {config.batch_size}, but there are {len(training)} training samples: "
+            f"write batch_size={len(training)} or less."
+        )
+    return steps
+
+
 def train(
     system: AbstractSystem,
     rule: AbstractRule,
@@ -96,6 +141,7 @@ def train(
     config: TrainingConfig,
     *,
     seed: int,
+    start: Trained | None = None,
     report: Callable[[EpochMetrics, Trained], None] | None = None,
 ) -> Trained:
     """Trains a system by a rule.
@@ -107,24 +153,25 @@ def train(
     * `config`: optimiser, schedule and batches.
     * `seed`: of the order of the samples, the rule's feedback weights and its noise. Two rules with
       the same seed see the same batches.
+    * `start`: what an interrupted training with the same other arguments had left. Training goes
+      on after its last epoch and ends with the same numbers as without the interruption: the keys
+      of an epoch depend on the seed and on its number alone.
     * `report`: called after every epoch with its figures and what is trained as it is.
 
     **Raises:** `ValueError` where a batch does not fit into the training set, or the data do not
     fit the system; `TrainingError` where a loss or a weight is no longer finite, where the policy
     for unsolved samples is to raise, and where no sample of an epoch counted.
     """
-    steps = len(training) // config.batch_size
-    if steps == 0:
-        raise ValueError(
-            f"`batch_size` is {config.batch_size}, but there are {len(training)} training samples: "
-            f"write batch_size={len(training)} or less."
-        )
-    order_key, feedback_key, noise_key = jax.random.split(jax.random.key(seed), 3)
-    feedback = rule.init(system, key=feedback_key)
+    if start is None:
+        start = untrained(system, rule, training, config, seed=seed)
+    if len(start.metrics) >= config.epochs:
+        return start
+    steps = _steps(training, config)
+    order_key, _, noise_key = _keys(seed)
     optimiser = make_optimiser(config, steps * config.epochs)
     feedback_optimiser = make_feedback_optimiser(config, steps * config.epochs)
-    learned, fixed = eqx.partition(system, eqx.is_inexact_array)
-    weights, fixed_feedback = eqx.partition(feedback, eqx.is_inexact_array)
+    learned, fixed = eqx.partition(start.system, eqx.is_inexact_array)
+    weights, fixed_feedback = eqx.partition(start.feedback, eqx.is_inexact_array)
     # An argument of the compiled epoch and not a constant in it, which would be copied.
     everything = Batch(jnp.asarray(training.inputs), jnp.asarray(training.targets))
 
@@ -164,7 +211,8 @@ def train(
         keys = jax.random.split(jax.random.fold_in(noise_key, index), steps)
         return jax.lax.scan(functools.partial(step, everything), carry, (batches, keys))
 
-    carry = (learned, optimiser.init(learned), weights, feedback_optimiser.init(weights))
+    optimiser_state, feedback_state = start.optimiser_states
+    carry = (learned, optimiser_state, weights, feedback_state)
     compiled = jax.jit(epoch).lower(carry, everything, jnp.asarray(0)).compile()
     # Inside the compiled epoch labels have no values to check.
     outputs = eqx.filter_eval_shape(
@@ -172,8 +220,8 @@ def train(
     )
     rule.loss.check_target(everything.targets, outputs.shape[0], math.inf)
 
-    metrics: list[EpochMetrics] = []
-    for number in range(config.epochs):
+    metrics = list(start.metrics)
+    for number in range(len(metrics), config.epochs):
         began = time.perf_counter()
         before = _trained(carry, fixed, fixed_feedback, metrics)
         with _rule_errors(number + 1, before):
@@ -209,6 +257,7 @@ def train(
             steps_mean=float(mean_steps.mean()),
             steps_max=int(max_steps.max()),
             step_ms=1e3 * elapsed / steps,
+            seconds=elapsed,
             validation=evaluate(system, validation),
         )
         metrics.append(own)
@@ -230,8 +279,13 @@ def _stepped(weights: PyTree, updates: PyTree, decay: float) -> PyTree:
 def _trained(
     carry: PyTree, fixed: PyTree, fixed_feedback: PyTree, metrics: list[EpochMetrics]
 ) -> Trained:
-    feedback = eqx.combine(carry[2], fixed_feedback)
-    return Trained(eqx.combine(carry[0], fixed), feedback, tuple(metrics))
+    learned, optimiser_state, weights, feedback_state = carry
+    return Trained(
+        eqx.combine(learned, fixed),
+        eqx.combine(weights, fixed_feedback),
+        tuple(metrics),
+        (optimiser_state, feedback_state),
+    )
 
 
 @contextlib.contextmanager

@@ -1,0 +1,103 @@
+"""The states that an interrupted training goes on from."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+from ._evaluation import Evaluation
+from ._folder import FolderError, RunFolder
+from ._loop import EpochMetrics, Trained
+from ._sealed import read_sealed, write_sealed
+
+KIND = "training state"
+_NAME = re.compile(r"state-(\d+)\.eqx")
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoints:
+    """The newest training states of a run, `checkpoints/state-EPOCH.eqx`.
+
+    A state is a sealed file: weights, feedback weights and the states of their optimisers as
+    arrays, the epochs' figures in its header. The order of the samples and the noise of an epoch
+    follow from the seed and the epoch's number, so that nothing else needs keeping.
+
+    **Arguments:**
+
+    * `folder`: the run's.
+    * `run`: what tells the run from others, of JSON's types; a state of another is refused.
+    * `keep_last`: how many states are kept, the newest ones.
+
+    **Raises:** `ValueError` where none would be kept.
+    """
+
+    folder: RunFolder
+    run: dict[str, Any]
+    keep_last: int = 2
+
+    def __post_init__(self):
+        if self.keep_last < 1:
+            raise ValueError(
+                f"`keep_last` is {self.keep_last}, but at least 1 checkpoint is kept: write "
+                "keep_last=2."
+            )
+
+    def states(self) -> list[Path]:
+        """Returns the files of the states, the oldest first."""
+        folder = self.folder.path / "checkpoints"
+        found = [(_NAME.fullmatch(path.name), path) for path in folder.glob("state-*.eqx")]
+        return [path for _, path in sorted((int(m[1]), path) for m, path in found if m)]
+
+    def save(self, trained: Trained, seconds: float) -> None:
+        """Writes what is trained and the seconds that it took, and removes the oldest states.
+
+        **Raises:** `FolderError` if it cannot be written; the older states are then still there.
+        """
+        header = {
+            "run": self.run,
+            "seconds": seconds,
+            "metrics": [dataclasses.asdict(own) for own in trained.metrics],
+        }
+        path = self.folder.checkpoint_path(f"state-{len(trained.metrics):06d}")
+        write_sealed(
+            path, KIND, header, (trained.system, trained.feedback, trained.optimiser_states)
+        )
+        for old in self.states()[: -self.keep_last]:
+            old.unlink(missing_ok=True)
+
+    def restore(self, like: Trained) -> tuple[Trained, float] | None:
+        """Returns the newest state, with the seconds that it took; `None` where there is none.
+
+        **Arguments:**
+
+        * `like`: what the training started from.
+
+        **Raises:** `FolderError` if the newest state is damaged or of another run. No file is
+        touched.
+        """
+        states = self.states()
+        if not states:
+            return None
+        try:
+            sealed = read_sealed(states[-1], KIND)
+            if sealed.header.get("run") != self.run:
+                raise FolderError(f"{states[-1]} is the training state of another run.")
+            system, feedback, optimiser_states = sealed.arrays(
+                (like.system, like.feedback, like.optimiser_states)
+            )
+            metrics = tuple(
+                EpochMetrics(**{**row, "validation": Evaluation(**row["validation"])})
+                for row in sealed.header["metrics"]
+            )
+            seconds = float(sealed.header["seconds"])
+        except (FolderError, KeyError, TypeError, ValueError) as error:
+            reason = (
+                str(error)
+                if isinstance(error, FolderError)
+                else (f"{states[-1]} has no figures of epochs.")
+            )
+            before = f"from {states[-2].name}" if len(states) > 1 else "from the first epoch"
+            raise FolderError(
+                f"{reason.rstrip('.')}; remove that file, and training goes on {before}."
+            ) from error
+        return Trained(system, feedback, metrics, optimiser_states), seconds
