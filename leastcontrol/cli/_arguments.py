@@ -1,15 +1,16 @@
 """Parsing with tyro, and checking everything that can be checked before JAX is imported."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
 import tyro
 
 from ..experiments.config import CHOICES, ConfigError, RunConfig, check_choice, flag
-from ._options import Data, Train, Verb
+from ._options import Data, Export, Predict, Train, Verb
 
-VERBS = ("train", "evaluate", "verify", "data")
+VERBS = ("train", "evaluate", "export", "predict", "verify", "data")
 
 
 def parse(arguments: list[str]) -> Any:
@@ -39,7 +40,17 @@ def parse(arguments: list[str]) -> Any:
     if isinstance(verb, Data):
         check_choice("The data set", verb.name, CHOICES["data"])
         data_config(verb).check()
-    for name in ("json", "results"):
+    if isinstance(verb, Export):
+        check_choice("--weights", verb.weights, ("last", "best"))
+        _check_file("out", verb.out)
+    if isinstance(verb, Predict):
+        if not verb.samples:
+            raise ConfigError("predict has no samples: write predict MODEL FILE.")
+        if verb.full is not None and not 0 < verb.full < math.inf:
+            raise ConfigError(
+                f"--full is {verb.full}, but it must be above 0 and finite: write --full 255."
+            )
+    for name in ("csv", "json", "results"):
         _check_file(name, getattr(verb, name, None))
     return verb
 

@@ -36,6 +36,36 @@ class Evaluate:
 
 
 @dataclasses.dataclass(frozen=True)
+class Export:
+    """Write a run's weights and configuration as one file."""
+
+    folder: tyro.conf.Positional[Path]
+    """Folder that `train` wrote, of one seed."""
+    out: Path
+    """File of the model."""
+    weights: str = "last"
+    """last, or best by the validation accuracy."""
+    data_dir: Path | None = None
+    """Folder with the data set's files, if not where they were in training."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict:
+    """Classify samples with an exported model."""
+
+    model: tyro.conf.Positional[Path]
+    """File that `export` wrote."""
+    samples: tyro.conf.Positional[tuple[Path, ...]]
+    """Images, CSV files with a sample in each row, or NumPy files (.npy)."""
+    full: float | None = None
+    """Value of a full pixel; 255 for images and unsigned bytes by default, else 1."""
+    csv: Path | None = None
+    """File for a row of each sample."""
+    json: Path | None = None
+    """File for the predictions."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Verify:
     """Check the method's properties on random systems, and replay reference vectors."""
 
@@ -64,6 +94,8 @@ class Data:
 Verb = (
     Annotated[Train, tyro.conf.subcommand("train", default=Train())]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Data, tyro.conf.subcommand("data")]
 )

@@ -1,6 +1,7 @@
 """What each verb does, and how it looks in a terminal."""
 
 import contextlib
+import dataclasses
 import functools
 import json
 import shlex
@@ -24,9 +25,9 @@ from rich.table import Table
 from ..data import DataError
 from ..experiments import running
 from ..experiments.config import ConfigError
-from ..training import EpochMetrics, FolderError, TrainingError, write_json
+from ..training import EpochMetrics, FolderError, TrainingError, write_csv, write_json
 from ._arguments import data_config, run_config
-from ._options import Data, Evaluate, Train, Verify
+from ._options import Data, Evaluate, Export, Predict, Train, Verify
 
 
 @functools.singledispatch
@@ -159,6 +160,45 @@ def _(verb: Evaluate, arguments: list[str]) -> int:
         )
     Console().print(table)
     _write(verb.json, figures)
+    return 0
+
+
+@_perform.register
+def _(verb: Export, arguments: list[str]) -> int:
+    del arguments
+    from ..experiments import models
+
+    header = models.export(verb.folder, verb.out, weights=verb.weights, data_dir=verb.data_dir)
+    shape = " x ".join(map(str, header["shape"]))
+    print(f"{verb.out} takes samples of {shape} to one of {header['classes']} classes.")
+    return 0
+
+
+@_perform.register
+def _(verb: Predict, arguments: list[str]) -> int:
+    del arguments
+    from ..experiments import models
+
+    model = models.load_model(verb.model)
+    # All files are read before one of them is answered.
+    samples = [(path, models.read_samples(path, model.shape, verb.full)) for path in verb.samples]
+    rows = [
+        {"file": str(path), "sample": number, **dataclasses.asdict(own)}
+        for path, inputs in samples
+        for number, own in enumerate(models.predict(model, inputs))
+    ]
+    table = Table("file", "sample", "class", "probability", "solved")
+    for row in rows:
+        probability = f"{100 * max(row['probabilities']):.1f} %"
+        found = "yes" if row["solved"] else "no"
+        table.add_row(row["file"], str(row["sample"]), str(row["label"]), probability, found)
+    Console().print(table)
+    _write(verb.json, rows)
+    if verb.csv is not None:
+        flat = [{n: own for n, own in row.items() if n != "probabilities"} for row in rows]
+        for one, row in zip(flat, rows, strict=True):
+            one |= {f"probability_{n}": own for n, own in enumerate(row["probabilities"])}
+        write_csv(verb.csv, flat)
     return 0
 
 

@@ -86,7 +86,11 @@ def load_splits(config: RunConfig) -> data.Splits:
 
 def build_system(config: RunConfig, splits: data.Splits, seed: int) -> AbstractSystem:
     """Returns a configuration's system as it is before training."""
-    inputs, outputs = splits.train.inputs.shape[1], splits.train.classes
+    return build_network(config, splits.train.inputs.shape[1], splits.train.classes, seed)
+
+
+def build_network(config: RunConfig, inputs: int, outputs: int, seed: int) -> AbstractSystem:
+    """Returns a configuration's system for samples of a size, as it is before training."""
     activation = ACTIVATIONS[config.activation]
     initialisation = INITIALISATIONS[config.initialisation]()
     # A stream of its own, apart from that of the training with the same seed.

@@ -14,6 +14,7 @@ from ._evaluation import Evaluation as Evaluation
 from ._evaluation import evaluate as evaluate
 from ._folder import FolderError as FolderError
 from ._folder import RunFolder as RunFolder
+from ._folder import write_csv as write_csv
 from ._folder import write_json as write_json
 from ._loop import EpochMetrics as EpochMetrics
 from ._loop import Trained as Trained

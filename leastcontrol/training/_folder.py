@@ -7,7 +7,9 @@ a file beside its place, which `tidy` removes.
 """
 
 import contextlib
+import csv
 import fcntl
+import io
 import json
 import math
 import os
@@ -28,6 +30,15 @@ def write_json(path: Path, value: Any) -> None:
     """Writes a JSON file whole or not at all; a number that is not finite becomes `null`."""
     text = json.dumps(_strict(value), indent=2, allow_nan=False) + "\n"
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes rows with the names of the first as their heading, whole or not at all."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [])
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))
 
 
 def _strict(value: Any) -> Any:

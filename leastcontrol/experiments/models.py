@@ -1,0 +1,241 @@
+"""A trained system as one file, and what it says of samples that nobody has labelled.
+
+A model is a sealed file: the run's configuration in the header, the weights as arrays. It needs
+neither the run folder nor the data set, and loading it runs no code. Samples are read from images,
+CSV and NumPy files; a pixel is brought to [0, 1] and preprocessed as in the training.
+"""
+
+import dataclasses
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float32
+
+from .. import data, training
+from ..equilibrium import FixedPoint, Tolerance, free_equilibrium, solved
+from ..systems import AbstractSystem
+from . import running
+from .config import ConfigError, RunConfig
+
+KIND = "model"
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A trained system and what it was trained on.
+
+    * `system`: the system.
+    * `config`: of its run.
+    * `shape`: of one sample, such as (28, 28).
+    """
+
+    system: AbstractSystem
+    config: RunConfig
+    shape: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a model says of one sample.
+
+    * `label`: the class of the largest output.
+    * `probabilities`: the softmax of the outputs.
+    * `solved`: whether the free equilibrium was found; else the outputs are those of the point that
+      was reached.
+    """
+
+    label: int
+    probabilities: tuple[float, ...]
+    solved: bool
+
+
+def export(
+    folder: Path, out: Path, *, weights: str = "last", data_dir: Path | None = None
+) -> dict[str, Any]:
+    """Writes the weights of a run and its configuration as one file, and returns its header.
+
+    **Arguments:**
+
+    * `folder`: of a run of one seed, or one of a run's seeds.
+    * `weights`: `last`, or `best` by the validation accuracy.
+
+    **Raises:** `ConfigError`, `data.DataError` or `training.FolderError`.
+    """
+    config = running.read_config(folder)
+    if data_dir is not None:
+        config = dataclasses.replace(config, data_dir=data_dir)
+        config.check()
+    seeds = config.all_seeds()
+    if len(seeds) > 1:
+        raise ConfigError(
+            f"{folder} holds {len(seeds)} seeds, and one of them is exported: write "
+            f"{folder / f'seed-{seeds[0]}'}."
+        )
+    splits = running.load_splits(config)
+    like = running.build_system(config, splits, seeds[0])
+    feedback = running.build_rule(config).init(like, key=jax.random.key(seeds[0]))
+    system, _ = training.RunFolder(folder).load_weights(weights, (like, feedback))
+    header = {
+        "config": {**config.as_json(), "data_dir": None},
+        "shape": list(splits.train.shape),
+        "classes": splits.train.classes,
+        "versions": running.versions(),
+    }
+    training.write_sealed(out, KIND, header, system)
+    return header
+
+
+def load_model(path: Path) -> Model:
+    """Returns the model in a file.
+
+    **Raises:** `ConfigError` or `training.FolderError` if the file is none, or is damaged.
+    """
+    sealed = training.read_sealed(path, KIND)
+    config = RunConfig.from_json(sealed.header.get("config"), str(path))
+    shape: Any = sealed.header.get("shape")
+    classes: Any = sealed.header.get("classes")
+    if not isinstance(shape, list) or not all(
+        type(size) is int and 0 < size < 2**31 for size in (*shape, classes)
+    ):
+        raise ConfigError(f"{path} does not say which samples it is for: export the model again.")
+    # The arrays are read from the file; here only their shapes are made.
+    like = eqx.filter_eval_shape(
+        running.build_network, config, math.prod(shape), classes, config.all_seeds()[0]
+    )
+    return Model(sealed.arrays(like), config, tuple(shape))
+
+
+def read_samples(path: Path, shape: tuple[int, ...], full: float | None = None) -> np.ndarray:
+    """Returns the samples of a file as float32 of shape (samples, features), in [0, 1].
+
+    An image is one sample; a CSV file has a sample in each row; a NumPy file (.npy) has samples
+    along its first axis, or is one sample.
+
+    **Arguments:**
+
+    * `path`: the file.
+    * `shape`: of one sample.
+    * `full`: the value of a full pixel; by default 255 for images and unsigned bytes, else 1.
+
+    **Raises:** `ConfigError` if the file cannot be read or does not fit the shape or the scale.
+    """
+    suffix = path.suffix.lower()
+    if suffix in IMAGES:
+        values = _image(path, shape)
+    elif suffix == ".csv":
+        values = _csv(path)
+    elif suffix == ".npy":
+        values = _numpy(path)
+    else:
+        raise ConfigError(
+            f"{path} is not of a kind that is read: give an image ({', '.join(IMAGES)}), a .csv or "
+            "a .npy file."
+        )
+    features = math.prod(shape)
+    if values.shape in (shape, (features,)):
+        values = values[None]
+    if values.shape[1:] not in (shape, (features,)) or len(values) == 0:
+        raise ConfigError(
+            f"{path} has the shape {_times(values.shape)}, but a sample of this model is "
+            f"{_times(shape)} ({features} numbers): bring it to that size first."
+        )
+    if full is None:
+        full = 255.0 if values.dtype == np.uint8 else 1.0
+    with np.errstate(over="ignore"):
+        scaled = (values.reshape(len(values), features) / full).astype(np.float32)
+    if not np.isfinite(scaled).all() or scaled.min() < 0 or scaled.max() > 1:
+        raise ConfigError(
+            f"{path} has values from {values.min():g} to {values.max():g}, but they must lie "
+            f"between 0 and a full pixel, {full:g}: name another with --full, such as --full 255."
+        )
+    return scaled
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "one number"
+
+
+def _image(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        # Imported here because it is needed for images only.
+        from PIL import Image
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{path} is an image, and images need Pillow ({error}): run pip install pillow."
+        ) from error
+    if len(shape) not in (2, 3):
+        raise ConfigError(
+            f"{path} is an image, but a sample of this model is {_times(shape)}: give a .csv or a "
+            ".npy file."
+        )
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of an image that is suspiciously large when it is unpacked.
+            warnings.simplefilter("error")
+            with Image.open(path) as image:
+                return np.asarray(image.convert("L" if len(shape) == 2 else "RGB"))
+    except Exception as error:
+        raise ConfigError(f"{path} cannot be read as an image ({error}).") from error
+
+
+def _csv(path: Path) -> np.ndarray:
+    try:
+        with warnings.catch_warnings():
+            # An empty file is a warning to NumPy.
+            warnings.simplefilter("error")
+            return np.loadtxt(path, delimiter=",", ndmin=2, encoding="utf-8")
+    except Exception as error:
+        raise ConfigError(
+            f"{path} cannot be read as rows of numbers with commas between them "
+            f"({str(error).splitlines()[0] if str(error) else type(error).__name__})."
+        ) from error
+
+
+def _numpy(path: Path) -> np.ndarray:
+    try:
+        values = np.load(path, allow_pickle=False)
+    except Exception as error:
+        raise ConfigError(f"{path} cannot be read as an array of NumPy.") from error
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "uif":
+        raise ConfigError(f"{path} does not hold one array of real numbers.")
+    return values
+
+
+@eqx.filter_jit
+def _outputs(
+    system: AbstractSystem, inputs: Float[Array, "samples features"]
+) -> tuple[Float[Array, "samples outputs"], Array]:
+    solution = free_equilibrium(
+        system,
+        jax.vmap(system.drive)(inputs),
+        solver=FixedPoint(max_steps=400),
+        tolerance=Tolerance(),
+    )
+    return jax.nn.softmax(jax.vmap(system.readout)(solution.value)), solved(solution)
+
+
+def predict(
+    model: Model, inputs: Float32[np.ndarray, "samples features"], *, batch_size: int = 1000
+) -> list[Prediction]:
+    """Returns what a model says of samples in [0, 1], at its free equilibrium.
+
+    `batch_size` is how many samples are held at a time.
+    """
+    preprocessing = data.MNIST_STANDARDISATION if model.config.preprocessing != "none" else None
+    inputs = inputs if preprocessing is None else preprocessing(inputs)
+    rows = []
+    for first in range(0, len(inputs), batch_size):
+        part = jnp.asarray(inputs[first : first + batch_size])
+        probabilities, found = map(np.asarray, _outputs(model.system, part))
+        rows += [
+            Prediction(int(own.argmax()), tuple(own.tolist()), bool(one))
+            for own, one in zip(probabilities, found, strict=True)
+        ]
+    return rows
