@@ -72,15 +72,15 @@ def export(
     if data_dir is not None:
         config = dataclasses.replace(config, data_dir=data_dir)
         config.check()
-    seeds = config.all_seeds()
-    if len(seeds) > 1:
+    seed, *others = config.all_seeds()
+    if others:
         raise ConfigError(
-            f"{folder} holds {len(seeds)} seeds, and one of them is exported: write "
-            f"{folder / f'seed-{seeds[0]}'}."
+            f"{folder} holds {1 + len(others)} seeds, and one of them is exported: write "
+            f"{folder / f'seed-{seed}'}."
         )
     splits = running.load_splits(config)
-    like = running.build_system(config, splits, seeds[0])
-    feedback = running.build_rule(config).init(like, key=jax.random.key(seeds[0]))
+    like = running.build_system(config, splits, seed)
+    feedback = running.build_rule(config).init(like, key=jax.random.key(seed))
     system, _ = training.RunFolder(folder).load_weights(weights, (like, feedback))
     header = {
         "config": {**config.as_json(), "data_dir": None},
