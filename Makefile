@@ -1,7 +1,10 @@
-# `make train` and `make test` set up `.venv` themselves, once for each state of pyproject.toml.
+# `make train`, `make bench` and `make test` set up `.venv` themselves, once for each state of pyproject.toml.
 
 # The default training: the one line to change.
 TRAIN := -m leastcontrol.experiments.digits
+
+# What `make bench` measures: BENCH='--data mnist --json bench.json', say.
+BENCH ?=
 
 # Test processes, and the interpreters to try, in this order.
 JOBS ?= 2
@@ -17,10 +20,11 @@ DEV_STAMP := .venv/.dev-$(STATE)
 .DEFAULT_GOAL := help
 # Two installations into one environment at a time would spoil it.
 .NOTPARALLEL:
-.PHONY: help train test test-all lint format docs clean
+.PHONY: help train bench test test-all lint format docs clean
 
 help:
 	@echo 'make train     set up and train on handwritten digits, least control beside backpropagation'
+	@echo 'make bench     set up and time a step of every rule beside backpropagation (BENCH=options)'
 	@echo 'make test      set up and run the tests, without the slow ones (make test-all: all)'
 	@echo 'make lint      formatting, lint, types, import order (make format: mend the first two)'
 	@echo 'make docs      build the documentation into site/'
@@ -29,6 +33,9 @@ help:
 # The development installation contains the one for training.
 train: $(if $(wildcard $(DEV_STAMP)),,$(TRAIN_STAMP))
 	@$(VENV) $(TRAIN)
+
+bench: $(if $(wildcard $(DEV_STAMP)),,$(TRAIN_STAMP))
+	@$(VENV) -m leastcontrol.cli bench $(BENCH)
 
 test: $(DEV_STAMP)
 	@$(VENV) -m pytest -n $(JOBS) -m 'not slow'

@@ -2,15 +2,17 @@
 
 import dataclasses
 import math
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import tyro
 
 from ..experiments.config import CHOICES, ConfigError, RunConfig, check_choice, flag
-from ._options import Data, Export, Predict, Train, Verb
+from ._options import Bench, Data, Export, Predict, Train, Verb
 
-VERBS = ("train", "evaluate", "export", "predict", "verify", "data")
+VERBS = ("train", "evaluate", "export", "predict", "verify", "bench", "data")
+PLOT_SUFFIXES = (".pdf", ".png", ".svg")
 
 
 def parse(arguments: list[str]) -> Any:
@@ -37,6 +39,9 @@ def parse(arguments: list[str]) -> Any:
             raise ConfigError(
                 f"--keep-last is {verb.keep_last}, but it must be at least 1: write --keep-last 2."
             )
+    if isinstance(verb, Bench):
+        verb.check()
+        _check_plot(verb)
     if isinstance(verb, Data):
         check_choice("The data set", verb.name, CHOICES["data"])
         data_config(verb).check()
@@ -50,9 +55,25 @@ def parse(arguments: list[str]) -> Any:
             raise ConfigError(
                 f"--full is {verb.full}, but it must be above 0 and finite: write --full 255."
             )
-    for name in ("csv", "json", "results"):
+    for name in ("csv", "json", "plot", "results"):
         _check_file(name, getattr(verb, name, None))
     return verb
+
+
+def _check_plot(verb: Bench) -> None:
+    if verb.plot is None:
+        return
+    if not verb.grow:
+        raise ConfigError(
+            "--plot draws growth, and nothing grows: add --grow width, depth or batch."
+        )
+    if verb.plot.suffix not in PLOT_SUFFIXES:
+        raise ConfigError(
+            f"--plot is {verb.plot}, but its suffix is one of {', '.join(PLOT_SUFFIXES)}: write "
+            "--plot growth.svg."
+        )
+    if find_spec("matplotlib") is None:
+        raise ConfigError("--plot needs matplotlib: run pip install 'leastcontrol[plot]'.")
 
 
 def _check_file(name: str, path: Path | None) -> None:

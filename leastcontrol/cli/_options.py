@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from ..experiments.bench_config import BenchConfig
 from ..experiments.config import RunConfig
 
 
@@ -91,11 +92,22 @@ class Data:
     """File for the description."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Bench(BenchConfig):
+    """Time a step of every rule beside backpropagation, or measure how the time grows."""
+
+    json: Path | None = None
+    """File for the list of rows."""
+    plot: Path | None = None
+    """File for a plot of growth, in the format of its suffix; needs matplotlib."""
+
+
 Verb = (
     Annotated[Train, tyro.conf.subcommand("train", default=Train())]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
+    | Annotated[Bench, tyro.conf.subcommand("bench")]
     | Annotated[Data, tyro.conf.subcommand("data")]
 )

@@ -27,7 +27,7 @@ from ..experiments import running
 from ..experiments.config import ConfigError
 from ..training import EpochMetrics, FolderError, TrainingError, write_csv, write_json
 from ._arguments import data_config, run_config
-from ._options import Data, Evaluate, Export, Predict, Train, Verify
+from ._options import Bench, Data, Evaluate, Export, Predict, Train, Verify
 
 
 @functools.singledispatch
@@ -223,6 +223,39 @@ def _(verb: Verify, arguments: list[str]) -> int:
     unsupported = sum(row["ok"] is None for row in rows)
     print(f"{len(rows) - failed - unsupported} passed, {failed} failed, {unsupported} unsupported")
     return 1 if failed else 0
+
+
+@_perform.register
+def _(verb: Bench, arguments: list[str]) -> int:
+    from ..experiments._growth import plot_growth
+    from ..experiments.bench import bench
+
+    def report(row: dict[str, Any]) -> None:
+        # As soon as a case is measured, for a table shows nothing before its last row.
+        print(_bench_line(row), flush=True)
+
+    def note(sentence: str) -> None:
+        print(sentence, file=sys.stderr, flush=True)
+
+    command = "leastcontrol " + shlex.join(arguments)
+    rows = bench(verb, command=command, report=report, note=note)
+    _write(verb.json, rows)
+    if verb.plot is not None:
+        plot_growth(rows, verb.plot)
+    return 0
+
+
+def _bench_line(row: dict[str, Any]) -> str:
+    lower, upper = row["ms_quartiles"]
+    place = f"{row['grown']} {row['size']}" if "grown" in row else row["weights"]
+    strength = "" if row["strength"] is None else f"β = {row['strength']:.3g}"
+    memory = "" if row["peak_mb"] is None else f"  {row['peak_mb']:.1f} MB"
+    line = (
+        f"{row['case']:<19} {place:<14} {row['rule']:<26} {strength:<12} {row['ms']:8.2f} ms a "
+        f"step [{lower:.2f}, {upper:.2f}]  {row['ratio']:6.2f} × {row['ratio_to']}  solved "
+        f"{100 * row['converged_fraction']:.2f} %  {row['steps']:.1f} steps a solve{memory}"
+    )
+    return f"{line}  time ∝ {row['grown']}^{row['exponent']:.2f}" if "grown" in row else line
 
 
 @_perform.register
