@@ -8,6 +8,9 @@ judges do without.
 * `feedback_condition`, `feedback_ratios`, `feedback_movement`, `error_ratio`: the subspace,
   strength and learning of direct feedback to the layers of a feedforward network.
 * `stability_margin`, `quasi_static_margin`: whether the dynamics that it controls are stable.
+* `free_margin`, `controlled_margin`: the same of any system, without control and under dynamic
+  inversion, matrix-free.
+* `gradient_trust`: how much of a rule's gradient can be trusted, on a whole data set.
 * `angle` and `layer_angles` compare updates: with backpropagation's, and with
   `minimum_norm_update`, `gauss_newton_update` and `linearised_control_gradient`, which are updates
   of the same form.
@@ -26,3 +29,7 @@ from ._feedback import linearised_control_gradient as linearised_control_gradien
 from ._feedback import minimum_norm_update as minimum_norm_update
 from ._feedback import quasi_static_margin as quasi_static_margin
 from ._feedback import stability_margin as stability_margin
+from ._margins import controlled_margin as controlled_margin
+from ._margins import free_margin as free_margin
+from ._trust import GradientTrust as GradientTrust
+from ._trust import gradient_trust as gradient_trust
