@@ -56,6 +56,8 @@ def _rows() -> tuple[Expected, ...]:
     energy = {"rule": "least-control", "controller": "energy"}
     least_control_inversion = "least control, dynamic inversion"
     least_control_energy = "least control, energy"
+    kolen_pollack = {"rule": "least-control", "controller": "kolen-pollack"}
+    linear_feedback = {"rule": "least-control", "controller": "linear-feedback"}
     return (
         Expected(
             "mnist-feedforward-backpropagation",
@@ -82,6 +84,22 @@ def _rows() -> tuple[Expected, ...]:
             0.03,
         ),
         Expected(
+            "mnist-feedforward-kolen-pollack",
+            "feedforward 2×256",
+            "least control, Kolen–Pollack feedback",
+            {**feedforward, **kolen_pollack},
+            98.14,
+            0.09,
+        ),
+        Expected(
+            "mnist-feedforward-linear-feedback",
+            "feedforward 2×256",
+            "least control, linear feedback",
+            {**feedforward, **linear_feedback},
+            97.73,
+            0.07,
+        ),
+        Expected(
             "mnist-rnn-recurrent-backpropagation",
             "RNN 256",
             "recurrent backpropagation",
@@ -104,6 +122,22 @@ def _rows() -> tuple[Expected, ...]:
             {**recurrent, **energy},
             97.60,
             0.15,
+        ),
+        Expected(
+            "mnist-rnn-kolen-pollack",
+            "RNN 256",
+            "least control, Kolen–Pollack feedback",
+            {**recurrent, **kolen_pollack},
+            97.75,
+            0.11,
+        ),
+        Expected(
+            "mnist-rnn-linear-feedback",
+            "RNN 256",
+            "least control, linear feedback",
+            {**recurrent, **linear_feedback},
+            97.70,
+            0.11,
         ),
     )
 
