@@ -62,7 +62,7 @@ def write(folder, contents=CONTENT, packed=True):
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         if packed:
-            (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+            (folder / f"{name}.gz").write_bytes(gzip.compress(content, mtime=0))
         else:
             (folder / name).write_bytes(content)
     return folder
@@ -103,7 +103,7 @@ class TestIdx:
         ("content", "expected"),
         [
             (b"", "empty"),
-            (gzip.compress(b""), "empty"),
+            (gzip.compress(b"", mtime=0), "empty"),
             (idx(images(2))[:-1], "truncated at 23 bytes; expected 24"),
             (idx(images(2))[:9], "truncated at 9 bytes; expected a header of 16"),
             (idx(images(2)) + b"x", "too long with 25 bytes; expected 24"),
@@ -233,7 +233,9 @@ class TestFolders:
     def test_a_checksum_is_of_the_unpacked_content(self, tmp_path):
         write(tmp_path)
         for name, content in CONTENT.items():
-            (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content, compresslevel=0, mtime=1))
+            (tmp_path / f"{name}.gz").write_bytes(
+                gzip.compress(content, compresslevel=0, mtime=1, mtime=0)
+            )
         data.load(make_source(), data_dir=tmp_path)
 
 
@@ -242,7 +244,9 @@ class Mirror:
     asked."""
 
     def __init__(self):
-        self.files = {f"{name}.gz": gzip.compress(content) for name, content in CONTENT.items()}
+        self.files = {
+            f"{name}.gz": gzip.compress(content, mtime=0) for name, content in CONTENT.items()
+        }
         self.asked = []
         self.break_first = 0
         self.breakage = "status"
@@ -386,7 +390,7 @@ class TestDownload:
             (gzip.compress(idx(images(TRAIN) ^ 1)), "SHA-256"),
             (b"<html>sign in to this network</html>", "SHA-256"),
             (b"", "empty"),
-            (gzip.compress(CONTENT[NAMES[0]])[:-9], "truncated"),
+            (gzip.compress(CONTENT[NAMES[0]], mtime=0)[:-9], "truncated"),
         ],
     )
     def test_a_mirror_that_serves_something_else(self, tmp_path, mirror, served, reason):
