@@ -5,6 +5,8 @@
 * `running`: from a configuration to a run folder, and from a run folder to figures.
 * `models`: a trained system as one file, and its predictions.
 * `tables`: the papers' tables as configurations with their expected numbers.
+* `bench`, `bench_config`: what `leastcontrol bench` measures, and its options; `bench_tables`: the
+  tables of its rows in the documentation.
 * `digits`: the comparison behind `make train`.
 * `_verification`, `_vectors`: what `leastcontrol verify` checks.
 """

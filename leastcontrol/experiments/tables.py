@@ -245,7 +245,7 @@ def table(rows: Sequence[Row]) -> str:
             f"{100 * row.test_accuracy:.2f} ± {100 * row.deviation:.2f}",
             f"{row.seeds}",
             f"{expected.percent:.2f} ± {expected.deviation:.2f}",
-            _share(row.solved),
+            share(row.solved),
             f"{row.steps:.1f}",
             f"{row.step_ms:.2f}",
         )
@@ -253,7 +253,7 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def _share(solved: float) -> str:
+def share(solved: float) -> str:
     """Returns a share in %; one that is not whole never reads 100."""
     text = f"{100 * solved:.2f}"
     return f"{math.floor(1e4 * solved) / 100:.2f}" if text == "100.00" and solved < 1 else text
@@ -264,19 +264,20 @@ def commands(rows: Sequence[Row]) -> str:
     return "\n".join(["```bash", *(row.command for row in rows), "```"])
 
 
-def rewritten(page: str, content: str, name: str) -> str:
+def rewritten(page: str, content: str, name: str, part: str = "results") -> str:
     """Returns a page with the part between its markers replaced.
 
     **Raises:** `TablesError` unless both markers stand in the page, once and in order.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in after or END in before + after:
+    begin_mark, end_mark = (mark.replace("results", part) for mark in (BEGIN, END))
+    before, begin, rest = page.partition(begin_mark)
+    _, end, after = rest.partition(end_mark)
+    if not begin or not end or begin_mark in after or end_mark in before + after:
         raise TablesError(
-            f"{name} does not have the two markers once each and in order: write {BEGIN} and {END} "
-            "on lines of their own where the table belongs."
+            f"{name} does not have the two markers once each and in order: write {begin_mark} and "
+            f"{end_mark} on lines of their own where the table belongs."
         )
-    return f"{before}{BEGIN}\n\n{content}\n\n{END}{after}"
+    return f"{before}{begin_mark}\n\n{content}\n\n{end_mark}{after}"
 
 
 def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
@@ -310,11 +311,12 @@ def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
             changed[path] = new
     if not check:
         for path, text in changed.items():
-            _write(path, text)
+            write_page(path, text)
     return list(changed)
 
 
-def _write(path: Path, text: str) -> None:
+def write_page(path: Path, text: str) -> None:
+    """Writes a page whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,191 @@
+"""The tables of the benchmark in the documentation, made from the rows that it wrote.
+
+    python -m leastcontrol.experiments.bench_tables           # rewrites the tables where they stand
+    python -m leastcontrol.experiments.bench_tables --check   # exits with 1 if it would change any
+
+The rows are those of all files `results/bench-*.json`, which `leastcontrol bench --json` writes.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .tables import TablesError, rewritten, share, write_page
+
+STEPS_PAGE = Path("docs/how-to-choose-a-solver.md")
+GROWTH_PAGE = Path("docs/performance.md")
+NUMBERS = ("ms", "ratio", "steps", "converged_fraction", "batch_size")
+WORDS = ("case", "weights", "data", "rule", "ratio_to", "command")
+
+Row = dict[str, Any]
+
+
+def read(results: Path) -> list[Row]:
+    """Returns the rows of all benchmarks in a folder, in the order of the files' names.
+
+    **Raises:** `TablesError` for a file that is damaged or was not written by the benchmark.
+    """
+    return [row for path in sorted(results.glob("bench-*.json")) for row in _read_file(path)]
+
+
+def _read_file(path: Path) -> list[Row]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise TablesError(
+            f"{path} cannot be read as JSON ({error}): run its benchmark again."
+        ) from error
+    if not isinstance(rows, list) or not all(map(_is_row, rows)):
+        raise TablesError(
+            f"{path} does not hold the rows of a benchmark: give a file that `leastcontrol bench "
+            "--json FILE` wrote."
+        )
+    return rows
+
+
+def _is_row(row: Any) -> bool:
+    if not isinstance(row, dict) or not all(isinstance(row.get(word), str) for word in WORDS):
+        return False
+    pair = row.get("ratio_quartiles")
+    if not isinstance(pair, list) or len(pair) != 2:
+        return False
+    known = [*(row.get(name) for name in NUMBERS), *pair]
+    names = ("strength", "residual", "peak_mb", "exponent", "exponent_error")
+    perhaps = [row.get(name) for name in names]
+    if "grown" in row:
+        known.append(row.get("size"))
+    return all(map(_is_number, [*known, *(value for value in perhaps if value is not None)]))
+
+
+def _is_number(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value)
+
+
+def steps_table(rows: Sequence[Row]) -> str:
+    """Returns what a step of every rule costs as a Markdown table, with the commands below it."""
+    lines = [
+        "| case | weights | rule | strength β | times the baseline | ms a step | solved, % "
+        "| steps a solve | largest residual | memory, MB |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        lower, upper = row["ratio_quartiles"]
+        itself = row["rule"] == row["ratio_to"]
+        cells = (
+            f"{row['case']}, {row['data']}",
+            row["weights"],
+            row["rule"],
+            _or_none(row["strength"], "{:.3g}"),
+            "1" if itself else f"{row['ratio']:.2f} [{lower:.2f}, {upper:.2f}]",
+            f"{row['ms']:.2f}",
+            share(row["converged_fraction"]),
+            f"{row['steps']:.1f}",
+            _or_none(row["residual"], "{:.1e}"),
+            _or_none(row["peak_mb"], "{:.1f}"),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return _with_commands(lines, rows)
+
+
+def growth_table(rows: Sequence[Row]) -> str:
+    """Returns the exponents of all curves as a Markdown table, with the commands below it."""
+    lines = [
+        "| case | grown | rule | sizes | time ∝ size^p, p | times the baseline, first size "
+        "| last size |",
+        "|---|---|---|---|---:|---:|---:|",
+    ]
+    for case, data, grown, rule in dict.fromkeys(map(_curve, rows)):
+        curve = [row for row in rows if _curve(row) == (case, data, grown, rule)]
+        first, last = curve[0], curve[-1]
+        error = _or_none(first.get("exponent_error"), " ± {:.2f}")
+        cells = (
+            f"{case}, {data}",
+            grown,
+            rule,
+            f"{first['size']} to {last['size']}",
+            f"{_or_none(first.get('exponent'), '{:.2f}')}{error}",
+            f"{first['ratio']:.2f}",
+            f"{last['ratio']:.2f}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return _with_commands(lines, rows)
+
+
+def _curve(row: Row) -> tuple[str, str, str, str]:
+    return row["case"], row["data"], row["grown"], row["rule"]
+
+
+def _or_none(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
+
+
+def _with_commands(lines: list[str], rows: Sequence[Row]) -> str:
+    commands = dict.fromkeys(row["command"] for row in rows)
+    return "\n".join([*lines, "", "```bash", *commands, "```"])
+
+
+def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
+    """Rewrites the tables in the pages under `root` and returns the pages that changed.
+
+    A table without rows stays as it is. With `check` nothing is written: the pages that would
+    change are returned.
+
+    **Raises:** `TablesError`. Nothing is written unless every file could be read.
+    """
+    rows = read(results)
+    if not rows:
+        raise TablesError(
+            f"{results} holds no rows of a benchmark: make them with `leastcontrol bench --json "
+            f"{results}/bench-NAME.json`."
+        )
+    changed = {}
+    for page, part, make in (
+        (STEPS_PAGE, "bench", steps_table),
+        (GROWTH_PAGE, "growth", growth_table),
+    ):
+        own = [row for row in rows if ("grown" in row) == (part == "growth")]
+        path = root / page
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise TablesError(
+                f"{path} cannot be read ({error}): run this in a checkout of the project, or name "
+                "one with --root DIR."
+            ) from error
+        new = rewritten(text, make(own), str(path), part) if own else text
+        if new != text:
+            changed[path] = new
+    if not check:
+        for path, text in changed.items():
+            write_page(path, text)
+    return list(changed)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the script and returns its exit status: 1 for a stale table, 2 for a mistake."""
+    parser = argparse.ArgumentParser(
+        prog="python -m leastcontrol.experiments.bench_tables",
+        description="Make the tables of the benchmark from its rows.",
+    )
+    parser.add_argument("--root", type=Path, default=Path(), help="checkout of the project")
+    parser.add_argument("--results", type=Path, help="folder of the rows (ROOT/results)")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if stale")
+    options = parser.parse_args(arguments)
+    results = options.root / "results" if options.results is None else options.results
+    try:
+        changed = update(options.root, results, check=options.check)
+    except TablesError as error:
+        print(f"leastcontrol: {error}", file=sys.stderr)
+        return 2
+    for path in changed:
+        print(f"{path} {'is stale' if options.check else 'was rewritten'}.", file=sys.stderr)
+    return 1 if options.check and changed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""The tables of the benchmark: what they say, where they go, what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastcontrol.experiments import bench_tables
+
+ROOT = Path(__file__).resolve().parent.parent
+BASE = {
+    "case": "feedforward",
+    "weights": "initialisation",
+    "data": "mnist",
+    "batch_size": 64,
+    "rule": "backpropagation",
+    "strength": None,
+    "ms": 2.0,
+    "ratio_to": "backpropagation",
+    "ratio": 1.0,
+    "ratio_quartiles": [1.0, 1.0],
+    "residual": 0.0,
+    "steps": 1.0,
+    "converged_fraction": 1.0,
+    "peak_mb": 10.04,
+    "command": "leastcontrol bench --data mnist",
+}
+INVERSION = {
+    **BASE,
+    "rule": "dynamic-inversion",
+    "strength": 1 / 6.4,
+    "ms": 3.456,
+    "ratio": 1.728,
+    "ratio_quartiles": [1.6, 1.85],
+    "residual": 8.76e-6,
+    "steps": 3.04,
+    "converged_fraction": 0.999999,
+    "peak_mb": None,
+}
+UNSOLVED = {**INVERSION, "residual": None, "converged_fraction": 0.0}
+CURVE = [
+    {
+        **INVERSION,
+        "grown": "width",
+        "size": size,
+        "ratio": ratio,
+        "exponent": 1.234,
+        "exponent_error": 0.056,
+        "command": "leastcontrol bench --grow width",
+    }
+    for size, ratio in ((64, 2.0), (128, 1.5), (256, 1.25))
+]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Return a checkout whose pages have markers, and whose `results/` has both kinds of rows."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "results").mkdir()
+    for page, part in ((bench_tables.STEPS_PAGE, "bench"), (bench_tables.GROWTH_PAGE, "growth")):
+        text = f"above\n<!-- {part}:begin -->\nstale\n<!-- {part}:end -->\nbelow\n"
+        (tmp_path / page).write_text(text, encoding="utf-8")
+    write(tmp_path, "bench-mnist.json", [BASE, INVERSION])
+    write(tmp_path, "bench-growth.json", CURVE)
+    return tmp_path
+
+
+def write(project: Path, name: str, rows: Any) -> None:
+    (project / "results" / name).write_text(json.dumps(rows), encoding="utf-8")
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_row_says_what_was_measured():
+    lines = bench_tables.steps_table([BASE, INVERSION, UNSOLVED]).splitlines()
+    same = ["feedforward, mnist", "initialisation"]
+    assert cells(lines[2]) == [
+        *(*same, "backpropagation", "", "1", "2.00", "100.00", "1.0", "0.0e+00", "10.0")
+    ]
+    assert cells(lines[3]) == [
+        *(*same, "dynamic-inversion", "0.156", "1.73 [1.60, 1.85]", "3.46", "99.99", "3.0"),
+        *("8.8e-06", ""),
+    ]
+    assert cells(lines[4])[6:9] == ["0.00", "3.0", ""]
+    assert lines[5:] == ["", "```bash", "leastcontrol bench --data mnist", "```"]
+
+
+def test_a_curve_is_one_row():
+    lines = bench_tables.growth_table(CURVE).splitlines()
+    assert cells(lines[2]) == [
+        *("feedforward, mnist", "width", "dynamic-inversion", "64 to 256"),
+        *("1.23 ± 0.06", "2.00", "1.25"),
+    ]
+    assert lines[3:] == ["", "```bash", "leastcontrol bench --grow width", "```"]
+    point = {**CURVE[0], "exponent": None, "exponent_error": None}
+    assert cells(bench_tables.growth_table([point]).splitlines()[2])[3:5] == ["64 to 64", ""]
+
+
+def test_the_pages_are_rewritten_and_a_check_finds_stale_ones(project: Path, capsys):
+    arguments = ["--root", str(project)]
+    assert bench_tables.main([*arguments, "--check"]) == 1
+    assert capsys.readouterr().err.count("is stale") == 2
+    assert bench_tables.main(arguments) == 0
+    steps, growth = (
+        (project / page).read_text(encoding="utf-8")
+        for page in (bench_tables.STEPS_PAGE, bench_tables.GROWTH_PAGE)
+    )
+    table = bench_tables.steps_table([BASE, INVERSION])
+    assert steps == f"above\n<!-- bench:begin -->\n\n{table}\n\n<!-- bench:end -->\nbelow\n"
+    assert bench_tables.growth_table(CURVE) in growth
+    assert bench_tables.main([*arguments, "--check"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ({}, "does not hold the rows"),
+        ([3], "does not hold the rows"),
+        ([{**BASE, "ms": None}], "does not hold the rows"),
+        ([{**BASE, "ratio_quartiles": [1.0]}], "does not hold the rows"),
+        ([{**BASE, "strength": "strong"}], "does not hold the rows"),
+        ([{**BASE, "rule": 3}], "does not hold the rows"),
+        ([{**CURVE[0], "exponent": "steep"}], "does not hold the rows"),
+    ],
+)
+def test_what_is_no_row_is_refused(project: Path, capsys, rows: Any, said: str):
+    write(project, "bench-mnist.json", rows)
+    assert bench_tables.main(["--root", str(project)]) == 2
+    sentence = capsys.readouterr().err
+    assert said in sentence
+    assert sentence.startswith("leastcontrol: ")
+    assert sentence.count("\n") == 1
+
+
+def test_missing_files_are_refused(project: Path, capsys):
+    (project / "results" / "bench-mnist.json").write_text("{", encoding="utf-8")
+    assert bench_tables.main(["--root", str(project)]) == 2
+    assert "cannot be read as JSON" in capsys.readouterr().err
+    assert bench_tables.main(["--root", str(project), "--results", str(project / "none")]) == 2
+    assert "holds no rows of a benchmark" in capsys.readouterr().err
+    (project / bench_tables.GROWTH_PAGE).unlink()
+    write(project, "bench-mnist.json", [BASE])
+    assert bench_tables.main(["--root", str(project)]) == 2
+    assert "performance.md cannot be read" in capsys.readouterr().err
+
+
+def test_the_documentation_shows_what_was_measured():
+    results = ROOT / "results"
+    if not list(results.glob("bench-*.json")):
+        pytest.skip("no benchmark has left its rows in results/")
+    assert bench_tables.update(ROOT, results, check=True) == []
