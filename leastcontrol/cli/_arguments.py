@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import shlex
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,19 @@ from typing import Any
 import tyro
 
 from ..experiments.config import CHOICES, ConfigError, RunConfig, check_choice, flag
-from ._options import Bench, Data, Export, Predict, Train, Verb
+from ._options import Bench, Compare, Data, Export, Predict, Train, Verb
 
-VERBS = ("train", "evaluate", "export", "predict", "verify", "bench", "data")
+VERBS = (
+    "train",
+    "evaluate",
+    "compare",
+    "export",
+    "predict",
+    "report",
+    "verify",
+    "bench",
+    "data",
+)
 PLOT_SUFFIXES = (".pdf", ".png", ".svg")
 
 
@@ -45,6 +56,18 @@ def parse(arguments: list[str]) -> Any:
     if isinstance(verb, Data):
         check_choice("The data set", verb.name, CHOICES["data"])
         data_config(verb).check()
+    if isinstance(verb, Compare):
+        if verb.out is None:
+            raise ConfigError("compare writes a folder: name a new one with --out DIR.")
+        if not verb.rules:
+            raise ConfigError("compare has no rules: write --rules backpropagation least-control.")
+        if verb.target is not None and not 0 < verb.target <= 1:
+            raise ConfigError(
+                f"--target is {verb.target}, but it is a share above 0 and at most 1: write "
+                "--target 0.95."
+            )
+        for arm in arms(verb):
+            arm[2].check()
     if isinstance(verb, Export):
         check_choice("--weights", verb.weights, ("last", "best"))
         _check_file("out", verb.out)
@@ -85,7 +108,39 @@ def _check_file(name: str, path: Path | None) -> None:
         )
 
 
-def run_config(verb: Train) -> RunConfig:
+def arms(verb: Compare) -> list[tuple[str, str, RunConfig]]:
+    """Returns rule, system and configuration of what is compared.
+
+    **Raises:** `ConfigError` for words that are none.
+    """
+    base = run_config(verb)
+    return [
+        (rule, system, _with_words(_with_words(base, "system", system), "rule", rule))
+        for system in verb.systems or (base.system,)
+        for rule in verb.rules
+    ]
+
+
+def _with_words(base: RunConfig, name: str, words: str) -> RunConfig:
+    """Returns a configuration with an option set, and those that follow its value."""
+    try:
+        value, *options = shlex.split(words)
+    except ValueError as error:
+        raise ConfigError(
+            f"{flag(name + 's')} has {words!r}, which is no word with its options: write "
+            f"{flag(name + 's')} {getattr(RunConfig, name)}."
+        ) from error
+    check_choice(f"The {name}", value, CHOICES[name])
+    return tyro.cli(
+        RunConfig,
+        prog=f"leastcontrol compare: {words}",
+        args=[flag(name), value, *options],
+        default=base,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+
+
+def run_config(verb: RunConfig) -> RunConfig:
     """Returns the configuration in a training's options."""
     names = [field.name for field in dataclasses.fields(RunConfig)]
     return RunConfig(**{name: getattr(verb, name) for name in names})

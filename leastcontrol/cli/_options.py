@@ -37,6 +37,23 @@ class Evaluate:
 
 
 @dataclasses.dataclass(frozen=True)
+class Compare(RunConfig):
+    """Train several rules on the same batches from the same weights, and compare them."""
+
+    rules: tuple[str, ...] = ("backpropagation", "least-control")
+    """Rules, each with options of its own if in quotes ("least-control --controller energy"); the
+    others are compared with the first."""
+    systems: tuple[str, ...] = ()
+    """Systems, likewise ("rnn --hidden 64"); the one of --system by default."""
+    target: float | None = None
+    """Validation accuracy, a share, to which epochs and seconds are counted."""
+    out: Path | None = None
+    """New folder of the comparison; required."""
+    resume: bool = False
+    """Go on with the comparison that the folder holds, if it holds one."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Export:
     """Write a run's weights and configuration as one file."""
 
@@ -64,6 +81,16 @@ class Predict:
     """File for a row of each sample."""
     json: Path | None = None
     """File for the predictions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Write one HTML page about runs and comparisons, to be opened from disk."""
+
+    folders: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders that `train` or `compare` wrote."""
+    out: Path = Path("report.html")
+    """File of the page."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +132,10 @@ class Bench(BenchConfig):
 Verb = (
     Annotated[Train, tyro.conf.subcommand("train", default=Train())]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Compare, tyro.conf.subcommand("compare", default=Compare())]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
     | Annotated[Data, tyro.conf.subcommand("data")]

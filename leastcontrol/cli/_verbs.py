@@ -22,12 +22,13 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from .. import report
 from ..data import DataError
 from ..experiments import running
 from ..experiments.config import ConfigError
-from ..training import EpochMetrics, FolderError, TrainingError, write_csv, write_json
-from ._arguments import data_config, run_config
-from ._options import Bench, Data, Evaluate, Export, Predict, Train, Verify
+from ..training import EpochMetrics, FolderError, TrainingError, write_csv, write_json, write_whole
+from ._arguments import arms, data_config, run_config
+from ._options import Bench, Compare, Data, Evaluate, Export, Predict, Report, Train, Verify
 
 
 @functools.singledispatch
@@ -41,7 +42,7 @@ def perform(verb: Any, arguments: list[str]) -> int:
 
     try:
         return _perform(verb, arguments)
-    except (ConfigError, DataError, FolderError, VectorError) as error:
+    except (ConfigError, DataError, FolderError, report.ReportError, VectorError) as error:
         print(f"leastcontrol: {error}", file=sys.stderr)
         return 2
     except TrainingError as error:
@@ -164,6 +165,77 @@ def _(verb: Evaluate, arguments: list[str]) -> int:
 
 
 @_perform.register
+def _(verb: Compare, arguments: list[str]) -> int:
+    from ..experiments.comparison import Arm, compare
+
+    assert verb.out is not None
+    with _termination() as received:
+
+        def report(arm: Arm, seed: int, metrics: EpochMetrics) -> None:
+            if metrics.epoch == arm.config.epochs:
+                print(
+                    f"{arm.system}, {arm.rule}, seed {seed}: validation "
+                    f"{100 * metrics.validation.accuracy:.2f} % after {metrics.epoch} epochs",
+                    file=sys.stderr,
+                )
+            if received:
+                raise _Terminated(
+                    f"Terminated after epoch {metrics.epoch} of {arm.rule}, seed {seed}, which is "
+                    "saved: the same command with --resume goes on."
+                )
+
+        comparison = compare(
+            [Arm(*words) for words in arms(verb)],
+            verb.out,
+            target=verb.target,
+            command="leastcontrol " + shlex.join(arguments),
+            resume=verb.resume,
+            report=report,
+        )
+    _print_comparison(comparison)
+    return 0
+
+
+# Heading, figure, scale and digits of a comparison's columns.
+_COLUMNS = (
+    ("test, %", "test_accuracy", 100.0, 2),
+    ("NLL, nats", "test_nll", 1.0, 3),
+    ("‖(ψ, u)‖", "control_norm", 1.0, 3),
+    ("solved, %", "converged_fraction", 100.0, 2),
+    ("ms/step", "step_ms_median", 1.0, 2),
+    ("epochs to target", "epochs_to_target", 1.0, 1),
+    ("s to target", "seconds_to_target", 1.0, 1),
+)
+
+
+def _print_comparison(comparison: dict[str, Any]) -> None:
+    columns = [
+        own for own in _COLUMNS if comparison["target"] is not None or "target" not in own[0]
+    ]
+
+    def figure(mean: float | None, error: float | None, scale: float, digits: int) -> str:
+        if mean is None:
+            return "–"
+        spread = "" if error is None else f" ± {scale * error:.{digits}f}"
+        return f"{scale * mean:.{digits}f}{spread}"
+
+    means = Table(title="mean ± standard error over the seeds")
+    differences = Table(title="less the first rule, seed by seed: mean ± standard error")
+    for table in (means, differences):
+        for heading in ("system", "rule", *(own[0] for own in columns)):
+            table.add_column(heading)
+    for row in comparison["arms"]:
+        own = [figure(row["mean"][n], row["standard_error"][n], s, d) for _, n, s, d in columns]
+        means.add_row(row["system"], row["rule"], *own)
+    for row in comparison["differences"]:
+        own = [figure(row[n]["mean"], row[n]["standard_error"], s, d) for _, n, s, d in columns]
+        differences.add_row(row["system"], row["rule"], *own)
+    Console().print(means)
+    if comparison["differences"]:
+        Console().print(differences)
+
+
+@_perform.register
 def _(verb: Export, arguments: list[str]) -> int:
     del arguments
     from ..experiments import models
@@ -199,6 +271,16 @@ def _(verb: Predict, arguments: list[str]) -> int:
         for one, row in zip(flat, rows, strict=True):
             one |= {f"probability_{n}": own for n, own in enumerate(row["probabilities"])}
         write_csv(verb.csv, flat)
+    return 0
+
+
+@_perform.register
+def _(verb: Report, arguments: list[str]) -> int:
+    del arguments
+    runs, comparisons = report.read(verb.folders)
+    text = report.page(runs, comparisons, report.figures(runs))
+    write_whole(verb.out, lambda path: path.write_text(text, encoding="utf-8"))
+    print(f"{verb.out} shows {len(runs)} run{'' if len(runs) == 1 else 's'}.")
     return 0
 
 

@@ -3,6 +3,7 @@
 * `config`: `RunConfig`, one training run in the words of the command line, and the checks of those
   words. It imports nothing heavy, so that help and mistakes are answered at once.
 * `running`: from a configuration to a run folder, and from a run folder to figures.
+* `comparison`: rules side by side as paired trials.
 * `models`: a trained system as one file, and its predictions.
 * `tables`: the papers' tables as configurations with their expected numbers.
 * `bench`, `bench_config`: what `leastcontrol bench` measures, and its options; `bench_tables`: the

@@ -1,0 +1,215 @@
+"""Rules side by side as paired trials.
+
+For each system every rule is trained with the same seeds. A seed fixes the first weights and the
+order of the samples whatever the rule, so that the difference between two rules is taken seed by
+seed, and what the seeds share falls out of it. Each arm, a rule on a system, is a run folder of its
+own; `comparison.json` and `comparison.csv` beside them hold the figures.
+"""
+
+import dataclasses
+import json
+import math
+import re
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import training
+from . import running
+from .config import ConfigError, RunConfig, flag
+
+# What the arms of one system share, for their trials to be pairs, besides what the systems share.
+SYSTEM_OPTIONS = ("system", "hidden", "activation", "initialisation")
+SHARED_OPTIONS = (
+    "data",
+    "data_dir",
+    "preprocessing",
+    "validation_fraction",
+    "split_seed",
+    "batch_size",
+    "seed",
+    "seeds",
+)
+FIGURES = (
+    "test_accuracy",
+    "test_nll",
+    "validation_accuracy",
+    "control_norm",
+    "converged_fraction",
+    "step_ms_median",
+    "training_seconds",
+    "epochs_to_target",
+    "seconds_to_target",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One rule on one system, in the words that the reader sees, and its configuration."""
+
+    rule: str
+    system: str
+    config: RunConfig
+
+    @property
+    def folder(self) -> str:
+        """The name of the arm's run folder."""
+        return re.sub(r"[^\w.]+", "-", f"{self.system} {self.rule}").strip("-")
+
+
+def check_arms(arms: Sequence[Arm]) -> None:
+    """Raises `ConfigError` for arms that cannot be run, or are no paired trials."""
+    first_of: dict[str, Arm] = {}
+    for arm in arms:
+        try:
+            arm.config.check()
+        except ConfigError as error:
+            raise ConfigError(f"The rule {arm.rule} on {arm.system} cannot run: {error}") from error
+        same_system = first_of.setdefault(arm.system, arm)
+        for first, names in ((arms[0], SHARED_OPTIONS), (same_system, SYSTEM_OPTIONS)):
+            for name in names:
+                one, other = (getattr(own.config, name) for own in (arm, first))
+                if one != other:
+                    raise ConfigError(
+                        f"{flag(name)} is {one} for {arm.rule} on {arm.system} and {other} for "
+                        f"{first.rule} on {first.system}, but paired trials share it: give it once "
+                        "for all of them."
+                    )
+    names = [arm.folder for arm in arms]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"The arm {name} is given twice: write it once.")
+
+
+def compare(
+    arms: Sequence[Arm],
+    out: Path,
+    *,
+    target: float | None = None,
+    command: str | None = None,
+    resume: bool = False,
+    report: Callable[[Arm, int, training.EpochMetrics], None] | None = None,
+) -> dict[str, Any]:
+    """Trains all arms into `out` and returns the comparison that it wrote.
+
+    **Arguments:**
+
+    * `arms`: the first rule on each system is what its others are compared with.
+    * `out`: a new folder.
+    * `target`: validation accuracy, a share, to which epochs and seconds are counted.
+    * `resume`: go on with what `out` holds.
+    * `report`: called when an epoch is saved.
+
+    **Raises:** `ConfigError`, `data.DataError`, `training.FolderError`, `training.TrainingError`.
+    """
+    check_arms(arms)
+    rows = []
+    with training.RunFolder.held(out, resume=resume):
+        for arm in arms:
+
+            def each(seed: int, metrics: training.EpochMetrics, arm: Arm = arm) -> None:
+                if report is not None:
+                    report(arm, seed, metrics)
+
+            folder = out / arm.folder
+            running.run(arm.config, folder, command=command, resume=resume, report=each)
+            rows.append(_row(arm, folder, target))
+        comparison = {
+            "command": command,
+            "target": target,
+            "arms": rows,
+            "differences": _differences(rows),
+            "versions": running.versions(),
+            "commit": running.commit(),
+        }
+        training.write_json(out / "comparison.json", comparison)
+        training.write_csv(out / "comparison.csv", _epochs(rows))
+    return comparison
+
+
+def _row(arm: Arm, folder: Path, target: float | None) -> dict[str, Any]:
+    """Returns an arm's figures of every seed, and their means and standard errors."""
+    seeds = arm.config.all_seeds()
+    trials = []
+    for seed in seeds:
+        own = folder / f"seed-{seed}" if len(seeds) > 1 else folder
+        summary = json.loads((own / "summary.json").read_text(encoding="utf-8"))
+        lines = (own / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        trials.append(_trial(seed, summary, [json.loads(line) for line in lines], target))
+    values = {name: [own[name] for own in trials] for name in FIGURES}
+    return {
+        "rule": arm.rule,
+        "system": arm.system,
+        "folder": arm.folder,
+        "mean": {name: mean_and_error(own)[0] for name, own in values.items()},
+        "standard_error": {name: mean_and_error(own)[1] for name, own in values.items()},
+        "seeds": trials,
+    }
+
+
+def _trial(
+    seed: int, summary: dict[str, Any], epochs: list[dict[str, Any]], target: float | None
+) -> dict[str, Any]:
+    seconds, curve = 0.0, []
+    for own in epochs:
+        seconds += own["seconds"]
+        curve.append(
+            {
+                "epoch": own["epoch"],
+                "seconds": seconds,
+                "validation_accuracy": own["validation"]["accuracy"],
+                **{name: own[name] for name in ("loss", "control_norm", "converged_fraction")},
+            }
+        )
+    reached = [own for own in curve if target is not None and own["validation_accuracy"] >= target]
+    return {
+        "seed": seed,
+        **{name: summary[name] for name in ("test_accuracy", "test_nll", "validation_accuracy")},
+        "control_norm": curve[-1]["control_norm"],
+        "converged_fraction": summary["solve"]["converged_fraction"],
+        "step_ms_median": summary["step_ms_median"],
+        "training_seconds": seconds,
+        "epochs_to_target": reached[0]["epoch"] if reached else None,
+        "seconds_to_target": reached[0]["seconds"] if reached else None,
+        "epochs": curve,
+    }
+
+
+def mean_and_error(values: Sequence[float | int | None]) -> tuple[float | None, float | None]:
+    """Returns the mean and its standard error s/√n; `None` where a value is missing, or n = 1."""
+    known = [own for own in values if own is not None and math.isfinite(own)]
+    if len(known) < len(values) or not known:
+        return None, None
+    error = statistics.stdev(known) / math.sqrt(len(known)) if len(known) > 1 else None
+    return statistics.fmean(known), error
+
+
+def _differences(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns for every rule its figures less those of its system's first rule, seed by seed."""
+    found, first_of = [], {}
+    for row in rows:
+        first = first_of.setdefault(row["system"], row)
+        if row is first:
+            continue
+        own = {"system": row["system"], "rule": row["rule"], "less": first["rule"]}
+        for name in FIGURES:
+            pairs = [
+                (one[name], other[name])
+                for one, other in zip(row["seeds"], first["seeds"], strict=True)
+            ]
+            differences = [None if None in pair else pair[0] - pair[1] for pair in pairs]
+            mean, error = mean_and_error(differences)
+            own[name] = {"mean": mean, "standard_error": error, "pairs": len(pairs)}
+        found.append(own)
+    return found
+
+
+def _epochs(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns a row for each epoch of each trial."""
+    return [
+        {"system": row["system"], "rule": row["rule"], "seed": trial["seed"], **epoch}
+        for row in rows
+        for trial in row["seeds"]
+        for epoch in trial["epochs"]
+    ]

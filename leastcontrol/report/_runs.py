@@ -1,0 +1,154 @@
+"""Reading run folders."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+class ReportError(ValueError):
+    """A folder is no run, or is damaged; the message is one sentence."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One seed of a run: the figures of its epochs, by name, and its summary if it is finished."""
+
+    seed: int
+    epochs: dict[str, list[float]]
+    summary: dict[str, Any] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run folder: its name among the others, its configuration and its trials."""
+
+    name: str
+    config: dict[str, Any]
+    command: str | None
+    commit: str | None
+    versions: dict[str, str]
+    trials: tuple[Trial, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """The folder of paired trials: its differences as `leastcontrol compare` wrote them."""
+
+    name: str
+    command: str | None
+    differences: tuple[dict[str, Any], ...]
+
+
+# The figures of an epoch that are drawn. A number that was not finite is `null` in the file.
+EPOCH_FIGURES = (
+    "epoch",
+    "loss",
+    "control_norm",
+    "converged_fraction",
+    "residual_max",
+    "steps_mean",
+    "seconds",
+)
+
+
+def read(folders: Sequence[Path]) -> tuple[list[Run], list[Comparison]]:
+    """Returns the runs in run folders and in the folders of comparisons.
+
+    **Raises:** `ReportError` for a folder that is neither, or is damaged.
+    """
+    runs, comparisons, paths = [], [], []
+    for folder in folders:
+        path = folder / "comparison.json"
+        if not path.is_file():
+            paths.append(folder)
+            continue
+        values = _json(path)
+        try:
+            arms = [folder / arm["folder"] for arm in values["arms"]]
+            found = Comparison(_name(folder), values["command"], tuple(values["differences"]))
+        except (KeyError, TypeError) as error:
+            raise ReportError(f"{path} holds no comparison: it is damaged.") from error
+        paths += arms
+        comparisons.append(found)
+    for path in paths:
+        runs.append(_run(path))
+    names = [run.name for run in runs]
+    return [
+        dataclasses.replace(run, name=str(path)) if names.count(run.name) > 1 else run
+        for run, path in zip(runs, paths, strict=True)
+    ], comparisons
+
+
+def _name(folder: Path) -> str:
+    return folder.resolve().name or str(folder)
+
+
+def _run(folder: Path) -> Run:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ReportError(
+            f"{folder} is not a run folder, for it has no config.json: give the folder that "
+            "`leastcontrol train --out DIR` or `leastcontrol compare --out DIR` wrote."
+        )
+    config = _json(path)
+    if not isinstance(config, dict):
+        raise ReportError(f"{path} holds no configuration: it is damaged.")
+    seeds = config.get("seeds") or []
+    if not isinstance(seeds, list):
+        raise ReportError(f"{path} has seeds = {seeds!r}, which is no list: it is damaged.")
+    if len(seeds) > 1:
+        trials = [_trial(folder / f"seed-{seed}", seed) for seed in seeds]
+    else:
+        trials = [_trial(folder, seeds[0] if seeds else config.get("seed") or 0)]
+    summary = _summary(folder) or next((own.summary for own in trials if own.summary), {})
+    return Run(
+        _name(folder),
+        config,
+        summary.get("command"),
+        summary.get("commit"),
+        summary.get("versions") or {},
+        tuple(own for own in trials if own.epochs["epoch"]),
+    )
+
+
+def _trial(folder: Path, seed: int) -> Trial:
+    path = folder / "metrics.jsonl"
+    epochs: dict[str, list[float]] = {name: [] for name in (*EPOCH_FIGURES, "accuracy")}
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    # A line without its end is still being written.
+    for number, line in enumerate(text.split("\n")[:-1], 1):
+        try:
+            row = json.loads(line)
+            for name in EPOCH_FIGURES:
+                epochs[name].append(_number(row[name]))
+            epochs["accuracy"].append(_number(row["validation"]["accuracy"]))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ReportError(
+                f"Line {number} of {path} holds no figures of an epoch: it is damaged, or of "
+                "another version."
+            ) from error
+    return Trial(seed, epochs, _summary(folder))
+
+
+def _summary(folder: Path) -> dict[str, Any] | None:
+    path = folder / "summary.json"
+    if not path.is_file():
+        return None
+    values = _json(path)
+    if not isinstance(values, dict):
+        raise ReportError(f"{path} holds no summary: it is damaged.")
+    return values
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ReportError(f"{path} cannot be read as JSON ({error}): it is damaged.") from error
