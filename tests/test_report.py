@@ -133,6 +133,7 @@ def elements(made):
 def test_the_page_needs_nothing_else(made, elements):
     text = made.read_text(encoding="utf-8")
     assert made.stat().st_size < 5e6
+    assert len(elements.all("style")) == 1
     assert not {"script", "img", "iframe", "object"} & {name for name, _ in elements.found}
     for _, attributes in elements.found:
         for name, value in attributes.items():
@@ -233,6 +234,12 @@ def test_every_figure_has_a_title_units_and_a_legend(made):
         assert title in words
         axes = [own for own in words if own and re.search(r"epoch|, |/|steps", own)]
         assert len(axes) >= 2, words
+        # No markup of Matplotlib's is left in a number, and no epoch is half a one.
+        assert not any("math" in own for own in words if own)
+        if "epoch" in words:
+            ticks = words[: words.index("epoch")]
+            assert ticks
+            assert all(float(own).is_integer() for own in ticks)
         assert not re.search(r"#0(10101|20202|300)", svg)
 
 

@@ -116,6 +116,7 @@ def figures(runs: Sequence[Run]) -> list[Figure]:
         # Imported here because it takes most of a second.
         import matplotlib
         from matplotlib.figure import Figure as Drawing
+        from matplotlib.ticker import LogFormatter, MaxNLocator
     except ModuleNotFoundError as error:
         raise ReportError(
             f"Figures need Matplotlib ({error}): run pip install 'leastcontrol[plot]'."
@@ -141,6 +142,11 @@ def figures(runs: Sequence[Run]) -> list[Figure]:
             axes = drawing.add_subplot()
             if plot.logarithmic:
                 axes.set_yscale("log", nonpositive="mask")
+                # Plain numbers; those in between only where there are few others.
+                axes.yaxis.set_major_formatter(LogFormatter())
+                axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+            if not plot.against_time:
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             styles = itertools.cycle(itertools.product(STYLES, COLOURS))
             for run, (style, colour) in zip(runs, styles, strict=False):
                 across, low, mean, high = curve(run, plot.figure, plot.against_time)
@@ -189,7 +195,8 @@ def _mean(values: Sequence[float]) -> float:
 def _inline(svg: str, name: str, description: str) -> str:
     """Returns an SVG to stand in a page: named, with ids of its own and the page's colours."""
     svg = svg[svg.index("<svg") :].strip()
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    # A style in a drawing would hold for the whole page, which has the same rule for drawings.
+    svg = re.sub(r"<(metadata|style)\b.*?</\1>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r'^<svg\b[^>]*?(viewBox="[^"]*")[^>]*>', r"<svg \1>", svg, flags=re.DOTALL)
     for colour, variable in NAMES.items():
