@@ -114,14 +114,23 @@ def test_feedback_weights_learn_in_the_step():
 # --- memory ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("controller", [lc.DynamicInversion, lc.Energy])
+@pytest.mark.parametrize(
+    ("controller", "steps_of"),
+    [
+        (lc.DynamicInversion, lc.FixedPoint),
+        (lc.Energy, lc.FixedPoint),
+        (lc.Exact, lc.TrustRegion),
+    ],
+)
 @pytest.mark.parametrize("system", [feedforward(), recurrent()], ids=["feedforward", "rnn"])
-def test_the_memory_of_a_controlled_solve_does_not_grow_with_its_steps(controller, system):
+def test_the_memory_of_a_controlled_solve_does_not_grow_with_its_steps(
+    controller, steps_of, system
+):
     own = samples(system, inputs(), labels())
     problem = lc.ControlProblem(system, lc.CrossEntropy(), 1.0)
 
     def temporary(steps):
-        solver = lc.FixedPoint(max_steps=steps)
+        solver = steps_of(max_steps=steps)
         solve = jax.jit(lambda own: controller(solver=solver).equilibrium(problem, own))
         return solve.lower(own).compile().memory_analysis().temp_size_in_bytes
 
