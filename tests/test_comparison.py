@@ -174,6 +174,8 @@ def test_the_same_arm_twice_is_refused(tmp_path):
         (["--rules", "'"], "--rules has"),
         (["--systems", "rnn"], "one size for an rnn"),
         (["--systems", "rnn --hidden 4"], "recurrent-backpropagation"),
+        (["--rule", "backpropagation"], "write --rules backpropagation"),
+        (["--system", "rnn", "--hidden", "4", "--systems", "feedforward"], "--systems is given"),
         (["--target", "95"], "--target is 95.0"),
         (["--rules", "backpropagation", "backpropagation --batch-size 3"], "paired trials"),
     ],

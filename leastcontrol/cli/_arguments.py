@@ -61,6 +61,14 @@ def parse(arguments: list[str]) -> Any:
             raise ConfigError("compare writes a folder: name a new one with --out DIR.")
         if not verb.rules:
             raise ConfigError("compare has no rules: write --rules backpropagation least-control.")
+        if verb.rule != RunConfig.rule:
+            raise ConfigError(
+                f"--rule is {verb.rule}, but compare takes several: write --rules {verb.rule}."
+            )
+        if verb.systems and verb.system != RunConfig.system:
+            raise ConfigError(
+                f"--system is {verb.system}, and --systems is given too: write it there."
+            )
         if verb.target is not None and not 0 < verb.target <= 1:
             raise ConfigError(
                 f"--target is {verb.target}, but it is a share above 0 and at most 1: write "
