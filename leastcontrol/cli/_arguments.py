@@ -10,10 +10,12 @@ from typing import Any
 import tyro
 
 from ..experiments.config import CHOICES, ConfigError, RunConfig, check_choice, flag
-from ._options import Bench, Compare, Data, Export, Predict, Train, Verb
+from ..experiments.meta_config import MetaConfig
+from ._options import Bench, Compare, Data, Export, Meta, Predict, Train, Verb
 
 VERBS = (
     "train",
+    "meta",
     "evaluate",
     "compare",
     "export",
@@ -42,11 +44,12 @@ def parse(arguments: list[str]) -> Any:
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
     )
-    if isinstance(verb, Train):
+    if isinstance(verb, Train | Meta):
         verb.check()
         if verb.out is None:
-            raise ConfigError("train writes a run folder: name a new one with --out DIR.")
-        if verb.keep_last < 1:
+            name = "train" if isinstance(verb, Train) else "meta"
+            raise ConfigError(f"{name} writes a run folder: name a new one with --out DIR.")
+        if isinstance(verb, Train) and verb.keep_last < 1:
             raise ConfigError(
                 f"--keep-last is {verb.keep_last}, but it must be at least 1: write --keep-last 2."
             )
@@ -152,6 +155,12 @@ def run_config(verb: RunConfig) -> RunConfig:
     """Returns the configuration in a training's options."""
     names = [field.name for field in dataclasses.fields(RunConfig)]
     return RunConfig(**{name: getattr(verb, name) for name in names})
+
+
+def meta_config(verb: Meta) -> MetaConfig:
+    """Returns the configuration in a meta-training's options."""
+    names = [field.name for field in dataclasses.fields(MetaConfig)]
+    return MetaConfig(**{name: getattr(verb, name) for name in names})
 
 
 def data_config(verb: Data) -> RunConfig:

@@ -8,6 +8,7 @@ import tyro
 
 from ..experiments.bench_config import BenchConfig
 from ..experiments.config import RunConfig
+from ..experiments.meta_config import MetaConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +23,16 @@ class Train(RunConfig):
     """Go on with the run that the folder holds, if it holds one, from its last checkpoint."""
     keep_last: int = 2
     """How many checkpoints are kept, the newest ones."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Meta(MetaConfig):
+    """Train slow weights from which tasks are learned fast, and write a run folder."""
+
+    out: Path | None = None
+    """New folder of the run; required."""
+    results: Path | None = None
+    """File for the summary besides the run folder's."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +142,7 @@ class Bench(BenchConfig):
 
 Verb = (
     Annotated[Train, tyro.conf.subcommand("train", default=Train())]
+    | Annotated[Meta, tyro.conf.subcommand("meta", default=Meta())]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Compare, tyro.conf.subcommand("compare", default=Compare())]
     | Annotated[Export, tyro.conf.subcommand("export")]

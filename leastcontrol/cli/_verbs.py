@@ -26,9 +26,29 @@ from .. import report
 from ..data import DataError
 from ..experiments import running
 from ..experiments.config import ConfigError
-from ..training import EpochMetrics, FolderError, TrainingError, write_csv, write_json, write_whole
-from ._arguments import arms, data_config, run_config
-from ._options import Bench, Compare, Data, Evaluate, Export, Predict, Report, Train, Verify
+from ..training import (
+    EpochMetrics,
+    FolderError,
+    MetaMetrics,
+    MetaTrainingError,
+    TrainingError,
+    write_csv,
+    write_json,
+    write_whole,
+)
+from ._arguments import arms, data_config, meta_config, run_config
+from ._options import (
+    Bench,
+    Compare,
+    Data,
+    Evaluate,
+    Export,
+    Meta,
+    Predict,
+    Report,
+    Train,
+    Verify,
+)
 
 
 @functools.singledispatch
@@ -45,7 +65,7 @@ def perform(verb: Any, arguments: list[str]) -> int:
     except (ConfigError, DataError, FolderError, report.ReportError, VectorError) as error:
         print(f"leastcontrol: {error}", file=sys.stderr)
         return 2
-    except TrainingError as error:
+    except (TrainingError, MetaTrainingError) as error:
         print(f"leastcontrol: {error}", file=sys.stderr)
         return 1
     except _Terminated as error:
@@ -144,6 +164,40 @@ def _print_summary(summary: dict[str, Any]) -> None:
     table.add_row("largest residual of a solved sample", f"{solve['residual_max']:.1e} relative")
     table.add_row("steps a solve", f"{solve['steps_mean']:.1f} mean, {solve['steps_max']} at most")
     Console().print(table)
+
+
+@_perform.register
+def _(verb: Meta, arguments: list[str]) -> int:
+    from ..experiments.meta import run_meta
+
+    config = meta_config(verb)
+    assert verb.out is not None
+
+    def report(metrics: MetaMetrics) -> None:
+        own = metrics.validation
+        accuracy = "" if own.accuracy is None else f"  {100 * own.accuracy:.2f} %"
+        line = (
+            f"step {metrics.step:>6} of {config.steps()}  loss {metrics.loss:.4f}  validation "
+            f"{own.loss:.4f}{accuracy}  residual {metrics.residual_median:.1e} of the allowed"
+            f"  {metrics.step_ms:.2f} ms a step"
+        )
+        print(line, file=sys.stderr, flush=True)
+
+    command = "leastcontrol " + shlex.join(arguments)
+    summary = run_meta(config, verb.out, command=command, report=report)
+    test = summary["test"]
+    table = Table(show_header=False)
+    if test["accuracy"] is not None:
+        accuracy, half = 100 * test["accuracy"], 100 * test["accuracy_interval"]
+        table.add_row("test accuracy", f"{accuracy:.2f} ± {half:.2f} %")
+    table.add_row("test loss", f"{test['loss']:.4f} ± {test['loss_interval']:.4f}")
+    table.add_row("test tasks, for the 95 % intervals", f"{test['tasks']}")
+    table.add_row("step (median)", f"{summary['step_ms_median']:.2f} ms")
+    table.add_row("working memory of a step", f"{summary['step_bytes'] / 2**20:.2f} MiB")
+    table.add_row("residual (median)", f"{summary['residual_median']:.1e} of the allowed")
+    Console().print(table)
+    _write(verb.results, summary)
+    return 0
 
 
 @_perform.register

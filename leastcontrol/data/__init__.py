@@ -9,36 +9,53 @@ preprocesses.
 So MNIST is the value `IdxSource(name="mnist", ...)`, four file names with their checksums and two
 mirrors; Fashion-MNIST is another value of the same class; and a data set of your own is either a
 third value or a class with one method, `read`, given to `load` in place of a name.
+
+Meta-learning draws its samples differently: from `AbstractTasks`, one task for each key.
+`Characters` are images of many classes, split by class, for `ImageTasks`: the letters that
+`read_glyphs` draws from fonts, or the handwritten ones of `OMNIGLOT`.
 """
 
+from ._characters import Characters
 from ._dataset import DataError, Dataset, Provenance, Splits, Standardise, split_indices
 from ._digits import DIGITS
 from ._download import DownloadPolicy
 from ._fashion_mnist import FASHION_MNIST
+from ._glyphs import read_glyphs
 from ._idx import read_idx
 from ._idx_source import IdxFile, IdxSource
 from ._mnist import MNIST, MNIST_STANDARDISATION
+from ._omniglot import OMNIGLOT, OmniglotArchive, OmniglotSource
 from ._registry import describe, load, names
 from ._source import AbstractSource, Pool
+from ._tasks import AbstractTasks, ImageTasks, SinusoidTasks, TaskSet
 
 __all__ = [
     "DIGITS",
     "FASHION_MNIST",
     "MNIST",
     "MNIST_STANDARDISATION",
+    "OMNIGLOT",
     "AbstractSource",
+    "AbstractTasks",
+    "Characters",
     "DataError",
     "Dataset",
     "DownloadPolicy",
     "IdxFile",
     "IdxSource",
+    "ImageTasks",
+    "OmniglotArchive",
+    "OmniglotSource",
     "Pool",
     "Provenance",
+    "SinusoidTasks",
     "Splits",
     "Standardise",
+    "TaskSet",
     "describe",
     "load",
     "names",
+    "read_glyphs",
     "read_idx",
     "split_indices",
 ]

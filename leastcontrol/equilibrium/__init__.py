@@ -52,6 +52,8 @@ from ._landscape import AbstractLandscape as AbstractLandscape
 from ._landscape import ErrorLandscape as ErrorLandscape
 from ._landscape import FieldLandscape as FieldLandscape
 from ._landscape import StateLandscape as StateLandscape
+from ._merit import MeritLandscape as MeritLandscape
+from ._merit import minimum as minimum
 from ._noise import AbstractNoise as AbstractNoise
 from ._noise import FilteredNoise as FilteredNoise
 from ._noise import WhiteNoise as WhiteNoise

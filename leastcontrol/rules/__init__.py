@@ -12,6 +12,8 @@ it is: `rule(system, feedback, batch, key)` returns a `Credit`. Rules never step
 * `JacobianPenalty` adds to another rule what keeps a recurrent system solvable while it learns.
 * `DeepFeedbackControl` learns from what a controller of the output changes in every layer of a
   feedforward network, through feedback weights of its own that may learn as well.
+* `MetaLeastControl` learns the slow weights of `FastWeights`, as do `FirstOrderMAML`, `MAML`,
+  `Reptile`, `T1T2`, `ImplicitMAML` and `ContrastiveMeta`; see `leastcontrol.rules._meta`.
 
 What is done with samples whose solve failed is the rule's `unsolved` policy: `Drop`, `Keep` or
 `RaiseError`. `least_control` is `LeastControl` for people who bring their own f and optimiser.
@@ -42,6 +44,22 @@ from ._jacobian_free import jacobian_free_backpropagation as jacobian_free_backp
 from ._jacobian_penalty import JacobianPenalty as JacobianPenalty
 from ._least_control import LeastControl as LeastControl
 from ._least_control import least_control as least_control
+from ._meta import MAML as MAML
+from ._meta import T1T2 as T1T2
+from ._meta import AbstractAdaptation as AbstractAdaptation
+from ._meta import AbstractMetaControl as AbstractMetaControl
+from ._meta import AbstractMetaRule as AbstractMetaRule
+from ._meta import ContrastiveMeta as ContrastiveMeta
+from ._meta import DirectControl as DirectControl
+from ._meta import EulerControl as EulerControl
+from ._meta import FirstOrderMAML as FirstOrderMAML
+from ._meta import GradientDescent as GradientDescent
+from ._meta import ImplicitMAML as ImplicitMAML
+from ._meta import MetaLeastControl as MetaLeastControl
+from ._meta import OptimalControl as OptimalControl
+from ._meta import Relaxation as Relaxation
+from ._meta import Reptile as Reptile
+from ._meta import Settled as Settled
 from ._policy import AbstractUnsolved as AbstractUnsolved
 from ._policy import Drop as Drop
 from ._policy import Keep as Keep

@@ -34,6 +34,7 @@ from ._deep_equilibrium import Swapped as Swapped
 from ._deep_equilibrium import WithNodes as WithNodes
 from ._deep_equilibrium import convolutional_deep_equilibrium as convolutional_deep_equilibrium
 from ._difference import activation_difference as activation_difference
+from ._fast_weights import FastWeights as FastWeights
 from ._feedforward import Feedforward as Feedforward
 from ._function import FunctionSystem as FunctionSystem
 from ._implicit_representation import ImplicitRepresentation as ImplicitRepresentation
@@ -42,6 +43,8 @@ from ._initialisation import FanInUniform as FanInUniform
 from ._initialisation import Orthogonal as Orthogonal
 from ._initialisation import XavierNormal as XavierNormal
 from ._initialisation import XavierUniform as XavierUniform
+from ._learners import ConvolutionalLearner as ConvolutionalLearner
+from ._learners import DenseLearner as DenseLearner
 from ._recurrent import EquilibriumRNN as EquilibriumRNN
 from ._residual import ResidualNetwork as ResidualNetwork
 from ._residual import dense_residual_network as dense_residual_network

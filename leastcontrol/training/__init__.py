@@ -5,7 +5,8 @@ Four pieces, each usable alone: `evaluate` measures a system on a data set at it
 steps), so that Python is met once per epoch; `RunFolder` writes what a run leaves behind, every
 file whole or not at all; `Checkpoints` keeps the states that an interrupted training goes on from,
 bit for bit. A value that is not finite stops the training at the end of its epoch, with the last
-good weights kept.
+good weights kept. `meta_train` and `meta_evaluate` are the same for the rules of `FastWeights`,
+whose samples are tasks that are drawn as they are needed.
 """
 
 from ._checkpoints import Checkpoints as Checkpoints
@@ -24,6 +25,13 @@ from ._loop import make_feedback_optimiser as make_feedback_optimiser
 from ._loop import make_optimiser as make_optimiser
 from ._loop import train as train
 from ._loop import untrained as untrained
+from ._meta import MetaEvaluation as MetaEvaluation
+from ._meta import MetaMetrics as MetaMetrics
+from ._meta import MetaTrained as MetaTrained
+from ._meta import MetaTrainingConfig as MetaTrainingConfig
+from ._meta import MetaTrainingError as MetaTrainingError
+from ._meta import meta_evaluate as meta_evaluate
+from ._meta import meta_train as meta_train
 from ._sealed import Sealed as Sealed
 from ._sealed import read_sealed as read_sealed
 from ._sealed import write_sealed as write_sealed

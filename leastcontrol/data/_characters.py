@@ -1,0 +1,65 @@
+"""Images of many classes with few samples each, and their split by class."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._dataset import DataError, Provenance, checked_seed, split_indices
+
+# Meta-training, validation and test share no class.
+VALIDATION_SHARE = 0.1
+TEST_SHARE = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Characters:
+    """Images of characters.
+
+    **Arguments:**
+
+    - `images`: from 0 (ground) to 255 (ink), of shape `(classes, samples, height, width)`.
+    - `labels`: the name of each class.
+    - `provenance`: where they come from.
+
+    **Raises:** `DataError` where there are no images, or not one label for each class.
+    """
+
+    images: np.ndarray
+    labels: tuple[str, ...]
+    provenance: Provenance
+
+    def __post_init__(self):
+        if self.images.dtype != np.uint8 or self.images.ndim != 4 or 0 in self.images.shape:
+            raise DataError(
+                f"{self.provenance}: the images are {self.images.dtype}{list(self.images.shape)}; "
+                "expected uint8 of shape (classes, samples, height, width), none of them 0."
+            )
+        if len(self.labels) != len(self.images):
+            raise DataError(
+                f"{self.provenance}: {len(self.images)} classes but {len(self.labels)} labels; "
+                "expected one label for each class."
+            )
+
+    def split(self, seed: int = 0) -> tuple["Characters", "Characters", "Characters"]:
+        """The classes for meta-training (six tenths), validation (one) and test (three).
+
+        **Arguments:** `seed`, at least 0; the same seed gives the same split everywhere.
+
+        **Raises:** `DataError` for a seed below 0 or fewer than 10 classes.
+        """
+        checked_seed(seed)
+        count = len(self.images)
+        if count < 10:
+            raise DataError(
+                f"{self.provenance}: {count} classes cannot be split into three parts; expected at "
+                "least 10."
+            )
+        validation, test = round(VALIDATION_SHARE * count), round(TEST_SHARE * count)
+        sizes = (count - validation - test, validation, test)
+        first, second, third = (
+            Characters(
+                self.images[part], tuple(self.labels[index] for index in part), self.provenance
+            )
+            for part in split_indices(count, sizes, seed=seed)
+        )
+        return first, second, third

@@ -1,0 +1,201 @@
+"""Omniglot, handwritten characters of fifty alphabets, from the archives of its authors.
+
+The two archives hold a PNG of 105×105 pixels for each drawing, `ALPHABET/characterNN/XXXX_YY.png`
+below a folder of the archive's name, YY the number of the drawer. Both are read and their
+characters split anew by class, as the meta-learning literature does; a drawing is reduced to 28×28
+pixels and turned from black on white to ink of 255 on 0.
+"""
+
+import hashlib
+import io
+import os
+import re
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ._characters import Characters
+from ._dataset import DataError, Provenance
+from ._download import DownloadPolicy, download, write_whole
+from ._source import Folder, cache_folder
+
+_VARIABLE = "LEASTCONTROL_DATA"
+_DRAWING = re.compile(r"[^/]+/([^/]+)/character(\d\d)/\d{4}_(\d\d)\.png")
+_ORIGINAL = (105, 105)
+_SIZE = (28, 28)
+
+
+@dataclass(frozen=True)
+class OmniglotArchive:
+    """One archive: its file `name`, and the `md5` that its authors' readers check."""
+
+    name: str
+    md5: str
+
+    def verify(self, content: bytes, *, where: str) -> None:
+        """Raise `DataError` where the content is not that of the published archive."""
+        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if found != self.md5:
+            raise DataError(
+                f"{where}: the MD5 is {found}; expected {self.md5}: the archive is not Omniglot's, "
+                "or was changed; remove it or name another folder."
+            )
+
+
+@dataclass(frozen=True)
+class OmniglotSource:
+    """Omniglot as two archives in a folder, or downloaded into the cache.
+
+    **Arguments:**
+
+    - `archives`: the archives.
+    - `mirrors`: addresses ending in `/` to which an archive's name is appended.
+    - `policy`: how patiently the mirrors are asked.
+    """
+
+    archives: tuple[OmniglotArchive, ...]
+    mirrors: tuple[str, ...]
+    policy: DownloadPolicy = field(default_factory=DownloadPolicy)
+
+    def read(self, data_dir: Folder | None = None, cache_dir: Folder | None = None) -> Characters:
+        """Read all characters.
+
+        **Arguments:**
+
+        - `data_dir`: a folder that holds the archives, directly or in a subfolder `omniglot`; the
+          default is `$LEASTCONTROL_DATA`, else the cache, where missing archives are downloaded.
+        - `cache_dir`: as for [`leastcontrol.data.load`][].
+
+        **Raises:** `DataError` where an archive is missing, damaged or not Omniglot's.
+        """
+        try:
+            from PIL import Image
+        except ImportError as error:
+            raise DataError(
+                f"the drawings of Omniglot are read by Pillow ({error}): write pip install "
+                "'leastcontrol[plot]', or choose other tasks."
+            ) from error
+        folder = self._folder(data_dir, cache_dir)
+        drawings: dict[str, dict[str, np.ndarray]] = {}
+        for archive in self.archives:
+            path = folder / archive.name
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise DataError(
+                    f"{path}: it cannot be read ({error.strerror}); expected an archive of "
+                    f"Omniglot: put {self._names()} there."
+                ) from error
+            for character, drawer, packed in _members(content, where=str(path)):
+                try:
+                    image = Image.open(io.BytesIO(packed), formats=("PNG",)).convert("L")
+                except (OSError, ValueError) as error:
+                    raise DataError(
+                        f"{path}: the drawing {drawer} of {character} is damaged ({error}): get "
+                        "the archive again."
+                    ) from error
+                if image.size != _ORIGINAL:
+                    raise DataError(
+                        f"{path}: the drawing {drawer} of {character} has {image.size[0]}×"
+                        f"{image.size[1]} pixels; expected the 105×105 of Omniglot: get the "
+                        "archive again."
+                    )
+                small = np.asarray(image.resize(_SIZE, Image.Resampling.BOX))
+                drawings.setdefault(character, {})[drawer] = 255 - small
+            # Last, because a structural fault says more than a checksum does.
+            archive.verify(content, where=str(path))
+        counts = {len(own) for own in drawings.values()}
+        if len(counts) != 1:
+            raise DataError(
+                f"{folder}: its characters have {min(counts)} to {max(counts)} drawings; expected "
+                "as many of each: get the archives again."
+            )
+        images = np.stack(
+            [np.stack([own[drawer] for drawer in sorted(own)]) for own in drawings.values()]
+        )
+        return Characters(
+            images,
+            tuple(drawings),
+            Provenance(
+                source="https://github.com/brendenlake/omniglot",
+                licence="MIT (B. Lake)",
+                origin=str(folder),
+                checksums={archive.name: archive.md5 for archive in self.archives},
+            ),
+        )
+
+    def _names(self) -> str:
+        return " and ".join(archive.name for archive in self.archives)
+
+    def _folder(self, data_dir: Folder | None, cache_dir: Folder | None) -> Path:
+        named = data_dir if data_dir is not None else os.environ.get(_VARIABLE)
+        if named:
+            root = Path(named).expanduser()
+            for candidate in (root / "omniglot", root):
+                if any((candidate / archive.name).is_file() for archive in self.archives):
+                    return candidate
+            raise DataError(
+                f"{'data_dir' if data_dir is not None else _VARIABLE}={root}: neither it nor its "
+                f"subfolder omniglot holds an archive of Omniglot; put {self._names()} there, or "
+                "leave the folder out to have them downloaded."
+            )
+        folder = cache_folder(cache_dir) / "omniglot"
+        for archive in self.archives:
+            if not (folder / archive.name).is_file():
+                self._download(archive, folder)
+        return folder
+
+    def _download(self, archive: OmniglotArchive, folder: Path) -> None:
+        def check(content: bytes) -> None:
+            archive.verify(content, where=archive.name)
+
+        try:
+            content = download(
+                [mirror + archive.name for mirror in self.mirrors], self.policy, check
+            )
+        except DataError as error:
+            raise DataError(
+                f"cannot download {archive.name} of Omniglot: {error}; put {self._names()} into a "
+                f"folder and name it with data_dir or {_VARIABLE}."
+            ) from error
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(folder / archive.name, content)
+        except OSError as error:
+            raise DataError(
+                f"cannot write the cache folder {folder} ({error.strerror}); expected a folder "
+                "that can be written: name one with cache_dir or LEASTCONTROL_CACHE."
+            ) from error
+
+
+def _members(content: bytes, *, where: str) -> list[tuple[str, str, bytes]]:
+    """The character, the drawer and the PNG of every drawing in an archive, in order."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            found = [
+                (match, archive.read(name))
+                for name in sorted(archive.namelist())
+                if (match := _DRAWING.fullmatch(name))
+            ]
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
+        raise DataError(
+            f"{where}: it is not a ZIP archive that can be read ({error}); expected Omniglot's: "
+            "get it again."
+        ) from error
+    if not found:
+        raise DataError(
+            f"{where}: it holds no drawing ALPHABET/characterNN/XXXX_YY.png; expected an archive "
+            "of Omniglot: name the folder of images_background.zip and images_evaluation.zip."
+        )
+    return [(f"{match[1]}/character{match[2]}", match[3], packed) for match, packed in found]
+
+
+OMNIGLOT = OmniglotSource(
+    archives=(
+        OmniglotArchive("images_background.zip", "68d2efa1b9178cc56df9314c21c6e718"),
+        OmniglotArchive("images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811"),
+    ),
+    mirrors=("https://raw.githubusercontent.com/brendenlake/omniglot/master/python/",),
+)

@@ -1,0 +1,285 @@
+"""Meta-training: steps of a meta rule on tasks that are drawn as it goes, compiled in stretches."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, PRNGKeyArray, PyTree
+
+from ..data import AbstractTasks
+from ..equilibrium import Tolerance, solved
+from ..rules import AbstractAdaptation, AbstractMetaRule, Batch
+from ..systems import FastWeights
+
+# Two-sided, of the normal distribution.
+NINETY_FIVE = 1.959964
+
+
+class MetaTrainingError(RuntimeError):
+    """Meta-training cannot go on; `system` is what it was before."""
+
+    def __init__(self, message: str, system: FastWeights):
+        super().__init__(message)
+        self.system = system
+
+
+@dataclasses.dataclass(frozen=True)
+class MetaTrainingConfig:
+    """Adam on batches of tasks.
+
+    **Arguments:**
+
+    * `steps`: of the optimiser. `task_batch`: tasks in each of them.
+    * `learning_rate`: Adam's.
+    * `report_every`: steps between two looks at the validation tasks.
+    * `validation_tasks`: how many; always the same ones.
+
+    **Raises:** `ValueError` for a value out of its range.
+    """
+
+    steps: int
+    task_batch: int = 16
+    learning_rate: float = 1e-3
+    report_every: int = 500
+    validation_tasks: int = 200
+
+    def __post_init__(self):
+        for name in ("steps", "task_batch", "report_every", "validation_tasks"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"`{name}` is {getattr(self, name)}, but meta-training takes at least 1: write "
+                    f"{name}=16."
+                )
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(
+                f"`learning_rate` is {self.learning_rate}, but it is above 0 and finite: write "
+                "learning_rate=1e-3."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class MetaEvaluation:
+    """What adapted learners do on the query sets of tasks that they were not trained on.
+
+    * `loss`: mean L_evaluate, and `loss_interval`, half the width of its 95 % interval over tasks.
+    * `accuracy`, `accuracy_interval`: likewise of classification; `None` for regression.
+    * `residual_median`: of the adaptations' residual as a multiple of what is allowed.
+    * `not_finite_fraction`: share of tasks whose adaptation went beyond all numbers; they make the
+      loss `nan`.
+    """
+
+    tasks: int
+    loss: float
+    loss_interval: float
+    accuracy: float | None
+    accuracy_interval: float | None
+    residual_median: float
+    not_finite_fraction: float
+
+
+@dataclasses.dataclass(frozen=True)
+class MetaMetrics:
+    """The figures of a stretch of meta-training.
+
+    * `step`: the steps that are behind.
+    * `loss`, `objective`: means of `Credit.loss` and `Credit.objective` over the stretch.
+    * `control_norm`: mean ‖(ψ, u)‖ of a task.
+    * `converged_fraction`: share of tasks whose rest point was found.
+    * `residual_median`: of a task's residual as a multiple of what is allowed: how far from rest
+      the point was that was learned from.
+    * `not_finite_fraction`: share of tasks that went beyond all numbers; those never count.
+    * `step_ms`: wall time of a step, in milliseconds, compilation not counted.
+    * `validation`: of the weights at the end of the stretch.
+    """
+
+    step: int
+    loss: float
+    objective: float
+    control_norm: float
+    converged_fraction: float
+    residual_median: float
+    not_finite_fraction: float
+    step_ms: float
+    validation: MetaEvaluation
+
+
+@dataclasses.dataclass(frozen=True)
+class MetaTrained:
+    """What meta-training leaves: the system, its figures, and the working memory of one step."""
+
+    system: FastWeights
+    metrics: tuple[MetaMetrics, ...]
+    step_bytes: int
+
+
+def meta_evaluate(
+    system: FastWeights,
+    adaptation: AbstractAdaptation,
+    tasks: AbstractTasks,
+    count: int,
+    *,
+    key: PRNGKeyArray,
+    task_batch: int = 50,
+) -> MetaEvaluation:
+    """Returns how well tasks are learned from these slow weights.
+
+    **Arguments:**
+
+    * `system`, `adaptation`: what learns a task, how.
+    * `tasks`, `count`, `key`: which tasks; the same key gives the same ones.
+    * `task_batch`: how many are adapted at once.
+
+    **Raises:** `ValueError` for fewer than two tasks, which have no spread.
+    """
+    if count < 2:
+        raise ValueError(
+            f"`count` is {count}, but an interval takes at least 2 tasks: write count=600."
+        )
+    rounds = -(-count // task_batch)
+    learned, fixed = eqx.partition(system, eqx.is_inexact_array)
+    losses, accuracies, errors = _evaluated(
+        learned, fixed, adaptation, tasks, jax.random.split(key, rounds), task_batch
+    )
+    loss, error = (np.asarray(own).reshape(-1)[:count] for own in (losses, errors))
+    accuracy = None if accuracies is None else np.asarray(accuracies).reshape(-1)[:count]
+    return MetaEvaluation(
+        tasks=count,
+        loss=float(loss.mean()),
+        loss_interval=_half_width(loss),
+        accuracy=None if accuracy is None else float(accuracy.mean()),
+        accuracy_interval=None if accuracy is None else _half_width(accuracy),
+        residual_median=_median(error),
+        not_finite_fraction=float(np.mean(~np.isfinite(error))),
+    )
+
+
+@eqx.filter_jit
+def _evaluated(
+    learned: PyTree,
+    fixed: PyTree,
+    adaptation: AbstractAdaptation,
+    tasks: AbstractTasks,
+    keys: Array,
+    task_batch: int,
+) -> tuple[Array, Array | None, Array]:
+    system = eqx.combine(learned, fixed)
+    tolerance = Tolerance()
+
+    def of_one(support: PyTree, query: PyTree) -> tuple[Array, Array | None, Array]:
+        solution = adaptation.solution(system, support, tolerance)
+        accuracy = None
+        if jnp.issubdtype(query.targets.dtype, jnp.integer):
+            outputs = system.learner(solution.value)(query.inputs)
+            accuracy = jnp.mean(jnp.argmax(outputs, axis=-1) == query.targets)
+        return system.evaluation(solution.value, query), accuracy, solution.stats.error
+
+    return jax.lax.map(lambda key: jax.vmap(of_one)(*tasks.batch(key, task_batch)), keys)
+
+
+def _median(errors: np.ndarray) -> float:
+    # A value that is not a number is the worst, and must not hide the others.
+    return float(np.median(np.where(np.isnan(errors), np.inf, errors)))
+
+
+def _half_width(values: np.ndarray) -> float:
+    return NINETY_FIVE * float(values.std(ddof=1)) / math.sqrt(len(values))
+
+
+def meta_train(
+    system: FastWeights,
+    rule: AbstractMetaRule,
+    tasks: AbstractTasks,
+    validation: AbstractTasks,
+    config: MetaTrainingConfig,
+    *,
+    seed: int,
+    report: Callable[[MetaMetrics], None] | None = None,
+) -> MetaTrained:
+    """Trains slow weights by a meta rule.
+
+    **Arguments:**
+
+    * `system`, `rule`: what is trained, how.
+    * `tasks`, `validation`: where tasks come from; the second are only looked at.
+    * `config`: optimiser and batches.
+    * `seed`: of the tasks; two rules with the same seed see the same ones.
+    * `report`: called after every stretch with its figures.
+
+    **Raises:** `MetaTrainingError` where a loss or a weight is no longer finite.
+    """
+    task_key, validation_key = jax.random.split(jax.random.key(seed))
+    optimiser = optax.adam(config.learning_rate)
+    learned, fixed = eqx.partition(system, eqx.is_inexact_array)
+
+    def step(tasks: AbstractTasks, carry: PyTree, index: Array) -> tuple[PyTree, PyTree]:
+        learned, state = carry
+        support, query = tasks.batch(jax.random.fold_in(task_key, index), config.task_batch)
+        credit = rule(eqx.combine(learned, fixed), None, Batch(support, query))
+        updates, state = optimiser.update(credit.gradient, state, learned)
+        stats = credit.solution.stats
+        figures = (
+            credit.loss,
+            credit.objective,
+            jnp.mean(stats.control_norm),
+            jnp.mean(solved(credit.solution)),
+            stats.error,
+        )
+        return (optax.apply_updates(learned, updates), state), figures
+
+    def stretch(carry: PyTree, tasks: AbstractTasks, indices: Array) -> tuple[PyTree, PyTree]:
+        return jax.lax.scan(lambda carry, index: step(tasks, carry, index), carry, indices)
+
+    carry = (learned, optimiser.init(learned))
+    # Static parts of the tasks are structure; their arrays are arguments and not constants.
+    compiled = {}
+    metrics: list[MetaMetrics] = []
+    step_bytes = 0
+    for first in range(0, config.steps, config.report_every):
+        indices = jnp.arange(first, min(first + config.report_every, config.steps))
+        if len(indices) not in compiled:
+            own = jax.jit(stretch).lower(carry, tasks, indices).compile()
+            memory = own.memory_analysis()
+            step_bytes = max(step_bytes, int(memory.temp_size_in_bytes) if memory else 0)
+            compiled[len(indices)] = own
+        began = time.perf_counter()
+        after, figures = jax.block_until_ready(compiled[len(indices)](carry, tasks, indices))
+        elapsed = time.perf_counter() - began
+        loss, objective, control, found, error = (np.asarray(figure) for figure in figures)
+        kept = map(np.asarray, jax.tree.leaves(after[0]))
+        if not np.isfinite(loss).all() or not all(np.isfinite(leaf).all() for leaf in kept):
+            raise MetaTrainingError(
+                f"Steps {first + 1} to {first + len(indices)} met a loss or a weight that is not "
+                "finite; the weights before them are kept: lower the learning rate or the step "
+                "size of the adaptation.",
+                eqx.combine(carry[0], fixed),
+            )
+        carry = after
+        system = eqx.combine(carry[0], fixed)
+        metrics.append(
+            MetaMetrics(
+                step=first + len(indices),
+                loss=float(loss.mean()),
+                objective=float(objective.mean()),
+                control_norm=float(control.mean()),
+                converged_fraction=float(found.mean()),
+                residual_median=_median(error),
+                not_finite_fraction=float(np.mean(~np.isfinite(error))),
+                step_ms=1e3 * elapsed / len(indices),
+                validation=meta_evaluate(
+                    system,
+                    rule.adaptation,
+                    validation,
+                    config.validation_tasks,
+                    key=validation_key,
+                ),
+            )
+        )
+        if report is not None:
+            report(metrics[-1])
+    return MetaTrained(system, tuple(metrics), step_bytes)

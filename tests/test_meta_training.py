@@ -1,0 +1,194 @@
+"""Meta-training and its command: on small learners, with what it reports checked by hand."""
+
+import json
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import flat
+
+import leastcontrol as lc
+from leastcontrol import data, training
+from leastcontrol.cli import main
+from leastcontrol.experiments.config import ConfigError
+from leastcontrol.experiments.meta import build_rule, build_system, build_tasks, mean_loss
+from leastcontrol.experiments.meta_config import META_CHOICES, MetaConfig
+
+SMALL = MetaConfig(hidden=(4,), total_tasks=64, task_batch=8, reports=2)
+TASKS = data.SinusoidTasks(5, 5)
+
+
+def system():
+    return build_system(SMALL, TASKS)
+
+
+class Recorded(lc.AbstractMetaRule):
+    """Sees the tasks and does not learn; its objective tells them apart."""
+
+    adaptation: lc.AbstractAdaptation = lc.GradientDescent(steps=1)
+    unsolved: lc.AbstractUnsolved = lc.Keep()
+
+    def of_task(self, system, support, query):
+        own = lc.Reptile(self.adaptation).of_task(system, support, query)
+        none = jax.tree.map(jnp.zeros_like, own.gradient)
+        told = jnp.sum(support.targets) + jnp.sum(query.targets)
+        return eqx.tree_at(lambda o: (o.gradient, o.objective), own, (none, told))
+
+
+def trained(rule, *, seed=0, steps=4):
+    config = training.MetaTrainingConfig(
+        steps=steps, task_batch=8, report_every=2, validation_tasks=10
+    )
+    return training.meta_train(system(), rule, TASKS, TASKS, config, seed=seed)
+
+
+def test_the_tasks_depend_on_the_seed_alone():
+    first, again, other = (trained(Recorded(), seed=seed).metrics for seed in (1, 1, 2))
+    told = [[own.objective for own in metrics] for metrics in (first, again, other)]
+    assert told[0] == told[1]
+    assert not set(told[0]) & set(told[2])
+    # And differ from step to step.
+    assert told[0][0] != told[0][1]
+    assert [own.step for own in first] == [2, 4]
+    # Weights that do not change do as well on the same validation tasks again.
+    assert first[0].validation == first[1].validation
+
+
+def test_training_moves_the_slow_weights_to_easier_adaptation():
+    rule = lc.MetaLeastControl(0.1, control=lc.EulerControl(steps=30), unsolved=lc.Keep())
+    before, after = system(), trained(rule, steps=150)
+    assert np.linalg.norm(flat(after.system.model) - flat(before.model)) > 0.1
+    key = jax.random.key(3)
+    scores = [
+        training.meta_evaluate(own, rule.adaptation, TASKS, 200, key=key).loss
+        for own in (before, after.system)
+    ]
+    assert scores[1] < scores[0]
+    assert after.step_bytes > 0
+    assert after.metrics[-1].control_norm > 0
+    assert after.metrics[-1].not_finite_fraction == 0
+
+
+def test_the_evaluation_is_mean_and_interval_over_tasks():
+    own, adaptation, key = system(), lc.Relaxation(steps=5), jax.random.key(4)
+    found = training.meta_evaluate(own, adaptation, TASKS, 12, key=key, task_batch=5)
+    losses = []
+    for part in jax.random.split(key, 3):
+        support, query = TASKS.batch(part, 5)
+        for index in range(5):
+            one = jax.tree.map(lambda leaf, index=index: leaf[index], (support, query))
+            losses.append(float(own.evaluation(adaptation.adapt(own, one[0])[0], one[1])))
+    losses = np.array(losses[:12])
+    assert found.loss == pytest.approx(losses.mean(), rel=1e-6)
+    width = 1.96 * losses.std(ddof=1) / math.sqrt(12)
+    assert found.loss_interval == pytest.approx(width, rel=1e-4)
+    assert found.accuracy is None
+    with pytest.raises(ValueError, match=r"an interval takes at least 2 tasks"):
+        training.meta_evaluate(own, adaptation, TASKS, 1, key=key)
+
+
+def test_the_accuracy_of_classification_is_counted():
+    images = jnp.asarray(np.random.default_rng(0).integers(0, 255, (6, 4, 4, 4), dtype=np.uint8))
+    tasks = data.ImageTasks(images, 3, 1, 2)
+    model = lc.DenseLearner(16, (), 3, key=jax.random.key(0))
+    loss = mean_loss(lc.CrossEntropy())
+    own = lc.FastWeights(model, loss, loss, 0.1)
+    adaptation, key = lc.Relaxation(steps=2), jax.random.key(5)
+    found = training.meta_evaluate(own, adaptation, tasks, 4, key=key, task_batch=4)
+    support, query = tasks.batch(jax.random.split(key, 1)[0], 4)
+    hits = []
+    for index in range(4):
+        one = jax.tree.map(lambda leaf, index=index: leaf[index], (support, query))
+        outputs = own.learner(adaptation.adapt(own, one[0])[0])(one[1].inputs)
+        hits.append(np.mean(np.argmax(outputs, axis=1) == one[1].targets))
+    assert found.accuracy == pytest.approx(np.mean(hits))
+    assert found.accuracy_interval == pytest.approx(1.96 * np.std(hits, ddof=1) / 2, rel=1e-4)
+
+
+def test_a_weight_that_is_not_finite_stops_the_training():
+    own = eqx.tree_at(lambda s: s.model.layers[0].bias, system(), jnp.full(4, jnp.nan))
+    config = training.MetaTrainingConfig(steps=2, task_batch=2, validation_tasks=2)
+    with pytest.raises(training.MetaTrainingError, match=r"not finite; .* lower the learning rate"):
+        training.meta_train(own, lc.Reptile(), TASKS, TASKS, config, seed=0)
+
+
+def test_bad_training_options_are_refused():
+    with pytest.raises(ValueError, match=r"`steps` is 0"):
+        training.MetaTrainingConfig(steps=0)
+    with pytest.raises(ValueError, match=r"`learning_rate` is -1"):
+        training.MetaTrainingConfig(steps=1, learning_rate=-1.0)
+
+
+def test_the_command_leaves_a_run_folder(tmp_path, capsys):
+    out, results = tmp_path / "run", tmp_path / "results.json"
+    words = (
+        "meta --tasks sinusoid --rule first-order-maml --hidden 4 --total-tasks 40 --task-batch 8"
+        " --reports 2 --validation-tasks 4 --evaluation-tasks 6"
+    ).split()
+    with pytest.raises(SystemExit) as end:
+        main([*words, "--out", str(out), "--results", str(results)])
+    assert end.value.code == 0
+    summary = json.loads(results.read_text())
+    assert summary == json.loads((out / "summary.json").read_text())
+    assert summary["test"]["tasks"] == 6
+    assert summary["total_tasks"] == 40
+    # Five steps in stretches of two.
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [2, 4, 5]
+    config = json.loads((out / "config.json").read_text())
+    assert config["rule"] == "first-order-maml"
+    folder = training.RunFolder(out)
+    weights = folder.load_weights("last", build_system(MetaConfig(hidden=(4,)), TASKS))
+    assert np.isfinite(flat(weights.model)).all()
+    assert "test loss" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--pull 0", "--pull is 0.0, but it must be above 0 and finite: write --pull 0.001."),
+        ("--pull -1", "--pull is -1.0, but it must be above 0"),
+        ("--tasks glyph", "--tasks is 'glyph', but it is one of sinusoid, glyphs, omniglot; the"),
+        ("--rule mamml", "the nearest is maml."),
+        ("--ways 20", "--ways is 20, but it has no effect without --tasks glyphs"),
+        ("--rule maml --pull 0.1", "--pull is 0.1, but it has no effect without --rule least-c"),
+        ("--tasks glyphs --ways 0", "--ways is 0, but it must be at least 1"),
+        ("--shots 0", "--shots is 0, but it must be at least 1"),
+        ("--alpha -1", "--alpha is -1.0, but it must be a finite leak of at least 0"),
+        ("--total-tasks 3", "--total-tasks is 3, but it must be at least 16"),
+        ("--seed -1", "--seed is -1, but it must be at least 0"),
+        ("--tasks glyphs --shots 20", "more than the 24 images of a class"),
+        ("--tasks omniglot --data-dir /nowhere", "holds an archive of Omniglot; put images_backg"),
+    ],
+)
+def test_mistakes_are_answered_in_one_sentence(words, sentence, tmp_path, capsys, monkeypatch):
+    few = data.read_glyphs(10)
+    monkeypatch.setattr(data, "read_glyphs", lambda: few)
+    out = tmp_path / "run"
+    with pytest.raises(SystemExit) as end:
+        main(["meta", *words.split(), "--out", str(out)])
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("leastcontrol: ")
+    assert sentence in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_every_word_builds_a_rule():
+    for rule in META_CHOICES["rule"]:
+        assert isinstance(build_rule(MetaConfig(rule=rule)), lc.AbstractMetaRule)
+    kinds = [type(build_rule(MetaConfig(control=c)).control) for c in META_CHOICES["control"]]
+    assert kinds == [lc.EulerControl, lc.DirectControl, lc.OptimalControl]
+    paper = build_rule(MetaConfig())
+    assert (paper.control.steps, paper.control.step_size) == (100, 0.03)
+    assert paper.output_control.leak == 0.1
+    per_weight = build_system(MetaConfig(pull_learning="per-weight"), TASKS)
+    assert per_weight.learn_pull
+    assert flat(per_weight.log_pull).size == flat(per_weight.slow_weights).size
+    assert build_tasks(MetaConfig(shots=3))[0].shots == 3
+    with pytest.raises(ConfigError, match=r"--strength is 0.2, but it has no effect"):
+        MetaConfig(strength=0.2).check()
