@@ -364,8 +364,6 @@ class TestMinimum:
     )
     def test_it_goes_down_to_a_minimum(self, merit, start, expected):
         error = lambda state, slope: jnp.linalg.norm(slope) / 1e-9  # noqa: E731
-        state, steps = minimum(
-            merit, jnp.array(start), error, solver=lc.FixedPoint(100), linear_steps=10
-        )
+        state, steps = minimum(merit, jnp.array(start), error, lc.TrustRegion(100, 10))
         np.testing.assert_allclose(state, expected, rtol=1e-8)
         assert 3 < int(steps) < 100

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from ._driver import FixedPoint, run
+from ._driver import run
 from ._landscape import AbstractLandscape, View
 from ._trees import norm
-from ._trust_region import TrustRegionProblem
+from ._trust_region import TrustRegion, TrustRegionProblem
 
 State = PyTree[Float[Array, "..."]]
 
@@ -62,9 +62,7 @@ def minimum(
     merit: Callable[[State], Float[Array, ""]],
     start: State,
     error_of: Callable[[State, State], Float[Array, ""]],
-    *,
-    solver: FixedPoint,
-    linear_steps: int,
+    solver: TrustRegion,
 ) -> tuple[State, Int[Array, ""]]:
     """Returns the state that a descent of M reached, and the Newton steps that it took.
 
@@ -72,10 +70,9 @@ def minimum(
 
     * `merit`, `error_of`: of `MeritLandscape`.
     * `start`: the first state.
-    * `solver`: how many Newton steps.
-    * `linear_steps`: of conjugate gradients in each of them, at most.
+    * `solver`: how many steps it may take.
     """
-    problem = TrustRegionProblem(MeritLandscape(merit, error_of), linear_steps)
+    problem = TrustRegionProblem(MeritLandscape(merit, error_of), solver)
     # The driver takes a batch: this is a batch of one, inside whatever maps it.
-    last, steps, _ = run(problem, solver, jax.tree.map(lambda leaf: leaf[None], start))
+    last, steps, _ = run(problem, solver.driver, jax.tree.map(lambda leaf: leaf[None], start))
     return jax.tree.map(lambda leaf: leaf[0], last.place), steps[0]

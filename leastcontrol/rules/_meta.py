@@ -30,7 +30,7 @@ import optimistix as optx
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..controllers import AbstractOutputControl, as_output_control
-from ..equilibrium import Certificate, FixedPoint, Point, Solution, Tolerance, minimum
+from ..equilibrium import Certificate, Point, Solution, Tolerance, TrustRegion, minimum
 from ..equilibrium._certificate import verdict
 from ..equilibrium._trees import dot, norm, tree_add, tree_scale, tree_subtract
 from ..systems import FastWeights
@@ -201,20 +201,18 @@ class Relaxation(AbstractAdaptation):
 class Settled(AbstractAdaptation):
     """The free equilibrium f(φ) = 0, by minimising its potential.
 
-    **Arguments:** the `tolerance` at which it stops; `solver` and `linear_steps` as in `Exact`.
+    **Arguments:** the `tolerance` at which it stops, and `solver`, as in `Exact`.
     """
 
     tolerance: Tolerance = Tolerance()
-    solver: FixedPoint = FixedPoint(max_steps=100)
-    linear_steps: int = eqx.field(static=True, default=100)
+    solver: TrustRegion = TrustRegion()
 
     def adapt(self, system: FastWeights, support: Task) -> tuple[Weights, Int[Array, ""]]:
         return minimum(
             lambda state: system.potential(state, support),
             system.slow_weights,
             lambda state, slope: self.tolerance.free_error(norm(slope), norm(state)),
-            solver=self.solver,
-            linear_steps=self.linear_steps,
+            self.solver,
         )
 
 
@@ -287,8 +285,7 @@ class AbstractMinimisedControl(AbstractMetaControl):
     control on the weights as ψ = −f, so that ∇M = αu + ∇L_evaluate is the only residual.
     """
 
-    solver: eqx.AbstractVar[FixedPoint]
-    linear_steps: eqx.AbstractVar[int]
+    solver: eqx.AbstractVar[TrustRegion]
 
     @abc.abstractmethod
     def restoring(self, system: FastWeights, state: Weights, support: Task) -> Float[Array, ""]:
@@ -316,9 +313,7 @@ class AbstractMinimisedControl(AbstractMetaControl):
             # With room for the rounding between this measurement and the last.
             return 2 * certified(state, jnp.asarray(0, jnp.int32)).stats.error
 
-        state, steps = minimum(
-            merit, system.slow_weights, error, solver=self.solver, linear_steps=self.linear_steps
-        )
+        state, steps = minimum(merit, system.slow_weights, error, self.solver)
         return certified(state, steps)
 
 
@@ -329,12 +324,11 @@ class DirectControl(AbstractMinimisedControl):
     is the least control; for α > 0 its update is not the gradient of an objective (arXiv
     2207.01332, proposition S9), see `OptimalControl`.
 
-    **Arguments:** `tolerance`, `solver` and `linear_steps` as in `Exact`.
+    **Arguments:** `tolerance` and `solver` as in `Exact`.
     """
 
     tolerance: Tolerance = Tolerance()
-    solver: FixedPoint = FixedPoint(max_steps=100)
-    linear_steps: int = eqx.field(static=True, default=100)
+    solver: TrustRegion = TrustRegion()
 
     def restoring(self, system: FastWeights, state: Weights, support: Task) -> Float[Array, ""]:
         return system.potential(state, support)
@@ -346,12 +340,11 @@ class OptimalControl(AbstractMinimisedControl):
     The weights minimise F = ½‖f‖² + L_evaluate/α, of which the update is the exact gradient
     (theorem 1); it takes derivatives of L_learn up to the third.
 
-    **Arguments:** `tolerance`, `solver` and `linear_steps` as in `Exact`.
+    **Arguments:** `tolerance` and `solver` as in `Exact`.
     """
 
     tolerance: Tolerance = Tolerance()
-    solver: FixedPoint = FixedPoint(max_steps=100)
-    linear_steps: int = eqx.field(static=True, default=100)
+    solver: TrustRegion = TrustRegion()
 
     def restoring(self, system: FastWeights, state: Weights, support: Task) -> Float[Array, ""]:
         field = system.vector_field(state, support)
