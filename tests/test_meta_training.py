@@ -183,7 +183,8 @@ def test_every_word_builds_a_rule():
         assert isinstance(build_rule(MetaConfig(rule=rule)), lc.AbstractMetaRule)
     kinds = [type(build_rule(MetaConfig(control=c)).control) for c in META_CHOICES["control"]]
     assert kinds == [lc.EulerControl, lc.DirectControl, lc.OptimalControl]
-    paper = build_rule(MetaConfig())
+    assert build_rule(MetaConfig()).control.step_size == 0.01
+    paper = build_rule(MetaConfig(tasks="omniglot", ways=20))
     assert (paper.control.steps, paper.control.step_size) == (100, 0.03)
     assert paper.output_control.leak == 0.1
     per_weight = build_system(MetaConfig(pull_learning="per-weight"), TASKS)

@@ -65,7 +65,7 @@ class MetaConfig:
     """Steps in which a task is learned; by default 5 of first-order-maml, maml and reptile, and the
     paper's 100 of the others."""
     step_size: float | None = None
-    """Their size; by default 0.01 and 0.03."""
+    """Their size; by default 0.01, and 0.03 where they are 100 and of images."""
     strength: float = 0.1
     """Strength β of the second phase of contrastive."""
     products: int = 5
