@@ -170,8 +170,9 @@ class TestFastWeights:
 
 
 class TestLeastControl:
-    @pytest.mark.parametrize("control", [lc.DirectControl, lc.OptimalControl])
-    @pytest.mark.parametrize("per_weight", [False, True])
+    @pytest.mark.parametrize(
+        ("control", "per_weight"), [(lc.DirectControl, True), (lc.OptimalControl, False)]
+    )
     def test_without_leak_both_descend_the_least_control(self, control, per_weight):
         system, batch = fast_weights(per_weight=per_weight), tasks()
         rule = lc.MetaLeastControl(0.0, control=control(EXACT))
