@@ -29,6 +29,8 @@ SMALLEST_GROUP = 4
 RESTART = 2.0
 # A ridge of this share of the largest squared residual keeps the mixing weights tame.
 RIDGE = 1e-7
+# In units of the spacing of the numbers at 1.
+NOISE = 16.0
 
 
 class AbstractProblem(eqx.Module):
@@ -221,8 +223,11 @@ def _accelerate(
     images = put(own.history[1], after)
 
     filled = jnp.arange(solver.memory) <= count
+    # A block that is small enough to be the rounding of the others says nothing about the mixing.
+    smallest = (NOISE * jnp.finfo(own.error.dtype).eps) ** 2 * sum(dot(now, now) for now in after)
+    smallest = jnp.maximum(smallest, jnp.finfo(own.error.dtype).tiny)
     gram = sum(
-        _gram(block) / jnp.maximum(dot(now, now), jnp.finfo(own.error.dtype).tiny)
+        _gram(block) / (dot(now, now) + smallest)
         for block, now in zip(residuals, after, strict=True)
     )
     gram = jnp.where(filled[:, None] & filled[None, :], gram, 0.0)

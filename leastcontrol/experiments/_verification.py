@@ -51,7 +51,7 @@ LEAK = 0.5
 INPUTS, OUTPUTS, SAMPLES = 3, 3, 3
 LARGE_BATCH = 16  # above which the driver splits a batch
 
-MIXED = FixedPoint(max_steps=2000, memory=8)
+MIXED = FixedPoint(max_steps=2000, memory=10)
 CONTROLLERS: dict[str, AbstractController] = {
     "dynamic-inversion": DynamicInversion(TOLERANCE, MIXED),
     "energy": Energy(TOLERANCE, FixedPoint(max_steps=1000)),
