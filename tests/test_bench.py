@@ -140,6 +140,7 @@ def test_the_memory_of_a_controlled_solve_does_not_grow_with_its_steps(
 # --- strength and growth --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_strong_control_is_the_first_strength_that_brings_targets_to_their_probability():
     system, own = feedforward(), batches()
     leak = bench.strong_leak(system, own)
@@ -208,6 +209,7 @@ def trained(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_command_measures_first_and_trained_weights(call, trained, tmp_path):
     path = tmp_path / "rows.json"
     asked = ["--cases", "feedforward", "--rules", "dynamic-inversion", "--weights"]
@@ -242,6 +244,7 @@ def test_every_rule_of_every_case_can_be_built():
     assert bench._rule("energy", "rnn", 0.1).output_control.leak == 0.1
 
 
+@pytest.mark.slow
 def test_growth_gives_curves_with_exponents_and_a_plot(call, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "SIZES", {"depth": (2, 3)})
     monkeypatch.setattr(bench, "GROWN_WIDTH", 3)

@@ -45,6 +45,7 @@ def trained(rule, *, seed=0, steps=4):
     return training.meta_train(system(), rule, TASKS, TASKS, config, seed=seed)
 
 
+@pytest.mark.slow
 def test_the_tasks_depend_on_the_seed_alone():
     first, again, other = (trained(Recorded(), seed=seed).metrics for seed in (1, 1, 2))
     told = [[own.objective for own in metrics] for metrics in (first, again, other)]

@@ -81,6 +81,7 @@ def test_the_oracle_can_be_trusted():
     assert 1 < trust.angle_to_loss < 90
 
 
+@pytest.mark.slow
 def test_a_gradient_without_its_readout_is_found_out():
     system = recurrent()
     exact = lc.LeastControl(lc.Exact(lc.Tolerance(1e-9)), LEAK)

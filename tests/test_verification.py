@@ -621,6 +621,7 @@ def test_a_wrong_update_fails_theorem_1_and_locality(cases, quick, monkeypatch):
     assert found["agreement/feedforward/energy"] == "passed"
 
 
+@pytest.mark.slow
 def test_a_strength_that_depends_on_the_batch_fails(cases, monkeypatch):
     (row,) = _verification.check_batch(cases[0])
     assert row["status"] == "passed"
