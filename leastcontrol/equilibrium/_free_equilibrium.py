@@ -70,7 +70,7 @@ def certify_free(
         residual = norm(field)
         error = tolerance.free_error(residual, norm(state))
         after = norm(system.vector_field(tree_add(state, field), drive))
-        growing = (error > 1) & (after >= residual)
+        growing = (error > 1) & jnp.isfinite(residual) & (after >= residual)
         result = RESULTS.where(growing, RESULTS.not_contracting, verdict(error))
         zero = jnp.zeros_like(residual)
         certificate = Certificate(steps, residual, zero, zero, zero, error)
