@@ -122,6 +122,7 @@ CHANGED = {
     "noise_steps": 50,
     "noise_samples": 4,
     "feedback_decay": 0.1,
+    "diagnose": 2,
     "seed": 5,
     "seeds": (5, 6),
 }
@@ -177,11 +178,12 @@ def built(config, monkeypatch):
     finally:
         monkeypatch.undo()
     systems = [running.build_system(config, splits, seed) for seed in config.all_seeds()]
-    return asked, systems, running.build_rule(config), running.build_training(config)
+    loop, batch = running.build_training(config), running.diagnosed_samples(config, splits)
+    return asked, systems, running.build_rule(config), loop, batch
 
 
 def equal(first, second):
-    asked, systems, rule, loop = first
+    asked, systems, rule, loop, batch = first
     others = second[1]
     return (
         asked == second[0]
@@ -189,6 +191,7 @@ def equal(first, second):
         and all(bool(eqx.tree_equal(a, b)) for a, b in zip(systems, others, strict=True))
         and bool(eqx.tree_equal(rule, second[2]))
         and loop == second[3]
+        and bool(eqx.tree_equal(batch, second[4]))
     )
 
 
@@ -525,13 +528,13 @@ def test_the_best_weights_are_those_of_the_best_validation(tmp_path, monkeypatch
     samples = data.load("digits")
     weights = [running.build_system(SMALL, samples, seed) for seed in range(3)]
 
-    def train(system, rule, training_set, validation, config, *, seed, start, report):
+    def train(system, rule, training_set, validation, config, *, seed, start, diagnose, report):
         measured = training.evaluate(system, validation)
         rows = []
         for epoch, accuracy in enumerate((0.5, 0.9, 0.7)):
             own = dataclasses.replace(measured, accuracy=accuracy)
             metrics = training.EpochMetrics(
-                epoch + 1, 1.0, 1.0, 1.0, 1.0, 0.5, 2.0, 3, 1.0, 1.0, own
+                epoch + 1, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 2.0, 3, 1.0, 1.0, own
             )
             rows.append(metrics)
             report(metrics, training.Trained(weights[epoch], None, tuple(rows), None))

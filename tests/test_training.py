@@ -150,6 +150,7 @@ def test_least_control_learns_the_digits(system, epochs, learning_rate, bar):
     assert last.loss < 2.3
     assert last.converged_fraction > 0.99
     assert last.residual_max <= 1
+    assert last.control_energy >= last.control_norm**2 > 0
     assert 1 <= last.steps_mean <= last.steps_max
     assert last.step_ms > 0
     assert trained.feedback is None

@@ -199,6 +199,9 @@ class RunConfig:
     """Time constant of the noise; white by default."""
     reach: float = 1.0
     """Share of the error that simulated control may leave in a sample that counts as solved."""
+    diagnose: int = 0
+    """Validation samples on which alignment, feedback and the control of every layer are measured
+    after each epoch; the metrics then hold them, and a report draws them."""
     seed: int | None = None
     """Seed of the weights and of the order of the samples; 0 by default."""
     seeds: tuple[int, ...] = ()
@@ -279,6 +282,8 @@ class RunConfig:
                     f"--jacobian-penalty keeps an rnn solvable, and --system is {self.system}, "
                     "which needs no help: leave it out, or write --system rnn."
                 )
+        if self.diagnose < 0:
+            _refuse("diagnose", self.diagnose, "at least 0", "32")
         if self.seeds and self.seed is not None:
             raise ConfigError("--seed and --seeds are both given: write one of them.")
         for name in ("split_seed", "seed"):

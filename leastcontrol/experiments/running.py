@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from .. import data, training
 from ..controllers import (
@@ -33,6 +34,7 @@ from ..losses import CrossEntropy
 from ..rules import (
     AbstractRule,
     Backpropagation,
+    Batch,
     DirectFeedbackAlignment,
     Drop,
     EquilibriumPropagation,
@@ -57,6 +59,7 @@ from ..systems import (
     relu,
     tanh,
 )
+from ._diagnosis import diagnosis
 from ._feedback_control import build_feedback_control
 from .config import ConfigError, RunConfig
 
@@ -197,6 +200,15 @@ def build_training(config: RunConfig) -> training.TrainingConfig:
     )
 
 
+def diagnosed_samples(config: RunConfig, splits: data.Splits) -> Batch | None:
+    """Returns the first validation samples, as many as a configuration diagnoses itself on."""
+    if config.diagnose == 0:
+        return None
+    part = slice(config.diagnose)
+    own = splits.validation
+    return Batch(jnp.asarray(own.inputs[part]), jnp.asarray(own.targets[part]))
+
+
 def versions() -> dict[str, str]:
     """Returns the versions that a result may depend on."""
     packages = ("leastcontrol", "jax", "jaxlib", "equinox", "optimistix", "optax", "numpy")
@@ -317,6 +329,7 @@ def _run_seed(
     loop = build_training(config)
     checkpoints = training.Checkpoints(folder, _identity(config), keep_last)
     fresh = training.untrained(system, rule, splits.train, loop, seed=seed)
+    batch = diagnosed_samples(config, splits)
     start, seconds = checkpoints.restore(fresh) or (fresh, 0.0)
     began = time.perf_counter() - seconds
 
@@ -350,6 +363,7 @@ def _run_seed(
             loop,
             seed=seed,
             start=start,
+            diagnose=None if batch is None else diagnosis(rule, batch, seed),
             report=after_epoch,
         )
     except training.TrainingError as error:

@@ -18,6 +18,7 @@ from ._folder import RunFolder as RunFolder
 from ._folder import write_csv as write_csv
 from ._folder import write_json as write_json
 from ._folder import write_whole as write_whole
+from ._loop import Diagnostics as Diagnostics
 from ._loop import EpochMetrics as EpochMetrics
 from ._loop import Trained as Trained
 from ._loop import TrainingError as TrainingError

@@ -24,6 +24,9 @@ from ..systems import AbstractSystem
 from ._config import TrainingConfig
 from ._evaluation import Evaluation, evaluate
 
+# Figures by name and, for each, numbers by the part of the system that they are of.
+Diagnostics = dict[str, dict[str, float]]
+
 
 class TrainingError(RuntimeError):
     """Training cannot go on; `trained` holds the weights and figures from before that epoch."""
@@ -38,19 +41,21 @@ class EpochMetrics:
     """The figures of one epoch.
 
     * `loss`, `objective`: means over the steps, of `Credit.loss` and `Credit.objective`.
-    * `control_norm`: mean ‖(ψ, u)‖ of a sample.
+    * `control_norm`, `control_energy`: means of ‖(ψ, u)‖ and of its square over the samples.
     * `converged_fraction`: share of solves, of one sample in one step, that were solved.
     * `residual_max`: the largest residual of a solved sample as a multiple of what is allowed.
     * `steps_mean`, `steps_max`: iterations of a sample's solve.
     * `step_ms`: wall time of a step, in milliseconds, the epoch's compilation not counted.
     * `seconds`: wall time of the epoch's steps.
     * `validation`: of the weights at the end of the epoch.
+    * `diagnostics`: what `diagnose` returned of them, if it was given.
     """
 
     epoch: int
     loss: float
     objective: float
     control_norm: float
+    control_energy: float
     converged_fraction: float
     residual_max: float
     steps_mean: float
@@ -58,6 +63,7 @@ class EpochMetrics:
     step_ms: float
     seconds: float
     validation: Evaluation
+    diagnostics: Diagnostics | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +148,7 @@ def train(
     *,
     seed: int,
     start: Trained | None = None,
+    diagnose: Callable[[AbstractSystem, PyTree[Any]], Diagnostics] | None = None,
     report: Callable[[EpochMetrics, Trained], None] | None = None,
 ) -> Trained:
     """Trains a system by a rule.
@@ -156,6 +163,7 @@ def train(
     * `start`: what an interrupted training with the same other arguments had left. Training goes
       on after its last epoch and ends with the same numbers as without the interruption: the keys
       of an epoch depend on the seed and on its number alone.
+    * `diagnose`: what else is measured of the system and the feedback weights after every epoch.
     * `report`: called after every epoch with its figures and what is trained as it is.
 
     **Raises:** `ValueError` where a batch does not fit into the training set, or the data do not
@@ -198,6 +206,7 @@ def train(
             credit.loss,
             credit.objective,
             jnp.mean(stats.control_norm),
+            jnp.mean(stats.control_norm**2),
             jnp.mean(found),
             jnp.max(jnp.where(found, stats.error, 0)),
             jnp.mean(stats.steps),
@@ -237,7 +246,7 @@ def train(
                 before,
             )
         # The loss is the mean over the samples that count, and exactly zero where none does.
-        if not figures[0].any() and not figures[3].any():
+        if not figures[0].any() and not figures[4].any():
             raise TrainingError(
                 f"Epoch {number + 1} learned nothing, for no equilibrium of a sample was found; "
                 "the weights before it are kept: allow more steps or a larger tolerance, lower the "
@@ -246,12 +255,17 @@ def train(
             )
         carry = after
         system = eqx.combine(carry[0], fixed)
-        loss, objective, control, found, residual, mean_steps, max_steps = figures
+        loss, objective, control, energy, found, residual, mean_steps, max_steps = figures
+        diagnostics = None
+        if diagnose is not None:
+            with _rule_errors(number + 1, before):
+                diagnostics = diagnose(system, eqx.combine(carry[2], fixed_feedback))
         own = EpochMetrics(
             epoch=number + 1,
             loss=float(loss.mean()),
             objective=float(objective.mean()),
             control_norm=float(control.mean()),
+            control_energy=float(energy.mean()),
             converged_fraction=float(found.mean()),
             residual_max=float(residual.max()),
             steps_mean=float(mean_steps.mean()),
@@ -259,6 +273,7 @@ def train(
             step_ms=1e3 * elapsed / steps,
             seconds=elapsed,
             validation=evaluate(system, validation),
+            diagnostics=diagnostics,
         )
         metrics.append(own)
         if report is not None:

@@ -1,0 +1,121 @@
+"""What a run measures of its own learning: angles, control and feedback by part of the system."""
+
+import dataclasses
+import json
+
+import equinox as eqx
+import helpers
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import leastcontrol as lc
+from leastcontrol.experiments import running
+from leastcontrol.experiments._diagnosis import diagnosis
+from leastcontrol.experiments.config import ConfigError, RunConfig
+
+SYSTEM = helpers.feedforward()
+BATCH = lc.Batch(helpers.inputs(), helpers.labels())
+
+
+def degrees(first, second):
+    first, second = helpers.flat(first), helpers.flat(second)
+    cosine = first @ second / np.linalg.norm(first) / np.linalg.norm(second)
+    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+
+
+def measured(rule, system=SYSTEM, feedback=None, batch=BATCH):
+    return diagnosis(rule, batch, 0)(system, feedback)
+
+
+def test_angles_and_control_are_those_of_every_layer():
+    rule = lc.LeastControl(lc.DynamicInversion(), 0.5)
+    figures = measured(lc.JacobianPenalty(rule, 1.0))
+    credit = helpers.credit(rule, SYSTEM, BATCH)
+    exact = helpers.credit(lc.Backpropagation(), SYSTEM, BATCH)
+    angles = figures.pop("angle_to_loss")
+    both = [own.gradient.layers for own in (credit, exact)]
+    expected = {f"layer {n}": degrees(*own) for n, own in enumerate(zip(*both, strict=True), 1)}
+    assert angles == pytest.approx({**expected, "all": degrees(*both)}, abs=1e-4)
+    assert angles["all"] > 1
+    point = credit.solution.value
+    sizes = {"layer 1": point.control[0], "layer 2": point.control[1]}
+    sizes["output"] = point.output_control
+    rms = {name: np.sqrt(np.mean(np.square(own))) for name, own in sizes.items()}
+    assert figures.pop("control") == pytest.approx(rms, rel=1e-4)
+    assert figures == {}
+
+
+def test_a_gradient_of_the_loss_has_no_angle_to_itself():
+    assert measured(lc.Backpropagation()) == {}
+
+
+@pytest.mark.slow
+def test_the_feedback_of_one_sample_may_be_perfect():
+    batch = lc.Batch(BATCH.inputs[:1], BATCH.targets[:1])
+    drive = SYSTEM.drive(batch.inputs[0])
+    rest = lc.free_equilibrium(SYSTEM, drive[None]).value
+    state = helpers.one_of(rest, 0)
+    # The readout's answer to a control that is held on each layer, row by row.
+    _, pull = jax.vjp(lambda held: SYSTEM.readout(SYSTEM.settle(drive, held)), _zero(state))
+    rows = jax.vmap(lambda unit: pull(unit)[0])(jnp.eye(helpers.SIZE))
+    perfect = jax.tree.map(lambda leaf: leaf.T, rows)
+    rule = lc.LeastControl(lc.LinearFeedback(noise=None), 6.4)
+    assert measured(rule, feedback=perfect, batch=batch)["condition"] == {"all": pytest.approx(1)}
+    other = rule.init(SYSTEM, key=helpers.KEY)
+    assert measured(rule, feedback=other, batch=batch)["condition"]["all"] < 0.95
+
+
+def _zero(tree):
+    return jax.tree.map(jnp.zeros_like, tree)
+
+
+def test_a_mirror_with_the_systems_own_weights_has_no_angle_to_them():
+    own = eqx.filter(SYSTEM, SYSTEM.feedback_parameters())
+    figures = measured(lc.FeedbackAlignment(), feedback=own)
+    assert figures["feedback_angle"] == {"all": pytest.approx(0, abs=1e-5)}
+    # Then it is backpropagation.
+    assert figures["angle_to_loss"]["all"] == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_direct_feedback_to_every_layer_is_measured_there():
+    rule = lc.DeepFeedbackControl(lc.SteadyState(1e-3), lc.Nudged(0.1))
+    feedback = rule.init(SYSTEM, key=helpers.KEY)
+    figures = measured(rule, feedback=feedback)
+    assert set(figures) == {"angle_to_loss", "control", "condition"}
+    assert set(figures["control"]) == {"layer 1", "layer 2", "output"}
+    assert 0 < figures["condition"]["all"] < 1
+
+
+@pytest.mark.slow
+def test_the_metrics_of_a_run_hold_it_and_a_resumed_run_keeps_it(tmp_path):
+    config = RunConfig(
+        rule="feedback-alignment", hidden=(4,), epochs=2, batch_size=400, diagnose=3, seed=1
+    )
+    path = tmp_path / "run" / "metrics.jsonl"
+
+    def stop(seed, metrics):
+        raise KeyboardInterrupt
+
+    with jax.enable_x64(False):
+        with pytest.raises(KeyboardInterrupt):
+            running.run(config, tmp_path / "run", report=stop)
+        begun = path.read_text()
+        running.run(config, tmp_path / "run", resume=True)
+    first, second = (json.loads(line) for line in path.read_text().splitlines())
+    assert json.loads(begun) == first
+    for own in (first, second):
+        assert set(own["diagnostics"]) == {"angle_to_loss", "feedback_angle"}
+        assert set(own["diagnostics"]["angle_to_loss"]) == {"all", "layer 1", "layer 2"}
+    assert first["diagnostics"] != second["diagnostics"]
+
+
+def test_no_samples_are_none_and_fewer_are_refused():
+    splits = running.load_splits(RunConfig())
+    assert running.diagnosed_samples(RunConfig(), splits) is None
+    batch = running.diagnosed_samples(RunConfig(diagnose=3), splits)
+    assert np.array_equal(batch.inputs, splits.validation.inputs[:3])
+    with pytest.raises(ConfigError, match="--diagnose is -1"):
+        dataclasses.replace(RunConfig(), diagnose=-1).check()
