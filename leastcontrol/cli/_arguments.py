@@ -9,15 +9,17 @@ from typing import Any
 
 import tyro
 
+from ..experiments import registry
 from ..experiments.config import CHOICES, ConfigError, RunConfig, check_choice, flag
 from ..experiments.meta_config import MetaConfig
-from ._options import Bench, Compare, Data, Export, Meta, Predict, Train, Verb
+from ._options import Bench, Compare, Data, Export, Meta, Predict, Reproduce, Train, Verb
 
 VERBS = (
     "train",
     "meta",
     "evaluate",
     "compare",
+    "reproduce",
     "export",
     "predict",
     "report",
@@ -79,6 +81,8 @@ def parse(arguments: list[str]) -> Any:
             )
         for arm in arms(verb):
             arm[2].check()
+    if isinstance(verb, Reproduce):
+        _check_names(verb)
     if isinstance(verb, Export):
         check_choice("--weights", verb.weights, ("last", "best"))
         _check_file("out", verb.out)
@@ -92,6 +96,16 @@ def parse(arguments: list[str]) -> Any:
     for name in ("csv", "json", "plot", "results"):
         _check_file(name, getattr(verb, name, None))
     return verb
+
+
+def _check_names(verb: Reproduce) -> None:
+    if (len(verb.names) > 0) + verb.list + verb.all != 1:
+        raise ConfigError(
+            "reproduce takes names of experiments, or --all, or --list, which shows the names: "
+            "write one of them."
+        )
+    for name in verb.names:
+        registry.find(name, registry.EXPERIMENTS)
 
 
 def _check_plot(verb: Bench) -> None:

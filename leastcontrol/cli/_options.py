@@ -65,6 +65,25 @@ class Compare(RunConfig):
 
 
 @dataclasses.dataclass(frozen=True)
+class Reproduce:
+    """Run tables or figures of the papers, and tell our numbers beside theirs."""
+
+    names: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Their names; --list shows them."""
+    list: bool = False
+    """Show all names with their sources, expected numbers, times and needs, and run nothing."""
+    all: bool = False
+    """All that can be run."""
+    quick: bool = False
+    """Reduced versions, each of which says what it reduces."""
+    out: Path = Path("runs/reproduce")
+    """Folder with a folder for each; what is finished there is not run again, and what was
+    interrupted goes on."""
+    data_dir: Path | None = None
+    """Folder with the data sets' files, if not where they are looked for."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Export:
     """Write a run's weights and configuration as one file."""
 
@@ -145,6 +164,7 @@ Verb = (
     | Annotated[Meta, tyro.conf.subcommand("meta", default=Meta())]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Compare, tyro.conf.subcommand("compare", default=Compare())]
+    | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Report, tyro.conf.subcommand("report")]

@@ -7,7 +7,7 @@ import json
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from rich.table import Table
 
 from .. import report
 from ..data import DataError
-from ..experiments import running
+from ..experiments import registry, running
 from ..experiments.config import ConfigError
+from ..experiments.reproduction import Judged, reproduce
 from ..training import (
     EpochMetrics,
     FolderError,
@@ -46,6 +47,7 @@ from ._options import (
     Meta,
     Predict,
     Report,
+    Reproduce,
     Train,
     Verify,
 )
@@ -287,6 +289,79 @@ def _print_comparison(comparison: dict[str, Any]) -> None:
     Console().print(means)
     if comparison["differences"]:
         Console().print(differences)
+
+
+@_perform.register
+def _(verb: Reproduce, arguments: list[str]) -> int:
+    if verb.list:
+        print(registry.listing(registry.EXPERIMENTS))
+        return 0
+    # Each once, in the order of the list.
+    chosen = [
+        own
+        for own in registry.EXPERIMENTS
+        if own.name in verb.names or (verb.all and not own.missing)
+    ]
+    failed = 0
+    for experiment in chosen:
+        print(f"{experiment.name}: {_announced(experiment, verb.quick)}", file=sys.stderr)
+        with _row_report() as report:
+            judged = reproduce(
+                experiment,
+                verb.out,
+                quick=verb.quick,
+                data_dir=verb.data_dir,
+                command="leastcontrol " + shlex.join(arguments),
+                report=report,
+            )
+        _print_judged(experiment, verb.quick, judged)
+        failed += sum(own.failed for own in judged)
+    for own in registry.EXPERIMENTS if verb.all else ():
+        if own.missing:
+            print(f"{own.name} cannot be run yet: {own.missing}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _announced(experiment: registry.Experiment, quick: bool) -> str:
+    if not quick or experiment.reduction is None:
+        return f"{len(experiment.rows)} rows, {registry.duration(experiment.minutes)}"
+    reduction = experiment.reduction
+    return (
+        f"{len(experiment.rows)} rows, {registry.duration(reduction.minutes)}; {reduction.sentence}"
+    )
+
+
+@contextlib.contextmanager
+def _row_report() -> Iterator[Callable[[registry.Row, int, Any], None]]:
+    """Shows how far a row is, and ends the process where it was asked to."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), TimeElapsedColumn())
+    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with progress, _termination() as received:
+        task = progress.add_task("compiling", total=None)
+
+        def report(row: registry.Row, seed: int, metrics: EpochMetrics) -> None:
+            place = f"epoch {metrics.epoch}"
+            progress.update(task, description=f"{row.name}, seed {seed}, {place}")
+            if received:
+                raise _Terminated(
+                    f"Terminated after {place} of {row.name}, seed {seed}, which is saved: the "
+                    "same command goes on."
+                )
+
+        yield report
+
+
+def _print_judged(experiment: registry.Experiment, quick: bool, judged: Sequence[Judged]) -> None:
+    reduced = (
+        f"; reduced: {experiment.reduction.sentence}" if quick and experiment.reduction else ""
+    )
+    table = Table(title=f"{experiment.title} ({experiment.source}){reduced}")
+    for heading in ("row", "figure", "measured", "the paper", "verdict"):
+        table.add_column(heading)
+    for own in judged:
+        table.add_row(own.row, own.quantity, own.measured, own.expected, own.verdict)
+    Console().print(table)
 
 
 @_perform.register

@@ -4,6 +4,8 @@
   words. It imports nothing heavy, so that help and mistakes are answered at once.
 * `running`: from a configuration to a run folder, and from a run folder to figures.
 * `comparison`: rules side by side as paired trials.
+* `registry`: the papers' tables and figures by name, with what the papers report (`expectations`);
+  `reproduction`: runs them and judges.
 * `models`: a trained system as one file, and its predictions.
 * `tables`: the papers' tables as configurations with their expected numbers.
 * `bench`, `bench_config`: what `leastcontrol bench` measures, and its options; `bench_tables`: the

@@ -1,0 +1,538 @@
+"""The tables and figures of both papers by name, as data.
+
+An `Experiment` is one table or figure: its `Row`s are configurations, each with what the paper
+reports for it. Adding a row is adding an entry. What cannot be run from the command line is listed
+too, with what it needs, and has no rows. `reproduction` runs them; this module imports nothing
+heavy, so that the list is shown at once.
+
+The numbers are those of arXiv 2207.01332 (least control) and of the commands that the authors of
+arXiv 2204.07249 (deep feedback control) published with their code. Times were measured, or scaled
+from measured epochs, on a shared machine of two cores.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .config import ConfigError, RunConfig
+from .expectations import (
+    CONTROL_NORM,
+    TEST_ACCURACY,
+    TRAINING_LOSS,
+    AbstractExpectation,
+    BelowRow,
+    Published,
+    Unpublished,
+)
+
+LEAST_CONTROL = "arXiv 2207.01332"
+STRONG_CONTROL = "arXiv 2204.07249"
+SEEDS = (0, 1, 2)
+
+Config = RunConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row of a table, or one point of a figure.
+
+    **Arguments:**
+
+    * `name`: of the row and of its files.
+    * `config`: what is run, with its seeds.
+    * `expectations`: what the paper says of it.
+    * `minutes`: about how long all its seeds take on two cores.
+    """
+
+    name: str
+    config: Config
+    expectations: tuple[AbstractExpectation, ...]
+    minutes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Reduction:
+    """What makes an experiment small enough to be tried.
+
+    **Arguments:**
+
+    * `sentence`: what is reduced, for the reader.
+    * `options`: the options of every row that are replaced.
+    * `minutes`: about how long all rows then take on two cores.
+    """
+
+    sentence: str
+    options: Mapping[str, Any]
+    minutes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A table or a figure.
+
+    **Arguments:**
+
+    * `name`, `title`: for the reader; the first is the word of the command line.
+    * `source`: paper, and table or figure.
+    * `rows`, `reduction`: what is run; none of either where `missing` says why.
+    * `needs`: the data that has to be there, or to be downloaded, for the full and for the reduced
+      version.
+    * `differences`: one sentence or more on what is not as in the paper.
+    * `missing`: what the library needs before it can be run.
+    """
+
+    name: str
+    title: str
+    source: str
+    rows: tuple[Row, ...] = ()
+    reduction: Reduction | None = None
+    needs: tuple[str, str] = ("nothing", "nothing")
+    differences: str = ""
+    missing: str = ""
+
+    @property
+    def minutes(self) -> int:
+        """About how long all rows take on two cores."""
+        return sum(row.minutes for row in self.rows)
+
+
+def configuration(
+    row: Row, experiment: Experiment, *, quick: bool, data_dir: Path | None
+) -> Config:
+    """Returns what is run for a row."""
+    config = row.config
+    if quick:
+        assert experiment.reduction is not None
+        config = dataclasses.replace(config, **experiment.reduction.options)
+    of_files = config.data != "digits"
+    return dataclasses.replace(config, data_dir=data_dir) if data_dir and of_files else config
+
+
+def find(name: str, experiments: Sequence[Experiment]) -> Experiment:
+    """Returns an experiment by its name.
+
+    **Raises:** `ConfigError` for a name that is none, or an experiment that cannot be run yet.
+    """
+    known = {own.name: own for own in experiments}
+    if name not in known:
+        near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4)
+        words = f"the nearest are {', '.join(near)}" if near else "none is near"
+        raise ConfigError(
+            f"There is no experiment {name!r}, and {words}: write leastcontrol reproduce --list "
+            "to see all."
+        )
+    if known[name].missing:
+        raise ConfigError(f"{name} cannot be run yet: {known[name].missing}")
+    return known[name]
+
+
+def listing(experiments: Sequence[Experiment]) -> str:
+    """Returns the list of experiments as text."""
+    parts = []
+    for own in experiments:
+        lines = [own.name, f"  {own.title} ({own.source})"]
+        if own.missing:
+            lines.append(f"  cannot be run yet: {own.missing}")
+        for row in own.rows:
+            told = "; ".join(f"{each.quantity.name} {each.shown()}" for each in row.expectations)
+            lines.append(f"    {row.name:<28} {told}")
+        if own.reduction is not None:
+            full, quick = own.needs
+            lines += [
+                f"  full: {duration(own.minutes)}, needs {full}",
+                f"  --quick: {duration(own.reduction.minutes)}, needs {quick}; "
+                f"{own.reduction.sentence}",
+            ]
+        if own.differences:
+            lines.append(f"  not as in the paper: {own.differences}")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def duration(minutes: int) -> str:
+    """Returns a time for the reader."""
+    if minutes < 90:
+        return f"about {minutes} min"
+    if minutes < 48 * 60:
+        return f"about {minutes / 60:.0f} h"
+    return f"about {minutes / 60 / 24:.0f} days"
+
+
+def _accuracy(value: float, spread: float | None = None) -> tuple[Published]:
+    return (Published(TEST_ACCURACY, value, spread),)
+
+
+# --- least control on MNIST -----------------------------------------------------------------------
+
+FEEDFORWARD = RunConfig(data="mnist", hidden=(256, 256), seeds=SEEDS)
+INVERSION = dataclasses.replace(FEEDFORWARD, controller="dynamic-inversion")
+KOLEN_POLLACK = {"controller": "kolen-pollack", "weight_decay": 1e-6}
+# α = 1 for the mean over a batch of 64, and the norm of 10 at which the loss's gradient is clipped.
+RECURRENT = RunConfig(
+    data="mnist",
+    system="rnn",
+    hidden=(256,),
+    jacobian_penalty=1.0,
+    alpha=64.0,
+    seeds=SEEDS,
+    gradient_clip=10 / 64,
+)
+THREE_EPOCHS = Reduction(
+    "3 epochs instead of 30, and one seed instead of three",
+    {"epochs": 3, "seeds": (0,)},
+    3,
+)
+
+FEEDFORWARD_TABLE = Experiment(
+    "mnist-feedforward",
+    "MNIST, feedforward 2×256",
+    f"{LEAST_CONTROL}, table 1",
+    (
+        Row(
+            "backpropagation",
+            dataclasses.replace(FEEDFORWARD, rule="backpropagation"),
+            _accuracy(98.29, 0.14),
+            5,
+        ),
+        Row("dynamic-inversion", INVERSION, _accuracy(98.11, 0.07), 6),
+        Row(
+            "kolen-pollack",
+            dataclasses.replace(FEEDFORWARD, **KOLEN_POLLACK),
+            _accuracy(98.14, 0.09),
+            5,
+        ),
+        Row(
+            "energy",
+            dataclasses.replace(FEEDFORWARD, controller="energy"),
+            _accuracy(98.00, 0.03),
+            7,
+        ),
+        Row(
+            "linear-feedback",
+            dataclasses.replace(FEEDFORWARD, controller="linear-feedback"),
+            _accuracy(97.73, 0.07),
+            33,
+        ),
+    ),
+    THREE_EPOCHS,
+    ("MNIST", "MNIST"),
+    "5 000 of the training samples are kept for validation; linear feedback learns from a shorter "
+    "noise run of fewer samples.",
+)
+
+RECURRENT_TABLE = Experiment(
+    "mnist-rnn",
+    "MNIST, RNN 256",
+    f"{LEAST_CONTROL}, table 1",
+    (
+        Row(
+            "recurrent-backpropagation",
+            dataclasses.replace(
+                RECURRENT, rule="recurrent-backpropagation", alpha=6.4, gradient_clip=10.0
+            ),
+            _accuracy(97.87, 0.19),
+            7,
+        ),
+        Row(
+            "dynamic-inversion",
+            dataclasses.replace(RECURRENT, controller="dynamic-inversion"),
+            _accuracy(97.58, 0.12),
+            13,
+        ),
+        Row(
+            "kolen-pollack",
+            dataclasses.replace(RECURRENT, **KOLEN_POLLACK),
+            _accuracy(97.75, 0.11),
+            15,
+        ),
+        Row(
+            "energy",
+            dataclasses.replace(RECURRENT, controller="energy"),
+            _accuracy(97.60, 0.15),
+            30,
+        ),
+        Row(
+            "linear-feedback",
+            # Its noise run follows no larger leak than 25.
+            dataclasses.replace(
+                RECURRENT, controller="linear-feedback", alpha=6.4, gradient_clip=10 / 6.4
+            ),
+            _accuracy(97.70, 0.11),
+            45,
+        ),
+    ),
+    dataclasses.replace(THREE_EPOCHS, minutes=5),
+    ("MNIST", "MNIST"),
+    "a penalty on the Jacobian keeps the networks solvable, α is 1 and not 0.1 (but for linear "
+    "feedback), and gradients are clipped at equal relative norms.",
+)
+
+
+def _strength(name: str, alpha: float, value: float, minutes: int) -> Row:
+    config = dataclasses.replace(
+        FEEDFORWARD, alpha=alpha, alpha_convention="batch-mean", softness=0.01
+    )
+    return Row(name, config, _accuracy(value), minutes)
+
+
+STRENGTH_TABLE = Experiment(
+    "mnist-strength",
+    "MNIST, feedforward 2×256, soft targets, by the leak α of the output control",
+    f"{LEAST_CONTROL}, table S1",
+    (
+        _strength("alpha-0", 0.0, 98.09, 30),
+        _strength("alpha-0.01", 0.01, 98.04, 12),
+        _strength("alpha-0.1", 0.1, 98.10, 7),
+        _strength("alpha-1", 1.0, 97.99, 6),
+    ),
+    dataclasses.replace(THREE_EPOCHS, minutes=3),
+    ("MNIST", "MNIST"),
+    "the rest point is found by whichever solver is automatic at its strength.",
+)
+
+WIDTHS = (23, 32, 45, 64, 90, 128, 181, 256)
+
+
+def _width(index: int) -> Row:
+    config = dataclasses.replace(
+        RECURRENT, hidden=(WIDTHS[index],), epochs=50, controller="dynamic-inversion"
+    )
+    quantities = (CONTROL_NORM, TRAINING_LOSS)
+    if index == 0:
+        return Row(f"width-{WIDTHS[index]}", config, tuple(map(Unpublished, quantities)), 15)
+    before = f"width-{WIDTHS[index - 1]}"
+    return Row(
+        f"width-{WIDTHS[index]}",
+        config,
+        tuple(BelowRow(quantity, before) for quantity in quantities),
+        15,
+    )
+
+
+WIDTH_FIGURE = Experiment(
+    "mnist-rnn-width",
+    "MNIST, RNN: control and loss fall with the width",
+    f"{LEAST_CONTROL}, figure 2",
+    tuple(map(_width, range(len(WIDTHS)))),
+    Reduction(
+        "digits instead of MNIST, 10 epochs instead of 50, and one seed instead of three",
+        {"data": "digits", "epochs": 10, "seeds": (0,)},
+        3,
+    ),
+    ("MNIST", "nothing"),
+    RECURRENT_TABLE.differences.replace(" (but for linear feedback)", ""),
+)
+
+# --- deep feedback control ------------------------------------------------------------------------
+
+DEEP = RunConfig(
+    data="mnist",
+    preprocessing="standardise",
+    hidden=(256, 256, 256),
+    initialisation="xavier-normal",
+    batch_size=128,
+    epochs=40,
+    learning_rate=1e-3,
+    final_learning_rate=1e-5,
+    rule="backpropagation",
+    seeds=SEEDS,
+)
+NUDGED = dataclasses.replace(
+    DEEP,
+    rule="deep-feedback-control",
+    learning_rate=2e-3,
+    final_learning_rate=2e-5,
+    feedback="weight-product",
+    feedback_learning="quasi-static",
+    quasi_static_leak=1.0,
+    direct_feedback_decay=0.003,
+    feedback_learning_rate=1e-3,
+    tolerance=1e-3,
+    nudge=0.1,
+    controller_leak=0.1,
+)
+# The published constants; a standard deviation of σ/√(2τ_ε) for the published noise σ.
+SINGLE_PHASE = dataclasses.replace(
+    DEEP,
+    rule="deep-feedback-control",
+    phase="continuous",
+    teaching="strong",
+    feedback_learning="single-phase",
+    softness=0.01,
+    points=500,
+    time_step=0.001,
+    proportional_gain=2.0,
+    filter_time_constant=0.5,
+    gradient_clip=1.0,
+    learning_rate=3.09588e-4,
+    final_learning_rate=3.09588e-4,
+    feedback_learning_rate=2.00914e-8,
+    voltage_time_constant=0.00926829,
+    controller_leak=7.60867e-6,
+    noise=0.0114,
+    output_noise=0.0794,
+    noise_time_constant=0.07,
+)
+TWO_PHASES = dataclasses.replace(
+    DEEP,
+    rule="deep-feedback-control",
+    phase="simulated-steady-state",
+    teaching="strong",
+    feedback_learning="two-phase",
+    softness=0.1,
+    points=500,
+    time_step=0.001,
+    proportional_gain=2.0,
+    gradient_clip=1.0,
+    learning_rate=6.56018e-4,
+    final_learning_rate=6.56018e-4,
+    feedback_learning_rate=9.77661e-6,
+    voltage_time_constant=0.0355306,
+    controller_leak=0.00808212,
+    feedback_noise=0.295,
+)
+FASHION = {"data": "fashion-mnist", "preprocessing": "none"}
+FEW_DIGITS = Reduction(
+    "digits instead of the data set, three hidden layers of 64 instead of 256, 20 epochs instead "
+    "of 40, and one seed instead of three",
+    {
+        "data": "digits",
+        "preprocessing": "none",
+        "hidden": (64, 64, 64),
+        "epochs": 20,
+        "seeds": (0,),
+    },
+    3,
+)
+DEEP_DIFFERENCES = (
+    "Adam has its own standard constants and a cosine schedule where control is solved for; the "
+    "nudged row solves for its steady state, with feedback that learns from slow noise, and does "
+    "not simulate; feedback of the simulated rows is not trained beforehand, and the two phases "
+    "share their constants. The paper has no spread."
+)
+
+DEEP_TABLE = Experiment(
+    "mnist-feedback-control",
+    "MNIST, feedforward 3×256",
+    f"{STRONG_CONTROL}, MNIST",
+    (
+        Row("backpropagation", DEEP, _accuracy(98.17), 7),
+        Row("nudged", NUDGED, _accuracy(97.80), 40),
+        Row("strong-single-phase", SINGLE_PHASE, _accuracy(97.72), 60 * 24),
+        Row("strong-two-phases", TWO_PHASES, _accuracy(97.75), 60 * 24),
+    ),
+    FEW_DIGITS,
+    ("MNIST", "nothing"),
+    DEEP_DIFFERENCES,
+)
+
+FASHION_TABLE = Experiment(
+    "fashion-mnist-feedback-control",
+    "Fashion-MNIST, feedforward 3×256",
+    f"{STRONG_CONTROL}, Fashion-MNIST",
+    (
+        Row("backpropagation", dataclasses.replace(DEEP, **FASHION), _accuracy(89.40), 7),
+        Row("nudged", dataclasses.replace(NUDGED, **FASHION), _accuracy(88.70), 40),
+        Row(
+            "strong-single-phase",
+            dataclasses.replace(
+                SINGLE_PHASE,
+                **FASHION,
+                learning_rate=9.53199e-4,
+                final_learning_rate=9.53199e-4,
+                feedback_learning_rate=2.28653e-8,
+                voltage_time_constant=0.0128676,
+                controller_leak=7.63706e-5,
+                noise=0.0106,
+                output_noise=0.1294,
+                noise_time_constant=0.05,
+            ),
+            _accuracy(87.26),
+            60 * 24,
+        ),
+        Row(
+            "strong-two-phases",
+            dataclasses.replace(
+                TWO_PHASES,
+                **FASHION,
+                softness=0.001,
+                learning_rate=0.00119698,
+                final_learning_rate=0.00119698,
+                feedback_learning_rate=1.58762e-5,
+                voltage_time_constant=0.00742738,
+                controller_leak=0.00131234,
+                feedback_noise=0.223,
+            ),
+            _accuracy(87.22),
+            60 * 24,
+        ),
+    ),
+    FEW_DIGITS,
+    ("Fashion-MNIST", "nothing"),
+    DEEP_DIFFERENCES,
+)
+
+# --- what is not there yet ------------------------------------------------------------------------
+
+MISSING = (
+    Experiment(
+        "cifar10-feedforward",
+        "CIFAR-10, convolutional feedforward",
+        f"{LEAST_CONTROL}, tables 2 and S5",
+        missing="the command line has no convolutional system and no CIFAR-10.",
+    ),
+    Experiment(
+        "cifar10-deep-equilibrium",
+        "CIFAR-10, deep equilibrium block",
+        f"{LEAST_CONTROL}, tables 2 and S5",
+        missing="the command line has no deep equilibrium system and no CIFAR-10.",
+    ),
+    Experiment(
+        "implicit-representations",
+        "Implicit neural representations of natural and text images",
+        f"{LEAST_CONTROL}, table S6",
+        missing="the command line has no implicit representation and no images as data.",
+    ),
+    Experiment(
+        "free-and-controlled",
+        "Free and controlled trajectories",
+        f"{LEAST_CONTROL}, figure 1",
+        missing="it is drawn by python docs/figures/free_and_controlled.py in a checkout.",
+    ),
+    Experiment(
+        "update-error",
+        "Error of the update against the distance to the equilibrium",
+        f"{LEAST_CONTROL}, figure S1",
+        missing="a run does not measure it.",
+    ),
+    Experiment(
+        "update-angles",
+        "Angle of learned feedback's updates to the gradient while an RNN learns",
+        f"{LEAST_CONTROL}, figure S3",
+        missing="a run does not measure it.",
+    ),
+    Experiment(
+        "speed",
+        "Time and iterations of a step",
+        f"{LEAST_CONTROL}, table S8",
+        missing="it is measured by leastcontrol bench --data mnist.",
+    ),
+    Experiment(
+        "feedback-control-noise",
+        "Accuracy against the noise in the dynamics",
+        f"{STRONG_CONTROL}, robustness to noise",
+        missing="its numbers are not known to this registry, and a sweep over noise has no rows.",
+    ),
+)
+
+EXPERIMENTS = (
+    FEEDFORWARD_TABLE,
+    RECURRENT_TABLE,
+    STRENGTH_TABLE,
+    WIDTH_FIGURE,
+    DEEP_TABLE,
+    FASHION_TABLE,
+    *MISSING,
+)
