@@ -202,6 +202,12 @@ class TestLeastControl:
         np.testing.assert_allclose(
             flat(own.solution.value), flat(run.solution.value), rtol=1e-6, atol=1e-8
         )
+        descent = lc.DescentControl(lc.Tolerance(1e-9), steps=600, step_size=0.5, momentum=0.5)
+        run = credit(lc.MetaLeastControl(leak, control=descent), system, batch)
+        assert lc.solved(run.solution).all()
+        np.testing.assert_allclose(
+            flat(own.solution.value), flat(run.solution.value), rtol=1e-6, atol=1e-8
+        )
         # The papers' update: Δω = λu, Δλ = −Σ (φ − ω)u for one pull of all weights.
         u = jax.vmap(lambda v: ravel_pytree(v)[0])(own.solution.value.output_control)
         omega = ravel_pytree(system.slow_weights)[0]
@@ -230,6 +236,27 @@ class TestLeastControl:
         # Four steps do not arrive, and the certificate says so.
         assert not lc.solved(solution)
         assert float(solution.stats.error) > 1
+
+    def test_a_descent_is_its_equations_and_says_how_far_it_is_from_rest(self):
+        system, batch, leak = fast_weights(), tasks(), 0.5
+        support, query = jax.tree.map(lambda leaf: leaf[0], tuple(batch))
+        solution = lc.DescentControl(steps=3, step_size=0.1, momentum=0.6).equilibrium(
+            system, leak, support, query
+        )
+        omega, unravel = ravel_pytree(system.slow_weights)
+        field = lambda z: ravel_pytree(system.vector_field(unravel(z), support))[0]  # noqa: E731
+        slope = lambda z: ravel_pytree(  # noqa: E731
+            jax.grad(system.evaluation)(unravel(z), query)
+        )[0]
+        phi, v = omega, jnp.zeros(3)
+        for _ in range(3):
+            v = 0.6 * v + (leak * field(phi) - slope(phi)) / (1 + leak)
+            phi = phi + 0.1 * v
+        np.testing.assert_allclose(flat(solution.value.state), phi, rtol=1e-12)
+        np.testing.assert_allclose(flat(solution.value.control), -field(phi), rtol=1e-12)
+        expected = jnp.linalg.norm(-leak * field(phi) + slope(phi))
+        np.testing.assert_allclose(solution.stats.leak_residual, expected, rtol=1e-10)
+        assert not lc.solved(solution)
 
     def test_a_pull_that_does_not_learn_has_no_gradient(self):
         own = credit(lc.MetaLeastControl(), fast_weights(learn_pull=False), tasks())
@@ -335,12 +362,20 @@ class TestBaselines:
         )
         assert int(steps) == 1
 
+        # With momentum the second step has some of the first in it.
+        twice, _ = lc.Relaxation(2, 0.1, 0.7).adapt(system, support)
+        velocity = 0.7 * flat(field) + flat(system.vector_field(once, support))
+        np.testing.assert_allclose(flat(twice), flat(once) + 0.1 * velocity, rtol=1e-12)
+
     def test_bad_options_are_refused(self):
         for build in (lc.GradientDescent, lc.Relaxation, lc.EulerControl):
             with pytest.raises(ValueError, match=r"write \w+\(steps=100, step_size=0.03\)"):
                 build(steps=0, step_size=0.1)
             with pytest.raises(ValueError, match=r"above 0 and finite"):
                 build(steps=5, step_size=-0.1)
+        for build in (lc.GradientDescent, lc.Relaxation, lc.DescentControl, lc.ContrastiveMeta):
+            with pytest.raises(ValueError, match=r"momentum=1.0, but it is at least 0 and below 1"):
+                build(momentum=1.0)
         with pytest.raises(ValueError, match=r"strength β of the second phase"):
             lc.ContrastiveMeta(strength=0.0)
         with pytest.raises(ValueError, match=r"The leak is -1"):

@@ -14,7 +14,15 @@ import leastcontrol as lc
 from leastcontrol import data, training
 from leastcontrol.cli import main
 from leastcontrol.experiments.config import ConfigError
-from leastcontrol.experiments.meta import build_rule, build_system, build_tasks, mean_loss
+from leastcontrol.experiments.meta import (
+    build_rule,
+    build_system,
+    build_tasks,
+    evaluate_meta,
+    evaluation_adaptation,
+    mean_loss,
+    run_meta,
+)
 from leastcontrol.experiments.meta_config import META_CHOICES, MetaConfig
 
 SMALL = MetaConfig(hidden=(4,), total_tasks=64, task_batch=8, reports=2)
@@ -22,7 +30,7 @@ TASKS = data.SinusoidTasks(5, 5)
 
 
 def system():
-    return build_system(SMALL, TASKS)
+    return build_system(SMALL, TASKS, 0)
 
 
 class Recorded(lc.AbstractMetaRule):
@@ -68,7 +76,7 @@ def test_training_moves_the_slow_weights_to_easier_adaptation():
         for own in (before, after.system)
     ]
     assert scores[1] < scores[0]
-    assert after.step_bytes > 0
+    assert after.metrics[-1].step_bytes > 0
     assert after.metrics[-1].control_norm > 0
     assert after.metrics[-1].not_finite_fraction == 0
 
@@ -126,7 +134,7 @@ def test_bad_training_options_are_refused():
 def test_the_command_leaves_a_run_folder(tmp_path, capsys):
     out, results = tmp_path / "run", tmp_path / "results.json"
     words = (
-        "meta --tasks sinusoid --rule first-order-maml --hidden 4 --total-tasks 40 --task-batch 8"
+        "meta --tasks sinusoid --rule first-order-maml --hidden 4 --total-tasks 16 --task-batch 4"
         " --reports 2 --validation-tasks 4 --evaluation-tasks 6"
     ).split()
     with pytest.raises(SystemExit) as end:
@@ -135,16 +143,106 @@ def test_the_command_leaves_a_run_folder(tmp_path, capsys):
     summary = json.loads(results.read_text())
     assert summary == json.loads((out / "summary.json").read_text())
     assert summary["test"]["tasks"] == 6
-    assert summary["total_tasks"] == 40
-    # Five steps in stretches of two.
+    assert summary["total_tasks"] == 16
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [2, 4, 5]
+    assert [row["step"] for row in rows] == [2, 4]
     config = json.loads((out / "config.json").read_text())
     assert config["rule"] == "first-order-maml"
     folder = training.RunFolder(out)
-    weights = folder.load_weights("last", build_system(MetaConfig(hidden=(4,)), TASKS))
+    weights = folder.load_weights("last", build_system(MetaConfig(hidden=(4,)), TASKS, 0))
     assert np.isfinite(flat(weights.model)).all()
     assert "test loss" in capsys.readouterr().out
+
+    # A run that is finished is not run again, and another one does not go on with it.
+    before = (out / "metrics.jsonl").read_bytes()
+    with pytest.raises(SystemExit) as end:
+        main([*words, "--out", str(out), "--resume"])
+    assert end.value.code == 0
+    assert (out / "metrics.jsonl").read_bytes() == before
+    with pytest.raises(SystemExit) as end:
+        main([*words, "--out", str(out), "--resume", "--rule", "maml"])
+    assert end.value.code == 2
+    refused = capsys.readouterr().err
+    assert "a run with rule = first-order-maml, and now it is maml: repeat the options" in refused
+
+    # The kept weights again, on the same tasks.
+    again = tmp_path / "again.json"
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", str(out), "--json", str(again)])
+    assert end.value.code == 0
+    (row,) = json.loads(again.read_text())["seeds"]
+    assert row == {"seed": 0, "test": summary["test"]}
+    with pytest.raises(SystemExit) as end:
+        main(["export", str(out), "--out", str(tmp_path / "model")])
+    assert end.value.code == 2
+    assert "holds a meta-training, which has no classifier" in capsys.readouterr().err
+
+
+class Stopped(Exception):
+    """Ends a run after a stretch, as a signal would."""
+
+
+def timeless(value):
+    if isinstance(value, dict):
+        times = ("step_ms", "step_ms_median", "seconds")
+        return {name: timeless(own) for name, own in value.items() if name not in times}
+    return [timeless(own) for own in value] if isinstance(value, list) else value
+
+
+def results(folder):
+    """Returns all that a run leaves, its times apart."""
+    kept = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.suffix == ".json":
+            kept[name] = timeless(json.loads(path.read_text()))
+        elif path.suffix == ".jsonl":
+            kept[name] = [timeless(json.loads(line)) for line in path.read_text().splitlines()]
+        elif path.name.startswith("state-"):
+            kept[name] = training.read_sealed(path, "training state").content
+        elif path.is_file():
+            kept[name] = path.read_bytes()
+    return kept
+
+
+@pytest.mark.slow
+def test_several_seeds_go_on_with_the_one_that_was_interrupted(tmp_path):
+    config = MetaConfig(
+        rule="reptile",
+        hidden=(4,),
+        total_tasks=16,
+        task_batch=4,
+        reports=2,
+        seeds=(3, 4),
+        validation_tasks=4,
+        evaluation_tasks=4,
+        evaluation_steps=7,
+    )
+    whole = run_meta(config, tmp_path / "whole")
+    reports = []
+
+    def report(seed, metrics):
+        reports.append((seed, metrics.step))
+        if (seed, metrics.step) == (4, 2) and len(reports) == 3:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        run_meta(config, tmp_path / "run", report=report)
+    summary = run_meta(config, tmp_path / "run", resume=True, report=report)
+    assert reports == [(3, 2), (3, 4), (4, 2), (4, 4)]
+    assert timeless(summary) == timeless(whole)
+    assert results(tmp_path / "run") == results(tmp_path / "whole")
+
+    losses = [own["test"]["loss"] for own in summary["per_seed"]]
+    assert losses[0] != losses[1]
+    assert summary["test_loss"] == pytest.approx(np.mean(losses))
+    assert summary["std"]["test_loss"] == pytest.approx(np.std(losses, ddof=1))
+    # Tasks are learned in the steps that were asked for, and judged by them.
+    seeds = evaluate_meta(tmp_path / "run")["seeds"]
+    assert [row["test"] for row in seeds] == [own["test"] for own in summary["per_seed"]]
+    rule = build_rule(config)
+    assert evaluation_adaptation(config, rule) == lc.GradientDescent(7, 0.01)
+    assert evaluation_adaptation(MetaConfig(), rule) is rule.adaptation
 
 
 @pytest.mark.parametrize(
@@ -161,6 +259,14 @@ def test_the_command_leaves_a_run_folder(tmp_path, capsys):
         ("--alpha -1", "--alpha is -1.0, but it must be a finite leak of at least 0"),
         ("--total-tasks 3", "--total-tasks is 3, but it must be at least 16"),
         ("--seed -1", "--seed is -1, but it must be at least 0"),
+        ("--momentum 0.9", "--momentum is 0.9, but it has no effect without --control descent"),
+        (
+            "--control descent --momentum 1",
+            "--momentum is 1.0, but it must be at least 0 and below",
+        ),
+        ("--seed 1 --seeds 2 3", "--seed and --seeds are both given"),
+        ("--evaluation-steps 0", "--evaluation-steps is 0, but it must be at least 1"),
+        ("--keep-last 0", "--keep-last is 0, but it must be at least 1"),
         ("--tasks glyphs --shots 20", "more than the 24 images of a class"),
         ("--tasks omniglot --data-dir /nowhere", "holds an archive of Omniglot; put images_backg"),
     ],
@@ -183,12 +289,12 @@ def test_every_word_builds_a_rule():
     for rule in META_CHOICES["rule"]:
         assert isinstance(build_rule(MetaConfig(rule=rule)), lc.AbstractMetaRule)
     kinds = [type(build_rule(MetaConfig(control=c)).control) for c in META_CHOICES["control"]]
-    assert kinds == [lc.EulerControl, lc.DirectControl, lc.OptimalControl]
+    assert kinds == [lc.EulerControl, lc.DescentControl, lc.DirectControl, lc.OptimalControl]
     assert build_rule(MetaConfig()).control.step_size == 0.01
     paper = build_rule(MetaConfig(tasks="omniglot", ways=20))
     assert (paper.control.steps, paper.control.step_size) == (100, 0.03)
     assert paper.output_control.leak == 0.1
-    per_weight = build_system(MetaConfig(pull_learning="per-weight"), TASKS)
+    per_weight = build_system(MetaConfig(pull_learning="per-weight"), TASKS, 0)
     assert per_weight.learn_pull
     assert flat(per_weight.log_pull).size == flat(per_weight.slow_weights).size
     assert build_tasks(MetaConfig(shots=3))[0].shots == 3

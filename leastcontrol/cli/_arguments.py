@@ -51,7 +51,7 @@ def parse(arguments: list[str]) -> Any:
         if verb.out is None:
             name = "train" if isinstance(verb, Train) else "meta"
             raise ConfigError(f"{name} writes a run folder: name a new one with --out DIR.")
-        if isinstance(verb, Train) and verb.keep_last < 1:
+        if verb.keep_last < 1:
             raise ConfigError(
                 f"--keep-last is {verb.keep_last}, but it must be at least 1: write --keep-last 2."
             )

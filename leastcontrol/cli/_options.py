@@ -33,14 +33,18 @@ class Meta(MetaConfig):
     """New folder of the run; required."""
     results: Path | None = None
     """File for the summary besides the run folder's."""
+    resume: bool = False
+    """Go on with the run that the folder holds, if it holds one, from its last checkpoint."""
+    keep_last: int = 2
+    """How many checkpoints are kept, the newest ones."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
-    """Measure a finished run on its validation and test sets."""
+    """Measure a finished run on its validation and test sets, or on its test tasks."""
 
     folder: tyro.conf.Positional[Path]
-    """Folder that `train` wrote."""
+    """Folder that `train` or `meta` wrote."""
     data_dir: Path | None = None
     """Folder with the data set's files, if not where they were in training."""
     json: Path | None = None

@@ -26,6 +26,7 @@ from .. import report
 from ..data import DataError
 from ..experiments import registry, running
 from ..experiments.config import ConfigError
+from ..experiments.meta_config import is_meta
 from ..experiments.reproduction import Judged, reproduce
 from ..training import (
     EpochMetrics,
@@ -174,37 +175,65 @@ def _(verb: Meta, arguments: list[str]) -> int:
 
     config = meta_config(verb)
     assert verb.out is not None
+    with _termination() as received:
 
-    def report(metrics: MetaMetrics) -> None:
-        own = metrics.validation
-        accuracy = "" if own.accuracy is None else f"  {100 * own.accuracy:.2f} %"
-        line = (
-            f"step {metrics.step:>6} of {config.steps()}  loss {metrics.loss:.4f}  validation "
-            f"{own.loss:.4f}{accuracy}  residual {metrics.residual_median:.1e} of the allowed"
-            f"  {metrics.step_ms:.2f} ms a step"
+        def report(seed: int, metrics: MetaMetrics) -> None:
+            own = metrics.validation
+            accuracy = "" if own.accuracy is None else f"  {100 * own.accuracy:.2f} %"
+            line = (
+                f"seed {seed}  step {metrics.step:>6} of {config.steps()}  loss {metrics.loss:.4f}"
+                f"  validation {own.loss:.4f}{accuracy}  residual {metrics.residual_median:.1e} of "
+                f"the allowed  {metrics.step_ms:.2f} ms a step"
+            )
+            print(line, file=sys.stderr, flush=True)
+            if received:
+                raise _Terminated(
+                    f"Terminated after step {metrics.step} of seed {seed}, which is saved: the "
+                    "same command with --resume goes on."
+                )
+
+        summary = run_meta(
+            config,
+            verb.out,
+            command="leastcontrol " + shlex.join(arguments),
+            resume=verb.resume,
+            keep_last=verb.keep_last,
+            report=report,
         )
-        print(line, file=sys.stderr, flush=True)
+    _print_meta(summary)
+    _write(verb.results, summary)
+    return 0
 
-    command = "leastcontrol " + shlex.join(arguments)
-    summary = run_meta(config, verb.out, command=command, report=report)
-    test = summary["test"]
+
+def _print_meta(summary: dict[str, Any]) -> None:
     table = Table(show_header=False)
-    if test["accuracy"] is not None:
-        accuracy, half = 100 * test["accuracy"], 100 * test["accuracy_interval"]
-        table.add_row("test accuracy", f"{accuracy:.2f} ± {half:.2f} %")
-    table.add_row("test loss", f"{test['loss']:.4f} ± {test['loss_interval']:.4f}")
-    table.add_row("test tasks, for the 95 % intervals", f"{test['tasks']}")
+    if "per_seed" in summary:
+        seeds = f" over {len(summary['seed'])} seeds, of {summary['test_tasks']} tasks each"
+        for name, scale, unit in (("accuracy", 100, " %"), ("loss", 1, "")):
+            if f"test_{name}" in summary:
+                own, spread = (scale * summary[part][f"test_{name}"] for part in ("mean", "std"))
+                table.add_row(f"test {name}{seeds}", f"{own:.4g} ± {spread:.2g}{unit}")
+    else:
+        test = summary["test"]
+        if test["accuracy"] is not None:
+            table.add_row("test accuracy", _with_interval(test, "accuracy", 100.0, 2) + " %")
+        table.add_row("test loss", _with_interval(test, "loss", 1.0, 4))
+        table.add_row("test tasks, for the 95 % intervals", f"{test['tasks']}")
     table.add_row("step (median)", f"{summary['step_ms_median']:.2f} ms")
     table.add_row("working memory of a step", f"{summary['step_bytes'] / 2**20:.2f} MiB")
     table.add_row("residual (median)", f"{summary['residual_median']:.1e} of the allowed")
     Console().print(table)
-    _write(verb.results, summary)
-    return 0
+
+
+def _with_interval(test: dict[str, Any], name: str, scale: float, digits: int) -> str:
+    return f"{scale * test[name]:.{digits}f} ± {scale * test[f'{name}_interval']:.{digits}f}"
 
 
 @_perform.register
 def _(verb: Evaluate, arguments: list[str]) -> int:
     del arguments
+    if is_meta(running.read_json(verb.folder / "config.json")):
+        return _evaluate_meta(verb)
     figures = running.evaluate_run(verb.folder, data_dir=verb.data_dir)
     table = Table("seed", "validation accuracy", "test accuracy", "test NLL", "test solved")
     for row in figures["seeds"]:
@@ -214,6 +243,28 @@ def _(verb: Evaluate, arguments: list[str]) -> int:
             f"{100 * row['test_accuracy']:.2f} %",
             f"{row['test_nll']:.4f} nats",
             f"{100 * row['test_converged_fraction']:.2f} %",
+        )
+    Console().print(table)
+    _write(verb.json, figures)
+    return 0
+
+
+def _evaluate_meta(verb: Evaluate) -> int:
+    from ..experiments.meta import evaluate_meta
+
+    figures = evaluate_meta(verb.folder, data_dir=verb.data_dir)
+    table = Table("seed", "tasks", "test loss", "test accuracy", "residual (median)")
+    for row in figures["seeds"]:
+        own = row["test"]
+        accuracy = (
+            "–" if own["accuracy"] is None else f"{_with_interval(own, 'accuracy', 100, 2)} %"
+        )
+        table.add_row(
+            str(row["seed"]),
+            str(own["tasks"]),
+            _with_interval(own, "loss", 1.0, 4),
+            accuracy,
+            f"{own['residual_median']:.1e} of the allowed",
         )
     Console().print(table)
     _write(verb.json, figures)

@@ -284,15 +284,7 @@ class RunConfig:
                 )
         if self.diagnose < 0:
             _refuse("diagnose", self.diagnose, "at least 0", "32")
-        if self.seeds and self.seed is not None:
-            raise ConfigError("--seed and --seeds are both given: write one of them.")
-        for name in ("split_seed", "seed"):
-            if getattr(self, name) is not None and not 0 <= getattr(self, name) < SEEDS:
-                _refuse(name, getattr(self, name), "at least 0 and below 2³²", "0")
-        if any(not 0 <= seed < SEEDS for seed in self.seeds):
-            _refuse("seeds", self.seeds, "at least 0 and below 2³²", "0 1 2")
-        if len(set(self.seeds)) < len(self.seeds):
-            _refuse("seeds", self.seeds, "different from each other", "0 1 2")
+        check_seeds(self)
         if self.data == "digits" and self.data_dir is not None:
             raise ConfigError(
                 "--data-dir is given, but the digits come with scikit-learn: leave it out, or "
@@ -430,28 +422,51 @@ class RunConfig:
 
         **Raises:** `ConfigError` naming `source` for anything but a configuration.
         """
-        fields = {field.name: field.default for field in dataclasses.fields(RunConfig)}
-        if not isinstance(values, dict):
-            raise ConfigError(f"{source} holds no configuration: a JSON object is expected.")
-        read = {}
-        for name, value in values.items():
-            if name not in fields:
-                raise ConfigError(
-                    f"{source} has the unknown option {name!r}{_nearest(name, fields)}."
-                )
-            if not _fits(name, value):
-                raise ConfigError(f"{source} has {name} = {value!r}, which is not of its kind.")
-            read[name] = _converted(name, value)
-        config = RunConfig(**read)
-        try:
-            config.check()
-        except ConfigError as error:
-            raise ConfigError(f"{source} cannot be run: {error}") from error
+        config = RunConfig(**options_from_json(RunConfig, values, source))
+        check_read(config, source)
         return config
 
 
-def _fits(name: str, value: Any) -> bool:
-    annotation = RunConfig.__annotations__[name]
+def options_from_json(kind: type, values: Any, source: str) -> dict[str, Any]:
+    """Returns the options of a kind of configuration that JSON holds.
+
+    **Raises:** `ConfigError` naming `source` for anything but such options.
+    """
+    fields = {field.name: field.type for field in dataclasses.fields(kind)}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{source} holds no configuration: a JSON object is expected.")
+    read = {}
+    for name, value in values.items():
+        if name not in fields:
+            raise ConfigError(f"{source} has the unknown option {name!r}{_nearest(name, fields)}.")
+        if not _fits(fields[name], value):
+            raise ConfigError(f"{source} has {name} = {value!r}, which is not of its kind.")
+        read[name] = _converted(fields[name], value)
+    return read
+
+
+def check_seeds(config: Any) -> None:
+    """Raises `ConfigError` for seeds that JAX does not tell apart, or that are given twice."""
+    if config.seeds and config.seed is not None:
+        raise ConfigError("--seed and --seeds are both given: write one of them.")
+    for name in ("split_seed", "seed"):
+        if getattr(config, name) is not None and not 0 <= getattr(config, name) < SEEDS:
+            _refuse(name, getattr(config, name), "at least 0 and below 2³²", "0")
+    if any(not 0 <= seed < SEEDS for seed in config.seeds):
+        _refuse("seeds", config.seeds, "at least 0 and below 2³²", "0 1 2")
+    if len(set(config.seeds)) < len(config.seeds):
+        _refuse("seeds", config.seeds, "different from each other", "0 1 2")
+
+
+def check_read(config: Any, source: str) -> None:
+    """Raises `ConfigError` naming `source` for a configuration that cannot be run."""
+    try:
+        config.check()
+    except ConfigError as error:
+        raise ConfigError(f"{source} cannot be run: {error}") from error
+
+
+def _fits(annotation: Any, value: Any) -> bool:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if annotation == tuple[int, ...]:
         return isinstance(value, list) and all(
@@ -474,13 +489,13 @@ def _fits(name: str, value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _converted(name: str, value: Any) -> Any:
+def _converted(annotation: Any, value: Any) -> Any:
     """Returns a JSON value that fits as the value of a field."""
     if isinstance(value, list):
         return tuple(value)
-    if RunConfig.__annotations__[name] in (float, float | None) and value is not None:
+    if annotation in (float, float | None) and value is not None:
         return float(value)
-    return Path(value) if name == "data_dir" and value is not None else value
+    return Path(value) if annotation == (Path | None) and value is not None else value
 
 
 def flag(name: str) -> str:

@@ -5,7 +5,17 @@ import math
 from pathlib import Path
 from typing import Any
 
-from .config import SEEDS, ConfigError, _refuse, check_choice, flag
+from .config import (
+    ConfigError,
+    _refuse,
+    check_choice,
+    check_read,
+    check_seeds,
+    flag,
+    options_from_json,
+)
+
+VERB = "meta"
 
 META_CHOICES = {
     "tasks": ("sinusoid", "glyphs", "omniglot"),
@@ -18,7 +28,7 @@ META_CHOICES = {
         "implicit-maml",
         "contrastive",
     ),
-    "control": ("euler", "direct", "optimal"),
+    "control": ("euler", "descent", "direct", "optimal"),
     "pull_learning": ("none", "shared", "per-weight"),
 }
 # Rules whose adaptation goes on from the slow weights without being pulled back.
@@ -53,8 +63,9 @@ class MetaConfig:
     """What moves the slow weights: least-control, first-order-maml, maml, reptile, t1-t2,
     implicit-maml or contrastive."""
     control: str = "euler"
-    """Least control's way to the controlled weights: euler (the paper's joint steps), direct (their
-    rest point) or optimal (that of the least effort)."""
+    """Least control's way to the controlled weights: euler (the paper's joint steps), descent (to
+    their rest point, the control eliminated), direct (the same by Newton steps) or optimal (the
+    rest point of the least effort)."""
     alpha: float = 0.1
     """Leak α of the output control."""
     pull: float = 0.001
@@ -66,6 +77,10 @@ class MetaConfig:
     paper's 100 of the others."""
     step_size: float | None = None
     """Their size; by default 0.01, and 0.03 where they are 100 and of images."""
+    momentum: float = 0.0
+    """Momentum of these steps; euler has none."""
+    evaluation_steps: int | None = None
+    """Steps in which a validation or test task is learned; as many as in training by default."""
     strength: float = 0.1
     """Strength β of the second phase of contrastive."""
     products: int = 5
@@ -82,8 +97,10 @@ class MetaConfig:
     """Test tasks of the final evaluation."""
     reports: int = 20
     """How often training is looked at."""
-    seed: int = 0
-    """Seed of the slow weights and of the tasks."""
+    seed: int | None = None
+    """Seed of the slow weights and of the tasks; 0 by default."""
+    seeds: tuple[int, ...] = ()
+    """Several seeds, each trained in turn; the summary then has their mean and deviation."""
 
     def counts(self) -> tuple[int, int]:
         """Returns the shots and the queries."""
@@ -91,6 +108,10 @@ class MetaConfig:
         shots = (10 if regression else 1) if self.shots is None else self.shots
         queries = (10 if regression else 15) if self.queries is None else self.queries
         return shots, queries
+
+    def all_seeds(self) -> tuple[int, ...]:
+        """Returns the seeds to be trained."""
+        return self.seeds or (0 if self.seed is None else self.seed,)
 
     def steps(self) -> int:
         """Returns the steps of the optimiser."""
@@ -105,7 +126,7 @@ class MetaConfig:
             least = 2 if name.endswith("_tasks") else 1
             if getattr(self, name) < least:
                 _refuse(name, getattr(self, name), f"at least {least}", "16")
-        for name in ("shots", "queries", "inner_steps"):
+        for name in ("shots", "queries", "inner_steps", "evaluation_steps"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 _refuse(name, getattr(self, name), "at least 1", "10")
         if any(size < 1 for size in self.hidden):
@@ -123,9 +144,9 @@ class MetaConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 _refuse(name, value, "above 0 and finite", example)
-        for name in ("seed", "split_seed"):
-            if not 0 <= getattr(self, name) < SEEDS:
-                _refuse(name, getattr(self, name), "at least 0 and below 2³²", "0")
+        if not 0 <= self.momentum < 1:
+            _refuse("momentum", self.momentum, "at least 0 and below 1", "0.9")
+        check_seeds(self)
         self._refuse_without_effect()
 
     def _refuse_without_effect(self) -> None:
@@ -139,6 +160,10 @@ class MetaConfig:
             "modules": (images, "--tasks glyphs"),
             "hidden": (not images, "--tasks sinusoid"),
             "control": (least_control, "--rule least-control"),
+            "momentum": (
+                not (least_control and self.control == "euler"),
+                "--control descent",
+            ),
             "alpha": (least_control, "--rule least-control"),
             "pull": (pulled, "--rule least-control"),
             "pull_learning": (pulled, "--rule least-control"),
@@ -153,7 +178,29 @@ class MetaConfig:
                 )
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the configuration as JSON."""
+        """Returns what `from_json` reads, and the verb, which tells it from a training's."""
         values = dataclasses.asdict(self)
         values["data_dir"] = None if self.data_dir is None else str(self.data_dir)
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+        values = {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+        return {"verb": VERB, **values}
+
+    @staticmethod
+    def from_json(values: Any, source: str) -> "MetaConfig":
+        """Returns a configuration from JSON.
+
+        **Raises:** `ConfigError` naming `source` for anything but a meta-training's configuration.
+        """
+        if not is_meta(values):
+            raise ConfigError(
+                f"{source} does not hold the configuration of a meta-training: give the folder "
+                "that `leastcontrol meta --out DIR` wrote."
+            )
+        options = {name: value for name, value in values.items() if name != "verb"}
+        config = MetaConfig(**options_from_json(MetaConfig, options, source))
+        check_read(config, source)
+        return config
+
+
+def is_meta(values: Any) -> bool:
+    """Returns whether JSON is the configuration of a meta-training."""
+    return isinstance(values, dict) and values.get("verb") == VERB

@@ -8,7 +8,7 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ from ..systems import (
 from ._diagnosis import diagnosis
 from ._feedback_control import build_feedback_control
 from .config import ConfigError, RunConfig
+from .meta_config import MetaConfig, is_meta
 
 ACTIVATIONS = {"tanh": tanh, "relu": relu, "gelu": gelu, "identity": identity}
 INITIALISATIONS = {
@@ -263,7 +264,7 @@ def run(
         )
     origin = {"command": command, "commit": commit(), "versions": versions()}
     with training.RunFolder.held(out, resume=resume) as folder:
-        _claim(config, folder)
+        claim(config, folder)
         each = functools.partial(
             _run_seed, rule=rule, splits=splits, origin=origin, keep_last=keep_last, report=report
         )
@@ -273,14 +274,14 @@ def run(
         for seed in seeds:
             own = training.RunFolder.reopen(out / f"seed-{seed}")
             single = dataclasses.replace(config, seed=seed, seeds=())
-            _claim(single, own)
+            claim(single, own)
             summaries.append(each(single, seed, folder=own))
         summary = {**_summary_of(summaries, config), **origin}
         training.write_json(out / "summary.json", summary)
         return summary
 
 
-def _claim(config: RunConfig, folder: training.RunFolder) -> None:
+def claim(config: RunConfig | MetaConfig, folder: training.RunFolder) -> None:
     """Writes a configuration into a new folder, or checks it against the one that is there.
 
     **Raises:** `ConfigError` or `training.FolderError` if the folder holds anything else.
@@ -289,8 +290,9 @@ def _claim(config: RunConfig, folder: training.RunFolder) -> None:
         folder.tidy()
         training.write_json(folder.path / "config.json", config.as_json())
         return
-    found = read_config(folder.path)
-    theirs, ours = _identity(found), _identity(config)
+    path = folder.path / "config.json"
+    found = type(config).from_json(read_json(path), str(path))
+    theirs, ours = run_identity(found), run_identity(config)
     for name, value in ours.items():
         if theirs[name] != value:
             raise ConfigError(
@@ -301,7 +303,7 @@ def _claim(config: RunConfig, folder: training.RunFolder) -> None:
     folder.tidy()
 
 
-def _identity(config: RunConfig) -> dict[str, Any]:
+def run_identity(config: RunConfig | MetaConfig) -> dict[str, Any]:
     """Returns what must agree where a run goes on; its data may lie elsewhere by then."""
     values = config.as_json()
     del values["data_dir"], values["seed"]
@@ -324,10 +326,10 @@ def _run_seed(
     report: Report | None,
 ) -> dict[str, Any]:
     if (folder.path / "summary.json").is_file():
-        return _read_json(folder.path / "summary.json")
+        return read_json(folder.path / "summary.json")
     system = build_system(config, splits, seed)
     loop = build_training(config)
-    checkpoints = training.Checkpoints(folder, _identity(config), keep_last)
+    checkpoints = training.Checkpoints(folder, run_identity(config), keep_last)
     fresh = training.untrained(system, rule, splits.train, loop, seed=seed)
     batch = diagnosed_samples(config, splits)
     start, seconds = checkpoints.restore(fresh) or (fresh, 0.0)
@@ -382,9 +384,9 @@ def _run_seed(
         "epochs": config.epochs,
         "seed": seed,
         "solve": {
-            "converged_fraction": _mean(own.converged_fraction for own in trained.metrics),
+            "converged_fraction": mean(own.converged_fraction for own in trained.metrics),
             "residual_max": config.tolerance * max(own.residual_max for own in trained.metrics),
-            "steps_mean": _mean(own.steps_mean for own in trained.metrics),
+            "steps_mean": mean(own.steps_mean for own in trained.metrics),
             "steps_max": max(own.steps_max for own in trained.metrics),
         },
         "config": config.as_json(),
@@ -406,32 +408,34 @@ FIGURES = (
 
 def _summary_of(summaries: list[dict[str, Any]], config: RunConfig) -> dict[str, Any]:
     """Returns the mean of several seeds' figures in a summary's own form, and their spread."""
-    mean = {name: _mean(own[name] for own in summaries) for name in FIGURES}
-    std = {name: _deviation([own[name] for own in summaries]) for name in FIGURES}
+    means = {name: mean(own[name] for own in summaries) for name in FIGURES}
+    std = {name: deviation([own[name] for own in summaries]) for name in FIGURES}
     solves = [own["solve"] for own in summaries]
     return {
-        **mean,
+        **means,
         "epochs": config.epochs,
         "seed": list(config.seeds),
         "solve": {
-            "converged_fraction": _mean(own["converged_fraction"] for own in solves),
+            "converged_fraction": mean(own["converged_fraction"] for own in solves),
             "residual_max": max(own["residual_max"] for own in solves),
-            "steps_mean": _mean(own["steps_mean"] for own in solves),
+            "steps_mean": mean(own["steps_mean"] for own in solves),
             "steps_max": max(own["steps_max"] for own in solves),
         },
-        "mean": mean,
+        "mean": means,
         "std": std,
         "per_seed": [{name: own[name] for name in ("seed", *FIGURES)} for own in summaries],
         "config": config.as_json(),
     }
 
 
-def _mean(values) -> float:
+def mean(values: Iterable[float]) -> float:
+    """Returns the mean of at least one value, which may not be finite."""
     values = list(values)
     return sum(values) / len(values)
 
 
-def _deviation(values: list[float]) -> float:
+def deviation(values: list[float]) -> float:
+    """Returns the standard deviation of at least two values, which may not be finite."""
     # `statistics` fails on values that are not finite.
     return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
 
@@ -470,10 +474,20 @@ def read_config(folder: Path) -> RunConfig:
     **Raises:** `ConfigError` if there is none, or it cannot be run.
     """
     path = folder / "config.json"
-    return RunConfig.from_json(_read_json(path), str(path))
+    values = read_json(path)
+    if is_meta(values):
+        raise ConfigError(
+            f"{folder} holds a meta-training, which has no classifier of samples: give the folder "
+            "that `leastcontrol train --out DIR` wrote."
+        )
+    return RunConfig.from_json(values, str(path))
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """Returns what a file of a run folder holds.
+
+    **Raises:** `ConfigError` where it is missing or damaged.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:

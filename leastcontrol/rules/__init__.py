@@ -50,6 +50,7 @@ from ._meta import AbstractAdaptation as AbstractAdaptation
 from ._meta import AbstractMetaControl as AbstractMetaControl
 from ._meta import AbstractMetaRule as AbstractMetaRule
 from ._meta import ContrastiveMeta as ContrastiveMeta
+from ._meta import DescentControl as DescentControl
 from ._meta import DirectControl as DirectControl
 from ._meta import EulerControl as EulerControl
 from ._meta import FirstOrderMAML as FirstOrderMAML

@@ -107,6 +107,15 @@ def _check_steps(module: Any) -> None:
         )
 
 
+def _check_momentum(module: Any) -> None:
+    if not 0 <= module.momentum < 1:
+        name = type(module).__name__
+        raise ValueError(
+            f"{name} was given momentum={module.momentum}, but it is at least 0 and below 1: write "
+            f"{name}(momentum=0.9)."
+        )
+
+
 # --- Adaptation: how the fast weights learn a task. ---
 
 
@@ -144,12 +153,19 @@ class AbstractAdaptation(eqx.Module):
 
 
 def _descend(
-    field: Callable[[Weights], Weights], start: Weights, steps: int, step_size: float
+    field: Callable[[Weights], Weights],
+    start: Weights,
+    steps: int,
+    step_size: float,
+    momentum: float = 0.0,
 ) -> Weights:
-    def step(state: Weights, _: None) -> tuple[Weights, None]:
-        return tree_add(state, tree_scale(step_size, field(state))), None
+    def step(carry: tuple[Weights, Weights], _: None) -> tuple[tuple[Weights, Weights], None]:
+        state, velocity = carry
+        velocity = tree_add(tree_scale(momentum, velocity), field(state))
+        return (tree_add(state, tree_scale(step_size, velocity)), velocity), None
 
-    return jax.lax.scan(step, start, length=steps)[0]
+    still = jax.tree.map(jnp.zeros_like, start)
+    return jax.lax.scan(step, (start, still), length=steps)[0][0]
 
 
 class GradientDescent(AbstractAdaptation):
@@ -157,20 +173,22 @@ class GradientDescent(AbstractAdaptation):
 
     It is not meant to come to rest; its residual is ∇L_learn all the same.
 
-    **Arguments:** `steps` ≥ 1 and the step size η > 0.
+    **Arguments:** `steps` ≥ 1, the step size η > 0, and the momentum 0 ≤ μ < 1 of the descent.
 
-    **Raises:** `ValueError` for either out of its range.
+    **Raises:** `ValueError` for one out of its range.
     """
 
     steps: int = eqx.field(static=True, default=5)
     step_size: float = eqx.field(static=True, default=0.01)
+    momentum: float = eqx.field(static=True, default=0.0)
 
     def __check_init__(self):
         _check_steps(self)
+        _check_momentum(self)
 
     def adapt(self, system: FastWeights, support: Task) -> tuple[Weights, Int[Array, ""]]:
         field = lambda state: self.residual(system, state, support)  # noqa: E731
-        state = _descend(field, system.slow_weights, self.steps, self.step_size)
+        state = _descend(field, system.slow_weights, self.steps, self.step_size, self.momentum)
         return state, jnp.asarray(self.steps, jnp.int32)
 
     def residual(self, system: FastWeights, state: Weights, support: Task) -> Weights:
@@ -181,20 +199,22 @@ class GradientDescent(AbstractAdaptation):
 class Relaxation(AbstractAdaptation):
     """φ ← φ + ηf(φ) from ω on: Euler steps of the free dynamics (arXiv 2207.01332, section S4.5).
 
-    **Arguments:** `steps` ≥ 1 and the step size η > 0.
+    **Arguments:** `steps` ≥ 1, the step size η > 0, and the momentum 0 ≤ μ < 1 of the descent.
 
-    **Raises:** `ValueError` for either out of its range.
+    **Raises:** `ValueError` for one out of its range.
     """
 
     steps: int = eqx.field(static=True, default=100)
     step_size: float = eqx.field(static=True, default=0.03)
+    momentum: float = eqx.field(static=True, default=0.0)
 
     def __check_init__(self):
         _check_steps(self)
+        _check_momentum(self)
 
     def adapt(self, system: FastWeights, support: Task) -> tuple[Weights, Int[Array, ""]]:
         field = lambda state: system.vector_field(state, support)  # noqa: E731
-        state = _descend(field, system.slow_weights, self.steps, self.step_size)
+        state = _descend(field, system.slow_weights, self.steps, self.step_size, self.momentum)
         return state, jnp.asarray(self.steps, jnp.int32)
 
 
@@ -332,6 +352,53 @@ class DirectControl(AbstractMinimisedControl):
 
     def restoring(self, system: FastWeights, state: Weights, support: Task) -> Float[Array, ""]:
         return system.potential(state, support)
+
+
+class DescentControl(AbstractMetaControl):
+    """The rest point of `DirectControl`, by descent with momentum instead of Newton steps:
+
+        v ← μv + (αf − ∇L_evaluate(φ))/(1 + α),   φ ← φ + ηv,   ψ = u = −f
+
+    from φ = ω, v = 0 (Polyak 1964). The output control is eliminated, so that no integral of it can
+    overshoot, and the step size is that of an adaptation, whatever the leak: the two losses enter
+    as a weighted mean. A fixed number of steps need not reach the rest point; the residual of
+    αu + ∇L_evaluate says how far it is. What has not come to rest still asks for the control −f
+    that would hold it.
+
+    **Arguments:** the `tolerance` of the residual, `steps` ≥ 1, the step size η > 0 and the
+    momentum 0 ≤ μ < 1.
+
+    **Raises:** `ValueError` for steps, a step size or a momentum out of their range.
+    """
+
+    tolerance: Tolerance = Tolerance()
+    steps: int = eqx.field(static=True, default=100)
+    step_size: float = eqx.field(static=True, default=0.03)
+    momentum: float = eqx.field(static=True, default=0.0)
+
+    def __check_init__(self):
+        _check_steps(self)
+        _check_momentum(self)
+
+    def equilibrium(
+        self, system: FastWeights, leak: float, support: Task, query: Task
+    ) -> Solution[Point]:
+        def field(state: Weights) -> Weights:
+            slope = jax.grad(lambda state: system.evaluation(state, query))(state)
+            both = tree_subtract(tree_scale(leak, system.vector_field(state, support)), slope)
+            return tree_scale(1 / (1 + leak), both)
+
+        state = _descend(field, system.slow_weights, self.steps, self.step_size, self.momentum)
+        control = tree_scale(-1.0, system.vector_field(state, support))
+        return _certified(
+            system,
+            leak,
+            query,
+            Point(state, control, control),
+            jnp.asarray(self.steps, jnp.int32),
+            jnp.zeros_like(norm(state)),
+            self.tolerance,
+        )
 
 
 class OptimalControl(AbstractMinimisedControl):
@@ -567,9 +634,9 @@ class ContrastiveMeta(AbstractAfterAdaptation):
 
     * `adaptation`, `unsolved`, `tolerance`: as for the others.
     * `strength`: β > 0.
-    * `steps`, `step_size`: of the second phase.
+    * `steps`, `step_size`, `momentum`: of the second phase.
 
-    **Raises:** `ValueError` for a strength, steps or a step size out of their range.
+    **Raises:** `ValueError` for a strength, steps, a step size or a momentum out of their range.
     """
 
     adaptation: AbstractAdaptation = Relaxation()
@@ -578,9 +645,11 @@ class ContrastiveMeta(AbstractAfterAdaptation):
     strength: float = eqx.field(static=True, default=0.1)
     steps: int = eqx.field(static=True, default=100)
     step_size: float = eqx.field(static=True, default=0.03)
+    momentum: float = eqx.field(static=True, default=0.0)
 
     def __check_init__(self):
         _check_steps(self)
+        _check_momentum(self)
         if not 0 < self.strength < math.inf:
             raise ValueError(
                 f"`strength` is {self.strength}, but the strength β of the second phase is above 0 "
@@ -596,7 +665,7 @@ class ContrastiveMeta(AbstractAfterAdaptation):
                 system.vector_field(state, support), tree_scale(self.strength, slope)
             )
 
-        nudged = _descend(field, state, self.steps, self.step_size)
+        nudged = _descend(field, state, self.steps, self.step_size, self.momentum)
         learned, fixed = eqx.partition(system, eqx.is_inexact_array)
 
         def contrast(learned: PyTree) -> Float[Array, ""]:

@@ -33,6 +33,7 @@ from ._meta import MetaTrainingConfig as MetaTrainingConfig
 from ._meta import MetaTrainingError as MetaTrainingError
 from ._meta import meta_evaluate as meta_evaluate
 from ._meta import meta_train as meta_train
+from ._meta import meta_untrained as meta_untrained
 from ._sealed import Sealed as Sealed
 from ._sealed import read_sealed as read_sealed
 from ._sealed import write_sealed as write_sealed

@@ -3,15 +3,36 @@
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from ._evaluation import Evaluation
+from jaxtyping import PyTree
+
 from ._folder import FolderError, RunFolder
-from ._loop import EpochMetrics, Trained
 from ._sealed import read_sealed, write_sealed
 
 KIND = "training state"
 _NAME = re.compile(r"state-(\d+)\.eqx")
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """What training leaves, and goes on from: `Trained`, `MetaTrained`."""
+
+    @property
+    def metrics(self) -> tuple[Any, ...]:
+        """The figures so far, dataclasses."""
+        ...
+
+    def kept(self) -> PyTree[Any]:
+        """Returns the arrays that are kept."""
+        ...
+
+    def restored(self, kept: PyTree[Any], rows: list[dict[str, Any]]) -> Any:
+        """Returns the same with other arrays, and figures that are given as JSON's."""
+        ...
+
+
+Left = TypeVar("Left", bound=Resumable)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +40,8 @@ class Checkpoints:
     """The newest training states of a run, `checkpoints/state-EPOCH.eqx`.
 
     A state is a sealed file: weights, feedback weights and the states of their optimisers as
-    arrays, the epochs' figures in its header. The order of the samples and the noise of an epoch
-    follow from the seed and the epoch's number, so that nothing else needs keeping.
+    arrays, the epochs' figures in its header. The order of the samples, or the tasks, and the noise
+    of an epoch follow from the seed and the epoch's number, so that nothing else needs keeping.
 
     **Arguments:**
 
@@ -48,7 +69,7 @@ class Checkpoints:
         found = [(_NAME.fullmatch(path.name), path) for path in folder.glob("state-*.eqx")]
         return [path for _, path in sorted((int(m[1]), path) for m, path in found if m)]
 
-    def save(self, trained: Trained, seconds: float) -> None:
+    def save(self, trained: Resumable, seconds: float) -> None:
         """Writes what is trained and the seconds that it took, and removes the oldest states.
 
         **Raises:** `FolderError` if it cannot be written; the older states are then still there.
@@ -59,13 +80,11 @@ class Checkpoints:
             "metrics": [dataclasses.asdict(own) for own in trained.metrics],
         }
         path = self.folder.checkpoint_path(f"state-{len(trained.metrics):06d}")
-        write_sealed(
-            path, KIND, header, (trained.system, trained.feedback, trained.optimiser_states)
-        )
+        write_sealed(path, KIND, header, trained.kept())
         for old in self.states()[: -self.keep_last]:
             old.unlink(missing_ok=True)
 
-    def restore(self, like: Trained) -> tuple[Trained, float] | None:
+    def restore(self, like: Left) -> tuple[Left, float] | None:
         """Returns the newest state, with the seconds that it took; `None` where there is none.
 
         **Arguments:**
@@ -82,22 +101,16 @@ class Checkpoints:
             sealed = read_sealed(states[-1], KIND)
             if sealed.header.get("run") != self.run:
                 raise FolderError(f"{states[-1]} is the training state of another run.")
-            system, feedback, optimiser_states = sealed.arrays(
-                (like.system, like.feedback, like.optimiser_states)
-            )
-            metrics = tuple(
-                EpochMetrics(**{**row, "validation": Evaluation(**row["validation"])})
-                for row in sealed.header["metrics"]
-            )
+            trained = like.restored(sealed.arrays(like.kept()), sealed.header["metrics"])
             seconds = float(sealed.header["seconds"])
         except (FolderError, KeyError, TypeError, ValueError) as error:
             reason = (
                 str(error)
                 if isinstance(error, FolderError)
-                else (f"{states[-1]} has no figures of epochs.")
+                else f"{states[-1]} has no figures of what was trained."
             )
-            before = f"from {states[-2].name}" if len(states) > 1 else "from the first epoch"
+            before = f"from {states[-2].name}" if len(states) > 1 else "from its start"
             raise FolderError(
                 f"{reason.rstrip('.')}; remove that file, and training goes on {before}."
             ) from error
-        return Trained(system, feedback, metrics, optimiser_states), seconds
+        return trained, seconds

@@ -80,6 +80,18 @@ class Trained:
     metrics: tuple[EpochMetrics, ...]
     optimiser_states: PyTree[Any]
 
+    def kept(self) -> PyTree[Any]:
+        """Returns the arrays that `Checkpoints` keeps."""
+        return self.system, self.feedback, self.optimiser_states
+
+    def restored(self, kept: PyTree[Any], rows: list[dict[str, Any]]) -> "Trained":
+        """Returns the same with the arrays of `kept`, and figures that are given as JSON's."""
+        metrics = tuple(
+            EpochMetrics(**{**row, "validation": Evaluation(**row["validation"])}) for row in rows
+        )
+        system, feedback, optimiser_states = kept
+        return Trained(system, feedback, metrics, optimiser_states)
+
 
 def make_optimiser(config: TrainingConfig, total_steps: int) -> optax.GradientTransformation:
     """Returns Adam with the cosine schedule of a configuration, after clipping."""

@@ -1,9 +1,11 @@
 """Meta-training: steps of a meta rule on tasks that are drawn as it goes, compiled in stretches."""
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -22,11 +24,11 @@ NINETY_FIVE = 1.959964
 
 
 class MetaTrainingError(RuntimeError):
-    """Meta-training cannot go on; `system` is what it was before."""
+    """Meta-training cannot go on; `trained` holds the weights and figures from before."""
 
-    def __init__(self, message: str, system: FastWeights):
+    def __init__(self, message: str, trained: "MetaTrained"):
         super().__init__(message)
-        self.system = system
+        self.trained = trained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +97,7 @@ class MetaMetrics:
       the point was that was learned from.
     * `not_finite_fraction`: share of tasks that went beyond all numbers; those never count.
     * `step_ms`: wall time of a step, in milliseconds, compilation not counted.
+    * `step_bytes`: working memory of a step, in bytes, weights and tasks not counted.
     * `validation`: of the weights at the end of the stretch.
     """
 
@@ -106,16 +109,41 @@ class MetaMetrics:
     residual_median: float
     not_finite_fraction: float
     step_ms: float
+    step_bytes: int
     validation: MetaEvaluation
 
 
 @dataclasses.dataclass(frozen=True)
 class MetaTrained:
-    """What meta-training leaves: the system, its figures, and the working memory of one step."""
+    """What meta-training leaves, and all that it needs to go on.
+
+    * `system`: the slow weights and the pull.
+    * `metrics`: the figures of the stretches so far.
+    * `optimiser_state`: of Adam.
+    """
 
     system: FastWeights
     metrics: tuple[MetaMetrics, ...]
-    step_bytes: int
+    optimiser_state: PyTree
+
+    def kept(self) -> PyTree:
+        """Returns the arrays that `Checkpoints` keeps."""
+        return self.system, self.optimiser_state
+
+    def restored(self, kept: PyTree, rows: list[dict[str, Any]]) -> "MetaTrained":
+        """Returns the same with the arrays of `kept`, and figures that are given as JSON's."""
+        metrics = tuple(
+            MetaMetrics(**{**row, "validation": MetaEvaluation(**row["validation"])})
+            for row in rows
+        )
+        system, optimiser_state = kept
+        return MetaTrained(system, metrics, optimiser_state)
+
+
+def meta_untrained(system: FastWeights, config: MetaTrainingConfig) -> MetaTrained:
+    """Returns what meta-training with the same arguments starts from."""
+    learned = eqx.filter(system, eqx.is_inexact_array)
+    return MetaTrained(system, (), optax.adam(config.learning_rate).init(learned))
 
 
 def meta_evaluate(
@@ -199,7 +227,9 @@ def meta_train(
     config: MetaTrainingConfig,
     *,
     seed: int,
-    report: Callable[[MetaMetrics], None] | None = None,
+    adaptation: AbstractAdaptation | None = None,
+    start: MetaTrained | None = None,
+    report: Callable[[MetaMetrics, MetaTrained], None] | None = None,
 ) -> MetaTrained:
     """Trains slow weights by a meta rule.
 
@@ -209,17 +239,25 @@ def meta_train(
     * `tasks`, `validation`: where tasks come from; the second are only looked at.
     * `config`: optimiser and batches.
     * `seed`: of the tasks; two rules with the same seed see the same ones.
-    * `report`: called after every stretch with its figures.
+    * `adaptation`: how validation tasks are learned; as the rule has it by default.
+    * `start`: what an interrupted training with the same other arguments had left. Training goes on
+      after its last stretch and ends with the same numbers as without the interruption: the tasks
+      of a step depend on the seed and on its number alone.
+    * `report`: called after every stretch with its figures and what is trained as it is.
 
     **Raises:** `MetaTrainingError` where a loss or a weight is no longer finite.
     """
+    start = meta_untrained(system, config) if start is None else start
+    adaptation = rule.adaptation if adaptation is None else adaptation
     task_key, validation_key = jax.random.split(jax.random.key(seed))
     optimiser = optax.adam(config.learning_rate)
-    learned, fixed = eqx.partition(system, eqx.is_inexact_array)
+    learned, fixed = eqx.partition(start.system, eqx.is_inexact_array)
 
-    def step(tasks: AbstractTasks, carry: PyTree, index: Array) -> tuple[PyTree, PyTree]:
+    def step(
+        tasks: AbstractTasks, key: PRNGKeyArray, carry: PyTree, index: Array
+    ) -> tuple[PyTree, PyTree]:
         learned, state = carry
-        support, query = tasks.batch(jax.random.fold_in(task_key, index), config.task_batch)
+        support, query = tasks.batch(jax.random.fold_in(key, index), config.task_batch)
         credit = rule(eqx.combine(learned, fixed), None, Batch(support, query))
         updates, state = optimiser.update(credit.gradient, state, learned)
         stats = credit.solution.stats
@@ -232,23 +270,27 @@ def meta_train(
         )
         return (optax.apply_updates(learned, updates), state), figures
 
-    def stretch(carry: PyTree, tasks: AbstractTasks, indices: Array) -> tuple[PyTree, PyTree]:
-        return jax.lax.scan(lambda carry, index: step(tasks, carry, index), carry, indices)
+    # Whatever depends on the seed is an argument, so that JAX's cache of compiled programs serves
+    # all seeds of a run.
+    def stretch(
+        carry: PyTree, tasks: AbstractTasks, key: PRNGKeyArray, indices: Array
+    ) -> tuple[PyTree, PyTree]:
+        return jax.lax.scan(functools.partial(step, tasks, key), carry, indices)
 
-    carry = (learned, optimiser.init(learned))
+    carry = (learned, start.optimiser_state)
     # Static parts of the tasks are structure; their arrays are arguments and not constants.
     compiled = {}
-    metrics: list[MetaMetrics] = []
-    step_bytes = 0
-    for first in range(0, config.steps, config.report_every):
+    metrics = list(start.metrics)
+    done = metrics[-1].step if metrics else 0
+    for first in range(done, config.steps, config.report_every):
         indices = jnp.arange(first, min(first + config.report_every, config.steps))
         if len(indices) not in compiled:
-            own = jax.jit(stretch).lower(carry, tasks, indices).compile()
-            memory = own.memory_analysis()
-            step_bytes = max(step_bytes, int(memory.temp_size_in_bytes) if memory else 0)
-            compiled[len(indices)] = own
+            lowered = jax.jit(stretch).lower(carry, tasks, task_key, indices)
+            compiled[len(indices)] = lowered.compile()
+        memory = compiled[len(indices)].memory_analysis()
         began = time.perf_counter()
-        after, figures = jax.block_until_ready(compiled[len(indices)](carry, tasks, indices))
+        run = compiled[len(indices)]
+        after, figures = jax.block_until_ready(run(carry, tasks, task_key, indices))
         elapsed = time.perf_counter() - began
         loss, objective, control, found, error = (np.asarray(figure) for figure in figures)
         kept = map(np.asarray, jax.tree.leaves(after[0]))
@@ -257,10 +299,9 @@ def meta_train(
                 f"Steps {first + 1} to {first + len(indices)} met a loss or a weight that is not "
                 "finite; the weights before them are kept: lower the learning rate or the step "
                 "size of the adaptation.",
-                eqx.combine(carry[0], fixed),
+                _trained(carry, fixed, metrics),
             )
         carry = after
-        system = eqx.combine(carry[0], fixed)
         metrics.append(
             MetaMetrics(
                 step=first + len(indices),
@@ -271,9 +312,10 @@ def meta_train(
                 residual_median=_median(error),
                 not_finite_fraction=float(np.mean(~np.isfinite(error))),
                 step_ms=1e3 * elapsed / len(indices),
+                step_bytes=int(memory.temp_size_in_bytes) if memory else 0,
                 validation=meta_evaluate(
-                    system,
-                    rule.adaptation,
+                    eqx.combine(carry[0], fixed),
+                    adaptation,
                     validation,
                     config.validation_tasks,
                     key=validation_key,
@@ -281,5 +323,10 @@ def meta_train(
             )
         )
         if report is not None:
-            report(metrics[-1])
-    return MetaTrained(system, tuple(metrics), step_bytes)
+            report(metrics[-1], _trained(carry, fixed, metrics))
+    return _trained(carry, fixed, metrics)
+
+
+def _trained(carry: PyTree, fixed: PyTree, metrics: list[MetaMetrics]) -> MetaTrained:
+    learned, optimiser_state = carry
+    return MetaTrained(eqx.combine(learned, fixed), tuple(metrics), optimiser_state)
