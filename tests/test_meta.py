@@ -253,10 +253,12 @@ class TestLeastControl:
             v = 0.6 * v + (leak * field(phi) - slope(phi)) / (1 + leak)
             phi = phi + 0.1 * v
         np.testing.assert_allclose(flat(solution.value.state), phi, rtol=1e-12)
-        np.testing.assert_allclose(flat(solution.value.control), -field(phi), rtol=1e-12)
-        expected = jnp.linalg.norm(-leak * field(phi) + slope(phi))
-        np.testing.assert_allclose(solution.stats.leak_residual, expected, rtol=1e-10)
+        np.testing.assert_allclose(flat(solution.value.control), -slope(phi) / leak, rtol=1e-12)
+        expected = jnp.linalg.norm(field(phi) - slope(phi) / leak)
+        np.testing.assert_allclose(solution.stats.state_residual, expected, rtol=1e-10)
         assert not lc.solved(solution)
+        with pytest.raises(ValueError, match=r"the leak α is 0: write MetaLeastControl\(0.1"):
+            lc.DescentControl().equilibrium(system, 0.0, support, query)
 
     def test_a_pull_that_does_not_learn_has_no_gradient(self):
         own = credit(lc.MetaLeastControl(), fast_weights(learn_pull=False), tasks())

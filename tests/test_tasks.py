@@ -120,6 +120,22 @@ class TestCharacters:
         with pytest.raises(DataError, match=r"expected uint8 of shape"):
             data.Characters(images.astype(np.float32), ("a",) * 20, provenance)
 
+    def test_shrunk_images_are_means_of_squares(self):
+        images = np.random.default_rng(0).integers(0, 255, (2, 3, 6, 6), dtype=np.uint8)
+        provenance = data.Provenance("here", "none", "a test", {})
+        characters = data.Characters(images, ("a", "b"), provenance)
+        small = characters.shrunk(3)
+        assert small.images.shape == (2, 3, 3, 3)
+        assert small.labels == ("a", "b")
+        for row in range(3):
+            for column in range(3):
+                square = images[1, 2, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+                assert abs(small.images[1, 2, row, column] - square.astype(float).mean()) <= 0.5
+        np.testing.assert_array_equal(characters.shrunk(6).images, images)
+        for side in (4, 0, 12):
+            with pytest.raises(DataError, match=r"expected one of 1, 2, 3, 6: write \d\."):
+                characters.shrunk(side)
+
 
 class TestGlyphs:
     def test_letters_are_drawn_the_same_again_and_all_differently(self):

@@ -40,6 +40,25 @@ class Characters:
                 "expected one label for each class."
             )
 
+    def shrunk(self, side: int) -> "Characters":
+        """The same characters on images of `side`×`side` pixels, means of squares of pixels.
+
+        **Raises:** `DataError` where a side is not a whole number of times as long as the new one.
+        """
+        *_, height, width = self.images.shape
+        if not 1 <= side <= height or height % side or width % side:
+            sides = [own for own in range(1, height + 1) if height % own == width % own == 0]
+            nearest = min(sides, key=lambda own: abs(own - side))
+            raise DataError(
+                f"{self.provenance}: images of {height}×{width} pixels cannot be shrunk to "
+                f"{side}×{side}; expected one of {', '.join(map(str, sides))}: write {nearest}."
+            )
+        squares = self.images.reshape(
+            *self.images.shape[:2], side, height // side, side, width // side
+        )
+        images = np.rint(squares.mean(axis=(3, 5))).astype(np.uint8)
+        return Characters(images, self.labels, self.provenance)
+
     def split(self, seed: int = 0) -> tuple["Characters", "Characters", "Characters"]:
         """The classes for meta-training (six tenths), validation (one) and test (three).
 

@@ -67,7 +67,7 @@ def build_tasks(config: MetaConfig) -> Parts:
         characters = data.OMNIGLOT.read(config.data_dir)
     first, second, third = (
         data.ImageTasks(jnp.asarray(part.images), config.ways, shots, queries)
-        for part in characters.split(config.split_seed)
+        for part in characters.shrunk(config.image_size).split(config.split_seed)
     )
     return first, second, third
 

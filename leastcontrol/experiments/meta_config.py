@@ -51,6 +51,8 @@ class MetaConfig:
     """Samples to learn from, of each class; 1 of images and 10 of a sinusoid by default."""
     queries: int | None = None
     """Samples to be judged by, of each class; 15 of images and 10 of a sinusoid by default."""
+    image_size: int = 28
+    """Height and width of images, in pixels; 28 or a divisor of it."""
     split_seed: int = 0
     """Seed of the split of the classes into meta-training, validation and test."""
     hidden: tuple[int, ...] = (40, 40)
@@ -133,8 +135,22 @@ class MetaConfig:
             _refuse("hidden", self.hidden, "sizes of at least 1", "40 40")
         if self.total_tasks < self.task_batch:
             _refuse("total_tasks", self.total_tasks, f"at least {self.task_batch}", "100000")
+        if not 1 <= self.image_size <= 28 or 28 % self.image_size:
+            _refuse("image_size", self.image_size, "a divisor of 28", "14")
+        if self.image_size // 2**self.modules < 1:
+            _refuse(
+                "modules",
+                self.modules,
+                f"few enough to halve images of {self.image_size} pixels so often",
+                str(self.image_size.bit_length() - 1),
+            )
         if not 0 <= self.alpha < math.inf:
             _refuse("alpha", self.alpha, "a finite leak of at least 0", "0.1")
+        if self.control == "descent" and self.alpha == 0:
+            raise ConfigError(
+                "--control descent divides by the leak, and --alpha is 0: write --alpha 0.1, or "
+                "--control direct."
+            )
         for name, example in (
             ("pull", "0.001"),
             ("strength", "0.1"),
@@ -155,6 +171,7 @@ class MetaConfig:
         needs = {
             "data_dir": (self.tasks == "omniglot", "--tasks omniglot"),
             "ways": (images, "--tasks glyphs"),
+            "image_size": (images, "--tasks glyphs"),
             "split_seed": (images, "--tasks glyphs"),
             "channels": (images, "--tasks glyphs"),
             "modules": (images, "--tasks glyphs"),

@@ -357,18 +357,18 @@ class DirectControl(AbstractMinimisedControl):
 class DescentControl(AbstractMetaControl):
     """The rest point of `DirectControl`, by descent with momentum instead of Newton steps:
 
-        v ← μv + (αf − ∇L_evaluate(φ))/(1 + α),   φ ← φ + ηv,   ψ = u = −f
+        v ← μv + (αf − ∇L_evaluate(φ))/(1 + α),   φ ← φ + ηv,   ψ = u = −∇L_evaluate(φ)/α
 
     from φ = ω, v = 0 (Polyak 1964). The output control is eliminated, so that no integral of it can
     overshoot, and the step size is that of an adaptation, whatever the leak: the two losses enter
-    as a weighted mean. A fixed number of steps need not reach the rest point; the residual of
-    αu + ∇L_evaluate says how far it is. What has not come to rest still asks for the control −f
-    that would hold it.
+    as a weighted mean. A fixed number of steps need not reach the rest point; the residual of f + ψ
+    says how far it is.
 
     **Arguments:** the `tolerance` of the residual, `steps` ≥ 1, the step size η > 0 and the
     momentum 0 ≤ μ < 1.
 
-    **Raises:** `ValueError` for steps, a step size or a momentum out of their range.
+    **Raises:** `ValueError` for steps, a step size or a momentum out of their range, and where
+    there is no leak to divide by.
     """
 
     tolerance: Tolerance = Tolerance()
@@ -383,20 +383,27 @@ class DescentControl(AbstractMetaControl):
     def equilibrium(
         self, system: FastWeights, leak: float, support: Task, query: Task
     ) -> Solution[Point]:
+        if leak == 0:
+            raise ValueError(
+                "DescentControl reads the control off as −∇L_evaluate/α, and the leak α is 0: "
+                "write MetaLeastControl(0.1, control=DescentControl()), or use DirectControl()."
+            )
+        slope_of = jax.grad(lambda state: system.evaluation(state, query))
+
         def field(state: Weights) -> Weights:
-            slope = jax.grad(lambda state: system.evaluation(state, query))(state)
-            both = tree_subtract(tree_scale(leak, system.vector_field(state, support)), slope)
-            return tree_scale(1 / (1 + leak), both)
+            held = tree_scale(leak, system.vector_field(state, support))
+            return tree_scale(1 / (1 + leak), tree_subtract(held, slope_of(state)))
 
         state = _descend(field, system.slow_weights, self.steps, self.step_size, self.momentum)
-        control = tree_scale(-1.0, system.vector_field(state, support))
+        control = tree_scale(-1 / leak, slope_of(state))
+        residual = tree_add(system.vector_field(state, support), control)
         return _certified(
             system,
             leak,
             query,
             Point(state, control, control),
             jnp.asarray(self.steps, jnp.int32),
-            jnp.zeros_like(norm(state)),
+            norm(residual),
             self.tolerance,
         )
 
