@@ -137,7 +137,7 @@ class MetaConfig:
             _refuse("total_tasks", self.total_tasks, f"at least {self.task_batch}", "100000")
         if not 1 <= self.image_size <= 28 or 28 % self.image_size:
             _refuse("image_size", self.image_size, "a divisor of 28", "14")
-        if self.image_size // 2**self.modules < 1:
+        if self.tasks != "sinusoid" and self.image_size < 2**self.modules:
             _refuse(
                 "modules",
                 self.modules,
