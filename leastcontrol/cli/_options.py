@@ -125,6 +125,13 @@ class Report:
     """Folders that `train` or `compare` wrote."""
     out: Path = Path("report.html")
     """File of the page."""
+    figures: Path | None = None
+    """Folder for the figures as SVG and PNG files, made if it is missing."""
+    sample: int | None = None
+    """Number of a validation sample, from 0: its way to rest, free and controlled, is computed from
+    the kept weights, written into the run folders and shown."""
+    data_dir: Path | None = None
+    """Folder with the data set's files, for --sample, if not where they were in training."""
 
 
 @dataclasses.dataclass(frozen=True)

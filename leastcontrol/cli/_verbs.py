@@ -458,10 +458,33 @@ def _(verb: Predict, arguments: list[str]) -> int:
 def _(verb: Report, arguments: list[str]) -> int:
     del arguments
     runs, comparisons = report.read(verb.folders)
+    if verb.sample is not None:
+        from ..experiments.inspection import inspect_sample
+
+        for run in runs:
+            inspect_sample(run.folder, verb.sample, data_dir=verb.data_dir)
+        runs, comparisons = report.read(verb.folders)
     text = report.page(runs, comparisons, report.figures(runs))
     write_whole(verb.out, lambda path: path.write_text(text, encoding="utf-8"))
     print(f"{verb.out} shows {len(runs)} run{'' if len(runs) == 1 else 's'}.")
+    if verb.figures is not None:
+        count = _write_figures(verb.figures, runs)
+        print(f"{verb.figures} holds {count} figures, each as SVG and PNG.")
     return 0
+
+
+def _write_figures(folder: Path, runs: list[report.Run]) -> int:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"--figures is {folder}, which cannot be made ({error.strerror}): name a folder."
+        ) from error
+    count = 0
+    for name, content in report.figure_files(runs):
+        write_whole(folder / name, lambda path, content=content: path.write_bytes(content))
+        count += 1
+    return count // 2
 
 
 @_perform.register

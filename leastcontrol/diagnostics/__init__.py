@@ -11,6 +11,7 @@ judges do without.
 * `free_margin`, `controlled_margin`: the same of any system, without control and under dynamic
   inversion, matrix-free.
 * `gradient_trust`: how much of a rule's gradient can be trusted, on a whole data set.
+* `free_trajectory`, `controlled_trajectory`: one sample on its way to rest, in continuous time.
 * `angle` and `layer_angles` compare updates: with backpropagation's, and with
   `minimum_norm_update`, `gauss_newton_update` and `linearised_control_gradient`, which are updates
   of the same form.
@@ -31,5 +32,8 @@ from ._feedback import quasi_static_margin as quasi_static_margin
 from ._feedback import stability_margin as stability_margin
 from ._margins import controlled_margin as controlled_margin
 from ._margins import free_margin as free_margin
+from ._trajectory import Trajectory as Trajectory
+from ._trajectory import controlled_trajectory as controlled_trajectory
+from ._trajectory import free_trajectory as free_trajectory
 from ._trust import GradientTrust as GradientTrust
 from ._trust import gradient_trust as gradient_trust

@@ -7,6 +7,7 @@
 * `registry`: the papers' tables and figures by name, with what the papers report (`expectations`);
   `reproduction`: runs them and judges.
 * `models`: a trained system as one file, and its predictions.
+* `inspection`: one sample of a finished run on its way to rest.
 * `tables`: the papers' tables as configurations with their expected numbers.
 * `bench`, `bench_config`: what `leastcontrol bench` measures, and its options; `bench_tables`: the
   tables of its rows in the documentation.

@@ -1,5 +1,6 @@
 """One HTML page that needs nothing besides itself."""
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -7,48 +8,71 @@ from html import escape
 from typing import Any
 
 from ._figures import Figure
-from ._runs import Comparison, Run
+from ._palette import DARK, LIGHT, properties
+from ._runs import Comparison, Run, Trial
 
-STYLE = """
-:root {
-  color-scheme: light dark;
-  --paper: #ffffff; --panel: #f4f5f7; --ink: #1b1f24; --muted: #57606a; --grid: #d8dee4;
-  --focus: #0550ae;
-  --series-1: #0550ae; --series-2: #bc4c00; --series-3: #116329; --series-4: #8250df;
-  --series-5: #a40e26; --series-6: #6f5300;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --paper: #0d1117; --panel: #161b22; --ink: #e6edf3; --muted: #9da7b3; --grid: #30363d;
-    --focus: #79c0ff;
-    --series-1: #79c0ff; --series-2: #ffa657; --series-3: #7ee787; --series-4: #d2a8ff;
-    --series-5: #ff7b72; --series-6: #e3b341;
-  }
-}
+STYLE = (
+    f"""
+:root {{ color-scheme: light dark; {properties(LIGHT)} }}
+@media (prefers-color-scheme: dark) {{ :root {{ {properties(DARK)} }} }}
+@media print {{ :root {{ {properties(LIGHT)} }} nav {{ display: none; }} }}
+"""
+    + """
 * { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); line-height: 1.5;
-  font: 1rem/1.5 system-ui, sans-serif; }
-main, header, nav { max-width: 72rem; margin: 0 auto; padding: 0 1rem; }
+html { scroll-behavior: smooth; scroll-padding-top: 4rem; }
+@media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
+body { margin: 0; background: var(--paper); color: var(--ink);
+  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+main, .inner { max-width: 80rem; margin: 0 auto; padding: 0 1rem; }
+main { padding-bottom: 4rem; }
+header { padding: 2rem 0 1rem; }
 h1, h2, h3 { line-height: 1.25; overflow-wrap: anywhere; }
+h1 { font-size: 1.9rem; margin: 0; letter-spacing: -0.02em; }
+h2 { font-size: 1.35rem; margin: 2.5rem 0 0.75rem; padding-bottom: 0.3rem;
+  border-bottom: 1px solid var(--line); }
+h3 { font-size: 1.05rem; margin: 1.75rem 0 0.75rem; }
+p { margin: 0.5rem 0; }
 a { color: var(--focus); }
 :focus-visible { outline: 3px solid var(--focus); outline-offset: 2px; }
 .skip { position: absolute; left: -999px; }
-.skip:focus { left: 1rem; top: 1rem; background: var(--paper); padding: 0.5rem; }
-nav ul { display: flex; flex-wrap: wrap; gap: 0.25rem 1rem; padding: 0; list-style: none; }
+.skip:focus { left: 1rem; top: 1rem; background: var(--paper); padding: 0.5rem; z-index: 2; }
+nav { position: sticky; top: 0; z-index: 1; background: var(--paper);
+  border-bottom: 1px solid var(--line); }
+nav ul { display: flex; gap: 0.25rem 1.25rem; margin: 0; padding: 0; list-style: none;
+  overflow-x: auto; }
+nav a { display: block; padding: 0.7rem 0; text-decoration: none; white-space: nowrap; }
+nav a:hover, nav a:focus-visible { text-decoration: underline; }
+.tiles { display: grid; gap: 0.75rem; margin: 1.25rem 0 0; padding: 0;
+  grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); }
+.tiles div { padding: 0.85rem 1rem; background: var(--panel); border: 1px solid var(--line);
+  border-radius: 0.6rem; }
+.tiles dt { color: var(--muted); font-size: 0.85rem; }
+.tiles dd { margin: 0; overflow-wrap: anywhere; }
+.tiles .value { font-size: 1.5rem; font-weight: 650; font-variant-numeric: tabular-nums; }
 .figures { display: grid; gap: 1rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); }
-figure { margin: 0; padding: 0.75rem; background: var(--panel); border-radius: 0.5rem; }
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr)); }
+figure { margin: 0; padding: 0.9rem; background: var(--panel); border: 1px solid var(--line);
+  border-radius: 0.6rem; display: flex; flex-direction: column; }
 figure svg { display: block; width: 100%; height: auto; }
 figure svg * { stroke-linejoin: round; stroke-linecap: butt; }
+figure svg text { font-family: inherit; }
 figcaption, .muted { color: var(--muted); font-size: 0.9rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.3rem 0.75rem; border-bottom: 1px solid var(--grid); text-align: right;
-  white-space: nowrap; }
+figcaption { margin-top: 0.5rem; overflow-wrap: anywhere; }
+.scroll { overflow-x: auto; margin: 0.75rem 0; border: 1px solid var(--line);
+  border-radius: 0.6rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
+caption { text-align: left; padding: 0.6rem 0.7rem; }
+thead th { background: var(--panel); font-size: 0.9rem; }
+th, td { padding: 0.4rem 0.7rem; border-top: 1px solid var(--line); text-align: right;
+  white-space: nowrap; font-weight: normal; }
+thead th { font-weight: 600; }
+tbody tr:hover { background: var(--panel); }
 th:first-child, td:first-child { text-align: left; }
-pre { background: var(--panel); padding: 0.75rem; border-radius: 0.5rem; overflow-x: auto; }
-summary { cursor: pointer; }
+pre { background: var(--panel); border: 1px solid var(--line); padding: 0.9rem;
+  border-radius: 0.6rem; overflow-x: auto; font-size: 0.9rem; }
+summary { cursor: pointer; padding: 0.35rem 0; }
 """
+)
 
 # Heading, name in the summary, scale and digits.
 FIGURES = (
@@ -68,6 +92,35 @@ DIFFERENCES = (
     ("epochs to target", "epochs_to_target", 1.0, 1),
     ("seconds to target", "seconds_to_target", 1.0, 1),
 )
+EPOCH_COLUMNS = (
+    ("epoch", "epoch", 1.0, 0),
+    ("loss, nats", "loss", 1.0, 4),
+    ("validation accuracy, %", "accuracy", 100.0, 2),
+    ("‖(ψ, u)‖²", "control_energy", 1.0, 4),
+    ("solved, %", "converged_fraction", 100.0, 3),
+    ("residual / tolerance", "residual_max", 1.0, 3),
+    ("steps a solve", "steps_mean", 1.0, 2),
+    ("seconds", "seconds", 1.0, 2),
+)
+# Title, name in the summary, which is best, unit, scale and digits.
+TILES = (
+    ("best test accuracy", "test_accuracy", max, "%", 100.0, 2),
+    ("best test NLL", "test_nll", min, "nats", 1.0, 4),
+    ("shortest step", "step_ms_median", min, "ms", 1.0, 2),
+)
+# The title and the first words of each section of figures.
+SECTIONS = {
+    "curves": ("Curves", "A line is the mean over a run's seeds, the band their range."),
+    "layers": (
+        "Inside the system",
+        "What runs with --diagnose measured of themselves after every epoch; means over the seeds.",
+    ),
+    "sample": (
+        "One sample on its way to rest",
+        "From the kept weights of a run's first seed, in continuous time: the free dynamics, and "
+        "dynamic inversion, which adds the control.",
+    ),
+}
 
 
 def page(runs: Sequence[Run], comparisons: Sequence[Comparison], drawn: Sequence[Figure]) -> str:
@@ -84,8 +137,11 @@ def page(runs: Sequence[Run], comparisons: Sequence[Comparison], drawn: Sequence
     sections = [("results", "Results", _results(runs))]
     if comparisons:
         sections.append(("differences", "Differences", "".join(map(_differences, comparisons))))
-    sections.append(("curves", "Curves", _curves(drawn)))
-    sections.append(("runs", "Runs", "".join(map(_run, runs))))
+    for name, (title, note) in SECTIONS.items():
+        own = [figure for figure in drawn if figure.section == name]
+        if own:
+            sections.append((name, title, _figures(own, note)))
+    sections.append(("runs", "Runs", _changed(runs) + "".join(map(_run, runs))))
     links = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title, _ in sections)
     body = "".join(
         f'<section id="{name}" aria-labelledby="{name}-heading">'
@@ -102,8 +158,8 @@ def page(runs: Sequence[Run], comparisons: Sequence[Comparison], drawn: Sequence
         '<link rel="icon" href="data:,">\n'
         f"<title>leastcontrol: {count}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         '<a class="skip" href="#main">To the results</a>\n'
-        f"<header><h1>leastcontrol: {count}</h1></header>\n"
-        f'<nav aria-label="Sections"><ul>{links}</ul></nav>\n'
+        f'<header><div class="inner"><h1>leastcontrol: {count}</h1>{_tiles(runs)}</div></header>\n'
+        f'<nav aria-label="Sections"><div class="inner"><ul>{links}</ul></div></nav>\n'
         f'<main id="main">\n{body}</main>\n</body>\n</html>\n'
     )
 
@@ -167,15 +223,59 @@ def _differences(comparison: Comparison) -> str:
     return _table(caption, ["difference", *(own[0] for own in DIFFERENCES)], rows)
 
 
-def _curves(drawn: Sequence[Figure]) -> str:
-    each = "".join(
-        f"<figure>{own.svg}<figcaption>{escape(own.caption)}</figcaption></figure>\n"
-        for own in drawn
-    )
+def _figures(drawn: Sequence[Figure], note: str) -> str:
+    parts = []
+    for run, figures in itertools.groupby(drawn, key=lambda own: own.run):
+        heading = "" if run is None else f"<h3>{escape(run)}</h3>"
+        each = "".join(
+            f"<figure>{own.svg}<figcaption>{escape(own.caption)}</figcaption></figure>\n"
+            for own in figures
+        )
+        parts.append(f'{heading}<div class="figures">{each}</div>')
+    return f'<p class="muted">{note}</p>{"".join(parts)}'
+
+
+def _tiles(runs: Sequence[Run]) -> str:
+    """Returns what a reader asks first, as far as it is known."""
+    each = [(run, own) for run in runs for own in run.trials]
+    finished = sum(own.summary is not None for _, own in each)
+    tiles = [("seeds finished", f"{finished} of {sum(map(_seeds, runs))}", "")]
+    for title, name, best, unit, scale, digits in TILES:
+        means = []
+        for run in runs:
+            known = [own.summary.get(name) for own in run.trials if own.summary is not None]
+            known = [own for own in known if isinstance(own, int | float) and math.isfinite(own)]
+            if known:
+                means.append((statistics.fmean(known), run.name))
+        if means:
+            value, run_name = best(means, key=lambda own: own[0])
+            tiles.append((title, f"{scale * value:.{digits}f} {unit}", run_name))
+    solved = [own.epochs["converged_fraction"][-1] for _, own in each]
+    if solved:
+        tiles.append(("fewest solved in a last epoch", f"{100 * min(solved):.2f} %", ""))
     return (
-        '<p class="muted">A line is the mean over a run\'s seeds, the band their range.</p>'
-        f'<div class="figures">{each}</div>'
+        '<dl class="tiles">'
+        + "".join(
+            f'<div><dt>{title}</dt><dd class="value">{escape(value)}</dd>'
+            f'<dd class="muted">{escape(whose)}</dd></div>'
+            for title, value, whose in tiles
+        )
+        + "</dl>"
     )
+
+
+def _changed(runs: Sequence[Run]) -> str:
+    """Returns a table of the options in which runs differ."""
+    if len(runs) < 2:
+        return ""
+    names = dict.fromkeys(name for run in runs for name in run.config)
+    rows = []
+    for name in names:
+        values = [_shown(run.config.get(name, "")) for run in runs]
+        if len(set(values)) > 1:
+            rows.append([name, *values])
+    caption = "Options in which the runs differ"
+    return _table(caption, ["option", *(run.name for run in runs)], rows) if rows else ""
 
 
 def _run(run: Run) -> str:
@@ -191,8 +291,26 @@ def _run(run: Run) -> str:
         f'<p class="muted">{escape(commit)}{"; " if origin else ""}{escape(origin)}</p>'
         "<details><summary>Configuration</summary>"
         f"{_table(f'Configuration of {run.name}', ['option', 'value'], values)}</details>"
+        + "".join(_epochs(run, own) for own in run.trials)
     )
 
 
+def _epochs(run: Run, trial: Trial) -> str:
+    """Returns the numbers that the curves are drawn from, for those who cannot see them."""
+    columns = [trial.epochs[name] for _, name, _, _ in EPOCH_COLUMNS]
+    rows = [
+        [
+            f"{value:.0f}" if name == "epoch" else _figure(value, None, scale, digits)
+            for value, (_, name, scale, digits) in zip(row, EPOCH_COLUMNS, strict=True)
+        ]
+        for row in zip(*columns, strict=True)
+    ]
+    caption = f"Epochs of {run.name}, seed {trial.seed}"
+    table = _table(caption, [own[0] for own in EPOCH_COLUMNS], rows)
+    return f"<details><summary>Epochs of seed {trial.seed}</summary>{table}</details>"
+
+
 def _shown(value: Any) -> str:
+    if value is None or value == []:
+        return "–"
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -14,23 +14,39 @@ class ReportError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One seed of a run: the figures of its epochs, by name, and its summary if it is finished."""
+    """One seed of a run.
+
+    * `epochs`: the figures of its epochs, by name.
+    * `diagnostics`: what it measured of itself after each, by name and by the part of the system;
+      empty where it did not.
+    * `summary`: if it is finished.
+    """
 
     seed: int
     epochs: dict[str, list[float]]
+    diagnostics: dict[str, dict[str, list[float]]]
     summary: dict[str, Any] | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run folder: its name among the others, its configuration and its trials."""
+    """A run.
+
+    * `name`: among the others.
+    * `folder`: of its first seed, which is the run's own where there is one seed.
+    * `config`, `command`, `commit`, `versions`: as it was started.
+    * `trials`: its seeds that have an epoch.
+    * `sample`: what `sample.json` in `folder` holds, if there is one.
+    """
 
     name: str
+    folder: Path
     config: dict[str, Any]
     command: str | None
     commit: str | None
     versions: dict[str, str]
     trials: tuple[Trial, ...]
+    sample: dict[str, Any] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +62,7 @@ class Comparison:
 EPOCH_FIGURES = (
     "epoch",
     "loss",
-    "control_norm",
+    "control_energy",
     "converged_fraction",
     "residual_max",
     "steps_mean",
@@ -99,24 +115,29 @@ def _run(folder: Path) -> Run:
     seeds = config.get("seeds") or []
     if not isinstance(seeds, list):
         raise ReportError(f"{path} has seeds = {seeds!r}, which is no list: it is damaged.")
+    first = folder
     if len(seeds) > 1:
+        first = folder / f"seed-{seeds[0]}"
         trials = [_trial(folder / f"seed-{seed}", seed) for seed in seeds]
     else:
         trials = [_trial(folder, seeds[0] if seeds else config.get("seed") or 0)]
     summary = _summary(folder) or next((own.summary for own in trials if own.summary), {})
     return Run(
         _name(folder),
+        first,
         config,
         summary.get("command"),
         summary.get("commit"),
         summary.get("versions") or {},
         tuple(own for own in trials if own.epochs["epoch"]),
+        _sample(first),
     )
 
 
 def _trial(folder: Path, seed: int) -> Trial:
     path = folder / "metrics.jsonl"
     epochs: dict[str, list[float]] = {name: [] for name in (*EPOCH_FIGURES, "accuracy")}
+    diagnostics: dict[str, dict[str, list[float]]] = {}
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     # A line without its end is still being written.
     for number, line in enumerate(text.split("\n")[:-1], 1):
@@ -125,12 +146,21 @@ def _trial(folder: Path, seed: int) -> Trial:
             for name in EPOCH_FIGURES:
                 epochs[name].append(_number(row[name]))
             epochs["accuracy"].append(_number(row["validation"]["accuracy"]))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            for name, places in (row.get("diagnostics") or {}).items():
+                for place, value in places.items():
+                    line = diagnostics.setdefault(name, {}).setdefault(place, [])
+                    line.append(_number(value))
+        except (AttributeError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ReportError(
                 f"Line {number} of {path} holds no figures of an epoch: it is damaged, or of "
                 "another version."
             ) from error
-    return Trial(seed, epochs, _summary(folder))
+    count = len(epochs["epoch"])
+    whole = {
+        name: {place: line for place, line in places.items() if len(line) == count}
+        for name, places in diagnostics.items()
+    }
+    return Trial(seed, epochs, whole, _summary(folder))
 
 
 def _summary(folder: Path) -> dict[str, Any] | None:
@@ -141,6 +171,57 @@ def _summary(folder: Path) -> dict[str, Any] | None:
     if not isinstance(values, dict):
         raise ReportError(f"{path} holds no summary: it is damaged.")
     return values
+
+
+def _sample(folder: Path) -> dict[str, Any] | None:
+    path = folder / "sample.json"
+    if not path.is_file():
+        return None
+    values = _json(path)
+    try:
+        times = [_number(own) for own in values["times"]]
+        found = {"sample": int(values["sample"]), "target": int(values["target"]), "times": times}
+        pixels = values["pixels"]
+        found["pixels"] = None if pixels is None else [_numbers(row) for row in pixels]
+        if pixels is not None and len({len(row) for row in pixels}) != 1:
+            raise ValueError("an image has rows of one length")
+        for name in ("free", "controlled"):
+            own = values[name]
+            found[name] = None if own is None else _way(own, len(times))
+        if found["free"] is None:
+            raise ValueError("a sample is always shown without control")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ReportError(
+            f"{path} holds no sample on its way to rest: remove it, or write it anew with "
+            "leastcontrol report --sample 0."
+        ) from error
+    return found
+
+
+def _way(own: dict[str, Any], count: int) -> dict[str, Any]:
+    rest = own["rest"]
+    way = {
+        "loss": _numbers(own["loss"], count),
+        "plane": [_numbers(place, 2) for place in own["plane"]],
+        "control": {name: _numbers(line, count) for name, line in own["control"].items()},
+        "rest": {
+            "loss": _number(rest["loss"]),
+            "plane": _numbers(rest["plane"], 2),
+            "probabilities": _numbers(rest["probabilities"]),
+            "control": {name: _number(rest["control"][name]) for name in own["control"]},
+            "solved": bool(rest["solved"]),
+        },
+    }
+    if len(way["plane"]) != count:
+        raise ValueError("not a state for each time")
+    return way
+
+
+def _numbers(values: Any, count: int | None = None) -> list[float]:
+    found = [_number(own) for own in values]
+    if count is not None and len(found) != count:
+        raise ValueError(f"{len(found)} numbers instead of {count}")
+    return found
 
 
 def _number(value: Any) -> float:

@@ -1,0 +1,115 @@
+"""One sample on its way to rest, with and without control, in continuous time.
+
+Rules solve for the rest point and never see the way there; this integrates it with Diffrax, to be
+looked at.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import diffrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PyTree
+
+from ..equilibrium import ControlProblem, Point, Sample
+from ..systems import AbstractSystem
+
+
+class Trajectory(NamedTuple):
+    """States in the order of time, in time constants of the neurons.
+
+    * `times`: of the states, the first of which is the start.
+    * `points`: φ, ψ and u at those times; zero control for a free trajectory.
+    * `outputs`: y = h(φ) + u with output neurons, and y = h(φ) without.
+    * `finished`: whether the integration came to its end. If it did not, for it needed more than
+      `MAX_STEPS` steps, what was not reached is infinite.
+    """
+
+    times: Float[Array, " times"]
+    points: Point
+    outputs: Float[Array, "times outputs"]
+    finished: Bool[Array, ""]
+
+
+MAX_STEPS = 16384
+
+
+def free_trajectory(
+    system: AbstractSystem, drive: PyTree[Any], times: Float[Array, " times"]
+) -> Trajectory:
+    """Returns φ̇ = f(φ) of one sample from the system's initial state.
+
+    **Arguments:** `system`; `drive`, one sample's; `times`, increasing, the first that of the
+    start.
+    """
+    states, finished = _integrated(
+        lambda state: system.vector_field(state, drive), system.initial_state(drive), times
+    )
+    outputs = jax.vmap(system.readout)(states)
+    points = Point(states, jax.tree.map(jnp.zeros_like, states), jnp.zeros_like(outputs))
+    return Trajectory(times, points, outputs, finished)
+
+
+def controlled_trajectory(
+    problem: ControlProblem,
+    sample: Sample,
+    times: Float[Array, " times"],
+    missing: Callable[[Sample, Point], PyTree[Array]] | None = None,
+) -> Trajectory:
+    """Returns dynamic inversion of one sample from the system's initial state without control.
+
+        φ̇ = f(φ) + ψ,   ψ̇ = ∂_φfᵀψ + ∂_φhᵀu,   u̇ = −αu − ∇_yL
+
+    (arXiv 2207.01332, equations 5 and 8, with a leaky integral controller and one time constant for
+    all). Where it comes to rest, it does so at the least control.
+
+    **Arguments:**
+
+    * `problem`: system, loss and leak.
+    * `sample`: one sample's drive and target.
+    * `times`: increasing, the first that of the start.
+    * `missing`: what ψ lacks at a point, as for `certify`, in the place of ∂_φfᵀψ + ∂_φhᵀu.
+    """
+    system = problem.system
+
+    def field(point: Point) -> Point:
+        def field_and_readout(state: PyTree) -> tuple[PyTree, Array]:
+            return system.vector_field(state, sample.drive), system.readout(state)
+
+        (free, read), pull = jax.vjp(field_and_readout, point.state)
+        if missing is None:
+            (change,) = pull((point.control, point.output_control))
+        else:
+            change = missing(sample, point)
+        output = read + problem.own_gain * point.output_control
+        slope = problem.loss.gradient(output, sample.target)
+        return Point(
+            jax.tree.map(jnp.add, free, point.control),
+            change,
+            -problem.leak * point.output_control - slope,
+        )
+
+    state = system.initial_state(sample.drive)
+    start = Point(state, jax.tree.map(jnp.zeros_like, state), jnp.zeros_like(system.readout(state)))
+    points, finished = _integrated(field, start, times)
+    outputs = jax.vmap(system.readout)(points.state) + problem.own_gain * points.output_control
+    return Trajectory(times, points, outputs, finished)
+
+
+def _integrated(
+    field: Callable[[Any], Any], start: Any, times: Float[Array, " times"]
+) -> tuple[Any, Bool[Array, ""]]:
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, z, arguments: field(z)),
+        diffrax.Tsit5(),
+        t0=times[0],
+        t1=times[-1],
+        dt0=None,
+        y0=start,
+        saveat=diffrax.SaveAt(ts=times),
+        stepsize_controller=diffrax.PIDController(rtol=1e-4, atol=1e-6),
+        max_steps=MAX_STEPS,
+        throw=False,
+    )
+    return solution.ys, solution.result == diffrax.RESULTS.successful

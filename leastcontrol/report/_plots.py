@@ -1,0 +1,484 @@
+"""What is drawn of runs, each as a `Plot`: its words, and how it is painted.
+
+`curves` shows runs beside each other, a line for each; `layers` looks into one run, and `sample`
+at one sample of it. Painting is Matplotlib's; nothing here knows what becomes of the drawing.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ._palette import Palette
+from ._runs import Run
+
+STYLES = ("-", "--", ":", "-.")
+EPOCHS = "epoch"
+# A heat map of more columns than that has several epochs in one.
+MOST_COLUMNS = 120
+LONGEST_NAME = 44
+# Without it a browser leaves hair lines between the cells.
+SEAMLESS = {"edgecolors": "face", "linewidth": 0.4}
+
+# A drawing of Matplotlib, which is imported where it is used.
+Drawing = Any
+Paint = Callable[[Drawing, Palette], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plot:
+    """A figure before it is drawn.
+
+    * `name`: of its file, without a suffix.
+    * `section`: of the page, `curves`, `layers` or `sample`.
+    * `run`: the name of the run that it is of; `None` for one that compares runs.
+    * `title`, `caption`: what it shows, in a few words and in a sentence.
+    * `paint`: draws it.
+    """
+
+    name: str
+    section: str
+    run: str | None
+    title: str
+    caption: str
+    paint: Paint
+
+
+@dataclasses.dataclass(frozen=True)
+class _Curve:
+    name: str
+    title: str
+    caption: str
+    up: str
+    figure: str
+    scale: float = 1.0
+    logarithmic: bool = False
+    against_time: bool = False
+    section: str = "curves"
+
+
+CURVES = (
+    _Curve(
+        "loss",
+        "Training loss",
+        "Mean loss at the rest points that the rule learned from.",
+        "loss, nats",
+        "loss",
+        logarithmic=True,
+    ),
+    _Curve(
+        "accuracy",
+        "Validation accuracy",
+        "Share of validation samples classified rightly at the free equilibrium.",
+        "accuracy, %",
+        "accuracy",
+        100.0,
+    ),
+    _Curve(
+        "accuracy-time",
+        "Validation accuracy against time",
+        "The same against the wall time of training, without compilation and evaluation.",
+        "accuracy, %",
+        "accuracy",
+        100.0,
+        against_time=True,
+    ),
+    _Curve(
+        "control",
+        "Energy of control",
+        "Mean of ‖(ψ, u)‖², the squared control that a sample needed; zero without control.",
+        "‖(ψ, u)‖², state units²",
+        "control_energy",
+    ),
+    _Curve(
+        "converged",
+        "Solved samples",
+        "Share of solves, of one sample in one step, whose equilibrium was found.",
+        "solved, %",
+        "converged_fraction",
+        100.0,
+    ),
+    _Curve(
+        "residual",
+        "Largest residual",
+        "The largest residual of a solved sample, as a multiple of the tolerance: at most 1.",
+        "residual / tolerance",
+        "residual_max",
+    ),
+    _Curve(
+        "steps",
+        "Steps of a solve",
+        "Mean number of iterations that a sample's solve took.",
+        "steps a solve",
+        "steps_mean",
+    ),
+    _Curve(
+        "angle",
+        "Angle to the loss's gradient",
+        "Between the rule's gradient and that of the loss, of all weights together, on the same "
+        "validation samples after every epoch.",
+        "angle, degrees",
+        "angle_to_loss",
+        section="layers",
+    ),
+    _Curve(
+        "condition",
+        "Condition of direct feedback",
+        "Share of the feedback weights in the row space that makes control the least one: at "
+        "most 1.",
+        "share, of 1",
+        "condition",
+        section="layers",
+    ),
+    _Curve(
+        "feedback-angle",
+        "Angle of feedback to forward weights",
+        "Between the weights of a mirror and those that they stand for.",
+        "angle, degrees",
+        "feedback_angle",
+        section="layers",
+    ),
+)
+
+
+def plots(runs: Sequence[Run]) -> list[Plot]:
+    """Returns everything that can be drawn of runs, in the order of the page."""
+    found = []
+    for own in CURVES:
+        measured = [run for run in runs if _has(run, own.figure)]
+        if measured or own.section == "curves":
+            drawn = runs if own.section == "curves" else measured
+            paint = _lines(own, drawn)
+            found.append(Plot(own.name, own.section, None, own.title, own.caption, paint))
+    for number, run in enumerate(runs, 1):
+        found += _layers(run, number)
+    for number, run in enumerate(runs, 1):
+        found += _sample(run, number)
+    return found
+
+
+def _has(run: Run, figure: str) -> bool:
+    return bool(run.trials) and all("all" in own.diagnostics.get(figure, {}) for own in run.trials)
+
+
+# --- runs beside each other -----------------------------------------------------------------------
+
+
+def curve(
+    run: Run, figure: str, against_time: bool = False
+) -> tuple[list[float], list[float], list[float], list[float]]:
+    """Returns the axis, and least value, mean and largest of a figure over a run's seeds.
+
+    An epoch counts where every seed has it; its time is the mean over the seeds of the seconds that
+    training took so far.
+    """
+    count = min((len(own.epochs["epoch"]) for own in run.trials), default=0)
+    lines = [
+        (own.epochs[figure] if figure in own.epochs else own.diagnostics[figure]["all"])[:count]
+        for own in run.trials
+    ]
+    columns = list(zip(*lines, strict=True))
+    if against_time:
+        times = [itertools.accumulate(own.epochs["seconds"][:count]) for own in run.trials]
+        across = [_mean(own) for own in zip(*times, strict=True)]
+    else:
+        across = run.trials[0].epochs["epoch"][:count] if run.trials else []
+    low, mean, high = ([of(own) for own in columns] for of in (min, _mean, max))
+    return across, low, mean, high
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _lines(plot: _Curve, runs: Sequence[Run]) -> Paint:
+    def paint(drawing: Drawing, palette: Palette) -> None:
+        axes = drawing.add_subplot()
+        if plot.logarithmic:
+            axes.set_yscale("log", nonpositive="mask")
+            _name_powers(axes.yaxis)
+        for run, (style, colour) in zip(runs, _looks(palette), strict=False):
+            across, low, mean, high = curve(run, plot.figure, plot.against_time)
+            low, mean, high = ([plot.scale * own for own in line] for line in (low, mean, high))
+            seeds = len(run.trials)
+            label = run.name if seeds == 1 else f"{run.name} ({seeds} seeds)"
+            marker = "o" if len(across) == 1 else None
+            axes.plot(across, mean, style, color=colour, label=label, marker=marker)
+            if seeds > 1:
+                axes.fill_between(across, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.set(title=plot.title, ylabel=plot.up)
+        _name_epochs(axes, "wall time, s" if plot.against_time else EPOCHS)
+        _legend(drawing, len(runs))
+
+    return paint
+
+
+def _looks(palette: Palette) -> Any:
+    """Returns style and colour of one line after another."""
+    return itertools.cycle(itertools.product(STYLES, palette.series))
+
+
+def _name_epochs(axes: Any, name: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel(name)
+    if name == EPOCHS:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _name_powers(axis: Any) -> None:
+    """Gives an axis of logarithms plain numbers; those between powers where there are few."""
+    from matplotlib.ticker import FuncFormatter
+
+    def between(value: float, _: Any) -> str:
+        low, high = axis.get_view_interval()
+        decades = math.log10(high / low)
+        shown = decades < 0.5 or (decades < 1.5 and f"{value:e}"[0] in "25")
+        return f"{value:g}" if shown else ""
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(FuncFormatter(between))
+
+
+def _legend(drawing: Drawing, count: int) -> None:
+    drawing.legend(loc="outside lower center", ncols=2 if count < 9 else 3)
+
+
+# --- inside one run -------------------------------------------------------------------------------
+
+
+def over_seeds(run: Run, figure: str) -> dict[str, list[float]]:
+    """Returns a diagnosed figure by the place that it is of: its mean over the seeds by epoch."""
+    each = [own.diagnostics.get(figure, {}) for own in run.trials]
+    places = each[0] if each else {}
+    return {
+        place: [_mean(own) for own in zip(*(one[place] for one in each), strict=False)]
+        for place in places
+        if all(place in one for one in each)
+    }
+
+
+def _of_run(title: str, run: Run) -> str:
+    """Returns a title with the name of its run on a line of its own, as long as it fits."""
+    name = run.name if len(run.name) <= LONGEST_NAME else f"{run.name[: LONGEST_NAME - 1]}…"
+    return f"{title}\n{name}"
+
+
+def _layers(run: Run, number: int) -> list[Plot]:
+    found = []
+    control = over_seeds(run, "control")
+    if control:
+        found.append(
+            Plot(
+                f"layers-{number}",
+                "layers",
+                run.name,
+                title := "Control of the layers",
+                "Root mean square of the control over the neurons of a layer and over the same "
+                "validation samples; “output” is the output control.",
+                _heat_map(_of_run(title, run), run, control),
+            )
+        )
+    angles = over_seeds(run, "angle_to_loss")
+    angles.pop("all", None)
+    if angles:
+        found.append(
+            Plot(
+                f"angles-{number}",
+                "layers",
+                run.name,
+                title := "Angle of the layers",
+                "Between the rule's gradient and that of the loss, layer by layer.",
+                _places(_of_run(title, run), run, angles),
+            )
+        )
+    return found
+
+
+def _epochs(run: Run) -> list[float]:
+    return min((own.epochs["epoch"] for own in run.trials), key=len)
+
+
+def _heat_map(title: str, run: Run, places: dict[str, list[float]]) -> Paint:
+    def paint(drawing: Drawing, palette: Palette) -> None:
+        from matplotlib import colormaps
+
+        del palette
+        axes = drawing.add_subplot()
+        epochs = _epochs(run)
+        width = math.ceil(len(epochs) / MOST_COLUMNS)
+        grouped = [
+            [_mean(line[at : at + width]) for at in range(0, len(epochs), width)]
+            for line in places.values()
+        ]
+        edges = [*(own - 0.5 for own in epochs[::width]), epochs[-1] + 0.5]
+        rows = [own - 0.5 for own in range(len(places) + 1)]
+        # Few enough colours that their bar is drawn as shapes and not as an image.
+        colours = colormaps["viridis"].resampled(32)
+        drawn = axes.pcolormesh(edges, rows, grouped, cmap=colours, vmin=0.0, **SEAMLESS)
+        axes.set_yticks(range(len(places)), list(places))
+        axes.grid(visible=False)
+        axes.set(title=title, ylabel="part of the system")
+        _name_epochs(axes, EPOCHS)
+        drawing.colorbar(drawn, ax=axes, label="control, state units")
+
+    return paint
+
+
+def _places(title: str, run: Run, places: dict[str, list[float]]) -> Paint:
+    def paint(drawing: Drawing, palette: Palette) -> None:
+        axes = drawing.add_subplot()
+        epochs = _epochs(run)
+        marker = "o" if len(epochs) == 1 else None
+        for (name, line), (style, colour) in zip(places.items(), _looks(palette), strict=False):
+            axes.plot(epochs, line, style, color=colour, label=name, marker=marker)
+        axes.set(title=title, ylabel="angle, degrees")
+        _name_epochs(axes, EPOCHS)
+        _legend(drawing, len(places))
+
+    return paint
+
+
+# --- one sample -----------------------------------------------------------------------------------
+
+TIME = "time, time constants of the neurons"
+
+
+def _sample(run: Run, number: int) -> list[Plot]:
+    own = run.sample
+    if own is None:
+        return []
+    found = []
+
+    def add(name: str, title: str, caption: str, paint: Callable[..., None]) -> None:
+        def named(drawing: Drawing, palette: Palette) -> None:
+            axes = drawing.add_subplot()
+            axes.set_title(_of_run(title, run))
+            paint(drawing, axes, palette, own)
+
+        found.append(Plot(f"{name}-{number}", "sample", run.name, title, caption, named))
+
+    if own["pixels"] is not None:
+        what = f"Validation sample {own['sample']}, class {own['target']}: what the system sees."
+        add("sample", "The sample", what, _paint_pixels)
+    add(
+        "outputs",
+        "Outputs at rest",
+        f"Softmax of the outputs of validation sample {own['sample']} at the rest points that the "
+        f"solvers found; control pulls them towards its class, {own['target']}.",
+        _paint_outputs,
+    )
+    add(
+        "way-loss",
+        "Loss on the way",
+        "Crosses are the rest points that the solvers found.",
+        _paint_losses,
+    )
+    add(
+        "way-plane",
+        "State on its way to rest",
+        "In the plane of the two directions in which the states vary most; crosses are the rest "
+        "points that the solvers found.",
+        _paint_plane,
+    )
+    if own["controlled"] is not None:
+        add(
+            "way-control",
+            "Control on the way",
+            "Root mean square of the control over the neurons of a layer; crosses are where the "
+            "rule's own solver found it at rest.",
+            _paint_control,
+        )
+    return found
+
+
+def _ways(sample: dict[str, Any], palette: Palette) -> list[tuple[str, Any, str]]:
+    """Returns name, trajectory and colour of what a sample has."""
+    names = [name for name in ("free", "controlled") if sample[name] is not None]
+    return [(name, sample[name], palette.series[n]) for n, name in enumerate(names)]
+
+
+def _paint_pixels(drawing: Drawing, axes: Any, palette: Palette, sample: dict[str, Any]) -> None:
+    from matplotlib import colormaps
+
+    del palette
+    drawn = axes.pcolormesh(
+        sample["pixels"], cmap=colormaps["gray"].resampled(32), vmin=0.0, vmax=1.0, **SEAMLESS
+    )
+    axes.set(aspect="equal", xlabel="column, pixels", ylabel="row, pixels")
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    drawing.colorbar(drawn, ax=axes, label="brightness, of its range")
+
+
+def _paint_outputs(drawing: Drawing, axes: Any, palette: Palette, sample: dict[str, Any]) -> None:
+    ways = _ways(sample, palette)
+    width = 0.8 / len(ways)
+    for place, (name, way, colour) in enumerate(ways):
+        heights = [100 * own for own in way["rest"]["probabilities"]]
+        left = [label - 0.4 + (place + 0.5) * width for label in range(len(heights))]
+        axes.bar(left, heights, width, color=colour, label=name)
+    axes.axvspan(
+        sample["target"] - 0.5,
+        sample["target"] + 0.5,
+        color=palette.series[2],
+        alpha=0.15,
+        linewidth=0,
+        label="target",
+    )
+    axes.set(xlabel="class", ylabel="probability, %")
+    axes.grid(visible=False, axis="x")
+    _name_classes(axes, len(ways[0][1]["rest"]["probabilities"]))
+    drawing.legend(loc="outside lower center", ncols=3)
+
+
+def _name_classes(axes: Any, count: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    if count <= 12:
+        axes.set_xticks(range(count))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _paint_losses(drawing: Drawing, axes: Any, palette: Palette, sample: dict[str, Any]) -> None:
+    for name, way, colour in _ways(sample, palette):
+        _in_time(axes, sample, way["loss"], way["rest"]["loss"], colour, name)
+    axes.set(xlabel=TIME, ylabel="loss, nats", ylim=(0, None))
+    drawing.legend(loc="outside lower center", ncols=2)
+
+
+def _paint_control(drawing: Drawing, axes: Any, palette: Palette, sample: dict[str, Any]) -> None:
+    way = sample["controlled"]
+    for (name, line), (style, colour) in zip(way["control"].items(), _looks(palette), strict=False):
+        _in_time(axes, sample, line, way["rest"]["control"][name], colour, name, style)
+    axes.set(xlabel=TIME, ylabel="control, state units", ylim=(0, None))
+    drawing.legend(loc="outside lower center", ncols=3)
+
+
+def _in_time(
+    axes: Any,
+    sample: dict[str, Any],
+    line: list[float],
+    rest: float,
+    colour: str,
+    name: str,
+    style: str = "-",
+) -> None:
+    # The start has no place on an axis of logarithms.
+    axes.semilogx(sample["times"][1:], line[1:], style, color=colour, label=name)
+    _name_powers(axes.xaxis)
+    axes.plot(
+        sample["times"][-1], rest, "x", color=colour, markeredgewidth=2, markersize=8, clip_on=False
+    )
+
+
+def _paint_plane(drawing: Drawing, axes: Any, palette: Palette, sample: dict[str, Any]) -> None:
+    for name, way, colour in _ways(sample, palette):
+        first, second = zip(*way["plane"], strict=True)
+        axes.plot(first, second, color=colour, label=name)
+        axes.plot(*way["rest"]["plane"], "x", color=colour, markeredgewidth=2, markersize=8)
+    axes.plot(*sample["free"]["plane"][0], "o", color=palette.ink, label="start")
+    axes.set(xlabel="first direction, state units", ylabel="second direction, state units")
+    drawing.legend(loc="outside lower center", ncols=3)

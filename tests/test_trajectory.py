@@ -1,0 +1,98 @@
+"""One sample's way to rest in time: where it starts, where it ends, and what a run keeps of it."""
+
+import json
+
+import helpers
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import leastcontrol as lc
+from leastcontrol import diagnostics
+from leastcontrol.equilibrium import LinearPath
+from leastcontrol.experiments import running
+from leastcontrol.experiments.config import ConfigError, RunConfig
+from leastcontrol.experiments.inspection import TIMES, inspect_sample
+
+# Long enough for e^(−t) to be below what is asked of it.
+SHORT = jnp.array([0.0, 0.5, 40.0])
+
+
+def linear(state_weight=-2.0, gain=0.5):
+    """One neuron, φ̇ = wφ + x, read as gain·φ."""
+    return lc.FunctionSystem(
+        lambda p, state, x: p["w"] * state + x,
+        lambda p, state: p["g"] * state,
+        {"w": jnp.array(state_weight), "g": jnp.array(gain)},
+        jnp.zeros(1),
+    )
+
+
+def test_a_linear_neuron_follows_its_exponential():
+    way = diagnostics.free_trajectory(linear(), jnp.array([3.0]), SHORT)
+    expected = 1.5 * (1 - np.exp(-2 * np.asarray(SHORT)))
+    assert way.finished
+    np.testing.assert_allclose(way.points.state[:, 0], expected, atol=2e-4)
+    np.testing.assert_allclose(way.outputs[:, 0], 0.5 * expected, atol=1e-4)
+    assert not way.points.control.any()
+
+
+def test_control_ends_at_the_least_one():
+    # f = −2φ + x, y = φ/2 + u, L = ½(y − t)². With ψ = −f at rest the conditions are linear:
+    # f + ψ = 0, −2ψ + u/2 = 0, αu + y − t = 0.
+    x, target, leak = 3.0, 2.0, 0.5
+    matrix = np.array([[-2, 1, 0], [0, -2, 0.5], [0.5, 0, 1 + leak]])
+    state, control, output_control = np.linalg.solve(matrix, [-x, 0, target])
+    problem = lc.ControlProblem(linear(), lc.SquaredError(), leak)
+    sample = lc.Sample(jnp.array([x]), jnp.array([target]))
+    way = diagnostics.controlled_trajectory(problem, sample, SHORT)
+    assert way.finished
+    first, last = (jax.tree.map(lambda leaf, n=n: leaf[n, 0], way.points) for n in (0, -1))
+    assert not any(first)
+    np.testing.assert_allclose(last, (state, control, output_control), atol=2e-3)
+    np.testing.assert_allclose(way.outputs[-1, 0], 0.5 * state + output_control, atol=2e-3)
+
+
+def test_linear_feedback_ends_where_its_own_condition_holds():
+    weights = jnp.array([[0.3]])
+    problem = lc.ControlProblem(linear(), lc.SquaredError(), 0.5)
+    sample = lc.Sample(jnp.array([3.0]), jnp.array([2.0]))
+    way = diagnostics.controlled_trajectory(problem, sample, SHORT, LinearPath(weights).missing)
+    last = jax.tree.map(lambda leaf: leaf[-1], way.points)
+    np.testing.assert_allclose(last.control, weights @ last.output_control, atol=2e-3)
+    np.testing.assert_allclose(-2 * last.state + 3 + last.control, 0, atol=2e-3)
+
+
+def test_dynamics_that_explode_are_not_finished():
+    way = diagnostics.free_trajectory(linear(state_weight=50.0), jnp.array([1.0]), SHORT)
+    assert not way.finished
+
+
+@pytest.mark.slow
+def test_a_sample_of_a_run_is_kept_with_it(tmp_path):
+    folder = tmp_path / "run"
+    config = RunConfig(hidden=(6, 5), epochs=1, batch_size=400, alpha=1.0)
+    with jax.enable_x64(False):
+        running.run(config, folder)
+        found = inspect_sample(folder, 7)
+        with pytest.raises(ConfigError, match="--sample is 9999"):
+            inspect_sample(folder, 9999)
+    assert json.loads((folder / "sample.json").read_text()) == found
+    splits = running.load_splits(config)
+    assert found["target"] == splits.validation.targets[7]
+    assert np.shape(found["pixels"]) == (8, 8)
+    for name in ("free", "controlled"):
+        way = found[name]
+        assert way["finished"]
+        assert way["rest"]["solved"]
+        assert np.shape(way["plane"]) == (len(TIMES), 2)
+        # The way ends where the solver says.
+        assert way["loss"][-1] == pytest.approx(way["rest"]["loss"], rel=2e-2)
+        np.testing.assert_allclose(way["plane"][-1], way["rest"]["plane"], atol=2e-2)
+        assert sum(way["rest"]["probabilities"]) == pytest.approx(1, abs=1e-3)
+    assert set(found["controlled"]["control"]) == {"layer 1", "layer 2", "output"}
+    for name, size in found["controlled"]["rest"]["control"].items():
+        assert found["controlled"]["control"][name][-1] == pytest.approx(size, rel=5e-2)
+    assert found["controlled"]["rest"]["loss"] < found["free"]["rest"]["loss"]
+    assert not any(helpers.flat(found["free"]["rest"]["control"]))
