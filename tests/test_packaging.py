@@ -11,7 +11,16 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
-OPTIONAL = ("matplotlib", "optuna", "orbax", "rich", "sklearn", "tensorboardX", "tyro")
+OPTIONAL = (
+    "matplotlib",
+    "optuna",
+    "orbax",
+    "rich",
+    "sklearn",
+    "sqlalchemy",
+    "tensorboardX",
+    "tyro",
+)
 ABOVE_THE_FACE = tuple(
     f"leastcontrol.{room}" for room in ("data", "training", "experiments", "report", "cli")
 )

@@ -11,14 +11,17 @@ import tyro
 
 from ..experiments import registry
 from ..experiments.config import CHOICES, ConfigError, RunConfig, check_choice, flag
+from ..experiments.config_file import read_options
 from ..experiments.meta_config import MetaConfig
-from ._options import Bench, Compare, Data, Export, Meta, Predict, Reproduce, Train, Verb
+from ..experiments.sweep_config import read_sweep
+from ._options import Bench, Compare, Data, Export, Meta, Predict, Reproduce, Sweep, Train, Verb
 
 VERBS = (
     "train",
     "meta",
     "evaluate",
     "compare",
+    "sweep",
     "reproduce",
     "export",
     "predict",
@@ -46,6 +49,15 @@ def parse(arguments: list[str]) -> Any:
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
     )
+    if isinstance(verb, Train) and verb.config is not None:
+        # Once more, with the file's options in place of the defaults.
+        verb = tyro.cli(
+            Train,
+            prog="leastcontrol train",
+            args=arguments[1:],
+            default=Train(**read_options(verb.config)),
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
     if isinstance(verb, Train | Meta):
         verb.check()
         if verb.out is None:
@@ -81,6 +93,16 @@ def parse(arguments: list[str]) -> Any:
             )
         for arm in arms(verb):
             arm[2].check()
+    if isinstance(verb, Sweep):
+        read_sweep(verb.config)
+        if verb.out is None:
+            raise ConfigError("sweep writes a folder: name one with --out DIR.")
+        if verb.trials < 1:
+            raise ConfigError(
+                f"--trials is {verb.trials}, but it must be at least 1: write --trials 20."
+            )
+        if find_spec("optuna") is None:
+            raise ConfigError("sweep needs Optuna: run pip install 'leastcontrol[sweep]'.")
     if isinstance(verb, Reproduce):
         _check_names(verb)
     if isinstance(verb, Export):

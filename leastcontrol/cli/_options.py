@@ -15,6 +15,8 @@ from ..experiments.meta_config import MetaConfig
 class Train(RunConfig):
     """Train a network and write a run folder."""
 
+    config: Path | None = None
+    """TOML file with a table [train] of options, which those that are given here override."""
     out: Path | None = None
     """New folder of the run; required."""
     results: Path | None = None
@@ -66,6 +68,21 @@ class Compare(RunConfig):
     """New folder of the comparison; required."""
     resume: bool = False
     """Go on with the comparison that the folder holds, if it holds one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Search for the options with which a training does best on its validation split."""
+
+    config: tyro.conf.Positional[Path]
+    """TOML file with tables [train], of fixed options, and [search], of lists and ranges."""
+    out: Path | None = None
+    """Folder of the sweep, required: a new one, or that of this sweep, to go on with it or to work
+    on it with other processes at the same time."""
+    trials: int = 20
+    """How many are to be finished, by all workers together."""
+    store: str | None = None
+    """URL of the database that the workers share; a SQLite file in the folder by default."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +192,7 @@ Verb = (
     | Annotated[Meta, tyro.conf.subcommand("meta", default=Meta())]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Compare, tyro.conf.subcommand("compare", default=Compare())]
+    | Annotated[Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]

@@ -28,6 +28,7 @@ from ..experiments import registry, running
 from ..experiments.config import ConfigError
 from ..experiments.meta_config import is_meta
 from ..experiments.reproduction import Judged, reproduce
+from ..experiments.sweep_config import read_sweep
 from ..training import (
     EpochMetrics,
     FolderError,
@@ -49,6 +50,7 @@ from ._options import (
     Predict,
     Report,
     Reproduce,
+    Sweep,
     Train,
     Verify,
 )
@@ -340,6 +342,67 @@ def _print_comparison(comparison: dict[str, Any]) -> None:
     Console().print(means)
     if comparison["differences"]:
         Console().print(differences)
+
+
+@_perform.register
+def _(verb: Sweep, arguments: list[str]) -> int:
+    import optuna
+
+    from ..experiments.sweep import sweep
+
+    assert verb.out is not None
+    # What it would say of a trial is said below, in this library's words.
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with _termination() as received:
+
+        def report(trial: int, seed: int, metrics: EpochMetrics) -> None:
+            if received:
+                raise _Terminated(
+                    f"Terminated after epoch {metrics.epoch} of trial {trial}, seed {seed}, which "
+                    "is saved: the same command goes on."
+                )
+
+        result = sweep(
+            read_sweep(verb.config),
+            verb.out,
+            trials=verb.trials,
+            store=verb.store,
+            command="leastcontrol " + shlex.join(arguments),
+            report=report,
+            done=lambda row: print(_trial_line(row), file=sys.stderr, flush=True),
+        )
+    return _print_sweep(result, verb.out)
+
+
+def _trial_line(row: dict[str, Any]) -> str:
+    options = "  ".join(f"{name} = {_shown(value)}" for name, value in row["options"].items())
+    if row["complete"]:
+        figure = f"validation {100 * row['validation_accuracy']:.2f} %"
+    else:
+        reason = row["error"] or "others were better there"
+        figure = f"stopped after {row['epochs']} epochs: {reason}"
+    return f"trial {row['number']:>3}  {options}  {figure}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _print_sweep(result: dict[str, Any], out: Path) -> int:
+    if result["best"] is None:
+        print("leastcontrol: No trial was completed, so there is no best one.", file=sys.stderr)
+        return 1
+    complete = [row for row in result["trials"] if row["complete"]]
+    complete.sort(key=lambda row: -row["validation_accuracy"])
+    table = Table("trial", "options", "validation accuracy", title=f"{len(complete)} completed")
+    for row in complete[:5]:
+        options = "\n".join(f"{name} = {_shown(own)}" for name, own in row["options"].items())
+        table.add_row(str(row["number"]), options, f"{100 * row['validation_accuracy']:.2f} %")
+    Console().print(table)
+    print(f"Train with the best by: leastcontrol train --config {out / 'best.toml'} --out DIR")
+    return 0
 
 
 @_perform.register

@@ -6,6 +6,8 @@
 * `comparison`: rules side by side as paired trials.
 * `registry`: the papers' tables and figures by name, with what the papers report (`expectations`);
   `reproduction`: runs them and judges.
+* `sweep`: searches for options by the validation split; `sweep_config`, `config_file`: what a sweep
+  and a training read of TOML files.
 * `models`: a trained system as one file, and its predictions.
 * `inspection`: one sample of a finished run on its way to rest.
 * `tables`: the papers' tables as configurations with their expected numbers.

@@ -108,11 +108,12 @@ class RunFolder:
 
     @staticmethod
     @contextlib.contextmanager
-    def held(path: Path, *, resume: bool) -> Iterator["RunFolder"]:
+    def held(path: Path, *, resume: bool, wait: bool = False) -> Iterator["RunFolder"]:
         """Opens a run's folder, and keeps other processes from writing it at the same time.
 
         The folder is new, or with `resume` may be that of an interrupted run. However the process
-        ends, its hold ends with it.
+        ends, its hold ends with it. With `wait` a process that finds the folder held waits for its
+        turn.
 
         **Raises:** `FolderError` as `create`, and if another process holds the folder.
         """
@@ -120,7 +121,7 @@ class RunFolder:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError as error:
                 raise FolderError(
                     f"The run folder {path} is being written by another process: wait until that "

@@ -1,0 +1,66 @@
+"""Training options in TOML files: what `train --config` reads, and `sweep` reads and writes."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .config import ConfigError, RunConfig, check_choice, options_from_json
+
+
+def read_tables(path: Path, known: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Returns the tables of a TOML file by name; options are spelled with underscores in them.
+
+    **Raises:** `ConfigError` for a file that is none, or that has anything but the known tables.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read ({error.strerror}): give a TOML file with a [train] table."
+        ) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} cannot be read as TOML: {error}.") from error
+    for name, table in tables.items():
+        check_choice(f"A table of {path}", name, known)
+        if not isinstance(table, dict):
+            raise ConfigError(
+                f"{path} has {name} = {table!r}, but {name} is a table of options: write [{name}]."
+            )
+    return {name: _with_underscores(table, f"[{name}] of {path}") for name, table in tables.items()}
+
+
+def _with_underscores(table: dict[str, Any], source: str) -> dict[str, Any]:
+    spelled = {name.replace("-", "_"): value for name, value in table.items()}
+    if len(spelled) < len(table):
+        raise ConfigError(f"{source} has an option twice, with - and with _: write it once.")
+    return spelled
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    """Returns the options in the [train] table of a file, each of its kind.
+
+    **Raises:** `ConfigError` for a file, or options, that are none.
+    """
+    tables = read_tables(path, ("train",))
+    if "train" not in tables:
+        raise ConfigError(f"{path} has no options: write them in a table [train].")
+    return options_from_json(RunConfig, tables["train"], f"[train] of {path}")
+
+
+def as_toml(options: Mapping[str, Any], comment: str) -> str:
+    """Returns a [train] table that `read_options` reads."""
+    # TOML has JSON's strings, numbers, booleans and lists; none is an option that is left out.
+    lines = [
+        f"{name} = {json.dumps(_plain(value))}"
+        for name, value in options.items()
+        if value is not None
+    ]
+    return "\n".join([f"# {comment}", "", "[train]", *lines, ""])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value

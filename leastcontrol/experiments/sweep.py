@@ -1,0 +1,256 @@
+"""Searches for the options of a training, by the accuracy on its validation split alone.
+
+Optuna proposes the options and stops what is hopeless; each trial is a run like any other, by
+`running.run`, into `OUT/trials/NUMBER/run`. The trials' figures are in a store that several workers
+share, in several processes or on several machines: by default a SQLite file, `OUT/study.db`.
+
+A worker holds a trial's folder while it runs it. So a trial that counts as running while nobody
+holds its folder has been interrupted: the next worker that comes by takes it up, under a new number
+and in the old folder, and its training goes on from the last checkpoint.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from .. import training
+from . import running
+from .config import ConfigError, RunConfig
+from .config_file import as_toml
+from .sweep_config import Choices, Range, SweepConfig
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+Report = Callable[[int, int, training.EpochMetrics], None]
+Done = Callable[[dict[str, Any]], None]
+
+
+class _Hopeless(Exception):
+    """A trial is stopped, for others were better at this epoch."""
+
+
+def sweep(
+    config: SweepConfig,
+    out: Path,
+    *,
+    trials: int,
+    store: str | None = None,
+    command: str | None = None,
+    report: Report | None = None,
+    done: Done | None = None,
+) -> dict[str, Any]:
+    """Runs trials until enough are finished or running, and returns the sweep that it wrote.
+
+    **Arguments:**
+
+    * `config`: what is searched.
+    * `out`: a folder for the sweep, new or of this sweep; several workers may share it.
+    * `trials`: how many all workers together are to finish.
+    * `store`: URL of the database that the workers share, as SQLAlchemy takes it.
+    * `report`: called with trial, seed and metrics when an epoch is saved, and may raise to stop
+      the worker there. `done`: called with the row of a trial that was finished.
+
+    **Raises:** `ConfigError`, `data.DataError` or `training.FolderError`.
+    """
+    with _store_errors(store):
+        with training.RunFolder.held(out, resume=True, wait=True) as folder:
+            _claim(config, folder)
+            study = _study(config, store or f"sqlite:///{out / 'study.db'}")
+        while True:
+            _take_up(study, out)
+            if len(study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.RUNNING))) >= (
+                trials
+            ):
+                break
+            trial = study.ask(_distributions(config))
+            _run(trial, study, config, out, command, report)
+            result = _write(study, config, out, command)
+            if done is not None:
+                done(next(row for row in result["trials"] if row["number"] == trial.number))
+        return _write(study, config, out, command)
+
+
+@contextlib.contextmanager
+def _store_errors(store: str | None) -> Iterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
+        # The first line: what follows is SQL.
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise ConfigError(
+            f"The store {store or 'study.db'} cannot be used ({reason}): give the URL of a "
+            "database, such as sqlite:///sweep.db, or leave --store out."
+        ) from error
+
+
+def _claim(config: SweepConfig, folder: training.RunFolder) -> None:
+    """Writes a sweep into a new folder, or checks it against the one that is there."""
+    path = folder.path / "config.json"
+    ours = json.loads(json.dumps(config.as_json()))
+    if folder.is_empty():
+        training.write_json(path, ours)
+    elif running.read_json(path) != ours:
+        raise ConfigError(
+            f"{folder.path} holds another sweep, or something else: name a new folder with --out "
+            "DIR, or give the file of that sweep."
+        )
+
+
+def _study(config: SweepConfig, url: str) -> optuna.Study:
+    # Waits for the writers of the same file longer than a write takes.
+    options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite:") else {}
+    return optuna.create_study(
+        storage=optuna.storages.RDBStorage(url, engine_kwargs=options),
+        # Sweeps in one database are told apart by what they search.
+        study_name=f"leastcontrol-{_checksum(config)}",
+        direction="maximize",
+        pruner=optuna.pruners.MedianPruner(),
+        load_if_exists=True,
+    )
+
+
+def _checksum(config: SweepConfig) -> str:
+    text = json.dumps(config.as_json(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _distributions(config: SweepConfig) -> dict[str, optuna.distributions.BaseDistribution]:
+    return {name: _distribution(own) for name, own in config.search.items()}
+
+
+def _distribution(own: Choices | Range) -> optuna.distributions.BaseDistribution:
+    if isinstance(own, Choices):
+        return optuna.distributions.CategoricalDistribution([_token(v) for v in own.values])
+    if isinstance(own.low, int):
+        return optuna.distributions.IntDistribution(own.low, int(own.high), log=own.log)
+    return optuna.distributions.FloatDistribution(own.low, own.high, log=own.log)
+
+
+def _token(value: Any) -> Any:
+    """Returns a choice as the store can hold it."""
+    return json.dumps(value) if isinstance(value, tuple) else value
+
+
+def _chosen(config: SweepConfig, params: dict[str, Any]) -> dict[str, Any]:
+    """Returns the values that a trial's parameters stand for."""
+    found = {}
+    for name, own in config.search.items():
+        found[name] = params[name]
+        if isinstance(own, Choices):
+            found[name] = next(v for v in own.values if _token(v) == params[name])
+    return found
+
+
+def _take_up(study: optuna.Study, out: Path) -> None:
+    """Puts the trials whose workers have ended back into the queue."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        name = trial.user_attrs.get("folder")
+        # Without a folder here it is another machine's, or has not begun.
+        if name is None or not (out / "trials" / name).is_dir():
+            continue
+        with contextlib.suppress(training.FolderError):
+            with training.RunFolder.held(out / "trials" / name, resume=True):
+                # Another worker may have come first.
+                if study.get_trials(deepcopy=False)[trial.number].state is TrialState.RUNNING:
+                    study.tell(trial.number, state=TrialState.FAIL)
+                    study.enqueue_trial(trial.params, user_attrs={"continues": name})
+
+
+def _run(
+    trial: Trial,
+    study: optuna.Study,
+    config: SweepConfig,
+    out: Path,
+    command: str | None,
+    report: Report | None,
+) -> None:
+    name = trial.user_attrs.get("continues", f"{trial.number:04d}")
+    run = config.configuration(_chosen(config, trial.params))
+    with training.RunFolder.held(out / "trials" / name, resume=True) as folder:
+        # Only now, when it is held: see `_take_up`.
+        trial.set_user_attr("folder", name)
+        path, reported = folder.path / "run", 0
+
+        def each(seed: int, metrics: training.EpochMetrics) -> None:
+            nonlocal reported
+            accuracies = _accuracies(run, path)
+            for step in range(reported, len(accuracies)):
+                trial.report(accuracies[step], step + 1)
+            reported = len(accuracies)
+            if report is not None:
+                report(trial.number, seed, metrics)
+            if trial.should_prune():
+                raise _Hopeless
+
+        try:
+            summary = running.run(run, path, command=command, resume=True, report=each)
+        except _Hopeless:
+            study.tell(trial, state=TrialState.PRUNED)
+        except (ConfigError, training.TrainingError) as error:
+            trial.set_user_attr("error", str(error))
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.tell(trial, summary["validation_accuracy"])
+
+
+def _accuracies(run: RunConfig, path: Path) -> list[float]:
+    """Returns the validation accuracies of all epochs so far, seed by seed."""
+    seeds = run.all_seeds()
+    folders = [path / f"seed-{seed}" if len(seeds) > 1 else path for seed in seeds]
+    files = [own / "metrics.jsonl" for own in folders]
+    lines = [
+        line
+        for file in files
+        if file.is_file()
+        for line in file.read_text(encoding="utf-8").splitlines()
+    ]
+    return [json.loads(line)["validation"]["accuracy"] for line in lines]
+
+
+def _write(
+    study: optuna.Study, config: SweepConfig, out: Path, command: str | None
+) -> dict[str, Any]:
+    """Writes `sweep.json` and, when a trial is complete, `best.toml`; returns the first."""
+    with training.RunFolder.held(out, resume=True, wait=True):
+        rows = [
+            _row(own, config) for own in study.get_trials(deepcopy=False) if own.state in FINISHED
+        ]
+        complete = [row for row in rows if row["complete"]]
+        best = max(complete, key=lambda row: row["validation_accuracy"], default=None)
+        result = {
+            "command": command,
+            "config": config.as_json(),
+            "best": best,
+            "trials": rows,
+            "versions": running.versions(),
+            "commit": running.commit(),
+        }
+        training.write_json(out / "sweep.json", result)
+        if best is not None:
+            comment = (
+                f"Trial {best['number']} of a sweep: validation accuracy "
+                f"{100 * best['validation_accuracy']:.2f} %."
+            )
+            text = as_toml({**config.train, **best["options"]}, comment)
+            training.write_whole(
+                out / "best.toml", lambda path: path.write_text(text, encoding="utf-8")
+            )
+    return result
+
+
+def _row(trial: FrozenTrial, config: SweepConfig) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "folder": trial.user_attrs.get("folder"),
+        "options": _chosen(config, trial.params),
+        "complete": trial.state is TrialState.COMPLETE,
+        "validation_accuracy": trial.value,
+        "epochs": len(trial.intermediate_values),
+        "error": trial.user_attrs.get("error"),
+    }
