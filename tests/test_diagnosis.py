@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import leastcontrol as lc
+from leastcontrol.controllers import output_jacobian
 from leastcontrol.experiments import running
 from leastcontrol.experiments._diagnosis import diagnosis
 from leastcontrol.experiments.config import ConfigError, RunConfig
@@ -81,12 +82,52 @@ def test_a_mirror_with_the_systems_own_weights_has_no_angle_to_them():
 
 @pytest.mark.slow
 def test_direct_feedback_to_every_layer_is_measured_there():
-    rule = lc.DeepFeedbackControl(lc.SteadyState(1e-3), lc.Nudged(0.1))
-    feedback = rule.init(SYSTEM, key=helpers.KEY)
-    figures = measured(rule, feedback=feedback)
-    assert set(figures) == {"angle_to_loss", "control", "condition"}
-    assert set(figures["control"]) == {"layer 1", "layer 2", "output"}
-    assert 0 < figures["condition"]["all"] < 1
+    """Through the transposed Jacobian of one sample a nudge is the damped minimum-norm target."""
+    batch = lc.Batch(BATCH.inputs[:1], BATCH.targets[:1])
+    free = lc.equilibrium.free_moment(SYSTEM, SYSTEM.drive(batch.inputs[0])).soma
+    blocks = output_jacobian(SYSTEM, free)
+    perfect = tuple(block.T for block in blocks)
+    rule = lc.DeepFeedbackControl(lc.SteadyState(0.1, lc.Tolerance(1e-9)), lc.Nudged(1e-4))
+    figures = diagnosis(rule, batch, 0, tuple(2 * own for own in perfect))(SYSTEM, perfect)
+    layers = [f"layer {number}" for number in range(1, len(blocks) + 1)]
+    for name in ("angle_to_analytic", "angle_to_minimum_norm"):
+        assert figures.pop(name) == pytest.approx(dict.fromkeys(["all", *layers], 0), abs=1e-2)
+    for name in ("angle_to_loss", "angle_to_gauss_newton", "angle_to_exact"):
+        angles = figures.pop(name)
+        assert set(angles) == {"all", *layers}
+        assert 0 < angles["all"] < 90
+    assert figures.pop("condition") == {"all": pytest.approx(1)}
+    assert figures.pop("feedback_movement") == {"all": pytest.approx(0.5)}
+    # Both to first order in the nudge.
+    gram = sum(block @ block.T for block in blocks)
+    error = -lc.CrossEntropy().gradient(free[-1], batch.targets[0])
+    held = np.linalg.solve(gram + 0.1 * np.eye(helpers.SIZE), error)
+    left = 0.1 * np.linalg.norm(held) / np.linalg.norm(error)
+    assert figures.pop("error_ratio") == {"all": pytest.approx(left, rel=1e-3)}
+    least = np.linalg.eigvalsh(gram).min() + 0.1
+    assert figures.pop("margin") == {"all": pytest.approx(least, rel=1e-3)}
+    rates = [batch.inputs[0], *(SYSTEM.activation(own) for own in free[:-1])]
+    ratios = {
+        name: 1e-4 * np.linalg.norm(weight @ held) / np.linalg.norm(layer.weight @ rate)
+        for name, weight, layer, rate in zip(layers, perfect, SYSTEM.layers, rates, strict=True)
+    }
+    assert figures.pop("feedback_ratio") == pytest.approx(ratios, rel=1e-3)
+    assert set(figures.pop("control")) == {*layers[:-1], "output"}
+    assert figures == {}
+
+
+@pytest.mark.slow
+def test_learned_feedback_is_compared_with_the_least_control():
+    rule = lc.LeastControl(lc.KolenPollack(lc.Tolerance(1e-8)), 0.5)
+    own = eqx.filter(SYSTEM, SYSTEM.feedback_parameters())
+    assert measured(rule, feedback=own)["angle_to_exact"]["all"] == pytest.approx(0, abs=1e-3)
+    other = rule.init(SYSTEM, key=helpers.KEY)
+    angles = measured(rule, feedback=other)["angle_to_exact"]
+    exact = helpers.credit(lc.LeastControl(lc.DynamicInversion(), 0.5), SYSTEM, BATCH)
+    found = eqx.filter_jit(rule)(SYSTEM, other, BATCH)
+    expected = degrees(found.gradient.layers, exact.gradient.layers)
+    assert angles["all"] == pytest.approx(expected, abs=1e-3)
+    assert angles["all"] > 1
 
 
 @pytest.mark.slow

@@ -10,27 +10,42 @@ The figures have names, and numbers by the part of the system that they are of; 
   to 1, as the mean over the samples.
 * `feedback_angle`: between the feedback weights of a mirror and the weights that they stand for, in
   degrees.
+* `feedback_movement`: ‖Q − Q₀‖ / ‖Q₀‖ of feedback weights since the run began.
+* `angle_to_exact`: between the gradient of a rule with learned feedback and that of the control
+  itself, in degrees: of the least control by the oracle, or, for deep feedback control, of ½‖Qu‖²
+  at the rest point linearised where the control holds it.
+* `angle_to_analytic`, `angle_to_minimum_norm`, `angle_to_gauss_newton`: between deep feedback
+  control's gradient and its linearisation at the free rest point (of a nudge alone), the update by
+  minimum-norm targets, and the Gauss–Newton step, the last two damped by 0.1; in degrees.
+* `feedback_ratio`: of the voltage from feedback to that from below, and `error_ratio`: of the
+  output's error under control to that without; both under deep feedback control.
+* `margin`: the smallest −Re λ of the controlled dynamics over the samples, for voltages that are
+  fast against the controller; negative where those are unstable, in units of its rate.
 
 A rule has those of them that mean something for it.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from .. import diagnostics
-from ..controllers import KolenPollack, LinearFeedback
+from ..controllers import Exact, KolenPollack, LinearFeedback, Nudged
 from ..controllers._direct_feedback import AbstractDirectPath
 from ..equilibrium import Point, free_equilibrium, free_moment
 from ..rules import (
+    AbstractPhase,
     AbstractRule,
+    AnalyticSteadyState,
     Backpropagation,
     Batch,
+    Continuous,
     Controlled,
     Credit,
     DeepFeedbackControl,
@@ -39,6 +54,9 @@ from ..rules import (
     JacobianPenalty,
     LeastControl,
     RecurrentBackpropagation,
+    SimulatedSteadyState,
+    SteadyState,
+    Task,
 )
 from ..systems import AbstractOrderedSystem, AbstractSystem, Feedforward
 from ..training import Diagnostics
@@ -46,11 +64,11 @@ from ..training import Diagnostics
 Diagnosis = Callable[[AbstractSystem, PyTree[Any]], Diagnostics]
 
 
-def diagnosis(rule: AbstractRule, batch: Batch, seed: int) -> Diagnosis:
+def diagnosis(rule: AbstractRule, batch: Batch, seed: int, first: PyTree[Any] = None) -> Diagnosis:
     """Returns the measurement of a system and its feedback weights under a rule, on a batch.
 
     **Arguments:** `rule`, whose penalty is left out; `batch`; `seed`, of the rule's noise, which is
-    the same at every measurement.
+    the same at every measurement; `first`, the feedback weights that the run began with.
     """
     own = rule.rule if isinstance(rule, JacobianPenalty) else rule
     key = jax.random.key(seed)
@@ -63,16 +81,31 @@ def diagnosis(rule: AbstractRule, batch: Batch, seed: int) -> Diagnosis:
             "control": _control(credit),
             "condition": _condition(own, system, feedback, batch),
             "feedback_angle": _feedback_angle(own, system, feedback),
+            "feedback_movement": _movement(first, feedback),
+            "angle_to_exact": _angle_to_least_control(own, system, credit, batch),
         }
-        return {name: places for name, places in figures.items() if places}
+        held = None
+        if isinstance(own, DeepFeedbackControl):
+            task = own.task(system, feedback, batch)
+            figures |= _feedback_control(own, task, credit, batch)
+            held = _held(own, task, credit)
+        return {name: places for name, places in figures.items() if places}, held
 
     def diagnose(system: AbstractSystem, feedback: PyTree[Any]) -> Diagnostics:
-        return jax.tree.map(float, measure(system, feedback, batch))
+        figures, held = measure(system, feedback, batch)
+        if held is not None:
+            # Not inside the compiled part: the matrices have no symmetry, and their eigenvalues are
+            # NumPy's.
+            margins = diagnostics.quasi_static_margin(*held)
+            figures["margin"] = {"all": margins.min()}
+        return jax.tree.map(float, figures)
 
     return diagnose
 
 
 Places = dict[str, Float[Array, ""]]
+# Of the updates that deep feedback control's is compared with, as in its paper's figure 3.
+DAMPING = 0.1
 
 
 def _angles(rule: AbstractRule, system: AbstractSystem, credit: Credit, batch: Batch) -> Places:
@@ -148,3 +181,92 @@ def _feedback_angle(rule: AbstractRule, system: AbstractSystem, feedback: PyTree
         return {}
     own = eqx.filter(system, system.feedback_parameters())
     return {"all": diagnostics.angle(feedback, own)}
+
+
+def _movement(first: PyTree[Any], feedback: PyTree[Any]) -> Places:
+    if first is None or feedback is None:
+        return {}
+    flat = [ravel_pytree(eqx.filter(own, eqx.is_inexact_array))[0] for own in (first, feedback)]
+    return {"all": jnp.linalg.norm(flat[1] - flat[0]) / jnp.linalg.norm(flat[0])}
+
+
+def _angle_to_least_control(
+    rule: AbstractRule, system: AbstractSystem, credit: Credit, batch: Batch
+) -> Places:
+    if not isinstance(rule, LeastControl):
+        return {}
+    # Every other controller ends where the oracle does.
+    if not isinstance(rule.controller, KolenPollack | LinearFeedback):
+        return {}
+    oracle = LeastControl(Exact(), rule.output_control, loss=rule.loss)
+    exact = parts(oracle(system, None, batch).gradient)
+    ours = parts(credit.gradient)
+    places = {name: diagnostics.angle(part, exact[name]) for name, part in ours.items()}
+    return {"all": diagnostics.angle(ours, exact), **places}
+
+
+def _feedback_control(
+    rule: DeepFeedbackControl, task: Task, credit: Credit, batch: Batch
+) -> dict[str, Places]:
+    """Returns what is known of deep feedback control alone, by name."""
+    network, value = task.network, credit.solution.value
+    moment, errors = value.moment, value.first_error
+    gradient = _updates(credit.gradient)
+    biases = tuple(layer.bias for layer in network.layers)
+    about = network, batch.inputs
+    free = task.free.soma
+    figures = {
+        "angle_to_minimum_norm": _layer_angles(
+            gradient, diagnostics.minimum_norm_update(*about, free, errors, DAMPING)
+        ),
+        "angle_to_gauss_newton": _layer_angles(
+            gradient, diagnostics.gauss_newton_update(*about, free, errors, DAMPING)
+        ),
+        "feedback_ratio": _by_layer(
+            diagnostics.feedback_ratios(moment.basal, moment.apical, biases)
+        ),
+        "error_ratio": {"all": diagnostics.error_ratio(errors, value.last_error)},
+    }
+    if isinstance(rule.teaching, Nudged):
+        analytic = dataclasses.replace(
+            rule, phase=AnalyticSteadyState(_leak(rule.phase)), feedback_learning=None
+        )
+        linearised = _updates(analytic.credit(task, batch, None).gradient)
+        figures["angle_to_analytic"] = _layer_angles(gradient, linearised)
+    if rule.path.learns:
+        exact = diagnostics.linearised_control_gradient(
+            *about, moment.soma, task.weights, _leak(rule.phase), moment.control
+        )
+        figures["angle_to_exact"] = _layer_angles(gradient, exact)
+    return figures
+
+
+def _held(rule: DeepFeedbackControl, task: Task, credit: Credit) -> Any:
+    """Returns what the margin of the controlled dynamics is measured with, if it can be."""
+    if not rule.path.learns:
+        return None
+    soma = credit.solution.value.moment.soma
+    curvature = jax.vmap(
+        lambda output, reference: rule.teaching.curvature(rule.loss, output, reference)
+    )(soma[-1], task.references)
+    return task.network, soma, task.weights, _leak(rule.phase), curvature
+
+
+def _leak(phase: AbstractPhase) -> float:
+    if isinstance(phase, SteadyState | AnalyticSteadyState):
+        return phase.leak
+    assert isinstance(phase, Continuous | SimulatedSteadyState)
+    return phase.dynamics.leak
+
+
+def _updates(gradient: Any) -> tuple[tuple[Array, Array], ...]:
+    return tuple((layer.weight, layer.bias) for layer in gradient.layers)
+
+
+def _layer_angles(first: tuple[Any, ...], second: tuple[Any, ...]) -> Places:
+    *own, everything = diagnostics.layer_angles(first, second)
+    return {"all": everything, **_by_layer(own)}
+
+
+def _by_layer(values: Sequence[Float[Array, ""]]) -> Places:
+    return {f"layer {number}": value for number, value in enumerate(values, 1)}

@@ -365,7 +365,7 @@ def _run_seed(
             loop,
             seed=seed,
             start=start,
-            diagnose=None if batch is None else diagnosis(rule, batch, seed),
+            diagnose=None if batch is None else diagnosis(rule, batch, seed, fresh.feedback),
             report=after_epoch,
         )
     except training.TrainingError as error:

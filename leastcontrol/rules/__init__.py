@@ -38,6 +38,7 @@ from ._feedback_phase import Controlled as Controlled
 from ._feedback_phase import RateDifference as RateDifference
 from ._feedback_phase import SimulatedSteadyState as SimulatedSteadyState
 from ._feedback_phase import SteadyState as SteadyState
+from ._feedback_phase import Task as Task
 from ._feedback_phase import VoltageDifference as VoltageDifference
 from ._jacobian_free import PhantomGradient as PhantomGradient
 from ._jacobian_free import jacobian_free_backpropagation as jacobian_free_backpropagation
