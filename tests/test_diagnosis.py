@@ -118,13 +118,15 @@ def test_direct_feedback_to_every_layer_is_measured_there():
 
 @pytest.mark.slow
 def test_learned_feedback_is_compared_with_the_least_control():
-    rule = lc.LeastControl(lc.KolenPollack(lc.Tolerance(1e-8)), 0.5)
+    rule = lc.LeastControl(lc.KolenPollack(lc.Tolerance(1e-8)), 6.4)
     own = eqx.filter(SYSTEM, SYSTEM.feedback_parameters())
     assert measured(rule, feedback=own)["angle_to_exact"]["all"] == pytest.approx(0, abs=1e-3)
     other = rule.init(SYSTEM, key=helpers.KEY)
     angles = measured(rule, feedback=other)["angle_to_exact"]
-    exact = helpers.credit(lc.LeastControl(lc.DynamicInversion(), 0.5), SYSTEM, BATCH)
+    exact = helpers.credit(lc.LeastControl(lc.DynamicInversion(), 6.4), SYSTEM, BATCH)
     found = eqx.filter_jit(rule)(SYSTEM, other, BATCH)
+    assert np.all(lc.solved(found.solution))
+    assert np.all(lc.solved(exact.solution))
     expected = degrees(found.gradient.layers, exact.gradient.layers)
     assert angles["all"] == pytest.approx(expected, abs=1e-3)
     assert angles["all"] > 1
@@ -148,7 +150,9 @@ def test_the_metrics_of_a_run_hold_it_and_a_resumed_run_keeps_it(tmp_path):
     first, second = (json.loads(line) for line in path.read_text().splitlines())
     assert json.loads(begun) == first
     for own in (first, second):
-        assert set(own["diagnostics"]) == {"angle_to_loss", "feedback_angle"}
+        assert set(own["diagnostics"]) == {"angle_to_loss", "feedback_angle", "feedback_movement"}
+        # A mirror at random does not learn.
+        assert own["diagnostics"]["feedback_movement"] == {"all": 0}
         assert set(own["diagnostics"]["angle_to_loss"]) == {"all", "layer 1", "layer 2"}
     assert first["diagnostics"] != second["diagnostics"]
 

@@ -10,6 +10,9 @@ So MNIST is the value `IdxSource(name="mnist", ...)`, four file names with their
 mirrors; Fashion-MNIST is another value of the same class; and a data set of your own is either a
 third value or a class with one method, `read`, given to `load` in place of a name.
 
+Where the target is a vector and no label, samples are a `Regression`: `student_teacher` makes one
+from a random teacher, `autoencoding` from any data set.
+
 Meta-learning draws its samples differently: from `AbstractTasks`, one task for each key.
 `Characters` are images of many classes, split by class, for `ImageTasks`: the letters that
 `read_glyphs` draws from fonts, or the handwritten ones of `OMNIGLOT`.
@@ -26,6 +29,7 @@ from ._idx_source import IdxFile, IdxSource
 from ._mnist import MNIST, MNIST_STANDARDISATION
 from ._omniglot import OMNIGLOT, OmniglotArchive, OmniglotSource
 from ._registry import describe, load, names
+from ._regression import Regression, RegressionSplits, autoencoding, student_teacher
 from ._source import AbstractSource, Pool
 from ._tasks import AbstractTasks, ImageTasks, SinusoidTasks, TaskSet
 
@@ -48,14 +52,18 @@ __all__ = [
     "OmniglotSource",
     "Pool",
     "Provenance",
+    "Regression",
+    "RegressionSplits",
     "SinusoidTasks",
     "Splits",
     "Standardise",
     "TaskSet",
+    "autoencoding",
     "describe",
     "load",
     "names",
     "read_glyphs",
     "read_idx",
     "split_indices",
+    "student_teacher",
 ]

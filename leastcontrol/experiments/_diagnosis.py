@@ -38,10 +38,11 @@ from jaxtyping import Array, Float, PyTree
 from .. import diagnostics
 from ..controllers import Exact, KolenPollack, LinearFeedback, Nudged
 from ..controllers._direct_feedback import AbstractDirectPath
-from ..equilibrium import Point, free_equilibrium, free_moment
+from ..equilibrium import Point, Solution, free_equilibrium, free_moment
 from ..rules import (
     AbstractPhase,
     AbstractRule,
+    AbstractUnsolved,
     AnalyticSteadyState,
     Backpropagation,
     Batch,
@@ -190,6 +191,15 @@ def _movement(first: PyTree[Any], feedback: PyTree[Any]) -> Places:
     return {"all": jnp.linalg.norm(flat[1] - flat[0]) / jnp.linalg.norm(flat[0])}
 
 
+class _SamplesOf(AbstractUnsolved):
+    """The samples that another solution counted."""
+
+    counted: Float[Array, " batch"]
+
+    def weights(self, solution: Solution) -> Float[Array, " batch"]:
+        return self.counted
+
+
 def _angle_to_least_control(
     rule: AbstractRule, system: AbstractSystem, credit: Credit, batch: Batch
 ) -> Places:
@@ -198,7 +208,8 @@ def _angle_to_least_control(
     # Every other controller ends where the oracle does.
     if not isinstance(rule.controller, KolenPollack | LinearFeedback):
         return {}
-    oracle = LeastControl(Exact(), rule.output_control, loss=rule.loss)
+    same = _SamplesOf(rule.unsolved.weights(credit.solution))
+    oracle = LeastControl(Exact(), rule.output_control, loss=rule.loss, unsolved=same)
     exact = parts(oracle(system, None, batch).gradient)
     ours = parts(credit.gradient)
     places = {name: diagnostics.angle(part, exact[name]) for name, part in ours.items()}
