@@ -17,12 +17,14 @@ from leastcontrol.experiments import registry, reproduction, running
 from leastcontrol.experiments.config import ConfigError, RunConfig
 from leastcontrol.experiments.expectations import (
     CONTROL_NORM,
+    META_LOSS,
     TEST_ACCURACY,
     BelowRow,
     Measured,
     Published,
     Unpublished,
 )
+from leastcontrol.experiments.meta_config import MetaConfig
 from leastcontrol.experiments.registry import Experiment, Reduction, Row
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -223,6 +225,32 @@ def test_a_row_that_fails_is_told_of_and_the_others_are_not_lost(reproduced, mon
     assert not (out / "small" / "failing.json").exists()
 
 
+@pytest.mark.slow
+def test_a_row_may_be_a_meta_training(tmp_path):
+    config = MetaConfig(
+        rule="reptile", hidden=(4,), total_tasks=16, task_batch=8, reports=2, seeds=(3, 4)
+    )
+    config = dataclasses.replace(config, validation_tasks=2, evaluation_tasks=2)
+    rows = (Row("meta", config, (Unpublished(META_LOSS),), 1),)
+    seen = []
+
+    def report(row, seed, metrics):
+        seen.append((row.name, seed, metrics.step))
+        if len(seen) == 1:
+            raise Stopped
+
+    table = dataclasses.replace(TABLE, rows=rows)
+    with pytest.raises(Stopped):
+        reproduction.reproduce(table, tmp_path, report=report)
+    (own,) = reproduction.reproduce(table, tmp_path, report=report)
+    assert seen == [("meta", seed, step) for seed in (3, 4) for step in (1, 2)]
+    file = load(tmp_path / "small" / "meta.json")
+    losses = [each["test"]["loss"] for each in file["per_seed"]]
+    assert file["values"] == {"test loss": losses}
+    assert own.measured == f"{statistics.fmean(losses):.3f} ± {statistics.stdev(losses):.3f}"
+    assert reproduction.reproduce(table, tmp_path) == [own]
+
+
 def test_two_processes_do_not_run_one_table(tmp_path):
     with (
         training.RunFolder.held(tmp_path / "small", resume=True),
@@ -270,6 +298,14 @@ def test_a_folder_of_data_is_given_to_the_rows_that_read_one(tmp_path):
     (row,) = (row for row in registry.WIDTH_FIGURE.rows if row.name == "width-23")
     given = [
         registry.configuration(row, registry.WIDTH_FIGURE, quick=quick, data_dir=tmp_path).data_dir
+        for quick in (False, True)
+    ]
+    assert given == [tmp_path, None]
+    (row, *_) = registry.OMNIGLOT_TABLE.rows
+    given = [
+        registry.configuration(
+            row, registry.OMNIGLOT_TABLE, quick=quick, data_dir=tmp_path
+        ).data_dir
         for quick in (False, True)
     ]
     assert given == [tmp_path, None]

@@ -454,8 +454,9 @@ def _row_report() -> Iterator[Callable[[registry.Row, int, Any], None]]:
     with progress, _termination() as received:
         task = progress.add_task("compiling", total=None)
 
-        def report(row: registry.Row, seed: int, metrics: EpochMetrics) -> None:
-            place = f"epoch {metrics.epoch}"
+        def report(row: registry.Row, seed: int, metrics: EpochMetrics | MetaMetrics) -> None:
+            training = isinstance(metrics, EpochMetrics)
+            place = f"epoch {metrics.epoch}" if training else f"step {metrics.step}"
             progress.update(task, description=f"{row.name}, seed {seed}, {place}")
             if received:
                 raise _Terminated(

@@ -1,24 +1,26 @@
 """Runs a table or a figure of the papers, row by row, and judges what it has measured.
 
-A row is a run like any other, by `running.run`, into a run folder of its own,
-`OUT/EXPERIMENT/ROW`. Its file `OUT/EXPERIMENT/ROW.json` is written
+A row is a run like any other: `running.run` for a training, `meta.run_meta` for a meta-training,
+into a run folder of its own, `OUT/EXPERIMENT/ROW`. Its file `OUT/EXPERIMENT/ROW.json` is written
 when all its seeds are finished; a row that has one is not run again, and one that was interrupted
 goes on from its last checkpoint. Verdicts are made anew each time, from the values in these files.
 """
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from .. import training
-from . import running
-from .config import ConfigError
+from . import meta, running
+from .config import ConfigError, RunConfig
 from .expectations import Measured, Quantity
+from .meta_config import MetaConfig
 from .registry import Config, Experiment, Row, configuration
 
-Metrics = training.EpochMetrics
+Metrics = training.EpochMetrics | training.MetaMetrics
 Report = Callable[[Row, int, Metrics], None]
 
 
@@ -72,7 +74,7 @@ def reproduce(
             }
             try:
                 found[row.name] = _values(row, config, folder, told, command, report)
-            except training.TrainingError as error:
+            except (training.TrainingError, training.MetaTrainingError) as error:
                 found[row.name] = str(error)
     return [own for row in experiment.rows for own in _judged(row, found)]
 
@@ -106,10 +108,25 @@ def _values(
     return values
 
 
+@functools.singledispatch
 def _run(
-    config: Config, folder: Path, command: str | None, report: Callable[[int, Metrics], None]
+    config: Any, folder: Path, command: str | None, report: Callable[[int, Metrics], None]
+) -> dict[str, Any]:
+    raise TypeError(f"{type(config).__name__} is no configuration that can be run.")
+
+
+@_run.register
+def _(
+    config: RunConfig, folder: Path, command: str | None, report: Callable[[int, Metrics], None]
 ) -> dict[str, Any]:
     return running.run(config, folder, command=command, resume=True, report=report)
+
+
+@_run.register
+def _(
+    config: MetaConfig, folder: Path, command: str | None, report: Callable[[int, Metrics], None]
+) -> dict[str, Any]:
+    return meta.run_meta(config, folder, command=command, resume=True, report=report)
 
 
 def _value(quantity: Quantity, folder: Path) -> float:
