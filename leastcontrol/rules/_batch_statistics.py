@@ -16,12 +16,16 @@ class WithBatchStatistics(AbstractRule):
 
     The rule sees them as constants of the system, so that each solve is one sample's; its gradient
     in them is then taken back to the weights that they depend on, by the chain rule. What comes out
-    is the gradient of training-time batch norm. A system without batch norm is left as it is.
+    is the gradient of training-time batch norm, zero in the statistics themselves, which are
+    measured and not learned. A system without batch norm is left as it is.
 
     **Arguments:** `rule`, any rule.
     """
 
     rule: AbstractRule
+
+    def __init__(self, rule: AbstractRule):
+        self.rule = rule
 
     @property
     def loss(self) -> AbstractLoss:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -51,4 +55,5 @@ class WithBatchStatistics(AbstractRule):
         own, pull = jax.vjp(normalised, learned)
         credit = self.rule(eqx.combine(own, fixed), feedback, batch, key=key)
         (gradient,) = pull(credit.gradient)
+        gradient = system.without_statistics(gradient)
         return eqx.tree_at(lambda credit: credit.gradient, credit, gradient)

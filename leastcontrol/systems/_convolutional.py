@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ._convolve import ConvolutionalLayer
 from ._initialisation import AbstractInitialisation, FanInUniform
 from ._kinks import Kinked
 from ._system import AbstractRectifiedSystem, Activation, Affine, check_size, relu
@@ -147,7 +148,7 @@ class ConvolutionalFeedforward(AbstractRectifiedSystem):
     for a kernel or is not covered by a pool.
     """
 
-    convolutions: tuple[eqx.nn.Conv2d, ...]
+    convolutions: tuple[ConvolutionalLayer, ...]
     dense: tuple[Affine, ...]
     pools: tuple[MaxPool | None, ...] = eqx.field(static=True)
     activation: Activation = eqx.field(static=True)
@@ -296,25 +297,14 @@ def initialised_convolution(
     *,
     bias: bool = True,
     key: PRNGKeyArray,
-) -> eqx.nn.Conv2d:
+) -> ConvolutionalLayer:
     """Returns a convolution whose kernel is drawn as a matrix by an initialisation."""
     weight_key, bias_key = jax.random.split(key)
-    made, fan_in = convolution.channels, channels * convolution.kernel**2
-    layer = eqx.nn.Conv2d(
-        channels,
-        made,
-        convolution.kernel,
-        convolution.stride,
-        convolution.padding,
-        use_bias=bias,
-        key=key,
-    )
-    weight = initialisation.weight(weight_key, made, fan_in).reshape(layer.weight.shape)
-    layer = eqx.tree_at(lambda layer: layer.weight, layer, weight)
-    if not bias:
-        return layer
-    drawn = initialisation.bias(bias_key, made, fan_in).reshape(made, 1, 1)
-    return eqx.tree_at(lambda layer: layer.bias, layer, drawn)
+    size, made = convolution.kernel, convolution.channels
+    fan_in = channels * size**2
+    weight = initialisation.weight(weight_key, made, fan_in).reshape(made, channels, size, size)
+    drawn = initialisation.bias(bias_key, made, fan_in).reshape(made, 1, 1) if bias else None
+    return ConvolutionalLayer(weight, drawn, convolution.stride, convolution.padding)
 
 
 def check_shape(shape: tuple[int, ...]) -> None:

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ._convolutional import Convolution, check_image, check_shape, initialised_convolution
+from ._convolve import ConvolutionalLayer
 from ._initialisation import AbstractInitialisation, FanInUniform
 from ._system import AbstractSystem, Affine, check_size, relu
 
@@ -48,6 +49,18 @@ class AbstractBatchNormalised(AbstractSystem):
     @abc.abstractmethod
     def calibrated(self, states: PyTree[Float[Array, "batch ..."]]) -> "AbstractBatchNormalised":
         """Returns the system with its decoder's statistics those of a batch of rest points."""
+
+    def without_statistics(self, gradient: PyTree[Any]) -> PyTree[Any]:
+        """Returns a gradient like the system, zero in the statistics, which are not learned."""
+
+        def zeroed(node: Any) -> Any:
+            if not isinstance(node, BatchNorm):
+                return node
+            held = (node.mean, node.variance)
+            zeros = tuple(map(jnp.zeros_like, held))
+            return eqx.tree_at(lambda own: (own.mean, own.variance), node, zeros)
+
+        return jax.tree.map(zeroed, gradient, is_leaf=lambda node: isinstance(node, BatchNorm))
 
 
 class BatchNorm(eqx.Module):
@@ -80,7 +93,7 @@ class BatchNorm(eqx.Module):
 class ConvolutionalEncoder(eqx.Module):
     """A convolution and batch norm."""
 
-    convolution: eqx.nn.Conv2d
+    convolution: ConvolutionalLayer
     norm: BatchNorm
 
     def __call__(self, x: Image) -> Map:
@@ -134,8 +147,8 @@ class ResidualCell(eqx.Module):
     **Raises:** `ValueError` for channels that the groups do not divide.
     """
 
-    first: eqx.nn.Conv2d
-    second: eqx.nn.Conv2d
+    first: ConvolutionalLayer
+    second: ConvolutionalLayer
     norms: tuple[eqx.nn.GroupNorm, eqx.nn.GroupNorm, eqx.nn.GroupNorm]
 
     def __init__(
