@@ -136,6 +136,22 @@ def test_single_precision_reaches_the_tolerance():
         assert lc.solved(result.solution).all()
 
 
+def test_mixed_sweeps_come_to_rest_where_plain_ones_flip_for_ever():
+    own = stronger(system(), 1.5)
+    x, y = numbers(40, 12, 1, 8, 8), jnp.arange(12) % OUTPUTS
+    problem = lc.ControlProblem(own, SOFT, 3.0)
+    samples = lc.Sample(jax.vmap(own.drive)(x), y)
+    found = [
+        float(lc.solved(solve(controller, problem, samples)).mean())
+        for controller in (
+            lc.DynamicInversion(solver=lc.FixedPoint(max_steps=60)),
+            lc.DynamicInversion(),
+        )
+    ]
+    assert found[0] < 0.9
+    assert found[1] == 1
+
+
 def test_only_rectified_units_in_whole_windows_have_these_kinks():
     make = lambda pool, activation: lc.ConvolutionalFeedforward(  # noqa: E731
         (1, 8, 8),
