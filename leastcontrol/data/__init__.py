@@ -8,7 +8,11 @@ preprocesses.
 
 So MNIST is the value `IdxSource(name="mnist", ...)`, four file names with their checksums and two
 mirrors; Fashion-MNIST is another value of the same class; and a data set of your own is either a
-third value or a class with one method, `read`, given to `load` in place of a name.
+third value or a class with one method, `read`, given to `load` in place of a name. CIFAR-10 is a
+`CifarSource`: either of its authors' archives, the pickled one read without unpickling.
+
+Pictures for implicit representations are no classification data: `read_picture` returns one square
+image, whose pixels are the samples.
 
 Where the target is a vector and no label, samples are a `Regression`: `student_teacher` makes one
 from a random teacher, `autoencoding` from any data set.
@@ -19,7 +23,16 @@ Meta-learning draws its samples differently: from `AbstractTasks`, one task for 
 """
 
 from ._characters import Characters
-from ._dataset import DataError, Dataset, Provenance, Splits, Standardise, split_indices
+from ._cifar import CIFAR10, CIFAR10_STANDARDISATION, CifarForm, CifarSource
+from ._dataset import (
+    DataError,
+    Dataset,
+    Provenance,
+    Splits,
+    Standardise,
+    image_shape,
+    split_indices,
+)
 from ._digits import DIGITS
 from ._download import DownloadPolicy
 from ._fashion_mnist import FASHION_MNIST
@@ -28,12 +41,15 @@ from ._idx import read_idx
 from ._idx_source import IdxFile, IdxSource
 from ._mnist import MNIST, MNIST_STANDARDISATION
 from ._omniglot import OMNIGLOT, OmniglotArchive, OmniglotSource
+from ._pictures import Picture, picture_names, read_picture
 from ._registry import describe, load, names
 from ._regression import Regression, RegressionSplits, autoencoding, student_teacher
 from ._source import AbstractSource, Pool
 from ._tasks import AbstractTasks, ImageTasks, SinusoidTasks, TaskSet
 
 __all__ = [
+    "CIFAR10",
+    "CIFAR10_STANDARDISATION",
     "DIGITS",
     "FASHION_MNIST",
     "MNIST",
@@ -42,6 +58,8 @@ __all__ = [
     "AbstractSource",
     "AbstractTasks",
     "Characters",
+    "CifarForm",
+    "CifarSource",
     "DataError",
     "Dataset",
     "DownloadPolicy",
@@ -50,6 +68,7 @@ __all__ = [
     "ImageTasks",
     "OmniglotArchive",
     "OmniglotSource",
+    "Picture",
     "Pool",
     "Provenance",
     "Regression",
@@ -60,10 +79,13 @@ __all__ = [
     "TaskSet",
     "autoencoding",
     "describe",
+    "image_shape",
     "load",
     "names",
+    "picture_names",
     "read_glyphs",
     "read_idx",
+    "read_picture",
     "split_indices",
     "student_teacher",
 ]

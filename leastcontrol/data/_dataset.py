@@ -20,27 +20,43 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Standardise:
-    r"""The map $x \mapsto (x - \mathtt{mean}) / \mathtt{std}$, elementwise.
+    r"""The map $x \mapsto (x - \mathtt{mean}) / \mathtt{std}$, of all inputs or channel by channel.
 
     **Arguments:**
 
-    - `mean`: what is subtracted, in the units of the inputs (for images: a full pixel is 1).
-    - `std`: what is divided by, in the same units; positive.
+    - `mean`: what is subtracted, in the units of the inputs (for images: a full pixel is 1); one
+      number, or one for each channel of images.
+    - `std`: what is divided by, likewise; positive.
 
-    **Raises:** `DataError` where `mean` is not finite or `std` is not finite and positive.
+    **Raises:** `DataError` where a mean is not finite, a std is not finite and positive, or there
+    are not as many of each; when called, where the channels do not divide a sample.
     """
 
-    mean: float
-    std: float
+    mean: float | tuple[float, ...]
+    std: float | tuple[float, ...]
 
     def __post_init__(self):
-        if not math.isfinite(self.mean):
+        if not np.isfinite(self.mean).all():
             raise DataError(f"Standardise(mean={self.mean}): expected a finite number.")
-        if not (math.isfinite(self.std) and self.std > 0):
+        if not (np.isfinite(self.std).all() and np.min(self.std) > 0):
             raise DataError(f"Standardise(std={self.std}): expected a finite number above 0.")
+        if np.shape(self.mean) != np.shape(self.std):
+            raise DataError(
+                f"Standardise(mean={self.mean}, std={self.std}): expected as many of each."
+            )
 
     def __call__(self, inputs: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
-        return (inputs - np.float32(self.mean)) / np.float32(self.std)
+        mean, std = np.float32(self.mean), np.float32(self.std)
+        if np.ndim(mean) == 0:
+            return (inputs - mean) / std
+        features = math.prod(inputs.shape[1:])
+        if features % len(mean):
+            raise DataError(
+                f"inputs of shape {inputs.shape} cannot be standardised with the {len(mean)} "
+                "channels of another data set: choose the preprocessing none."
+            )
+        channels = inputs.reshape(len(inputs), len(mean), features // len(mean))
+        return ((channels - mean[:, None]) / std[:, None]).reshape(inputs.shape)
 
 
 @dataclass(frozen=True)
@@ -136,6 +152,13 @@ class Dataset:
         """The samples at `indices`, in that order."""
         return replace(self, inputs=self.inputs[indices], targets=self.targets[indices])
 
+    def as_images(self) -> "Dataset":
+        """The same samples as images of (channels, height, width).
+
+        **Raises:** `DataError` where a sample is no image.
+        """
+        return replace(self, inputs=self.inputs.reshape(len(self), *image_shape(self.shape)))
+
     def preprocessed(self, preprocessing: Standardise) -> "Dataset":
         """The same samples with preprocessed inputs; raises `DataError` for a second time."""
         if self.preprocessing is not None:
@@ -143,6 +166,21 @@ class Dataset:
                 f"{self.name} was preprocessed by {self.preprocessing} already; load it without."
             )
         return replace(self, inputs=preprocessing(self.inputs), preprocessing=preprocessing)
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """The shape (channels, height, width) of an image; one of two axes has one channel.
+
+    **Raises:** `DataError` where it is the shape of no image.
+    """
+    if len(shape) == 2:
+        return 1, shape[0], shape[1]
+    if len(shape) == 3:
+        return shape[0], shape[1], shape[2]
+    raise DataError(
+        f"samples of shape {shape} are no images; expected (height, width) or (channels, height, "
+        "width): choose another system or another data set."
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ._cifar import CIFAR10
 from ._dataset import (
     DataError,
     Dataset,
@@ -21,7 +22,7 @@ from ._mnist import MNIST
 from ._source import AbstractSource, Folder
 
 # Adding a data set takes one file with its source and one entry here.
-SOURCES: tuple[AbstractSource, ...] = (DIGITS, MNIST, FASHION_MNIST)
+SOURCES: tuple[AbstractSource, ...] = (DIGITS, MNIST, FASHION_MNIST, CIFAR10)
 
 # The share of the samples that a data set without an official test set gives to it.
 TEST_FRACTION = 0.2

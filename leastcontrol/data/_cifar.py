@@ -1,0 +1,267 @@
+"""CIFAR-10, colour images of 32 × 32 pixels, from either archive of its authors.
+
+The images are looked for in the folder that the caller names, else the one in `$LEASTCONTROL_DATA`,
+else in the cache, where the archive is downloaded first. A folder may hold either archive, or what
+was unpacked from one: five batches to learn from and one to test by, in the binary form (a byte of
+the label and 3072 of the pixels for each image) or the Python form, which is read without
+unpickling it.
+"""
+
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+from ._dataset import DataError, Dataset, Provenance, Standardise
+from ._download import DownloadPolicy, download, write_whole
+from ._pickled_batch import read_pickled_batch
+from ._source import AbstractSource, Folder, Pool, cache_folder
+
+_VARIABLE = "LEASTCONTROL_DATA"
+_SHAPE = (3, 32, 32)
+_PIXELS = 3 * 32 * 32
+CLASSES = 10
+
+
+class _Batch(NamedTuple):
+    pixels: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class CifarForm:
+    """One of the two forms that the images are published in.
+
+    **Arguments:**
+
+    - `archive`, `md5`: name of the archive, and the checksum that its authors publish.
+    - `folder`: that it unpacks to.
+    - `suffix`: of the batches' file names.
+    - `read`: returns the batch in a file's content, called by a name for errors.
+    """
+
+    archive: str
+    md5: str
+    folder: str
+    suffix: str
+    read: Callable[[bytes, str], _Batch]
+
+    def files(self) -> tuple[str, ...]:
+        """The names of the batches, that of the test last."""
+        names = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
+        return tuple(name + self.suffix for name in names)
+
+    def verify(self, content: bytes, *, where: str) -> None:
+        """Raise `DataError` where the content is not that of the published archive."""
+        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if found != self.md5:
+            raise DataError(
+                f"{where}: the MD5 is {found}; expected {self.md5}: it is truncated or was "
+                "changed; remove it or name another folder."
+            )
+
+
+@dataclass(frozen=True)
+class CifarSource(AbstractSource):
+    """CIFAR-10 in a folder, or downloaded into the cache.
+
+    **Arguments:**
+
+    - `forms`: the forms that are looked for, in order of preference; the first is downloaded.
+    - `mirrors`: addresses ending in `/` to which an archive's name is appended.
+    - `count`: images in a batch.
+    - `policy`: how patiently the mirrors are asked.
+    """
+
+    forms: tuple[CifarForm, ...]
+    mirrors: tuple[str, ...]
+    count: int = 10_000
+    policy: DownloadPolicy = field(default_factory=DownloadPolicy)
+    name: str = "cifar10"
+
+    def read(self, data_dir: Folder | None, cache_dir: Folder | None) -> Pool:
+        form, contents, origin = self._contents(data_dir, cache_dir)
+        batches = []
+        for name, content in contents.items():
+            batch = form.read(content, f"{origin}/{name}")
+            if batch.pixels.shape != (self.count, _PIXELS) or len(batch.labels) != self.count:
+                raise DataError(
+                    f"{origin}/{name}: it holds {len(batch.labels)} labels and pixels of shape "
+                    f"{batch.pixels.shape}; expected {self.count} images of {_PIXELS} bytes: get "
+                    "it again, whole."
+                )
+            batches.append(batch)
+        checksums = {name: hashlib.sha256(own).hexdigest() for name, own in contents.items()}
+        provenance = Provenance(
+            source="https://www.cs.toronto.edu/~kriz/cifar.html",
+            licence="none stated (A. Krizhevsky, V. Nair and G. Hinton)",
+            origin=origin,
+            checksums=checksums,
+        )
+
+        def dataset(parts: list[_Batch]) -> Dataset:
+            pixels = np.concatenate([own.pixels for own in parts])
+            return Dataset(
+                name=self.name,
+                inputs=np.divide(pixels, 255, dtype=np.float32),
+                targets=np.concatenate([own.labels for own in parts]).astype(np.int32),
+                classes=CLASSES,
+                shape=_SHAPE,
+                provenance=provenance,
+            )
+
+        return Pool(learning=dataset(batches[:-1]), test=dataset(batches[-1:]))
+
+    def _contents(
+        self, data_dir: Folder | None, cache_dir: Folder | None
+    ) -> tuple[CifarForm, dict[str, bytes], str]:
+        """The form that was found, the content of each batch, and where they lie."""
+        named = data_dir if data_dir is not None else os.environ.get(_VARIABLE)
+        if named:
+            root = Path(named).expanduser()
+            for folder in (root / self.name, root):
+                for form in self.forms:
+                    found = self._found(form, folder)
+                    if found is not None:
+                        return form, *found
+            given_by = "data_dir" if data_dir is not None else _VARIABLE
+            raise DataError(
+                f"{given_by}={root}: neither it nor its subfolder {self.name} holds CIFAR-10; put "
+                f"{' or '.join(form.archive for form in self.forms)} there, or what one unpacks "
+                f"to, or leave out {given_by} to have it downloaded."
+            )
+        folder = cache_folder(cache_dir) / self.name
+        form = self.forms[0]
+        if not (folder / form.archive).is_file():
+            self._download(form, folder)
+        found = self._found(form, folder)
+        assert found is not None
+        return form, *found
+
+    def _found(self, form: CifarForm, folder: Path) -> tuple[dict[str, bytes], str] | None:
+        archive = folder / form.archive
+        if archive.is_file():
+            return self._unpacked(form, archive), str(archive)
+        for place in (folder / form.folder, folder):
+            present = [name for name in form.files() if (place / name).is_file()]
+            if not present:
+                continue
+            missing = [name for name in form.files() if name not in present]
+            if missing:
+                raise DataError(
+                    f"{place}: the batches {', '.join(missing)} of CIFAR-10 are missing; expected "
+                    f"all of {', '.join(form.files())}: add them."
+                )
+            return {name: _read_bytes(place / name) for name in form.files()}, str(place)
+        return None
+
+    def _unpacked(self, form: CifarForm, path: Path) -> dict[str, bytes]:
+        """The content of each batch in an archive; nothing is written."""
+        packed = _read_bytes(path)
+        form.verify(packed, where=str(path))
+        contents = {}
+        try:
+            with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as archive:
+                for member in archive:
+                    name = PurePosixPath(member.name).name
+                    file = archive.extractfile(member) if name in form.files() else None
+                    if file is not None:
+                        contents[name] = file.read()
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise DataError(
+                f"{path}: it is not a tar.gz archive that can be read ({error}): get it again."
+            ) from error
+        if set(contents) != set(form.files()):
+            raise DataError(
+                f"{path}: it holds {len(contents)} of the {len(form.files())} batches of CIFAR-10: "
+                "get it again from its authors."
+            )
+        return {name: contents[name] for name in form.files()}
+
+    def _download(self, form: CifarForm, folder: Path) -> None:
+        def check(content: bytes) -> None:
+            form.verify(content, where=form.archive)
+
+        try:
+            urls = [mirror + form.archive for mirror in self.mirrors]
+            content = download(urls, self.policy, check)
+        except DataError as error:
+            raise DataError(
+                f"cannot download {form.archive} of CIFAR-10: {error}; put it into a folder and "
+                f"name that with data_dir or {_VARIABLE}."
+            ) from error
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(folder / form.archive, content)
+        except OSError as error:
+            raise DataError(
+                f"cannot write the cache folder {folder} ({error.strerror}); expected a folder "
+                "that can be written: name one with cache_dir or LEASTCONTROL_CACHE."
+            ) from error
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{path}: it cannot be read ({error.strerror}); expected CIFAR-10's images: make it "
+            "readable, or name another folder."
+        ) from error
+
+
+def read_binary_batch(content: bytes, where: str) -> _Batch:
+    """The images of a batch in the binary form."""
+    if not content or len(content) % (1 + _PIXELS):
+        raise DataError(
+            f"{where}: it has {len(content)} bytes; expected a multiple of {1 + _PIXELS}, a label "
+            "and its pixels for each image: it is truncated, get it again."
+        )
+    rows = np.frombuffer(content, np.uint8).reshape(-1, 1 + _PIXELS)
+    return _Batch(rows[:, 1:], rows[:, 0])
+
+
+def read_python_batch(content: bytes, where: str) -> _Batch:
+    """The images of a batch in the Python form."""
+    batch = read_pickled_batch(content, where=where)
+    pixels, labels = batch.get("data"), batch.get("labels")
+    if (
+        not isinstance(pixels, np.ndarray)
+        or not isinstance(labels, list)
+        or not all(type(label) is int and 0 <= label < CLASSES for label in labels)
+    ):
+        raise DataError(
+            f"{where}: it has the entries {', '.join(map(str, batch))}; expected an array `data` "
+            f"and a list `labels` of whole numbers below {CLASSES}: give a batch of CIFAR-10."
+        )
+    return _Batch(pixels, np.array(labels, np.uint8))
+
+
+CIFAR10 = CifarSource(
+    forms=(
+        CifarForm(
+            "cifar-10-binary.tar.gz",
+            "c32a1d4ab5d03f1284b67883e8d87530",
+            "cifar-10-batches-bin",
+            ".bin",
+            read_binary_batch,
+        ),
+        CifarForm(
+            "cifar-10-python.tar.gz",
+            "c58f30108f718f92721af3b95e74349a",
+            "cifar-10-batches-py",
+            "",
+            read_python_batch,
+        ),
+    ),
+    mirrors=("https://www.cs.toronto.edu/~kriz/",),
+)
+
+# Of the pixels of the 50 000 images to learn from, in units of a full pixel: red, green, blue.
+CIFAR10_STANDARDISATION = Standardise(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
