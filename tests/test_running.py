@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from leastcontrol import data, rules, training
-from leastcontrol.experiments import running
+from leastcontrol.experiments import models, running
 from leastcontrol.experiments.config import (
     CHOICES,
     FEEDBACK_CONTROL_OPTIONS,
@@ -72,12 +72,20 @@ CHANGED = {
     "data": "mnist",
     "data_dir": Path("somewhere"),
     "preprocessing": "standardise",
+    "augment": "flip",
     "validation_fraction": 0.2,
     "split_seed": 1,
     "system": "rnn",
     "hidden": (5,),
     "activation": "relu",
     "initialisation": "orthogonal",
+    "convolutions": "strided",
+    "depth": 3,
+    "cell": "nodes",
+    "channels": 16,
+    "inner": 8,
+    "groups": 4,
+    "pool": 4,
     "rule": "recurrent-backpropagation",
     "controller": "energy",
     "alpha": 1.0,
@@ -155,6 +163,14 @@ PLACES = {
         ("noise_steps", "noise_samples", "feedback_decay"),
         dataclasses.replace(STARTED, controller="linear-feedback"),
     ),
+    **dict.fromkeys(
+        ("cell", "channels", "inner", "groups", "pool"),
+        RunConfig(system="deep-equilibrium"),
+    ),
+    **dict.fromkeys(
+        ("convolutions", "augment"), dataclasses.replace(STARTED, system="convolutional")
+    ),
+    "depth": dataclasses.replace(STARTED, system="residual"),
 }
 # Choices that need more than the other choices of their option.
 SPECIAL_PLACES = {
@@ -163,10 +179,23 @@ SPECIAL_PLACES = {
 }
 
 
+def colour_images():
+    """Returns two images of 3 × 32 × 32 pixels, as every part of a data set."""
+    part = data.Dataset(
+        "colour",
+        np.zeros((2, 3 * 32 * 32), np.float32),
+        np.arange(2, dtype=np.int32),
+        10,
+        (3, 32, 32),
+        data.Provenance("", "", "", {}),
+    )
+    return data.Splits(part, part, part)
+
+
 def built(config, monkeypatch):
     """Returns everything that a configuration is turned into."""
     asked = {}
-    splits = data.load("digits")
+    splits = colour_images() if config.convolutions == "paper" else data.load("digits")
 
     def load(name, **options):
         asked.update(name=name, **options)
@@ -177,7 +206,11 @@ def built(config, monkeypatch):
         running.load_splits(config)
     finally:
         monkeypatch.undo()
-    systems = [running.build_system(config, splits, seed) for seed in config.all_seeds()]
+    # Of large systems only the shapes, for that is where their options show.
+    build = running.build_system
+    if config.convolutions == "paper":
+        build = lambda *own: eqx.filter_eval_shape(running.build_system, *own)  # noqa: E731
+    systems = [build(config, splits, seed) for seed in config.all_seeds()]
     loop, batch = running.build_training(config), running.diagnosed_samples(config, splits)
     return asked, systems, running.build_rule(config), loop, batch
 
@@ -664,3 +697,71 @@ def test_a_pickle_in_place_of_the_configuration_is_not_run(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read as JSON"):
         running.evaluate_run(tmp_path)
     assert not (tmp_path / "marker").exists()
+
+
+# --- systems of depth and space -------------------------------------------------------------------
+
+IMAGES = {
+    "convolutional": {"hidden": (8,), "activation": "relu", "controller": "dynamic-inversion"},
+    "residual": {"hidden": (8,), "depth": 3, "activation": "relu"},
+    "deep-equilibrium": {"channels": 4, "inner": 4, "groups": 2, "pool": 4, "augment": "flip"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", IMAGES)
+def test_systems_of_images_are_trained_evaluated_and_exported(system, tmp_path):
+    config = RunConfig(
+        system=system, epochs=1, batch_size=128, learning_rate=1e-2, **IMAGES[system]
+    )
+    summary = running.run(config, tmp_path / "run")
+    assert summary["solve"]["converged_fraction"] > 0.9
+    assert summary["test_accuracy"] > 0.3
+    (row,) = running.evaluate_run(tmp_path / "run")["seeds"]
+    assert row["test_accuracy"] == summary["test_accuracy"]
+    models.export(tmp_path / "run", tmp_path / "model")
+    test = data.load("digits").test
+    found = models.predict(models.load_model(tmp_path / "model"), test.inputs)
+    right = [own.label == target for own, target in zip(found, test.targets, strict=True)]
+    assert np.mean(right) == pytest.approx(summary["test_accuracy"], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"system": "residual"}, "one size for a residual: write --hidden 256"),
+        ({"depth": 3}, "--depth is 3, but it has no effect without --system residual"),
+        ({"system": "residual", "hidden": (4,), "depth": 0}, "--depth is 0, but it must be from 1"),
+        ({"augment": "crop"}, "takes pixels in a row: write --system convolutional"),
+        ({"system": "deep-equilibrium", "hidden": (4,)}, "--hidden is given, but it has no effect"),
+        ({"system": "deep-equilibrium", "activation": "relu"}, "--activation is given"),
+        ({"system": "deep-equilibrium", "rule": "backpropagation"}, "recurrent-backpropagation"),
+        ({"system": "convolutional", "rule": "deep-feedback-control"}, "--system feedforward"),
+        ({"system": "convolutional", "controller": "linear-feedback"}, "straight to the neurons"),
+        ({"system": "convolutional", "rule": "direct-feedback-alignment"}, "straight to the"),
+        ({"system": "convolutional", "jacobian_penalty": 1.0}, "keeps an rnn solvable"),
+    ],
+    ids=str,
+)
+def test_what_a_system_cannot_use_is_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        RunConfig(**options).check()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"convolutions": "paper", "hidden": (8,)}, "Convolution 2 has a kernel of 5 pixels"),
+        ({"system": "deep-equilibrium", "pool": 3}, "3 × 3 pixels do not divide an image of 8 × 8"),
+        (
+            {"system": "deep-equilibrium", "channels": 12},
+            "`channels` is 12, which 8 groups do not divide",
+        ),
+    ],
+    ids=str,
+)
+def test_a_system_that_does_not_fit_the_images_leaves_no_folder(options, message, tmp_path):
+    config = RunConfig(**{"system": "convolutional", **options})
+    with pytest.raises(ConfigError, match=f"cannot be built for digits: .*{message}"):
+        running.run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -166,7 +166,7 @@ class Data:
     """Load a data set, check it and say what it holds."""
 
     name: tyro.conf.Positional[str] = "digits"
-    """digits, mnist or fashion-mnist."""
+    """digits, mnist, fashion-mnist or cifar10."""
     data_dir: Path | None = None
     """Folder with the data set's files."""
     validation_fraction: float = 1 / 12

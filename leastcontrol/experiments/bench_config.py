@@ -19,6 +19,8 @@ WITHOUT_STRENGTH = (
     "feedback-alignment",
     "direct-feedback-alignment",
     "deep-feedback-control",
+    "phantom-gradient",
+    "jacobian-free-backpropagation",
 )
 CASES = ("feedforward", "feedforward-strong", "rnn", "rnn-strong")
 SIZES = {

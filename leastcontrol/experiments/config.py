@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 CHOICES = {
-    "data": ("digits", "mnist", "fashion-mnist"),
-    "system": ("feedforward", "rnn"),
+    "data": ("digits", "mnist", "fashion-mnist", "cifar10"),
+    "system": ("feedforward", "rnn", "convolutional", "residual", "deep-equilibrium"),
     "activation": ("tanh", "relu", "gelu", "identity"),
     "initialisation": ("fan-in-uniform", "xavier-normal", "xavier-uniform", "orthogonal"),
     "rule": (
@@ -25,6 +25,8 @@ CHOICES = {
         "equilibrium-propagation",
         "centred-equilibrium-propagation",
         "predictive-coding",
+        "phantom-gradient",
+        "jacobian-free-backpropagation",
     ),
     "controller": (
         "automatic",
@@ -46,6 +48,25 @@ CHOICES = {
     "conventions": ("corrected", "published"),
     "unsolved": ("drop", "keep", "raise"),
     "preprocessing": ("none", "standardise"),
+    "augment": ("none", "crop", "flip", "crop-and-flip"),
+    "convolutions": ("small", "strided", "paper"),
+    "cell": ("residual", "swapped", "nodes"),
+}
+# Systems that take images with their channels and axes; the others take pixels in a row.
+IMAGE_SYSTEMS = ("convolutional", "deep-equilibrium")
+# Systems without an order, which are iterated to rest.
+RECURRENT_SYSTEMS = ("rnn", "deep-equilibrium")
+# Systems of layers of one width.
+ONE_WIDTH = ("rnn", "residual")
+# Options of one system alone.
+SYSTEM_OPTIONS = {
+    "convolutions": "convolutional",
+    "depth": "residual",
+    "cell": "deep-equilibrium",
+    "channels": "deep-equilibrium",
+    "inner": "deep-equilibrium",
+    "groups": "deep-equilibrium",
+    "pool": "deep-equilibrium",
 }
 # Options of deep feedback control alone, and those of them that belong to its simulation.
 SIMULATION_OPTIONS = (
@@ -85,28 +106,50 @@ class RunConfig:
     """One training run."""
 
     data: str = "digits"
-    """Data set: digits, mnist or fashion-mnist."""
+    """Data set: digits, mnist, fashion-mnist or cifar10."""
     data_dir: Path | None = None
     """Folder with the data set's files; else the environment variable LEASTCONTROL_DATA, what the
     machine has installed, the cache, or a download."""
     preprocessing: str = "none"
-    """none (pixels in [0, 1]) or standardise (with MNIST's mean and deviation)."""
+    """none (pixels in [0, 1]) or standardise (with CIFAR-10's mean and deviation of each channel,
+    or MNIST's)."""
+    augment: str = "none"
+    """What is done at random to every image in training: none, crop (moved by up to 4 pixels), flip
+    (left for right), or crop-and-flip."""
     validation_fraction: float = 1 / 12
     """Share of the samples that are not test samples, kept for validation."""
     split_seed: int = 0
     """Seed of the split into training and validation samples."""
     system: str = "feedforward"
-    """What settles: feedforward or rnn."""
+    """What settles: feedforward, rnn, convolutional, residual or deep-equilibrium."""
     hidden: tuple[int, ...] = (256, 256)
-    """Sizes of the hidden layers; one number for an rnn."""
+    """Sizes of the hidden layers, of a convolutional network those behind its convolutions; one
+    number for an rnn and for a residual network."""
     activation: str = "tanh"
     """tanh, relu, gelu or identity."""
     initialisation: str = "fan-in-uniform"
     """fan-in-uniform, xavier-normal, xavier-uniform or orthogonal."""
+    convolutions: str = "small"
+    """Convolutions of a convolutional network: small (16 and 32 maps with pools), strided (16 and
+    32 without), or paper (96, 128 and 256, for colour images of 32 × 32)."""
+    depth: int = 50
+    """Blocks of a residual network."""
+    cell: str = "residual"
+    """Block of a deep equilibrium model: residual, swapped (as the paper's code calls it), or nodes
+    (with a state for every convolution)."""
+    channels: int = 48
+    """Feature maps of a deep equilibrium model's state."""
+    inner: int = 64
+    """Feature maps between its two convolutions."""
+    groups: int = 8
+    """Groups of its norms; divides both."""
+    pool: int = 8
+    """Size in pixels of its last average; divides the images."""
     rule: str = "least-control"
     """What changes: least-control, backpropagation, recurrent-backpropagation,
     deep-feedback-control, feedback-alignment, direct-feedback-alignment, equilibrium-propagation,
-    centred-equilibrium-propagation, or predictive-coding (least control by energy)."""
+    centred-equilibrium-propagation, predictive-coding (least control by energy), phantom-gradient,
+    or jacobian-free-backpropagation."""
     controller: str = "automatic"
     """Where the control comes from: dynamic-inversion, energy or exact; for least control also
     kolen-pollack and linear-feedback, which have feedback weights of their own."""
@@ -145,7 +188,8 @@ class RunConfig:
     feedback_learning_rate: float | None = None
     """Adam's learning rate of the feedback weights at the first step; the other's by default."""
     jacobian_penalty: float | None = None
-    """Strength of a penalty that keeps an rnn solvable while it learns, in units of the loss."""
+    """Strength of a penalty that keeps an rnn or a deep equilibrium model solvable while it learns,
+    in units of the loss."""
     phase: str = "steady-state"
     """Deep feedback control's way to the controlled state: steady-state (solved for),
     simulated-steady-state, analytic-steady-state or continuous."""
@@ -219,13 +263,7 @@ class RunConfig:
             check_choice(flag(name), getattr(self, name), choices)
         if not self.hidden or any(not 1 <= size <= LARGEST_LAYER for size in self.hidden):
             _refuse("hidden", self.hidden, f"sizes from 1 to {LARGEST_LAYER}", "256 256")
-        if self.system == "rnn" and len(self.hidden) != 1:
-            _refuse("hidden", self.hidden, "one size for an rnn", "256")
-        if self.system == "rnn" and self.rule == "backpropagation":
-            raise ConfigError(
-                "--rule backpropagation goes through a feedforward system, and --system is rnn: "
-                "write --rule recurrent-backpropagation."
-            )
+        self._check_system()
         if not 0 <= self.alpha < math.inf:
             _refuse("alpha", self.alpha, "a finite leak of at least 0", "6.4")
         if not 0 <= self.softness < 1:
@@ -277,7 +315,7 @@ class RunConfig:
         if self.jacobian_penalty is not None:
             if not 0 < self.jacobian_penalty < math.inf:
                 _refuse("jacobian_penalty", self.jacobian_penalty, "above 0 and finite", "1")
-            if self.system != "rnn":
+            if self.system not in RECURRENT_SYSTEMS:
                 raise ConfigError(
                     f"--jacobian-penalty keeps an rnn solvable, and --system is {self.system}, "
                     "which needs no help: leave it out, or write --system rnn."
@@ -290,6 +328,50 @@ class RunConfig:
                 "--data-dir is given, but the digits come with scikit-learn: leave it out, or "
                 "write --data mnist."
             )
+
+    def _check_system(self) -> None:
+        """Raises `ConfigError` for an option that does not fit the system.
+
+        What depends on the images is left to the system, which is built before a run begins.
+        """
+        if self.system in ONE_WIDTH and len(self.hidden) != 1:
+            article = "an" if self.system == "rnn" else "a"
+            _refuse("hidden", self.hidden, f"one size for {article} {self.system}", "256")
+        if self.system in RECURRENT_SYSTEMS and self.rule == "backpropagation":
+            raise ConfigError(
+                f"--rule backpropagation goes through a feedforward system, and --system is "
+                f"{self.system}: write --rule recurrent-backpropagation."
+            )
+        for name, system in SYSTEM_OPTIONS.items():
+            value = getattr(self, name)
+            if value != getattr(RunConfig, name) and self.system != system:
+                raise ConfigError(
+                    f"{flag(name)} is {value}, but it has no effect without --system {system}: add "
+                    "that, or leave it out."
+                )
+            if isinstance(value, int) and not 1 <= value <= LARGEST_LAYER:
+                _refuse(name, value, f"from 1 to {LARGEST_LAYER}", str(getattr(RunConfig, name)))
+        for name in ("hidden", "activation"):
+            value = getattr(self, name)
+            if self.system == "deep-equilibrium" and value != getattr(RunConfig, name):
+                raise ConfigError(
+                    f"{flag(name)} is given, but it has no effect with --system deep-equilibrium, "
+                    "whose block is rectified and has --channels and --inner: leave it out."
+                )
+        if self.augment != "none" and self.system not in IMAGE_SYSTEMS:
+            raise ConfigError(
+                f"--augment is {self.augment}, but it has no effect with --system {self.system}, "
+                "which takes pixels in a row: write --system convolutional, or leave it out."
+            )
+        known = ("feedforward", "rnn")
+        for name, value in (("rule", self.rule), ("controller", self.controller)):
+            straight = value in ("direct-feedback-alignment", "linear-feedback")
+            if straight and self.system not in known:
+                raise ConfigError(
+                    f"{flag(name)} is {value}, whose feedback goes straight to the neurons of a "
+                    f"feedforward or rnn system, and --system is {self.system}: choose another "
+                    f"{name}."
+                )
 
     def _check_controller(self) -> None:
         """Raises `ConfigError` for a controller, or an option of one, that a rule cannot use."""

@@ -21,7 +21,7 @@ from .. import data, training
 from ..equilibrium import FixedPoint, Tolerance, free_equilibrium, solved
 from ..systems import AbstractSystem
 from . import running
-from .config import ConfigError, RunConfig
+from .config import IMAGE_SYSTEMS, ConfigError, RunConfig
 
 KIND = "model"
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
@@ -107,7 +107,7 @@ def load_model(path: Path) -> Model:
         raise ConfigError(f"{path} does not say which samples it is for: export the model again.")
     # The arrays are read from the file; here only their shapes are made.
     like = eqx.filter_eval_shape(
-        running.build_network, config, math.prod(shape), classes, config.all_seeds()[0]
+        running.build_network, config, tuple(shape), classes, config.all_seeds()[0]
     )
     return Model(sealed.arrays(like), config, tuple(shape))
 
@@ -180,7 +180,9 @@ def _image(path: Path, shape: tuple[int, ...]) -> np.ndarray:
             # Pillow warns of an image that is suspiciously large when it is unpacked.
             warnings.simplefilter("error")
             with Image.open(path) as image:
-                return np.asarray(image.convert("L" if len(shape) == 2 else "RGB"))
+                if len(shape) == 2:
+                    return np.asarray(image.convert("L"))
+                return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
     except Exception as error:
         raise ConfigError(f"{path} cannot be read as an image ({error}).") from error
 
@@ -210,7 +212,7 @@ def _numpy(path: Path) -> np.ndarray:
 
 @eqx.filter_jit
 def _outputs(
-    system: AbstractSystem, inputs: Float[Array, "samples features"]
+    system: AbstractSystem, inputs: Float[Array, "samples ..."]
 ) -> tuple[Float[Array, "samples outputs"], Array]:
     solution = free_equilibrium(
         system,
@@ -228,8 +230,10 @@ def predict(
 
     `batch_size` is how many samples are held at a time.
     """
-    preprocessing = data.MNIST_STANDARDISATION if model.config.preprocessing != "none" else None
+    preprocessing = running.preprocessing_of(model.config)
     inputs = inputs if preprocessing is None else preprocessing(inputs)
+    if model.config.system in IMAGE_SYSTEMS:
+        inputs = inputs.reshape(len(inputs), *data.image_shape(model.shape))
     rows = []
     for first in range(0, len(inputs), batch_size):
         part = jnp.asarray(inputs[first : first + batch_size])

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -42,18 +43,29 @@ from ..rules import (
     JacobianPenalty,
     Keep,
     LeastControl,
+    PhantomGradient,
     RaiseError,
     RecurrentBackpropagation,
+    WithBatchStatistics,
+    jacobian_free_backpropagation,
     predictive_coding,
 )
 from ..systems import (
+    PAPER_CONVOLUTIONS,
+    SMALL_CONVOLUTIONS,
+    STRIDED_CONVOLUTIONS,
     AbstractSystem,
+    ConvolutionalFeedforward,
     EquilibriumRNN,
     FanInUniform,
     Feedforward,
     Orthogonal,
+    Swapped,
+    WithNodes,
     XavierNormal,
     XavierUniform,
+    convolutional_deep_equilibrium,
+    dense_residual_network,
     gelu,
     identity,
     relu,
@@ -61,7 +73,7 @@ from ..systems import (
 )
 from ._diagnosis import diagnosis
 from ._feedback_control import build_feedback_control
-from .config import ConfigError, RunConfig
+from .config import IMAGE_SYSTEMS, ConfigError, RunConfig
 from .meta_config import MetaConfig, is_meta
 
 ACTIVATIONS = {"tanh": tanh, "relu": relu, "gelu": gelu, "identity": identity}
@@ -71,34 +83,92 @@ INITIALISATIONS = {
     "xavier-uniform": XavierUniform,
     "orthogonal": Orthogonal,
 }
+CONVOLUTIONS = {
+    "small": SMALL_CONVOLUTIONS,
+    "strided": STRIDED_CONVOLUTIONS,
+    "paper": PAPER_CONVOLUTIONS,
+}
+CELLS = {"residual": None, "swapped": Swapped, "nodes": WithNodes}
+AUGMENTATIONS = {
+    "none": (),
+    "crop": (training.RandomCrop(),),
+    "flip": (training.RandomFlip(),),
+    "crop-and-flip": (training.RandomCrop(), training.RandomFlip()),
+}
 UNSOLVED = {"drop": Drop, "keep": Keep, "raise": RaiseError}
 
 Report = Callable[[int, training.EpochMetrics], None]
 
 
 def load_splits(config: RunConfig) -> data.Splits:
-    """Returns a configuration's data."""
-    preprocessing = data.MNIST_STANDARDISATION if config.preprocessing == "standardise" else None
-    return data.load(
+    """Returns a configuration's data, a sample in the shape that its system takes."""
+    splits = data.load(
         config.data,
         data_dir=config.data_dir,
         validation_fraction=config.validation_fraction,
         split_seed=config.split_seed,
-        preprocessing=preprocessing,
+        preprocessing=preprocessing_of(config),
     )
+    if config.system not in IMAGE_SYSTEMS:
+        return splits
+    return data.Splits(**{name: part.as_images() for name, part in splits.parts().items()})
+
+
+def preprocessing_of(config: RunConfig) -> data.Standardise | None:
+    """Returns what a configuration does to inputs that are scaled to [0, 1]."""
+    if config.preprocessing == "none":
+        return None
+    if config.data == "cifar10":
+        return data.CIFAR10_STANDARDISATION
+    return data.MNIST_STANDARDISATION
 
 
 def build_system(config: RunConfig, splits: data.Splits, seed: int) -> AbstractSystem:
     """Returns a configuration's system as it is before training."""
-    return build_network(config, splits.train.inputs.shape[1], splits.train.classes, seed)
+    return build_network(config, splits.train.shape, splits.train.classes, seed)
 
 
-def build_network(config: RunConfig, inputs: int, outputs: int, seed: int) -> AbstractSystem:
-    """Returns a configuration's system for samples of a size, as it is before training."""
+def build_network(
+    config: RunConfig, shape: tuple[int, ...], outputs: int, seed: int
+) -> AbstractSystem:
+    """Returns a configuration's system for samples of a shape, as it is before training."""
     activation = ACTIVATIONS[config.activation]
     initialisation = INITIALISATIONS[config.initialisation]()
     # A stream of its own, apart from that of the training with the same seed.
     key = jax.random.fold_in(jax.random.key(seed), 1)
+    inputs = math.prod(shape)
+    if config.system == "convolutional":
+        return ConvolutionalFeedforward(
+            data.image_shape(shape),
+            CONVOLUTIONS[config.convolutions],
+            config.hidden,
+            outputs,
+            activation=activation,
+            initialisation=initialisation,
+            key=key,
+        )
+    if config.system == "deep-equilibrium":
+        return convolutional_deep_equilibrium(
+            data.image_shape(shape),
+            outputs,
+            channels=config.channels,
+            inner=config.inner,
+            groups=config.groups,
+            pool=config.pool,
+            make_cell=CELLS[config.cell],
+            initialisation=initialisation,
+            key=key,
+        )
+    if config.system == "residual":
+        return dense_residual_network(
+            inputs,
+            config.hidden[0],
+            config.depth,
+            outputs,
+            activation=activation,
+            initialisation=initialisation,
+            key=key,
+        )
     if config.system == "rnn":
         return EquilibriumRNN(
             inputs,
@@ -120,12 +190,12 @@ def build_network(config: RunConfig, inputs: int, outputs: int, seed: int) -> Ab
 
 def build_rule(config: RunConfig) -> AbstractRule:
     """Returns a configuration's rule."""
-    rule = _build_rule(config)
-    if config.jacobian_penalty is None:
-        return rule
-    leak = rule.output_control.leak if isinstance(rule, LeastControl) else 1.0
-    # Least control's objective has the loss in it as L/α, and without leak none.
-    return JacobianPenalty(rule, config.jacobian_penalty / (leak if leak > 0 else 1.0))
+    rule: AbstractRule = _build_rule(config)
+    if config.jacobian_penalty is not None:
+        leak = rule.output_control.leak if isinstance(rule, LeastControl) else 1.0
+        # Least control's objective has the loss in it as L/α, and without leak none.
+        rule = JacobianPenalty(rule, config.jacobian_penalty / (leak if leak > 0 else 1.0))
+    return WithBatchStatistics(rule) if config.system == "deep-equilibrium" else rule
 
 
 def _build_rule(config: RunConfig) -> AbstractRule:
@@ -142,6 +212,12 @@ def _build_rule(config: RunConfig) -> AbstractRule:
         return RecurrentBackpropagation(
             loss=loss, tolerance=tolerance, solver=solver, unsolved=unsolved
         )
+    if config.rule in ("phantom-gradient", "jacobian-free-backpropagation"):
+        make = (
+            PhantomGradient if config.rule == "phantom-gradient" else jacobian_free_backpropagation
+        )
+        solver = FixedPoint() if fixed_point is None else fixed_point
+        return make(loss=loss, tolerance=tolerance, solver=solver, unsolved=unsolved)
     if config.rule == "feedback-alignment":
         solver = FixedPoint() if fixed_point is None else fixed_point
         return FeedbackAlignment(loss, tolerance, solver, unsolved)
@@ -198,6 +274,7 @@ def build_training(config: RunConfig) -> training.TrainingConfig:
         gradient_clip=config.gradient_clip,
         weight_decay=config.weight_decay,
         feedback_learning_rate=config.feedback_learning_rate,
+        augmentations=AUGMENTATIONS[config.augment],
     )
 
 
@@ -262,6 +339,13 @@ def run(
             f"--batch-size is {config.batch_size}, but {config.data} has {len(splits.train)} "
             f"training samples: write --batch-size {min(64, len(splits.train))}."
         )
+    try:
+        # Only to see whether the system can be built for these samples.
+        eqx.filter_eval_shape(build_system, config, splits, seeds[0])
+    except ValueError as error:
+        raise ConfigError(
+            f"--system {config.system} cannot be built for {config.data}: {error}"
+        ) from error
     origin = {"command": command, "commit": commit(), "versions": versions()}
     with training.RunFolder.held(out, resume=resume) as folder:
         claim(config, folder)

@@ -5,10 +5,16 @@ Four pieces, each usable alone: `evaluate` measures a system on a data set at it
 steps), so that Python is met once per epoch; `RunFolder` writes what a run leaves behind, every
 file whole or not at all; `Checkpoints` keeps the states that an interrupted training goes on from,
 bit for bit. A value that is not finite stops the training at the end of its epoch, with the last
-good weights kept. `meta_train` and `meta_evaluate` are the same for the rules of `FastWeights`,
-whose samples are tasks that are drawn as they are needed.
+good weights kept. Images may be changed at random (`AbstractAugmentation`), and batch norm's
+statistics are measured for evaluation (`calibrate`). `meta_train` and `meta_evaluate` are the same
+for the rules of `FastWeights`, whose samples are tasks that are drawn as they are needed.
 """
 
+from ._augmentation import AbstractAugmentation as AbstractAugmentation
+from ._augmentation import RandomCrop as RandomCrop
+from ._augmentation import RandomFlip as RandomFlip
+from ._augmentation import augmented as augmented
+from ._calibration import calibrate as calibrate
 from ._checkpoints import Checkpoints as Checkpoints
 from ._config import TrainingConfig as TrainingConfig
 from ._evaluation import Evaluation as Evaluation

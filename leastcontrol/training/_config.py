@@ -3,6 +3,8 @@
 import dataclasses
 import math
 
+from ._augmentation import AbstractAugmentation
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
@@ -22,6 +24,7 @@ class TrainingConfig:
       than two axes, do not decay.
     * `feedback_learning_rate`: of the feedback weights at the first step, with the same schedule;
       that of the system by default.
+    * `augmentations`: what is done at random to every image of a batch, in this order.
 
     **Raises:** `ValueError` for a value out of its range.
     """
@@ -33,6 +36,7 @@ class TrainingConfig:
     gradient_clip: float | None = None
     weight_decay: float = 0.0
     feedback_learning_rate: float | None = None
+    augmentations: tuple[AbstractAugmentation, ...] = ()
 
     def __post_init__(self):
         for name in ("epochs", "batch_size"):

@@ -21,6 +21,8 @@ from ..data import Dataset
 from ..equilibrium import solved
 from ..rules import AbstractRule, Batch
 from ..systems import AbstractSystem
+from ._augmentation import augmented
+from ._calibration import calibrate
 from ._config import TrainingConfig
 from ._evaluation import Evaluation, evaluate
 
@@ -127,6 +129,7 @@ def untrained(
     **Raises:** `ValueError` where a batch does not fit into the training set.
     """
     total = _steps(training, config) * config.epochs
+    system = calibrate(system, training)
     feedback = rule.init(system, key=_keys(seed)[1])
     learned, weights = (eqx.filter(tree, eqx.is_inexact_array) for tree in (system, feedback))
     states = (
@@ -167,7 +170,9 @@ def train(
 
     **Arguments:**
 
-    * `system`, `rule`: what is trained, how.
+    * `system`, `rule`: what is trained, how. A system with batch norm is trained by a rule
+      `WithBatchStatistics`; its statistics for evaluation are measured before the first epoch and
+      after every one.
     * `training`, `validation`: data sets; the second is only looked at.
     * `config`: optimiser, schedule and batches.
     * `seed`: of the order of the samples, the rule's feedback weights and its noise. Two rules with
@@ -200,7 +205,11 @@ def train(
     ) -> tuple[PyTree, PyTree]:
         learned, optimiser_state, weights, feedback_state = carry
         indices, key = own
-        batch = Batch(everything.inputs[indices], everything.targets[indices])
+        inputs = everything.inputs[indices]
+        if config.augmentations:
+            # A stream of its own, so that the rule's noise is the same without.
+            inputs = augmented(config.augmentations, inputs, key=jax.random.fold_in(key, 1))
+        batch = Batch(inputs, everything.targets[indices])
         feedback = eqx.combine(weights, fixed_feedback)
         credit = rule(eqx.combine(learned, fixed), feedback, batch, key=key)
         updates, optimiser_state = optimiser.update(credit.gradient, optimiser_state, learned)
@@ -265,8 +274,8 @@ def train(
                 "learning rate, or ask for less control.",
                 before,
             )
-        carry = after
-        system = eqx.combine(carry[0], fixed)
+        system = calibrate(eqx.combine(after[0], fixed), training)
+        carry = (eqx.filter(system, eqx.is_inexact_array), *after[1:])
         loss, objective, control, energy, found, residual, mean_steps, max_steps = figures
         diagnostics = None
         if diagnose is not None:
