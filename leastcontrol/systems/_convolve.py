@@ -15,6 +15,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
@@ -54,7 +55,7 @@ def _convolve_tangent(
         parts.append(_product(tangents[0], kernel, stride, padding, IMAGE_TANGENT))
     if not isinstance(tangents[1], SymbolicZero):
         parts.append(_product(image, tangents[1], stride, padding, KERNEL_TANGENT))
-    return made, functools.reduce(jax.numpy.add, parts)
+    return made, functools.reduce(jnp.add, parts)
 
 
 convolve.defjvp(_convolve_tangent, symbolic_zeros=True)
@@ -63,11 +64,11 @@ convolve.defjvp(_convolve_tangent, symbolic_zeros=True)
 def _product(
     image: Any, kernel: Any, stride: int, padding: int, layout: tuple[str, str, str]
 ) -> Map:
-    # Tangents may be arrays of NumPy.
     of_image, of_kernel, of_result = layout
+    # Tangents may be arrays of NumPy.
     result = lax.conv_general_dilated(
-        _rearranged(image[None], "NCHW", of_image),
-        _rearranged(kernel, "OIHW", of_kernel),
+        _rearranged(jnp.asarray(image)[None], "NCHW", of_image),
+        _rearranged(jnp.asarray(kernel), "OIHW", of_kernel),
         (stride, stride),
         [(padding, padding)] * 2,
         dimension_numbers=layout,
