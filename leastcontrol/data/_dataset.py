@@ -46,8 +46,8 @@ class Standardise:
             )
 
     def __call__(self, inputs: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
-        mean, std = np.float32(self.mean), np.float32(self.std)
-        if np.ndim(mean) == 0:
+        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
+        if mean.ndim == 0:
             return (inputs - mean) / std
         features = math.prod(inputs.shape[1:])
         if features % len(mean):
