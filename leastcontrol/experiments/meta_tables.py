@@ -1,0 +1,237 @@
+"""The tables of meta-learning in the documentation, made from what its runs have left.
+
+    python -m leastcontrol.experiments.meta_tables           # rewrites the tables where they stand
+    python -m leastcontrol.experiments.meta_tables --check   # exits with 1 if it would change any
+
+A row of a comparison is one file `results/meta-*.json`, which `leastcontrol meta --results FILE`
+wrote; those on the same tasks, as many of them and with as many seeds are one table. Of one seed a
+figure has its interval over test tasks, of several their deviation. The rows of the cost are those
+of `results/meta-cost.json`, which `benchmarks/meta_cost.py` wrote.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .meta_config import MetaConfig
+from .tables import TablesError, rewritten, write_page
+
+PAGE = Path("docs/meta-learning.md")
+COST = "meta-cost.json"
+NAMES = {
+    "least-control": "least control",
+    "first-order-maml": "first-order MAML",
+    "maml": "MAML",
+    "reptile": "Reptile",
+    "t1-t2": "T1–T2",
+    "implicit-maml": "implicit MAML",
+    "contrastive": "contrastive",
+}
+
+Row = dict[str, Any]
+
+
+def read(results: Path) -> tuple[list[Row], list[Row]]:
+    """Returns the summaries of the runs in a folder, and the rows of the cost.
+
+    **Raises:** `TablesError` for a file that is damaged or of another kind.
+    """
+    summaries, costs = [], []
+    for path in sorted(results.glob("meta-*.json")):
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise TablesError(
+                f"{path} cannot be read as JSON ({error}): run its command again."
+            ) from error
+        if path.name == COST:
+            if not isinstance(values, list) or not all(map(_is_cost, values)):
+                raise TablesError(
+                    f"{path} does not hold the rows of a cost: give a file that "
+                    "`python benchmarks/meta_cost.py --json FILE` wrote."
+                )
+            costs = values
+        else:
+            summary = _of_seeds(values)
+            if not _is_summary(summary):
+                raise TablesError(
+                    f"{path} is not the summary of a meta-training: give a file that "
+                    "`leastcontrol meta --results FILE` wrote."
+                )
+            summaries.append(summary)
+    return summaries, costs
+
+
+def _of_seeds(values: Any) -> Any:
+    """Returns the summary of one seed in the form of several, with the intervals over its tasks."""
+    if not isinstance(values, dict) or not isinstance(test := values.get("test"), dict):
+        return values
+    names = [name for name in ("loss", "accuracy") if test.get(name) is not None]
+    return {
+        **values,
+        "seed": [values.get("seed")],
+        "test_tasks": test.get("tasks"),
+        "mean": {f"test_{name}": test[name] for name in names},
+        "std": {f"test_{name}": test.get(f"{name}_interval") for name in names},
+    }
+
+
+def _is_number(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value)
+
+
+def _is_cost(row: Any) -> bool:
+    return (
+        isinstance(row, dict)
+        and isinstance(row.get("rule"), str)
+        and isinstance(row.get("command"), str)
+        and all(_is_number(row.get(name)) for name in ("inner_steps", "cpu_ms"))
+        and (row.get("bytes") is None or _is_number(row["bytes"]))
+    )
+
+
+def _is_summary(values: Any) -> bool:
+    if not isinstance(values, dict):
+        return False
+    config, mean, std = (values.get(name) for name in ("config", "mean", "std"))
+    return (
+        isinstance(config, dict)
+        and config.get("rule") in NAMES
+        and isinstance(values.get("command"), str)
+        and isinstance(values.get("seed"), list)
+        and all(_is_number(values.get(name)) for name in ("total_tasks", "test_tasks"))
+        and isinstance(mean, dict)
+        and isinstance(std, dict)
+        and "test_loss" in mean
+        and all(map(_is_number, mean.values()))
+        and all(_is_number(std.get(name)) for name in mean)
+    )
+
+
+def comparison_table(summaries: Sequence[Row], tasks: str) -> str:
+    """Returns the tables of all runs on a kind of tasks, the best rule first, with the commands."""
+    own = [row for row in summaries if row["config"]["tasks"] == tasks]
+    parts = []
+    for group in sorted(set(map(_group, own))):
+        rows = [row for row in own if _group(row) == group]
+        ways, total, seeds = group
+        several = "seeds (mean ± deviation over them, each on"
+        told = f"{seeds} {several if seeds > 1 else 'seed (± 95 % interval over'}"
+        classified = "test_accuracy" in rows[0]["mean"]
+        kind = f"{ways}-way, " if classified else ""
+        rows.sort(key=lambda row: row["mean"]["test_loss"])
+        if classified:
+            rows.sort(key=lambda row: -row["mean"]["test_accuracy"])
+        heading = "test accuracy, % | test loss" if classified else "test loss"
+        lines = [
+            f"{kind}{total} tasks of training, {told} {rows[0]['test_tasks']} test tasks):",
+            "",
+            f"| rule | {heading} | seconds a seed | residual of the allowed |",
+            f"|---|{'---:|' * (4 if classified else 3)}",
+        ]
+        for row in rows:
+            cells = [_named(row["config"])]
+            if classified:
+                cells.append(_spread(row, "test_accuracy", 100.0, 2))
+            cells.append(_spread(row, "test_loss", 1.0, 3))
+            cells += [f"{row['seconds']:.0f}", f"{row['residual_median']:.1e}"]
+            lines.append(f"| {' | '.join(cells)} |")
+        commands = dict.fromkeys(row["command"] for row in rows)
+        parts.append("\n".join([*lines, "", "```bash", *commands, "```"]))
+    return "\n\n".join(parts)
+
+
+def _group(row: Row) -> tuple[int, int, int]:
+    return row["config"]["ways"], row["total_tasks"], len(row["seed"])
+
+
+def _named(config: dict[str, Any]) -> str:
+    name = NAMES[config["rule"]]
+    if config["rule"] == "least-control" and config["control"] != MetaConfig.control:
+        name += f", {config['control']}"
+    return name
+
+
+def _spread(row: Row, name: str, scale: float, digits: int) -> str:
+    return f"{scale * row['mean'][name]:.{digits}f} ± {scale * row['std'][name]:.{digits}f}"
+
+
+def cost_table(rows: Sequence[Row]) -> str:
+    """Returns what a step of every rule costs, with the command below."""
+    steps = sorted({row["inner_steps"] for row in rows})
+    heads = [f"{unit}, {own} inner steps" for unit in ("ms", "MiB") for own in steps]
+    lines = [f"| rule | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
+    found = {(row["rule"], row["inner_steps"]): row for row in rows}
+    for rule in dict.fromkeys(row["rule"] for row in rows):
+        own = [found.get((rule, number)) for number in steps]
+        times = ["" if row is None else f"{row['cpu_ms']:.1f}" for row in own]
+        sizes = [
+            "" if row is None or row["bytes"] is None else f"{row['bytes'] / 2**20:.2f}"
+            for row in own
+        ]
+        word, *control = str(rule).split(" ")
+        cells = [", ".join([NAMES.get(word, word), *control]), *times, *sizes]
+        lines.append(f"| {' | '.join(cells)} |")
+    commands = dict.fromkeys(row["command"] for row in rows)
+    return "\n".join([*lines, "", "```bash", *commands, "```"])
+
+
+def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
+    """Rewrites the tables in the page under `root` and returns it if it changed.
+
+    A table without rows stays as it is. With `check` nothing is written.
+
+    **Raises:** `TablesError`. Nothing is written unless every file could be read.
+    """
+    summaries, costs = read(results)
+    path = root / PAGE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TablesError(
+            f"{path} cannot be read ({error}): run this in a checkout of the project, or name one "
+            "with --root DIR."
+        ) from error
+    new = text
+    for part, content in (
+        ("sinusoid", comparison_table(summaries, "sinusoid")),
+        ("glyphs", comparison_table(summaries, "glyphs")),
+        ("meta-cost", cost_table(costs) if costs else ""),
+    ):
+        if content:
+            new = rewritten(new, content, str(path), part)
+    if new == text:
+        return []
+    if not check:
+        write_page(path, new)
+    return [path]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the script and returns its exit status: 1 for a stale table, 2 for a mistake."""
+    parser = argparse.ArgumentParser(
+        prog="python -m leastcontrol.experiments.meta_tables",
+        description="Make the tables of meta-learning from the summaries of its runs.",
+    )
+    parser.add_argument("--root", type=Path, default=Path(), help="checkout of the project")
+    parser.add_argument("--results", type=Path, help="folder of the summaries (ROOT/results)")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if stale")
+    options = parser.parse_args(arguments)
+    results = options.root / "results" if options.results is None else options.results
+    try:
+        changed = update(options.root, results, check=options.check)
+    except TablesError as error:
+        print(f"leastcontrol: {error}", file=sys.stderr)
+        return 2
+    for path in changed:
+        print(f"{path} {'is stale' if options.check else 'was rewritten'}.", file=sys.stderr)
+    return 1 if options.check and changed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
