@@ -28,9 +28,12 @@ Output = Float[Array, " outputs"]
 Scalar = Float[Array, ""]
 Number = float | Scalar
 
-# Newton's iteration for the cross-entropy's response converges quadratically once started within
-# a unit of the answer; a solver calls it once per sweep, each time from the last answer.
 RESPONSE_ITERATIONS = 4
+"""Steps of Newton's method for the cross-entropy's response.
+
+It converges quadratically once started within a unit of the answer; a solver calls it once per
+sweep, each time from the last answer.
+"""
 
 
 class AbstractLoss(eqx.Module):

@@ -1,10 +1,13 @@
 """Every Python block of the README and the documentation runs as printed; every room has a page."""
 
+import inspect
 import pkgutil
 import re
 from pathlib import Path
 
 import pytest
+
+from leastcontrol import rules
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -42,16 +45,37 @@ def test_the_python_blocks_of_a_page_run(
     exec(compile(code, str(path), "exec"), {"__name__": "__main__"})
 
 
-@pytest.mark.parametrize(
-    "room",
-    [
-        module.name
-        for module in pkgutil.iter_modules([str(ROOT / "leastcontrol")])
-        if not module.name.startswith("_")
-    ],
-)
+ROOMS = [
+    module.name
+    for module in pkgutil.iter_modules([str(ROOT / "leastcontrol")])
+    if not module.name.startswith("_")
+]
+
+
+@pytest.mark.parametrize("room", ROOMS)
 def test_a_room_has_its_page(room: str):
     assert f"::: leastcontrol.{room}\n" in API_PAGES[room].read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, value in vars(rules).items()
+        if not name.startswith("_")
+        and (
+            inspect.isfunction(value)
+            or (
+                inspect.isclass(value)
+                and issubclass(value, rules.AbstractRule | rules.AbstractMetaRule)
+                and not inspect.isabstract(value)
+            )
+        )
+    ],
+)
+def test_every_rule_says_what_is_exact(name: str):
+    page = (ROOT / "docs" / "exact-and-approximate.md").read_text(encoding="utf-8")
+    assert f"`{name}`" in page
 
 
 class TestRunnable:

@@ -65,3 +65,4 @@ class Digits(AbstractSource):
 
 
 DIGITS = Digits()
+"""The 1 797 handwritten digits that come with scikit-learn, of 8 × 8 pixels."""

@@ -33,3 +33,4 @@ FASHION_MNIST = IdxSource(
     # Debian's package dataset-fashion-mnist.
     system_folders=("/usr/share/datasets/fashion-mnist",),
 )
+"""Fashion-MNIST, 60 000 + 10 000 pictures of clothes in ten classes, of 28 × 28 pixels."""

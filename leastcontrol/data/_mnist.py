@@ -30,7 +30,8 @@ MNIST = IdxSource(
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
     ),
 )
+"""MNIST, 60 000 + 10 000 handwritten digits of 28 × 28 pixels."""
 
-# Mean and standard deviation of the pixels of the training images, as in the experiments of deep
-# feedback control and Strong-DFC on MNIST; those of least control use the pixels as they are.
 MNIST_STANDARDISATION = Standardise(mean=0.1307, std=0.3081)
+"""Mean and standard deviation of the pixels of MNIST's training images, as in the experiments of
+deep feedback control and Strong-DFC; those of least control use the pixels as they are."""

@@ -199,3 +199,4 @@ OMNIGLOT = OmniglotSource(
     ),
     mirrors=("https://raw.githubusercontent.com/brendenlake/omniglot/master/python/",),
 )
+"""Omniglot, 1 623 handwritten characters of 50 alphabets, 20 drawings of each."""

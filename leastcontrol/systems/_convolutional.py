@@ -103,23 +103,23 @@ class Convolution:
             )
 
 
-# arXiv 2207.01332, section S4: for images of 3 × 32 × 32, with two layers of 2048 behind it.
 PAPER_CONVOLUTIONS = (
     Convolution(96, kernel=5, padding=1, pool=MaxPool(3, stride=2, crop=True)),
     Convolution(128, kernel=5, stride=2, padding=1),
     Convolution(256, kernel=5, stride=2, padding=1),
 )
-# With one layer of 56 behind it, 93 234 weights for images of 1 × 28 × 28 and ten classes.
+"""The paper's (arXiv 2207.01332, section S4), for images of 3 × 32 × 32 and two layers of 2048."""
 SMALL_CONVOLUTIONS = (
     Convolution(16, kernel=3, padding=1, pool=MaxPool(2)),
     Convolution(32, kernel=3, padding=1, pool=MaxPool(2)),
 )
-# Likewise without pools, with a layer of 48 behind it: 89 050 weights. A sweep on kinks is several
-# times faster without a pool's windows to solve.
+"""With one layer of 56 behind it, 93 234 weights for images of 1 × 28 × 28 and ten classes."""
 STRIDED_CONVOLUTIONS = (
     Convolution(16, kernel=5, stride=2, padding=2),
     Convolution(32, kernel=5, stride=2, padding=2),
 )
+"""Likewise without pools, with a layer of 48 behind it: 89 050 weights. A sweep on kinks is several
+times faster without a pool's windows to solve."""
 
 
 class ConvolutionalFeedforward(AbstractRectifiedSystem):

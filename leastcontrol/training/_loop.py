@@ -26,8 +26,8 @@ from ._calibration import calibrate
 from ._config import TrainingConfig
 from ._evaluation import Evaluation, evaluate
 
-# Figures by name and, for each, numbers by the part of the system that they are of.
 Diagnostics = dict[str, dict[str, float]]
+"""Figures by name and, for each, numbers by the part of the system that they are of."""
 
 
 class TrainingError(RuntimeError):
