@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from leastcontrol.systems._convolve import convolve
 
@@ -24,6 +25,16 @@ def test_it_is_the_sum_over_the_kernel(stride, padding):
             window = around[:, i * stride : i * stride + 3, j * stride : j * stride + 3]
             expected[:, i, j] = np.einsum("ochw,chw->o", np.asarray(KERNEL), window)
     np.testing.assert_allclose(convolve(IMAGE, KERNEL, stride, padding), expected, atol=1e-12)
+
+
+def test_its_derivatives_of_both_modes_and_orders_are_right():
+    images = jnp.stack([IMAGE, -0.5 * IMAGE])
+
+    def made(images, kernel):
+        images, kernel = jnp.asarray(images), jnp.asarray(kernel)
+        return jnp.tanh(jax.vmap(lambda image: convolve(image, kernel, 2, 1))(images))
+
+    check_grads(made, (images, KERNEL), order=2, modes=("fwd", "rev"), atol=1e-6, rtol=1e-6)
 
 
 def test_reverse_mode_inside_a_loop_has_the_quick_layout():
