@@ -432,7 +432,7 @@ def _(verb: Reproduce, arguments: list[str]) -> int:
         failed += sum(own.failed for own in judged)
     for own in registry.EXPERIMENTS if verb.all else ():
         if own.missing:
-            print(f"{own.name} cannot be run yet: {own.missing}", file=sys.stderr)
+            print(f"{own.name} is not run by this command: {own.missing}", file=sys.stderr)
     return 1 if failed else 0
 
 

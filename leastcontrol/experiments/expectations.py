@@ -42,6 +42,12 @@ TEST_ACCURACY = Quantity("test accuracy", "%", ("summary", "test_accuracy"), 100
 META_ACCURACY = Quantity("test accuracy", "%", ("summary", "test", "accuracy"), 100.0, 2)
 META_LOSS = Quantity("test loss", "", ("summary", "test", "loss"))
 TRAINING_LOSS = Quantity("training loss", "nats", ("metrics", "loss"), digits=4)
+EXACT_ANGLE = Quantity(
+    "angle to the exact gradient",
+    "°",
+    ("metrics", "diagnostics", "angle_to_exact", "all"),
+    digits=1,
+)
 CONTROL_NORM = Quantity("‖(ψ, u)‖", "", ("metrics", "control_norm"), digits=4)
 
 

@@ -1,9 +1,9 @@
 """The tables and figures of both papers by name, as data.
 
 An `Experiment` is one table or figure: its `Row`s are configurations, each with what the paper
-reports for it. Adding a row is adding an entry. What cannot be run from the command line is listed
-too, with what it needs, and has no rows. `reproduction` runs them; this module imports nothing
-heavy, so that the list is shown at once.
+reports for it. Adding a row is adding an entry. What is not a run of the command line is listed
+too, with what does it or what it needs, and has no rows. `reproduction` runs them; this module
+imports nothing heavy, so that the list is shown at once.
 
 The numbers are those of arXiv 2207.01332 (least control) and of the commands that the authors of
 arXiv 2204.07249 (deep feedback control) published with their code. Times were measured, or scaled
@@ -19,6 +19,7 @@ from typing import Any
 from .config import ConfigError, RunConfig
 from .expectations import (
     CONTROL_NORM,
+    EXACT_ANGLE,
     META_ACCURACY,
     META_LOSS,
     TEST_ACCURACY,
@@ -32,6 +33,8 @@ from .meta_config import MetaConfig
 
 LEAST_CONTROL = "arXiv 2207.01332"
 STRONG_CONTROL = "arXiv 2204.07249"
+# The paper before it, whose toy figures belong to both.
+FEEDBACK_CONTROL = "arXiv 2106.07887"
 SEEDS = (0, 1, 2)
 
 Config = RunConfig | MetaConfig
@@ -83,7 +86,7 @@ class Experiment:
     * `needs`: the data that has to be there, or to be downloaded, for the full and for the reduced
       version.
     * `differences`: one sentence or more on what is not as in the paper.
-    * `missing`: what the library needs before it can be run.
+    * `missing`: why there are no rows: what does it instead, or what the library needs for it.
     """
 
     name: str
@@ -118,7 +121,7 @@ def configuration(
 def find(name: str, experiments: Sequence[Experiment]) -> Experiment:
     """Returns an experiment by its name.
 
-    **Raises:** `ConfigError` for a name that is none, or an experiment that cannot be run yet.
+    **Raises:** `ConfigError` for a name that is none, or an experiment without rows.
     """
     known = {own.name: own for own in experiments}
     if name not in known:
@@ -129,7 +132,7 @@ def find(name: str, experiments: Sequence[Experiment]) -> Experiment:
             "to see all."
         )
     if known[name].missing:
-        raise ConfigError(f"{name} cannot be run yet: {known[name].missing}")
+        raise ConfigError(f"{name} is not run by this command: {known[name].missing}")
     return known[name]
 
 
@@ -139,7 +142,7 @@ def listing(experiments: Sequence[Experiment]) -> str:
     for own in experiments:
         lines = [own.name, f"  {own.title} ({own.source})"]
         if own.missing:
-            lines.append(f"  cannot be run yet: {own.missing}")
+            lines.append(f"  not run by this command: {own.missing}")
         for row in own.rows:
             told = "; ".join(f"{each.quantity.name} {each.shown()}" for each in row.expectations)
             lines.append(f"    {row.name:<28} {told}")
@@ -184,10 +187,10 @@ RECURRENT = RunConfig(
     seeds=SEEDS,
     gradient_clip=10 / 64,
 )
-THREE_EPOCHS = Reduction(
-    "3 epochs instead of 30, and one seed instead of three",
-    {"epochs": 3, "seeds": (0,)},
-    3,
+TWO_EPOCHS = Reduction(
+    "2 epochs instead of 30, and one seed instead of three",
+    {"epochs": 2, "seeds": (0,)},
+    2,
 )
 
 FEEDFORWARD_TABLE = Experiment(
@@ -221,7 +224,7 @@ FEEDFORWARD_TABLE = Experiment(
             33,
         ),
     ),
-    THREE_EPOCHS,
+    TWO_EPOCHS,
     ("MNIST", "MNIST"),
     "5 000 of the training samples are kept for validation; linear feedback learns from a shorter "
     "noise run of fewer samples.",
@@ -268,7 +271,7 @@ RECURRENT_TABLE = Experiment(
             45,
         ),
     ),
-    dataclasses.replace(THREE_EPOCHS, minutes=5),
+    dataclasses.replace(TWO_EPOCHS, minutes=4),
     ("MNIST", "MNIST"),
     "a penalty on the Jacobian keeps the networks solvable, α is 1 and not 0.1 (but for linear "
     "feedback), and gradients are clipped at equal relative norms.",
@@ -292,7 +295,7 @@ STRENGTH_TABLE = Experiment(
         _strength("alpha-0.1", 0.1, 98.10, 7),
         _strength("alpha-1", 1.0, 97.99, 6),
     ),
-    dataclasses.replace(THREE_EPOCHS, minutes=3),
+    TWO_EPOCHS,
     ("MNIST", "MNIST"),
     "the rest point is found by whichever solver is automatic at its strength.",
 )
@@ -324,10 +327,34 @@ WIDTH_FIGURE = Experiment(
     Reduction(
         "digits instead of MNIST, 10 epochs instead of 50, and one seed instead of three",
         {"data": "digits", "epochs": 10, "seeds": (0,)},
-        3,
+        2,
     ),
     ("MNIST", "nothing"),
     RECURRENT_TABLE.differences.replace(" (but for linear feedback)", ""),
+)
+
+ANGLE_FIGURE = Experiment(
+    "mnist-rnn-angles",
+    "MNIST, RNN 256: angle of learned feedback's updates to the gradient after the last epoch",
+    f"{LEAST_CONTROL}, figure S3",
+    tuple(
+        Row(
+            row.name,
+            dataclasses.replace(row.config, diagnose=32),
+            (Unpublished(EXACT_ANGLE),),
+            row.minutes + 5,
+        )
+        for row in RECURRENT_TABLE.rows
+        if row.name in ("kolen-pollack", "linear-feedback")
+    ),
+    Reduction(
+        "digits instead of MNIST, 32 neurons instead of 256, 10 epochs instead of 30, and one seed "
+        "instead of three",
+        {"data": "digits", "hidden": (32,), "epochs": 10, "seeds": (0,)},
+        1,
+    ),
+    ("MNIST", "nothing"),
+    RECURRENT_TABLE.differences + " The angles after every epoch are in metrics.jsonl.",
 )
 
 # --- meta-learning --------------------------------------------------------------------------------
@@ -354,8 +381,8 @@ OMNIGLOT_TABLE = Experiment(
     ),
     Reduction(
         "letters of fonts on 14 pixels a side instead of Omniglot on 28, 5 ways instead of 20, 3 "
-        "queries instead of 15, 2 modules of 4 channels instead of 4 of 64, 10 inner steps, 320 "
-        "tasks instead of 100 000, and one seed instead of three",
+        "queries instead of 15, 2 modules of 4 channels instead of 4 of 64, 10 inner steps of 0.1, "
+        "320 tasks instead of 100 000, and one seed instead of three",
         {
             "tasks": "glyphs",
             "ways": 5,
@@ -364,13 +391,14 @@ OMNIGLOT_TABLE = Experiment(
             "modules": 2,
             "channels": 4,
             "inner_steps": 10,
+            "step_size": 0.1,
             "total_tasks": 320,
             "reports": 2,
             "validation_tasks": 50,
             "evaluation_tasks": 100,
             "seeds": (0,),
         },
-        4,
+        3,
     ),
     ("Omniglot, and better a GPU", "nothing"),
     "the other rules have this library's step sizes and numbers of steps, where the paper quotes "
@@ -473,7 +501,7 @@ FEW_DIGITS = Reduction(
         "epochs": 20,
         "seeds": (0,),
     },
-    3,
+    2,
 )
 DEEP_DIFFERENCES = (
     "Adam has its own standard constants and a cosine schedule where control is solved for; the "
@@ -577,12 +605,6 @@ MISSING = (
         missing="a run does not measure it.",
     ),
     Experiment(
-        "update-angles",
-        "Angle of learned feedback's updates to the gradient while an RNN learns",
-        f"{LEAST_CONTROL}, figure S3",
-        missing="a run does not measure it.",
-    ),
-    Experiment(
         "speed",
         "Time and iterations of a step",
         f"{LEAST_CONTROL}, table S8",
@@ -592,7 +614,19 @@ MISSING = (
         "feedback-control-noise",
         "Accuracy against the noise in the dynamics",
         f"{STRONG_CONTROL}, robustness to noise",
-        missing="its numbers are not known to this registry, and a sweep over noise has no rows.",
+        missing="it is measured by python benchmarks/noise_robustness.py in a checkout.",
+    ),
+    Experiment(
+        "output-and-control",
+        "An output on its way to its nudged target, and the control",
+        f"{FEEDBACK_CONTROL}, figure 1D",
+        missing="it is drawn by python docs/figures/output_and_control.py in a checkout.",
+    ),
+    Experiment(
+        "stable-feedback",
+        "The feedback matrices that hold a network, and those of theory",
+        f"{FEEDBACK_CONTROL}, figure 2",
+        missing="it is drawn by python docs/figures/stable_feedback.py in a checkout.",
     ),
 )
 
@@ -601,6 +635,7 @@ EXPERIMENTS = (
     RECURRENT_TABLE,
     STRENGTH_TABLE,
     WIDTH_FIGURE,
+    ANGLE_FIGURE,
     OMNIGLOT_TABLE,
     SINUSOID_TABLE,
     DEEP_TABLE,
