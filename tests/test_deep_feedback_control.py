@@ -379,6 +379,36 @@ def test_the_noise_has_the_deviation_that_it_says(noise, apical):
     np.testing.assert_allclose(deviation_of(amplitude, 0.02, memory), 0.3, rtol=1e-12)
 
 
+def test_the_noise_of_updates_is_that_of_each_neuron_and_sample():
+    """Each layer's update less the quiet one is εᵀr, and its bias' Σε, with ε of the deviation."""
+    quiet = lc.DeepFeedbackControl(SOLVED, NUDGED)
+    noisy = lc.DeepFeedbackControl(SOLVED, NUDGED, update_noise=0.3)
+    without = credit(quiet)
+    keys = jax.random.split(jax.random.key(3), 300)
+    task = noisy.task(NETWORK, FEEDBACK, BATCH)
+    found = eqx.filter_jit(
+        lambda: jax.vmap(lambda key: noisy.credit(task, BATCH, None, update_key=key).gradient)(keys)
+    )()
+    rates = (BATCH.inputs, *without.solution.value.moment.rates)
+    deviations = []
+    for layer, still, rate in zip(found.layers, without.gradient.layers, rates, strict=True):
+        # The gradient is −2/B times the sum over the B = 2 samples.
+        weight, bias = (
+            np.asarray(getattr(still, name)) - np.asarray(getattr(layer, name))
+            for name in ("weight", "bias")
+        )
+        noise = np.einsum("kpq,qb->kpb", weight, np.linalg.pinv(np.asarray(rate)))
+        np.testing.assert_allclose(np.einsum("kpb,bq->kpq", noise, rate), weight, atol=1e-9)
+        np.testing.assert_allclose(np.sum(noise, axis=2), bias, atol=1e-9)
+        deviations.append(np.std(noise))
+        assert abs(np.corrcoef(noise[:, 0, 0], noise[:, 0, 1])[0, 1]) < 0.2
+    np.testing.assert_allclose(deviations, 0.3, rtol=0.06)
+    with pytest.raises(ValueError, match="noise, which is drawn from a key"):
+        noisy(NETWORK, FEEDBACK, BATCH)
+    with pytest.raises(ValueError, match="`update_noise` is -1"):
+        lc.DeepFeedbackControl(SOLVED, NUDGED, update_noise=-1.0)
+
+
 def test_the_memory_does_not_grow_with_simulated_time():
     def needed(points):
         dynamics = lc.Dynamics(0.01, points, 0.1, 0.01, noise=lc.FilteredNoise(0.1, 0.1, 0.05))

@@ -96,7 +96,10 @@ def test_direct_feedback_to_every_layer_is_measured_there():
         angles = figures.pop(name)
         assert set(angles) == {"all", *layers}
         assert 0 < angles["all"] < 90
-    assert figures.pop("condition") == {"all": pytest.approx(1)}
+    condition = figures.pop("condition")
+    assert condition.pop("all") == pytest.approx(1)
+    assert 0 < condition.pop("random") < 0.95
+    assert condition == {}
     assert figures.pop("feedback_movement") == {"all": pytest.approx(0.5)}
     # Both to first order in the nudge.
     gram = sum(block @ block.T for block in blocks)
@@ -155,6 +158,17 @@ def test_the_metrics_of_a_run_hold_it_and_a_resumed_run_keeps_it(tmp_path):
         assert own["diagnostics"]["feedback_movement"] == {"all": 0}
         assert set(own["diagnostics"]["angle_to_loss"]) == {"all", "layer 1", "layer 2"}
     assert first["diagnostics"] != second["diagnostics"]
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["diagnostics"] == second["diagnostics"]
+
+
+def test_a_summary_of_seeds_has_their_mean_and_no_number_for_none():
+    figures = [1.0, 4.0]
+    seeds = [{"diagnostics": {"angle": {"all": own, "layer 1": None}}} for own in figures]
+    assert running._mean_diagnostics(seeds) == {
+        "diagnostics": {"angle": {"all": 2.5, "layer 1": None}}
+    }
+    assert running._mean_diagnostics([*seeds, {}]) == {}
 
 
 def test_no_samples_are_none_and_fewer_are_refused():

@@ -126,6 +126,7 @@ CHANGED = {
     "noise": 0.2,
     "output_noise": 0.3,
     "noise_time_constant": 0.4,
+    "update_noise": 0.2,
     "reach": 0.5,
     "noise_steps": 50,
     "noise_samples": 4,

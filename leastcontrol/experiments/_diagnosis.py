@@ -7,7 +7,7 @@ The figures have names, and numbers by the part of the system that they are of; 
 * `control`: the root mean square of the control over the neurons of a part and over the samples, in
   units of the state; `output` is the output control.
 * `condition`: how much of direct feedback lies in the row space that theorem 2 asks for, from 0
-  to 1, as the mean over the samples.
+  to 1, as the mean over the samples; under deep feedback control also that of weights at `random`.
 * `feedback_angle`: between the feedback weights of a mirror and the weights that they stand for, in
   degrees.
 * `feedback_movement`: ‖Q − Q₀‖ / ‖Q₀‖ of feedback weights since the run began.
@@ -36,7 +36,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from .. import diagnostics
-from ..controllers import Exact, KolenPollack, LinearFeedback, Nudged
+from ..controllers import DirectFeedback, Exact, KolenPollack, LinearFeedback, Nudged
 from ..controllers._direct_feedback import AbstractDirectPath
 from ..equilibrium import Point, Solution, free_equilibrium, free_moment
 from ..rules import (
@@ -171,6 +171,9 @@ def _condition(
         assert isinstance(system, Feedforward)
         soma = jax.vmap(lambda drive: free_moment(system, drive))(drives).soma
         own = diagnostics.feedback_condition(system, feedback, soma)
+        random = DirectFeedback().init(system, key=jax.random.key(0))
+        chance = diagnostics.feedback_condition(system, random, soma)
+        return {"all": jnp.mean(own), "random": jnp.mean(chance)}
     else:
         return {}
     return {"all": jnp.mean(own)}

@@ -58,6 +58,7 @@ def build_feedback_control(config: RunConfig) -> DeepFeedbackControl:
         path=PATHS[config.feedback](),
         feedback_learning=_feedback_learning(config),
         difference=DIFFERENCES[config.difference](),
+        update_noise=config.update_noise,
         published=config.conventions == "published",
     )
 

@@ -85,6 +85,7 @@ FEEDBACK_CONTROL_OPTIONS = (
     "feedback",
     "feedback_learning",
     "difference",
+    "update_noise",
     "conventions",
 )
 # Two such layers in a row are joined by 4 GiB of weights, and the optimiser needs three times that.
@@ -241,6 +242,8 @@ class RunConfig:
     """The same for output neurons; that of the hidden ones by default."""
     noise_time_constant: float | None = None
     """Time constant of the noise; white by default."""
+    update_noise: float = 0.0
+    """Standard deviation of the noise in what weights read of their neurons, as a voltage."""
     reach: float = 1.0
     """Share of the error that simulated control may leave in a sample that counts as solved."""
     diagnose: int = 0

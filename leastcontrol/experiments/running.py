@@ -8,7 +8,7 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -473,11 +473,18 @@ def _run_seed(
             "steps_mean": mean(own.steps_mean for own in trained.metrics),
             "steps_max": max(own.steps_max for own in trained.metrics),
         },
+        **_last_diagnostics(trained.metrics),
         "config": config.as_json(),
         **origin,
     }
     training.write_json(folder.path / "summary.json", summary)
     return summary
+
+
+def _last_diagnostics(metrics: Sequence[training.EpochMetrics]) -> dict[str, Any]:
+    """Returns what was diagnosed after the last epoch, if anything was."""
+    last = metrics[-1].diagnostics
+    return {} if last is None else {"diagnostics": last}
 
 
 FIGURES = (
@@ -508,8 +515,23 @@ def _summary_of(summaries: list[dict[str, Any]], config: RunConfig) -> dict[str,
         "mean": means,
         "std": std,
         "per_seed": [{name: own[name] for name in ("seed", *FIGURES)} for own in summaries],
+        **_mean_diagnostics(summaries),
         "config": config.as_json(),
     }
+
+
+def _mean_diagnostics(summaries: list[dict[str, Any]]) -> dict[str, Any]:
+    if any("diagnostics" not in own for own in summaries):
+        return {}
+    every = [own["diagnostics"] for own in summaries]
+
+    def of(name: str, place: str) -> float | None:
+        # What was not finite is null in the file of a seed that had been finished before.
+        values = [own[name][place] for own in every]
+        return None if None in values else mean(values)
+
+    names = every[0].items()
+    return {"diagnostics": {name: {own: of(name, own) for own in parts} for name, parts in names}}
 
 
 def mean(values: Iterable[float]) -> float:

@@ -13,12 +13,13 @@ changes at its own neuron: nothing is sent back through the forward weights. The
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..controllers import AbstractFeedbackPath, AbstractTeaching, DirectFeedback
 from ..losses import AbstractLoss, CrossEntropy
@@ -28,11 +29,12 @@ from ._feedback_phase import (
     AbstractDifference,
     AbstractPhase,
     Continuous,
-    PhaseResult,
     RateDifference,
     Task,
+    Updates,
     VoltageDifference,
     draws_of,
+    noise_of_updates,
 )
 from ._rule import AbstractRule, Batch, Credit, check_batch
 
@@ -55,6 +57,8 @@ class DeepFeedbackControl(AbstractRule):
     * `path`: from the controller to the neurons; random direct feedback by default.
     * `feedback_learning`: how the path's weights learn; `None` freezes them.
     * `difference`: of rates by default.
+    * `update_noise`: s ≥ 0, the standard deviation of noise in what every weight reads of its
+      neuron: D_i + sξ_i, in units of the voltage, with one normal ξ_i for each neuron and sample.
     * `published`: the behaviour of the authors' code where it departs from the method: a voltage
       difference at rest has the other sign and twice its size.
 
@@ -68,9 +72,15 @@ class DeepFeedbackControl(AbstractRule):
     path: AbstractFeedbackPath = DirectFeedback()
     feedback_learning: AbstractFeedbackLearning | None = None
     difference: AbstractDifference = RateDifference()
+    update_noise: float = eqx.field(static=True, default=0.0)
     published: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
+        if not 0 <= self.update_noise < math.inf:
+            raise ValueError(
+                f"`update_noise` is {self.update_noise}, but it is the standard deviation of a "
+                "voltage, finite and at least 0: write update_noise=0.01."
+            )
         self.phase.check(self.path, self.teaching)
         if self.feedback_learning is not None:
             if not self.path.learns:
@@ -95,7 +105,8 @@ class DeepFeedbackControl(AbstractRule):
         phase_key, learning_key = (None, None) if key is None else jax.random.split(key)
         task = self.task(system, feedback, batch)
         draws = draws_of(self.phase.dynamics_of_noise, task, phase_key)
-        return self.credit(task, batch, draws, learning_key=learning_key)
+        update_key = None if key is None else jax.random.fold_in(key, 2)
+        return self.credit(task, batch, draws, learning_key=learning_key, update_key=update_key)
 
     def task(self, system: AbstractSystem, feedback: PyTree[Any], batch: Batch) -> Task:
         """Returns the batch as this rule controls it.
@@ -115,16 +126,21 @@ class DeepFeedbackControl(AbstractRule):
         *,
         learning_draws: Any = None,
         learning_key: PRNGKeyArray | None = None,
+        update_key: PRNGKeyArray | None = None,
     ) -> Credit:
         """Returns the credit of a task, with given normal draws for the noise.
 
         **Arguments:** `draws` for the phase and `learning_draws` for feedback learning, each from
         the number of a step to an array for each layer; without the second, `learning_key` makes
-        them.
+        them; `update_key`, for noise in the updates.
         """
         learning = self.feedback_learning
         sums = () if learning is None else learning.sums(self.phase)
         result = self.phase.run(task, self.difference, sums, draws)
+        updates = result.updates
+        if self.update_noise > 0:
+            noise = noise_of_updates(task, result, self.update_noise, update_key)
+            updates = jax.tree.map(jnp.add, updates, noise)
         feedback_gradient = None
         if learning is not None:
             feedback_gradient = learning.gradient(
@@ -138,19 +154,21 @@ class DeepFeedbackControl(AbstractRule):
         objective = jnp.sum(jnp.where(finite, share * 0.5 * control, 0))
         loss = jnp.sum(jnp.where(finite, share * losses, 0))
         return Credit(
-            self._gradient(task.network, result),
+            self._gradient(task.network, updates, result.counted),
             feedback_gradient,
             objective,
             loss,
             result.solution,
         )
 
-    def _gradient(self, network: Feedforward, result: PhaseResult) -> PyTree[Array]:
+    def _gradient(
+        self, network: Feedforward, updates: Updates, counted: Float[Array, ""]
+    ) -> PyTree[Array]:
         factor = -2.0
         if self.published and self.phase.at_rest and isinstance(self.difference, VoltageDifference):
             factor = 4.0
-        scale = factor / result.counted
-        layers = tuple(Affine(scale * weight, scale * bias) for weight, bias in result.updates)
+        scale = factor / counted
+        layers = tuple(Affine(scale * weight, scale * bias) for weight, bias in updates)
         return eqx.tree_at(
             lambda own: own.layers, eqx.filter(network, eqx.is_inexact_array), layers
         )

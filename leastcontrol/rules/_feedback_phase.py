@@ -152,16 +152,21 @@ class PhaseResult(NamedTuple):
     """What a phase leaves for the rule: the sums of updates over the batch, and the rest.
 
     * `updates`: for each layer Σ_b D rᵀ and Σ_b D, averaged over time where time is summed.
-    * `counted`: how many samples they are of.
+    * `weights`: of each sample in them, 1 or 0 for one that was dropped.
     * `totals`: the further sums that were asked for.
     * `rest`: what `SteadyState` solved, else `None`.
     """
 
     updates: Updates
-    counted: Float[Array, ""]
+    weights: Float[Array, " batch"]
     solution: Solution[Controlled]
     totals: tuple[PyTree[Any], ...]
     rest: FeedbackRest | None
+
+    @property
+    def counted(self) -> Float[Array, ""]:
+        """How many samples the updates are of, and 1 for none."""
+        return jnp.maximum(jnp.sum(self.weights), 1)
 
 
 class AbstractPhase(eqx.Module):
@@ -446,7 +451,7 @@ class SteadyState(AbstractPhase):
         weights = self.unsolved.weights(solution)
         apical, rates = of_counted(weights, (apical, rates))
         updates = updates_at_rest(task, difference, apical, rates, weights)
-        return PhaseResult(updates, jnp.maximum(jnp.sum(weights), 1), solution, (), rest)
+        return PhaseResult(updates, weights, solution, (), rest)
 
 
 def updates_at_rest(
@@ -469,6 +474,27 @@ def updates_at_rest(
         part = weights[:, None] * difference(activation, basal, change[index])
         updates.append((part.T @ presynaptic[index], jnp.sum(part, axis=0)))
     return tuple(updates)
+
+
+def noise_of_updates(
+    task: Task, result: PhaseResult, deviation: float, key: PRNGKeyArray | None
+) -> Updates:
+    """Returns Σ_b ε_i r_{i−1}ᵀ and Σ_b ε_i, for noise ε_i that stands still during a phase.
+
+    **Raises:** `ValueError` without a key.
+    """
+    if key is None:
+        raise ValueError(
+            "The updates have noise, which is drawn from a key: call the rule with "
+            "key=jax.random.key(0)."
+        )
+    rates = of_counted(result.weights, result.solution.value.moment.rates)
+    drawn = normal_draws(key, task.free.soma)(jnp.asarray(0))
+    noise = [deviation * result.weights[:, None] * own for own in drawn]
+    return tuple(
+        (own.T @ rate, jnp.sum(own, axis=0))
+        for own, rate in zip(noise, (task.inputs, *rates), strict=True)
+    )
 
 
 def draws_of(dynamics: Dynamics | None, task: Task, key: PRNGKeyArray | None) -> Any:
@@ -496,8 +522,8 @@ def _settled(task: Task, control: Float[Array, "batch _"], change: Layers) -> Mo
     return Moment(soma, basal, change, rates, control)
 
 
-def _all(task: Task) -> Float[Array, ""]:
-    return jnp.asarray(float(len(task.drives)), task.drives.dtype)
+def _all(task: Task) -> Float[Array, " batch"]:
+    return jnp.ones(len(task.drives), task.drives.dtype)
 
 
 def _norms(rows: Float[Array, "batch _"]) -> Float[Array, " batch"]:
