@@ -4,8 +4,9 @@
     python -m leastcontrol.experiments.tables --check   # exits with 1 if it would change anything
 
 A row is one run of several seeds: `results/NAME.json`, the file that `leastcontrol train --results`
-wrote. `ROWS` says which names there are and what the paper reports for each. A run whose file is
-missing has no row; a file that does not hold the run that its name promises is refused.
+wrote. `ROWS` says which names there are and, from the registry, what the paper reports for each. A
+run whose file is missing has no row; a file that does not hold the run that its name promises is
+refused.
 """
 
 import argparse
@@ -17,6 +18,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from . import registry
+from .config import RunConfig
+from .expectations import Published
+from .registry import FEEDFORWARD_TABLE, RECURRENT_TABLE, Experiment
 
 BEGIN = "<!-- results:begin -->"
 END = "<!-- results:end -->"
@@ -49,100 +55,38 @@ class Expected:
     deviation: float
 
 
-def _rows() -> tuple[Expected, ...]:
-    feedforward = {"data": "mnist", "system": "feedforward", "hidden": [256, 256]}
-    recurrent = {"data": "mnist", "system": "rnn", "hidden": [256]}
-    inversion = {"rule": "least-control", "controller": "dynamic-inversion"}
-    energy = {"rule": "least-control", "controller": "energy"}
-    least_control_inversion = "least control, dynamic inversion"
-    least_control_energy = "least control, energy"
-    kolen_pollack = {"rule": "least-control", "controller": "kolen-pollack"}
-    linear_feedback = {"rule": "least-control", "controller": "linear-feedback"}
-    return (
-        Expected(
-            "mnist-feedforward-backpropagation",
-            "feedforward 2×256",
-            "backpropagation",
-            {**feedforward, "rule": "backpropagation"},
-            98.29,
-            0.14,
-        ),
-        Expected(
-            "mnist-feedforward-dynamic-inversion",
-            "feedforward 2×256",
-            least_control_inversion,
-            {**feedforward, **inversion},
-            98.11,
-            0.07,
-        ),
-        Expected(
-            "mnist-feedforward-energy",
-            "feedforward 2×256",
-            least_control_energy,
-            {**feedforward, **energy},
-            98.00,
-            0.03,
-        ),
-        Expected(
-            "mnist-feedforward-kolen-pollack",
-            "feedforward 2×256",
-            "least control, Kolen–Pollack feedback",
-            {**feedforward, **kolen_pollack},
-            98.14,
-            0.09,
-        ),
-        Expected(
-            "mnist-feedforward-linear-feedback",
-            "feedforward 2×256",
-            "least control, linear feedback",
-            {**feedforward, **linear_feedback},
-            97.73,
-            0.07,
-        ),
-        Expected(
-            "mnist-rnn-recurrent-backpropagation",
-            "RNN 256",
-            "recurrent backpropagation",
-            {**recurrent, "rule": "recurrent-backpropagation"},
-            97.87,
-            0.19,
-        ),
-        Expected(
-            "mnist-rnn-dynamic-inversion",
-            "RNN 256",
-            least_control_inversion,
-            {**recurrent, **inversion},
-            97.58,
-            0.12,
-        ),
-        Expected(
-            "mnist-rnn-energy",
-            "RNN 256",
-            least_control_energy,
-            {**recurrent, **energy},
-            97.60,
-            0.15,
-        ),
-        Expected(
-            "mnist-rnn-kolen-pollack",
-            "RNN 256",
-            "least control, Kolen–Pollack feedback",
-            {**recurrent, **kolen_pollack},
-            97.75,
-            0.11,
-        ),
-        Expected(
-            "mnist-rnn-linear-feedback",
-            "RNN 256",
-            "least control, linear feedback",
-            {**recurrent, **linear_feedback},
-            97.70,
-            0.11,
-        ),
+SYSTEMS = ((FEEDFORWARD_TABLE, "feedforward 2×256"), (RECURRENT_TABLE, "RNN 256"))
+RULES = {
+    "backpropagation": "backpropagation",
+    "recurrent-backpropagation": "recurrent backpropagation",
+    "dynamic-inversion": "least control, dynamic inversion",
+    "energy": "least control, energy",
+    "kolen-pollack": "least control, Kolen–Pollack feedback",
+    "linear-feedback": "least control, linear feedback",
+}
+
+
+def _row(experiment: Experiment, system: str, row: registry.Row) -> Expected:
+    (published,) = row.expectations
+    assert isinstance(published, Published)
+    assert published.spread is not None
+    config = row.config.as_json()
+    words = {name: config[name] for name in ("data", "system", "hidden", "rule")}
+    if config["controller"] != RunConfig.controller:
+        words["controller"] = config["controller"]
+    return Expected(
+        f"{experiment.name}-{row.name}",
+        system,
+        RULES[row.name],
+        words,
+        published.value,
+        published.spread,
     )
 
 
-ROWS = _rows()
+ROWS = tuple(
+    _row(experiment, system, row) for experiment, system in SYSTEMS for row in experiment.rows
+)
 
 
 @dataclasses.dataclass(frozen=True)
