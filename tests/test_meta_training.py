@@ -289,6 +289,28 @@ def test_mistakes_are_answered_in_one_sentence(words, sentence, tmp_path, capsys
     assert not out.exists()
 
 
+def test_the_papers_learner_of_omniglot_is_built_by_default():
+    """arXiv 2207.01332, table 3 and section S4.5; traced at full size, and not run."""
+    config = MetaConfig(tasks="omniglot", ways=20)
+    config.check()
+    shots, queries = config.counts()
+    images = jnp.zeros((30, 20, 28, 28), jnp.uint8)
+    tasks = data.ImageTasks(images, config.ways, shots, queries)
+    own, rule = build_system(config, tasks, 0), build_rule(config)
+    sizes = [module.weight.shape for module in own.model.modules]
+    assert sizes == [(64, 9), (64, 576), (64, 576), (64, 576)]
+    assert own.model.decoder.weight.shape == (20, 64)
+    assert float(own.pull().decoder.bias) == pytest.approx(0.001)
+    step = lambda: rule(own, None, lc.Batch(*tasks.batch(jax.random.key(0), config.task_batch)))  # noqa: E731
+    shapes = eqx.filter_eval_shape(step)
+    assert shapes.solution.stats.error.shape == (16,)
+    assert shapes.gradient.model.modules[3].weight.shape == (64, 576)
+    support, query = jax.eval_shape(lambda: tasks.batch(jax.random.key(0), 16))
+    assert (support.inputs.shape, query.inputs.shape) == ((16, 20, 28, 28), (16, 300, 28, 28))
+    assert (config.total_tasks, config.learning_rate, config.alpha) == (100_000, 1e-3, 0.1)
+    assert (rule.control.steps, rule.control.step_size) == (100, 0.03)
+
+
 def test_every_word_builds_a_rule():
     for rule in META_CHOICES["rule"]:
         assert isinstance(build_rule(MetaConfig(rule=rule)), lc.AbstractMetaRule)
