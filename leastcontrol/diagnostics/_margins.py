@@ -50,17 +50,14 @@ def controlled_margin(
         sample, at_rest = own
         state, control = both
 
-        def field_and_readout(state: PyTree) -> tuple[PyTree, Array]:
-            return system.vector_field(state, sample.drive), system.readout(state)
-
-        (field, read), pull = jax.vjp(field_and_readout, state)
+        field, read, pull = system.pullback(state, sample.drive)
         # The answer at rest is known, and so is how it changes with the readout.
         here = jax.lax.stop_gradient(read)
         slope = problem.loss.response_slope(
             here + problem.own_gain * at_rest, sample.target, problem.own_gain, problem.leak
         )
         output_control = at_rest - slope @ (read - here)
-        return jax.tree.map(jnp.add, field, control), pull((control, output_control))[0]
+        return jax.tree.map(jnp.add, field, control), pull(control, output_control)
 
     both = (points.state, points.control)
     return _margins(dynamics, (samples, points.output_control), both)

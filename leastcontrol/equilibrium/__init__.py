@@ -30,6 +30,7 @@ from ._certificate import Tolerance as Tolerance
 from ._certificate import certified as certified
 from ._certificate import certify as certify
 from ._certificate import solved as solved
+from ._certificate import verdict as verdict
 from ._control_path import AbstractControlPath as AbstractControlPath
 from ._control_path import ControlPathProblem as ControlPathProblem
 from ._control_path import LinearPath as LinearPath

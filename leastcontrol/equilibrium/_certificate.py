@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optimistix as optx
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from ..systems import AbstractRectifiedSystem
+from ..systems import AbstractSystem
 from ._problem import ControlProblem, Sample
 from ._trees import norm, tree_add
 
@@ -50,6 +50,13 @@ class Point(NamedTuple):
     state: PyTree[Float[Array, "..."]]
     control: PyTree[Float[Array, "..."]]
     output_control: Float[Array, "..."]
+
+    @staticmethod
+    def uncontrolled(system: AbstractSystem, drive: PyTree[Any]) -> "Point":
+        """Returns where a solver starts that knows no better: the first state, without control."""
+        state = system.initial_state(drive)
+        read = jax.eval_shape(system.readout, state)
+        return Point(state, jax.tree.map(jnp.zeros_like, state), jnp.zeros(read.shape, read.dtype))
 
 
 class Tolerance(eqx.Module):
@@ -157,9 +164,12 @@ def solved(solution: Solution) -> Bool[Array, "*batch"]:
     return solution.result == RESULTS.successful
 
 
-def verdict(error: Float[Array, ""]) -> Any:
-    """Returns the result that a sample's error, as a multiple of the allowance, stands for."""
-    unsolved = RESULTS.where(jnp.isfinite(error), RESULTS.not_at_rest, RESULTS.no_finite_point)
+def verdict(error: Float[Array, ""], missed: Any = RESULTS.not_at_rest) -> Any:
+    """Returns the result that a sample's error, as a multiple of the allowance, stands for.
+
+    `missed` is what an error that is finite and too large is called.
+    """
+    unsolved = RESULTS.where(jnp.isfinite(error), missed, RESULTS.no_finite_point)
     return RESULTS.where(
         error <= 1,
         RESULTS.successful,  # pyright: ignore[reportArgumentType]
@@ -185,14 +195,9 @@ def certify(
         system, loss = problem.system, problem.loss
         state, control, output_control = point
 
-        def field_and_readout(state: PyTree) -> tuple[PyTree, Array]:
-            if isinstance(system, AbstractRectifiedSystem) and system.rectified:
-                return system.field_and_readout(state, sample.drive)
-            return system.vector_field(state, sample.drive), system.readout(state)
-
-        (field, read), pull = jax.vjp(field_and_readout, state)
+        field, read, pull = system.pullback_at_rest(state, sample.drive)
         if missing is None:
-            (optimality,) = pull((control, output_control))
+            optimality = pull(control, output_control)
         else:
             optimality = missing(sample, point)
         output = read + output_control if system.output_neurons else read

@@ -15,7 +15,6 @@ import abc
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..systems import AbstractOrderedSystem, AbstractSystem
@@ -51,11 +50,8 @@ class MirrorPath(AbstractControlPath):
     mirror: AbstractSystem
 
     def missing(self, sample: Sample, point: Point) -> PyTree[Array]:
-        def field_and_readout(state: PyTree) -> tuple[PyTree, Array]:
-            return self.mirror.vector_field(state, sample.drive), self.mirror.readout(state)
-
-        _, pull = jax.vjp(field_and_readout, point.state)
-        return pull((point.control, point.output_control))[0]
+        _, _, pull = self.mirror.pullback(point.state, sample.drive)
+        return pull(point.control, point.output_control)
 
     def carry(self, sample: Sample, point: Point) -> PyTree[Array]:
         if not isinstance(self.mirror, AbstractOrderedSystem):
@@ -91,12 +87,8 @@ class ControlPathProblem(AbstractProblem):
     tolerance: Tolerance
 
     def initial(self, sample: Sample) -> tuple[Point, Gain]:
-        state = self.problem.system.initial_state(sample.drive)
-        control = jax.tree.map(jnp.zeros_like, state)
-        read = jax.eval_shape(self.problem.system.readout, state)
-        output_control = jnp.zeros(read.shape, read.dtype)
-        point = Point(state, control, output_control)
-        return point, Gain.initial(self.problem, output_control)
+        point = Point.uncontrolled(self.problem.system, sample.drive)
+        return point, Gain.initial(self.problem, point.output_control)
 
     def iterate(
         self, sample: Sample, z: tuple[Point, Gain]

@@ -119,13 +119,10 @@ class EnergyProblem(AbstractProblem):
     tolerance: Tolerance
 
     def initial(self, sample: Sample) -> _Descent:
-        state = self.problem.system.initial_state(sample.drive)
-        zero = jax.tree.map(jnp.zeros_like, state)
-        read = jax.eval_shape(self.problem.system.readout, state)
-        output_control = jnp.zeros(read.shape, read.dtype)
-        infinite = jnp.full((), jnp.inf, read.dtype)
-        point = Point(state, zero, output_control)
-        return _Descent(zero, zero, infinite, zero, jnp.ones((), read.dtype), point)
+        point = Point.uncontrolled(self.problem.system, sample.drive)
+        zero, dtype = point.control, point.output_control.dtype
+        infinite = jnp.full((), jnp.inf, dtype)
+        return _Descent(zero, zero, infinite, zero, jnp.ones((), dtype), point)
 
     def iterate(self, sample: Sample, z: _Descent) -> tuple[_Descent, _Descent, Float[Array, ""]]:
         problem = self.problem

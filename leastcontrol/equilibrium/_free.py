@@ -75,11 +75,8 @@ class AdjointProblem(AbstractProblem):
     def iterate(
         self, sample: Linearised, z: PyTree[Array]
     ) -> tuple[PyTree[Array], PyTree[Array], Float[Array, ""]]:
-        def field_and_readout(state: PyTree) -> tuple[PyTree, Array]:
-            return self.system.vector_field(state, sample.drive), self.system.readout(state)
-
-        _, pull = jax.vjp(field_and_readout, sample.state)
-        (change,) = pull((z, sample.output_error))
+        _, _, pull = self.system.pullback(sample.state, sample.drive)
+        change = pull(z, sample.output_error)
         size = jnp.maximum(norm(z), norm(change))
         return tree_add(z, change), z, self.tolerance.free_error(norm(change), size)
 

@@ -5,8 +5,6 @@ of the control are the changes of the two, measured at the very point that is re
 control is eliminated by the loss's response, with a gain estimated as in an ordered sweep.
 """
 
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ._certificate import Point, Tolerance
@@ -28,27 +26,18 @@ class JointProblem(AbstractProblem):
     tolerance: Tolerance
 
     def initial(self, sample: Sample) -> tuple[Point, Gain]:
-        state = self.problem.system.initial_state(sample.drive)
-        control = jax.tree.map(jnp.zeros_like, state)
-        read = jax.eval_shape(self.problem.system.readout, state)
-        output_control = jnp.zeros(read.shape, read.dtype)
-        point = Point(state, control, output_control)
-        return point, Gain.initial(self.problem, output_control)
+        point = Point.uncontrolled(self.problem.system, sample.drive)
+        return point, Gain.initial(self.problem, point.output_control)
 
     def iterate(
         self, sample: Sample, z: tuple[Point, Gain]
     ) -> tuple[tuple[Point, Gain], tuple[Point, Gain], Float[Array, ""]]:
         (state, control, last), gain = z
         problem = self.problem
-
-        def field_and_readout(state: PyTree) -> tuple[PyTree, Array]:
-            system = problem.system
-            return system.vector_field(state, sample.drive), system.readout(state)
-
-        (field, read), pull = jax.vjp(field_and_readout, state)
+        field, read, pull = problem.system.pullback(state, sample.drive)
         gain = gain.updated(problem, read, last)
         output_control = problem.respond(sample, read, last, gain.value, self.tolerance.rounding)
-        (control_change,) = pull((control, output_control))
+        control_change = pull(control, output_control)
         state_change = tree_add(field, control)
         output = read + problem.own_gain * output_control
         slope = problem.loss.gradient(output, sample.target)

@@ -31,12 +31,9 @@ class KinkedSweepProblem(AbstractProblem):
     tolerance: Tolerance
 
     def initial(self, sample: Sample) -> Iterate:
-        state = self.system.initial_state(sample.drive)
-        read = jax.eval_shape(self.system.readout, state)
-        output_control = jnp.zeros(read.shape, read.dtype)
-        point = Point(state, jax.tree.map(jnp.zeros_like, state), output_control)
+        point = Point.uncontrolled(self.system, sample.drive)
         signals = self.system.initial_signals(sample.drive)
-        return point, signals, Gain.initial(self.problem, output_control)
+        return point, signals, Gain.initial(self.problem, point.output_control)
 
     def iterate(self, sample: Sample, z: Iterate) -> tuple[Iterate, Iterate, Float[Array, ""]]:
         last, signals, gain = z

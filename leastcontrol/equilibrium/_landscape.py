@@ -90,6 +90,15 @@ class _AbstractControlledLandscape(AbstractLandscape):
     problem: eqx.AbstractVar[ControlProblem]
     tolerance: eqx.AbstractVar[Tolerance]
 
+    @abc.abstractmethod
+    def square_and_readout(self, sample: Sample, place: PyTree[Array]) -> tuple[Array, Array]:
+        """Returns ‖ψ‖² and h(φ) at a place."""
+
+    def height(self, sample: Sample, place: PyTree[Array], guess: Array) -> tuple[Array, Array]:
+        square, read = self.square_and_readout(sample, place)
+        output_control = self.answer(sample, read, guess, ANSWERS)
+        return self.problem.energy(sample, square, read, output_control), output_control
+
     def answer(
         self, sample: Sample, read: Array, guess: Array, answers: int
     ) -> Float[Array, " outputs"]:
@@ -143,11 +152,9 @@ class ErrorLandscape(_AbstractControlledLandscape):
         rounding = _rounding(energy, state, answer, output, output_control)
         return View(energy, rounding, gradient, curvature, point, output_control, error)
 
-    def height(self, sample: Sample, place: PyTree[Array], guess: Array) -> tuple[Array, Array]:
+    def square_and_readout(self, sample: Sample, place: PyTree[Array]) -> tuple[Array, Array]:
         read = self.system.readout(self.system.settle(sample.drive, place))
-        output_control = self.answer(sample, read, guess, ANSWERS)
-        energy = self.problem.energy(sample, dot(place, place), read, output_control)
-        return energy, output_control
+        return dot(place, place), read
 
     def start_from(self, point: Point) -> tuple[PyTree[Array], Array]:
         return point.control, point.output_control
@@ -164,19 +171,13 @@ class StateLandscape(_AbstractControlledLandscape):
         read = self.problem.system.readout(state)
         return state, self.answer(sample, read, jnp.zeros_like(read), FIRST_ANSWERS)
 
-    def _field_and_readout(self, sample: Sample, state: PyTree) -> tuple[PyTree, Array]:
-        system = self.problem.system
-        return system.vector_field(state, sample.drive), system.readout(state)
-
     def look(self, sample: Sample, place: PyTree[Array], guess: Array) -> View:
         problem = self.problem
 
         def gradient_of(state: PyTree) -> tuple[tuple, tuple]:
-            (field, read), pull = jax.vjp(
-                lambda state: self._field_and_readout(sample, state), state
-            )
+            field, read, pull = problem.system.pullback(state, sample.drive)
             output_control = self.answering(sample, read, guess)
-            (gradient,) = pull((field, -output_control))
+            gradient = pull(field, -output_control)
             return (gradient, output_control), (field, read)
 
         (gradient, output_control), curvature, (field, read) = jax.linearize(
@@ -199,11 +200,9 @@ class StateLandscape(_AbstractControlledLandscape):
         rounding = _rounding(energy, place, control, output, output_control)
         return View(energy, rounding, gradient, curvature, point, output_control, residuals.error)
 
-    def height(self, sample: Sample, place: PyTree[Array], guess: Array) -> tuple[Array, Array]:
-        field, read = self._field_and_readout(sample, place)
-        output_control = self.answer(sample, read, guess, ANSWERS)
-        energy = self.problem.energy(sample, dot(field, field), read, output_control)
-        return energy, output_control
+    def square_and_readout(self, sample: Sample, place: PyTree[Array]) -> tuple[Array, Array]:
+        field = self.problem.system.vector_field(place, sample.drive)
+        return dot(field, field), self.problem.system.readout(place)
 
     def start_from(self, point: Point) -> tuple[PyTree[Array], Array]:
         return point.state, point.output_control

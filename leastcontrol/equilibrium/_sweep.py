@@ -80,13 +80,10 @@ class SweepProblem(AbstractProblem):
     tolerance: Tolerance
 
     def initial(self, sample: Sample) -> Sweep:
-        state = self.system.initial_state(sample.drive)
-        control = jax.tree.map(jnp.zeros_like, state)
-        read = jax.eval_shape(self.system.readout, state)
-        output_control = jnp.zeros(read.shape, read.dtype)
-        point = Point(state, control, output_control)
-        unknown = Residuals(*(jnp.full((), jnp.inf, read.dtype) for _ in Residuals._fields))
-        return Sweep(point, Gain.initial(self.problem, output_control), unknown)
+        point = Point.uncontrolled(self.system, sample.drive)
+        infinite = jnp.full((), jnp.inf, point.output_control.dtype)
+        unknown = Residuals(*(infinite for _ in Residuals._fields))
+        return Sweep(point, Gain.initial(self.problem, point.output_control), unknown)
 
     def iterate(self, sample: Sample, z: Sweep) -> tuple[Sweep, Sweep, Float[Array, ""]]:
         point, gain, _ = z

@@ -47,7 +47,7 @@ from ..rules import (
     VoltageDifference,
 )
 from ..systems import Feedforward
-from ._rows import Row, judged, unsupported
+from ._rows import Row, compared, results_of, unsupported
 from ._vector_files import UnsupportedVector, VectorError, choice, number_of
 
 AGREEMENT = 1e-8
@@ -227,21 +227,8 @@ def replay_feedback(vector: FeedbackVector) -> Iterator[Row]:
         yield unsupported(vector.name, str(error))
         return
     found = _results(vector, rule)
-    for name, theirs in vector.arrays.items():
-        if name in ("x", "y") or name.startswith(("param/", "noise/")):
-            continue
-        row = f"{vector.name}/{name}"
-        if name not in found:
-            yield unsupported(row, f"An array {name!r} is not one that is replayed.")
-            continue
-        size = float(np.linalg.norm(theirs))
-        distance = float(np.linalg.norm(np.asarray(found[name]) - theirs))
-        yield judged(
-            row,
-            distance / size if size > 0 else distance,
-            AGREEMENT,
-            f"The relative distance of {name} by deep feedback control to the reference.",
-        )
+    theirs = results_of(vector.arrays, ("param/", "noise/"))
+    yield from compared(vector.name, theirs, found, AGREEMENT, "deep feedback control")
 
 
 def _dynamics(vector: FeedbackVector, suffix: str, noise: AbstractNoise | None) -> Dynamics:

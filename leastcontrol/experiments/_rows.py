@@ -1,7 +1,10 @@
 """The row of one check: what was compared, how far apart it was, how far it may be."""
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 Row = dict[str, Any]
 
@@ -51,3 +54,41 @@ def unsupported(name: str, detail: str) -> Row:
         "status": "unsupported",
         "detail": detail,
     }
+
+
+def results_of(arrays: Mapping[str, np.ndarray], given: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Returns the arrays of a vector that are results: not x, y, or what begins as `given` does."""
+    return {
+        name: array
+        for name, array in arrays.items()
+        if name not in ("x", "y") and not name.startswith(given)
+    }
+
+
+def compared(
+    vector: str,
+    theirs: Mapping[str, np.ndarray],
+    ours: Mapping[str, Any],
+    tolerance: float,
+    road: str,
+    *,
+    unsolved: int = 0,
+) -> Iterator[Row]:
+    """Yields a row for each of a vector's results: its distance from ours, relative to its size.
+
+    Where theirs is zero, the distance is absolute. `road` says in the row how ours were found.
+    """
+    for name, array in theirs.items():
+        row = f"{vector}/{name}"
+        if name not in ours:
+            yield unsupported(row, f"An array {name!r} is not one that is replayed.")
+            continue
+        size = float(np.linalg.norm(array))
+        distance = float(np.linalg.norm(np.asarray(ours[name]) - array))
+        yield judged(
+            row,
+            distance / size if size > 0 else distance,
+            tolerance,
+            f"The relative distance of {name} by {road} to the reference.",
+            unsolved=unsolved,
+        )

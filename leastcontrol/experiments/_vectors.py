@@ -46,7 +46,7 @@ from ..rules import (
 )
 from ..systems import AbstractSystem, EquilibriumRNN, Feedforward
 from ._feedback_vectors import FeedbackVector, feedback_vector, replay_feedback
-from ._rows import Row, judged, unsupported
+from ._rows import Row, compared, results_of, unsupported
 from ._vector_files import (
     UnsupportedVector,
     VectorError,
@@ -243,22 +243,8 @@ def replay(vector: AnyVector) -> Iterator[Row]:
         yield from replay_feedback(vector)
         return
     found, unsolved, road = _results(vector)
-    for name, theirs in vector.arrays.items():
-        if name in ("x", "y") or name.startswith(("param/", "aux/")):
-            continue
-        row = f"{vector.name}/{name}"
-        if name not in found:
-            yield unsupported(row, f"An array {name!r} is not one that is replayed.")
-            continue
-        size = float(np.linalg.norm(theirs))
-        distance = float(np.linalg.norm(np.asarray(found[name]) - theirs))
-        yield judged(
-            row,
-            distance / size if size > 0 else distance,
-            AGREEMENT,
-            f"The relative distance of {name} by {road} to the reference.",
-            unsolved=unsolved,
-        )
+    theirs = results_of(vector.arrays, ("param/", "aux/"))
+    yield from compared(vector.name, theirs, found, AGREEMENT, road, unsolved=unsolved)
 
 
 def _results(vector: Vector) -> tuple[dict[str, Any], int, str]:

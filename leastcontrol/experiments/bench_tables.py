@@ -6,7 +6,6 @@
 The rows are those of all files `results/bench-*.json`, which `leastcontrol bench --json` writes.
 """
 
-import argparse
 import json
 import math
 import sys
@@ -14,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .tables import TablesError, rewritten, share, write_page
+from .tables import TablesError, rewrite, script, share
 
 STEPS_PAGE = Path("docs/how-to-choose-a-solver.md")
 GROWTH_PAGE = Path("docs/performance.md")
@@ -143,48 +142,21 @@ def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
             f"{results} holds no rows of a benchmark: make them with `leastcontrol bench --json "
             f"{results}/bench-NAME.json`."
         )
-    changed = {}
+    parts = []
     for page, part, make in (
         (STEPS_PAGE, "bench", steps_table),
         (GROWTH_PAGE, "growth", growth_table),
     ):
         own = [row for row in rows if ("grown" in row) == (part == "growth")]
-        path = root / page
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise TablesError(
-                f"{path} cannot be read ({error}): run this in a checkout of the project, or name "
-                "one with --root DIR."
-            ) from error
-        new = rewritten(text, make(own), str(path), part) if own else text
-        if new != text:
-            changed[path] = new
-    if not check:
-        for path, text in changed.items():
-            write_page(path, text)
-    return list(changed)
+        if own:
+            parts.append((page, part, make(own)))
+    return rewrite(root, parts, check=check)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the script and returns its exit status: 1 for a stale table, 2 for a mistake."""
-    parser = argparse.ArgumentParser(
-        prog="python -m leastcontrol.experiments.bench_tables",
-        description="Make the tables of the benchmark from its rows.",
-    )
-    parser.add_argument("--root", type=Path, default=Path(), help="checkout of the project")
-    parser.add_argument("--results", type=Path, help="folder of the rows (ROOT/results)")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if stale")
-    options = parser.parse_args(arguments)
-    results = options.root / "results" if options.results is None else options.results
-    try:
-        changed = update(options.root, results, check=options.check)
-    except TablesError as error:
-        print(f"leastcontrol: {error}", file=sys.stderr)
-        return 2
-    for path in changed:
-        print(f"{path} {'is stale' if options.check else 'was rewritten'}.", file=sys.stderr)
-    return 1 if options.check and changed else 0
+    description = "Make the tables of the benchmark from its rows."
+    return script(arguments, update, "bench_tables", description)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +208,7 @@ def commands(rows: Sequence[Row]) -> str:
     return "\n".join(["```bash", *(row.command for row in rows), "```"])
 
 
-def rewritten(page: str, content: str, name: str, part: str = "results") -> str:
+def rewritten(page: str, content: str, name: str, part: str) -> str:
     """Returns a page with the part between its markers replaced.
 
     **Raises:** `TablesError` unless both markers stand in the page, once and in order.
@@ -237,12 +237,21 @@ def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
         raise TablesError(
             f"{results} holds none of {names}: make one with `leastcontrol train --results FILE`."
         )
+    content = {page: table(rows) for page in PAGES}
+    content[COMMANDS_PAGE] += f"\n\n{commands(rows)}"
+    return rewrite(root, [(page, "results", own) for page, own in content.items()], check=check)
+
+
+def rewrite(root: Path, parts: Sequence[tuple[Path, str, str]], *, check: bool) -> list[Path]:
+    """Puts (page, part, content) into the pages under `root`; returns the pages that changed.
+
+    With `check` nothing is written: the pages that would change are returned.
+
+    **Raises:** `TablesError`. Nothing is written unless every page could be read.
+    """
     changed = {}
-    for page in PAGES:
+    for page, part, content in parts:
         path = root / page
-        content = table(rows)
-        if page == COMMANDS_PAGE:
-            content += f"\n\n{commands(rows)}"
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -250,7 +259,7 @@ def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
                 f"{path} cannot be read ({error}): run this in a checkout of the project, or name "
                 "one with --root DIR."
             ) from error
-        new = rewritten(text, content, str(path))
+        new = rewritten(text, content, str(path), part)
         if new != text:
             changed[path] = new
     if not check:
@@ -271,26 +280,47 @@ def write_page(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the script and returns its exit status: 1 for a stale table, 2 for a mistake."""
+def _update_and_show(root: Path, results: Path, *, check: bool) -> list[Path]:
+    changed = update(root, results, check=check)
+    print(table(read(results)))
+    return changed
+
+
+def script(
+    arguments: Sequence[str] | None,
+    update: Callable[..., list[Path]],
+    name: str,
+    description: str,
+) -> int:
+    """Runs an update of pages as a script and returns its exit status.
+
+    It is 1 for a stale page and 2 for a mistake.
+
+    **Arguments:** `arguments` of the command line; `update(root, results, check=…)`; the module's
+    `name` and its `description` in the help.
+    """
     parser = argparse.ArgumentParser(
-        prog="python -m leastcontrol.experiments.tables",
-        description="Make the table of results from the summaries of the runs.",
+        prog=f"python -m leastcontrol.experiments.{name}", description=description
     )
     parser.add_argument("--root", type=Path, default=Path(), help="checkout of the project")
-    parser.add_argument("--results", type=Path, help="folder of the summaries (ROOT/results)")
+    parser.add_argument("--results", type=Path, help="folder of the results (ROOT/results)")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if stale")
     options = parser.parse_args(arguments)
     results = options.root / "results" if options.results is None else options.results
     try:
         changed = update(options.root, results, check=options.check)
-        print(table(read(results)))
     except TablesError as error:
         print(f"leastcontrol: {error}", file=sys.stderr)
         return 2
     for path in changed:
         print(f"{path} {'is stale' if options.check else 'was rewritten'}.", file=sys.stderr)
     return 1 if options.check and changed else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the script and returns its exit status: 1 for a stale table, 2 for a mistake."""
+    description = "Make the table of results from the summaries of the runs."
+    return script(arguments, _update_and_show, "tables", description)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from ..equilibrium import (
     free_equilibrium,
     run,
 )
-from ..equilibrium._certificate import Certificate, verdict
 from ..losses import AbstractLoss, CrossEntropy
 from ..systems import AbstractOrderedSystem, AbstractSystem
 from ._policy import AbstractUnsolved, Drop
@@ -26,6 +25,7 @@ from ._rule import (
     AbstractRule,
     Batch,
     Credit,
+    both_solved,
     check_batch,
     of_counted,
     parameter_gradient,
@@ -108,7 +108,7 @@ class AbstractRuleAtRest(AbstractRule):
         errors = jax.vmap(self.loss.gradient)(outputs, batch.targets)
         signal, steps, error = adjoint(drives, free.value, errors)
 
-        solution = jax.vmap(_both)(free, steps, error)
+        solution = jax.vmap(both_solved)(free, steps, error)
         weights = self.unsolved.weights(solution)
         weights = weights / jnp.maximum(jnp.sum(weights), 1)
         inputs, states, signal, errors, losses = of_counted(
@@ -156,20 +156,3 @@ def adjoint_of(system: AbstractSystem, tolerance: Tolerance, solver: FixedPoint)
     """Returns the way back through a system, a with ∂_φfᵀa + ∂_φhᵀe = 0."""
     problem = AdjointProblem(system, tolerance)
     return lambda drives, states, errors: run(problem, solver, Linearised(drives, states, errors))
-
-
-def _both(
-    free: Solution, adjoint_steps: Int[Array, ""], adjoint_error: Float[Array, ""]
-) -> Solution:
-    """Returns the free solution as solved only where its adjoint equation is solved too."""
-    stats = free.stats
-    error = jnp.maximum(stats.error, adjoint_error)
-    certificate = Certificate(
-        stats.steps + adjoint_steps,
-        stats.state_residual,
-        stats.optimality_residual,
-        stats.leak_residual,
-        stats.control_norm,
-        error,
-    )
-    return Solution(free.value, verdict(error), certificate)

@@ -6,12 +6,11 @@ import equinox as eqx
 import jax
 from jaxtyping import PRNGKeyArray, PyTree
 
-from ..losses import AbstractLoss
 from ..systems import AbstractBatchNormalised, AbstractSystem
-from ._rule import AbstractRule, Batch, Credit
+from ._rule import AbstractRule, AbstractRuleAround, Batch, Credit
 
 
-class WithBatchStatistics(AbstractRule):
+class WithBatchStatistics(AbstractRuleAround):
     """A rule on a system whose encoder is normalised by the batch's own statistics.
 
     The rule sees them as constants of the system, so that each solve is one sample's; its gradient
@@ -23,18 +22,6 @@ class WithBatchStatistics(AbstractRule):
     """
 
     rule: AbstractRule
-
-    def __init__(self, rule: AbstractRule):
-        self.rule = rule
-
-    @property
-    def loss(self) -> AbstractLoss:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The loss of the rule."""
-        return self.rule.loss
-
-    def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
-        """Returns the feedback weights of the rule."""
-        return self.rule.init(system, key=key)
 
     def __call__(
         self,

@@ -10,15 +10,14 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..controllers import AbstractController
 from ..equilibrium import (
-    Certificate,
     ControlProblem,
     FixedPoint,
     Point,
     Sample,
     Solution,
     free_equilibrium,
+    verdict,
 )
-from ..equilibrium._certificate import verdict
 from ..losses import AbstractLoss, CrossEntropy
 from ..systems import AbstractSystem
 from ._least_control import energy_and_loss
@@ -27,6 +26,7 @@ from ._rule import (
     AbstractRule,
     Batch,
     Credit,
+    both_solved,
     check_batch,
     of_counted,
     parameter_gradient,
@@ -109,7 +109,7 @@ class EquilibriumPropagation(AbstractRule):
             width = 2 * self.strength
         else:
             away, far, width = towards, self._free(system, samples), self.strength
-        solution = jax.vmap(_both)(near, far)
+        solution = jax.vmap(both_solved)(near, far.stats.steps, far.stats.error)
         weights = self.unsolved.weights(solution)
         weights = weights / jnp.maximum(jnp.sum(weights), 1)
         inputs, samples = of_counted(weights, (batch.inputs, samples))
@@ -154,21 +154,6 @@ def _held(problem: ControlProblem, samples: Sample, far: Solution[Point]) -> Sol
         return eqx.tree_at(lambda s: (s.result, s.stats.error), own, (verdict(error), error))
 
     return jax.vmap(of_one)(samples, far)
-
-
-def _both(near: Solution, far: Solution) -> Solution:
-    """Returns the first solution as solved only where the second is solved too."""
-    first, second = near.stats, far.stats
-    error = jnp.maximum(first.error, second.error)
-    certificate = Certificate(
-        first.steps + second.steps,
-        first.state_residual,
-        first.optimality_residual,
-        first.leak_residual,
-        first.control_norm,
-        error,
-    )
-    return Solution(near.value, verdict(error), certificate)
 
 
 class _Negated(AbstractLoss):

@@ -38,6 +38,7 @@ from ..equilibrium import (
     free_moment,
     normal_draws,
     simulate,
+    verdict,
 )
 from ..losses import AbstractLoss
 from ..systems import Activation, Feedforward, activation_difference, identity
@@ -248,7 +249,25 @@ class UpdateSum(AbstractSum):
         )
 
 
-class Continuous(AbstractPhase):
+class AbstractSimulatedPhase(AbstractPhase):
+    """A phase that simulates its dynamics, and is solved where control reaches its target."""
+
+    dynamics: eqx.AbstractVar[Dynamics]
+    reach: eqx.AbstractVar[float]
+
+    def __check_init__(self):
+        if not 0 < self.reach < float("inf"):
+            raise ValueError(
+                f"`reach` is {self.reach}, but it is the share of the error that control may "
+                "leave, above 0 and finite: write reach=0.1."
+            )
+
+    @property
+    def dynamics_of_noise(self) -> Dynamics | None:
+        return self.dynamics if self.dynamics.noise is not None else None
+
+
+class Continuous(AbstractSimulatedPhase):
     """Updates at every time point of a simulation, averaged over all K of them.
 
     A batch is summed while time runs, so that every sample counts, however it ended.
@@ -264,13 +283,6 @@ class Continuous(AbstractPhase):
 
     dynamics: Dynamics
     reach: float = eqx.field(static=True, default=1.0)
-
-    def __check_init__(self):
-        _check_reach(self.reach)
-
-    @property
-    def dynamics_of_noise(self) -> Dynamics | None:
-        return self.dynamics if self.dynamics.noise is not None else None
 
     @property
     def at_rest(self) -> bool:
@@ -290,7 +302,7 @@ class Continuous(AbstractPhase):
         return PhaseResult(updates, _all(task), solution, simulation.sums[1:], None)
 
 
-class SimulatedSteadyState(AbstractPhase):
+class SimulatedSteadyState(AbstractSimulatedPhase):
     """The update at the last time point of a simulation ("ss").
 
     **Arguments:** `dynamics` and `reach` as for `Continuous`.
@@ -300,13 +312,6 @@ class SimulatedSteadyState(AbstractPhase):
 
     dynamics: Dynamics
     reach: float = eqx.field(static=True, default=1.0)
-
-    def __check_init__(self):
-        _check_reach(self.reach)
-
-    @property
-    def dynamics_of_noise(self) -> Dynamics | None:
-        return self.dynamics if self.dynamics.noise is not None else None
 
     def run(
         self,
@@ -556,15 +561,6 @@ def _solution(
     rows = zip(moment.soma, moment.basal, moment.apical, strict=True)
     unrest = jnp.concatenate([basal + apical - v for v, basal, apical in rows], axis=1)
     missed = RESULTS.target_not_reached if simulated else RESULTS.not_at_rest
-
-    def verdict(error: Float[Array, ""]) -> Any:
-        unsolved = RESULTS.where(jnp.isfinite(error), missed, RESULTS.no_finite_point)
-        return RESULTS.where(
-            error <= 1,
-            RESULTS.successful,  # pyright: ignore[reportArgumentType]
-            unsolved,
-        )
-
     stats = Certificate(
         steps,
         _norms(unrest),
@@ -574,15 +570,7 @@ def _solution(
         _norms(jnp.concatenate(moment.apical, axis=1)),
         error,
     )
-    return Solution(value, jax.vmap(verdict)(error), stats)
-
-
-def _check_reach(reach: float) -> None:
-    if not 0 < reach < float("inf"):
-        raise ValueError(
-            f"`reach` is {reach}, but it is the share of the error that control may leave, above "
-            "0 and finite: write reach=0.1."
-        )
+    return Solution(value, jax.vmap(lambda own: verdict(own, missed))(error), stats)
 
 
 def _check_leak(leak: float) -> None:

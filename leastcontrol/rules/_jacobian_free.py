@@ -58,13 +58,10 @@ class PhantomGradient(AbstractRuleAtRest):
         del feedback
 
         def of_one(drive: PyTree, state: PyTree, error: Array) -> tuple[PyTree, Array, Array]:
-            def field_and_readout(state: PyTree) -> tuple[PyTree, Array]:
-                return system.vector_field(state, drive), system.readout(state)
-
-            _, pull = jax.vjp(field_and_readout, state)
+            _, _, pull = system.pullback(state, drive)
 
             def step(_: Int[Array, ""], adjoint: PyTree) -> PyTree:
-                (change,) = pull((adjoint, error))
+                change = pull(adjoint, error)
                 return jax.tree.map(lambda a, c: a + self.damping * c, adjoint, change)
 
             zero = jax.tree.map(jnp.zeros_like, state)

@@ -10,12 +10,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..equilibrium import Point, solved
-from ..losses import AbstractLoss
 from ..systems import AbstractSystem
-from ._rule import AbstractRule, Batch, Credit, of_counted
+from ._rule import AbstractRule, AbstractRuleAround, Batch, Credit, of_counted
 
 
-class JacobianPenalty(AbstractRule):
+class JacobianPenalty(AbstractRuleAround):
     """Another rule, with a penalty on the system's Jacobian where its samples are at rest.
 
         R(θ) = ‖∂_φ g‖²_F / n,   g = φ + f(φ, θ, x),   φ of size n,
@@ -45,15 +44,6 @@ class JacobianPenalty(AbstractRule):
             )
         self.rule = rule
         self.strength = strength
-
-    @property
-    def loss(self) -> AbstractLoss:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The loss of the rule that is helped."""
-        return self.rule.loss
-
-    def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
-        """Returns the feedback weights of the rule that is helped."""
-        return self.rule.init(system, key=key)
 
     def __call__(
         self,

@@ -30,8 +30,15 @@ import optimistix as optx
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..controllers import AbstractOutputControl, as_output_control
-from ..equilibrium import Certificate, Point, Solution, Tolerance, TrustRegion, minimum
-from ..equilibrium._certificate import verdict
+from ..equilibrium import (
+    Certificate,
+    Point,
+    Solution,
+    Tolerance,
+    TrustRegion,
+    minimum,
+    verdict,
+)
 from ..equilibrium._trees import dot, norm, tree_add, tree_scale, tree_subtract
 from ..systems import FastWeights
 from ._policy import AbstractUnsolved, Keep

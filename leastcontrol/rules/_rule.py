@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from ..equilibrium import Solution
+from ..equilibrium import Solution, verdict
 from ..losses import AbstractLoss
 from ..systems import AbstractSystem
 
@@ -66,6 +66,33 @@ class AbstractRule(eqx.Module):
         * `batch`: inputs and targets.
         * `key`: for rules with noise; the others do not use it.
         """
+
+
+class AbstractRuleAround(AbstractRule):
+    """Another rule with something added: its loss and its feedback weights are that rule's."""
+
+    rule: eqx.AbstractVar[AbstractRule]
+
+    @property
+    def loss(self) -> AbstractLoss:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The loss of the rule inside."""
+        return self.rule.loss
+
+    def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
+        """Returns the feedback weights of the rule inside."""
+        return self.rule.init(system, key=key)
+
+
+def both_solved(
+    first: Solution, second_steps: Int[Array, ""], second_error: Float[Array, ""]
+) -> Solution:
+    """Returns one sample's first solution as solved only where a second solve is solved too."""
+    stats = first.stats
+    error = jnp.maximum(stats.error, second_error)
+    stats = eqx.tree_at(
+        lambda own: (own.steps, own.error), stats, (stats.steps + second_steps, error)
+    )
+    return Solution(first.value, verdict(error), stats)
 
 
 def check_batch(system: AbstractSystem, loss: AbstractLoss, batch: Batch, leak: float) -> None:

@@ -20,6 +20,7 @@ Activation = Callable[[Array], Array]
 State = PyTree[Float[Array, "..."], " State"]
 Drive = PyTree[Any]
 Output = Float[Array, " outputs"]
+Pullback = Callable[[State, Output], State]
 
 
 class AbstractSystem(eqx.Module):
@@ -45,6 +46,19 @@ class AbstractSystem(eqx.Module):
     @abc.abstractmethod
     def readout(self, state: State) -> Output:
         """Returns h(φ, θ), the output of shape `(outputs,)`."""
+
+    def pullback(self, state: State, drive: Drive) -> tuple[State, Output, Pullback]:
+        """Returns f and h at a state, and (ψ, u) ↦ ∂_φfᵀψ + ∂_φhᵀu there."""
+
+        def field_and_readout(state: State) -> tuple[State, Output]:
+            return self.vector_field(state, drive), self.readout(state)
+
+        return _pulled(field_and_readout, state)
+
+    def pullback_at_rest(self, state: State, drive: Drive) -> tuple[State, Output, Pullback]:
+        """Returns the pullback that a rest point is judged by: where f has kinks, the one of its
+        generalised gradients that is nearest to what is pulled back."""
+        return self.pullback(state, drive)
 
     def zero_state(self) -> State:
         """Returns zeros of the state's structure, without any input.
@@ -116,6 +130,19 @@ class AbstractRectifiedSystem(AbstractOrderedSystem):
     @abc.abstractmethod
     def field_and_readout(self, state: State, drive: Drive) -> tuple[State, Output]:
         """Returns f and h, with a pullback that takes the generalised gradient on a kink."""
+
+    def pullback_at_rest(self, state: State, drive: Drive) -> tuple[State, Output, Pullback]:
+        """Returns f, h and the pullback of `field_and_readout`; without kinks, of f and h."""
+        if not self.rectified:
+            return self.pullback(state, drive)
+        return _pulled(lambda state: self.field_and_readout(state, drive), state)
+
+
+def _pulled(
+    function: Callable[[State], tuple[State, Output]], state: State
+) -> tuple[State, Output, Pullback]:
+    (field, read), pull = jax.vjp(function, state)
+    return field, read, lambda control, output_control: pull((control, output_control))[0]
 
 
 class Affine(eqx.Module):
