@@ -28,7 +28,7 @@ Output = Float[Array, " outputs"]
 Scalar = Float[Array, ""]
 Number = float | Scalar
 
-RESPONSE_ITERATIONS = 4
+RESPONSE_ITERATIONS = 2
 """Steps of Newton's method for the cross-entropy's response.
 
 It converges quadratically once started within a unit of the answer; a solver calls it once per
@@ -54,6 +54,10 @@ class AbstractLoss(eqx.Module):
     @abc.abstractmethod
     def hessian(self, output: Output, target: PyTree[Any]) -> Float[Array, "outputs outputs"]:
         """Returns ∂²_y L(y, t)."""
+
+    @abc.abstractmethod
+    def curvature(self, output: Output, target: PyTree[Any]) -> Scalar:
+        """Returns tr ∂²_y L(y, t)."""
 
     @abc.abstractmethod
     def trusted_step(self, change: Output) -> Scalar:
@@ -96,6 +100,11 @@ class SquaredError(AbstractLoss):
         """Returns the identity."""
         del target
         return jnp.eye(output.size, dtype=output.dtype)
+
+    def curvature(self, output: Output, target: Output) -> Scalar:
+        """Returns the number of outputs."""
+        del target
+        return jnp.asarray(output.size, output.dtype)
 
     def trusted_step(self, change: Output) -> Scalar:
         """Returns one: Newton's model of a quadratic is the quadratic."""
@@ -213,6 +222,12 @@ class CrossEntropy(AbstractLoss):
         del target
         p = jax.nn.softmax(output)
         return jnp.diag(p) - jnp.outer(p, p)
+
+    def curvature(self, output: Output, target: Integer[Array, ""] | Output) -> Scalar:
+        """Returns Σ p (1 − p) for p = softmax(y)."""
+        del target
+        p = jax.nn.softmax(output)
+        return jnp.sum(p * (1 - p))
 
     def trusted_step(self, change: Output) -> Scalar:
         """Returns log(1 + s) / s for the spread s of the change.

@@ -402,6 +402,28 @@ def test_the_dynamics_come_to_rest_where_the_solver_says(output_control):
         np.testing.assert_allclose(flat(mine), theirs, rtol=1e-6, atol=1e-8)
 
 
+def test_continuous_time_settles_where_a_unit_step_cannot_follow():
+    # The fast population of this system outruns a unit step.
+    system, x, targets = function_system(), inputs(), vectors()
+    problem = lc.ControlProblem(system, lc.SquaredError(), jnp.asarray(0.5))
+    step = lc.DynamicInversion(TIGHT, lc.FixedPoint(max_steps=100))
+    assert not lc.solved(solve(step, problem, samples(system, x, targets))).any()
+    found = solve(lc.ContinuousTime(TIGHT), problem, samples(system, x, targets))
+    assert lc.solved(found).all()
+    exact = solve(EXACT, problem, samples(system, x, targets))
+    assert distance(found, points(exact)).max() < 1e-8
+    # A budget that is too small is said, and not exceeded.
+    short = solve(lc.ContinuousTime(TIGHT, max_steps=7), problem, samples(system, x, targets))
+    assert not lc.solved(short).any()
+    assert jnp.all(short.stats.steps == 7)
+
+
+@pytest.mark.parametrize("options", [{"step": 0.0}, {"step": math.inf}, {"max_steps": 0}])
+def test_continuous_time_refuses_steps_that_lead_nowhere(options):
+    with pytest.raises(ValueError, match=r"write ContinuousTime\(step=0.25, max_steps=1000\)"):
+        lc.ContinuousTime(**options)
+
+
 @pytest.fixture
 def unchecked_types(monkeypatch):
     """What a user meets who has no run-time type checker."""

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optimistix as optx
 import pytest
 from helpers import (
     KEY,
@@ -97,6 +98,41 @@ def test_anderson_solves_where_the_plain_iteration_diverges():
     z, _, error = compiled_run(Linear(), lc.FixedPoint(200, memory=4), (matrices, offsets))
     assert jnp.all(error <= 1)
     np.testing.assert_allclose(z, expected[..., 0], rtol=1e-8)
+
+
+@pytest.mark.parametrize("solver", [optx.FixedPointIteration, lc.Anderson])
+def test_a_solver_of_optimistix_finds_free_equilibria(solver):
+    system, x = recurrent(), inputs(7)
+    drives = jax.vmap(system.drive)(x)
+    tolerance = lc.Tolerance(1e-10)
+    expected = compiled_free(system, drives, tolerance=tolerance)
+    found = compiled_free(system, drives, solver=solver(1e-12, 1e-12), tolerance=tolerance)
+    assert lc.solved(found).all()
+    np.testing.assert_allclose(found.value, expected.value, rtol=1e-8, atol=1e-10)
+    assert jnp.all(found.stats.steps > 1)
+
+
+def test_anderson_is_faster_in_optimistix_too_and_keeps_pytrees():
+    matrices, offsets = contractions(1, 6, 0.97)
+    matrix, offset = matrices[0], offsets[0]
+
+    def image(z, args):
+        out = matrix @ jnp.concatenate([z["a"], z["b"]]) + offset
+        return {"a": out[:2], "b": out[2:]}
+
+    start = {"a": jnp.zeros(2), "b": jnp.zeros(4)}
+    expected = np.linalg.solve(np.eye(6) - np.asarray(matrix), np.asarray(offset))
+    steps = {}
+    for memory in (1, 5):
+        solver = lc.Anderson(rtol=0.0, atol=1e-10, memory=memory)
+        found = optx.fixed_point(image, solver, start, max_steps=2000)
+        value = np.concatenate([found.value["a"], found.value["b"]])
+        assert np.abs(value - expected).max() <= 1e-10 / 0.03
+        steps[memory] = int(found.stats["num_steps"])
+    assert steps[1] > 600
+    assert steps[5] < steps[1] / 5
+    with pytest.raises(ValueError, match=r"write Anderson\(rtol, atol, memory=5\)"):
+        lc.Anderson(1e-6, 1e-6, memory=0)
 
 
 class Shrink(AbstractProblem):

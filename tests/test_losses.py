@@ -46,6 +46,8 @@ def test_cross_entropy_and_its_derivatives_are_those_of_the_definition(softness,
     np.testing.assert_allclose(
         loss.hessian(output, target), jax.hessian(reference)(output), rtol=1e-12, atol=1e-14
     )
+    trace = jnp.trace(jax.hessian(reference)(output))
+    np.testing.assert_allclose(loss.curvature(output, target), trace, rtol=1e-12)
 
 
 def test_squared_error_and_its_derivatives_are_those_of_the_definition():
@@ -55,6 +57,7 @@ def test_squared_error_and_its_derivatives_are_those_of_the_definition():
     np.testing.assert_allclose(loss(output, target), reference(output), rtol=1e-14)
     np.testing.assert_allclose(loss.gradient(output, target), jax.grad(reference)(output))
     np.testing.assert_allclose(loss.hessian(output, target), jax.hessian(reference)(output))
+    assert loss.curvature(output, target) == N
 
 
 @pytest.mark.parametrize("softness", [0.0, 0.01, 0.3])
@@ -88,7 +91,7 @@ def test_a_confident_output_keeps_its_digits_in_single_precision(margin):
 
 def response_residual(loss, center, gain, leak, target):
     u = jnp.zeros_like(center)
-    for _ in range(12):
+    for _ in range(24):
         u = loss.response(center, gain, leak, target, u)
     return leak * u + loss.gradient(center + gain * u, target), u
 

@@ -401,6 +401,27 @@ def test_recurrent_backpropagation_is_the_gradient_at_the_free_equilibrium():
         np.testing.assert_allclose(result.loss, loss, rtol=1e-9)
 
 
+def test_backpropagation_through_time_differentiates_its_own_steps():
+    system, x = recurrent(), inputs()
+    batch = lc.Batch(x, labels())
+    # Three steps are differentiated exactly, and said not to be enough for a rest point.
+    short = credit(lc.BackpropagationThroughTime(SOFT, 3, TIGHT, lc.Keep()), system, batch)
+    of_three = lambda system, x, targets: unrolled_loss(system, x, targets, 3)  # noqa: E731
+    loss, slope = eqx.filter_value_and_grad(of_three)(system, x, soft(labels(), 0.01))
+    close(short.gradient, flat(slope), 1e-12)
+    np.testing.assert_allclose(short.loss, loss, rtol=1e-12)
+    assert not lc.solved(short.solution).any()
+    dropped = credit(lc.BackpropagationThroughTime(SOFT, 3, TIGHT), system, batch)
+    assert not np.any(flat(dropped.gradient))
+    # Many are what implicit differentiation does at the rest point.
+    long = credit(lc.BackpropagationThroughTime(SOFT, 150, TIGHT), system, batch)
+    assert lc.solved(long.solution).all()
+    rest = credit(lc.RecurrentBackpropagation(SOFT, TIGHT), system, batch)
+    close(long.gradient, flat(rest.gradient), 1e-8)
+    with pytest.raises(ValueError, match=r"write BackpropagationThroughTime\(steps=30\)"):
+        lc.BackpropagationThroughTime(steps=0)
+
+
 def test_recurrent_backpropagation_counts_a_sample_only_if_both_equations_are_solved():
     # The fixed point of φ = Wσ(φ) + … is easy where σ saturates; a few steps solve neither.
     system, batch = recurrent(), lc.Batch(inputs(), labels())

@@ -2,13 +2,14 @@
 
 A controller takes a batch to its controlled equilibrium. It chooses which view of the
 least-control problem is solved and by what solver; the answer is measured the same way for all
-(`leastcontrol.equilibrium.certify`). Four controllers end at the same rest point
+(`leastcontrol.equilibrium.certify`). Five controllers end at the same rest point
 (arXiv 2207.01332, section 3.3), by different roads:
 
 * `DynamicInversion` inverts the dynamics with a control of its own, iterated with the state;
 * `Energy` descends the energy, reading the control off as ψ = −f;
 * `Exact` minimises the energy by Newton's method in a trust region: the oracle;
-* `Automatic` is dynamic inversion, safeguarded by `Exact` sample by sample.
+* `Automatic` is dynamic inversion, safeguarded by `Exact` sample by sample;
+* `ContinuousTime` integrates the equations of dynamic inversion themselves.
 
 Two need no transposed weights, and have **feedback weights** of their own that learn beside the
 system's. Their rest points are approximations of that one, better as the feedback learns:
@@ -20,6 +21,7 @@ How strongly the output pulls is not the controller's business but the **output 
 rest every one of them satisfies αu + ∇_yL = 0 for its effective leak α.
 """
 
+from ._continuous_time import ContinuousTime as ContinuousTime
 from ._controller import AbstractController as AbstractController
 from ._controllers import Automatic as Automatic
 from ._controllers import DynamicInversion as DynamicInversion

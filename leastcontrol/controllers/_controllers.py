@@ -74,8 +74,8 @@ class DynamicInversion(AbstractController):
             last, steps, _ = run(sweeps, self.solver or FixedPoint(max_steps=60), samples)
             return certified(last.point, steps, last.residuals)
         joint = JointProblem(problem, self.tolerance)
-        (point, _), steps, _ = run(joint, self.solver or FixedPoint(max_steps=200), samples)
-        return certify(problem, samples, point, steps, self.tolerance)
+        last, steps, _ = run(joint, self.solver or FixedPoint(max_steps=200), samples)
+        return certified(last.point, steps, last.residuals)
 
 
 class Energy(AbstractController):

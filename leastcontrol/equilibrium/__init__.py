@@ -12,7 +12,7 @@ The room separates three things that vary independently.
   Where the control has a path of its own, `ControlPathProblem` has that path's condition for the
   second.
 * A **solver** (`FixedPoint`: plain or Anderson-accelerated) says how an iteration is run and for
-  how long.
+  how long. `Anderson` is the same acceleration as a solver of Optimistix.
 * The **driver** (`run`) maps both over a batch. Every sample has its own error, step count and
   end. When most samples have finished it goes on with the others alone, so that the price of a
   batch is nearer the mean of its samples' than their maximum; no sample's numbers depend on that.
@@ -22,6 +22,7 @@ Whatever the road, the residuals of the three conditions at the point that comes
 Sweeps have measured them already: each ends with the conditions evaluated at the point it returns.
 """
 
+from ._anderson import Anderson as Anderson
 from ._certificate import RESULTS as RESULTS
 from ._certificate import Certificate as Certificate
 from ._certificate import Point as Point
@@ -29,6 +30,7 @@ from ._certificate import Solution as Solution
 from ._certificate import Tolerance as Tolerance
 from ._certificate import certified as certified
 from ._certificate import certify as certify
+from ._certificate import measured as measured
 from ._certificate import solved as solved
 from ._certificate import verdict as verdict
 from ._control_path import AbstractControlPath as AbstractControlPath
@@ -46,6 +48,7 @@ from ._energy import SolvedCoordinates as SolvedCoordinates
 from ._free import AdjointProblem as AdjointProblem
 from ._free import FreeProblem as FreeProblem
 from ._free import Linearised as Linearised
+from ._free_equilibrium import certify_free as certify_free
 from ._free_equilibrium import free_equilibrium as free_equilibrium
 from ._joint import JointProblem as JointProblem
 from ._kinked_sweep import KinkedSweepProblem as KinkedSweepProblem

@@ -126,6 +126,11 @@ class Residuals(NamedTuple):
     control_norm: Float[Array, "*batch"]
     error: Float[Array, "*batch"]
 
+    @staticmethod
+    def unknown(dtype: Any) -> "Residuals":
+        """Returns those of a sample's point at which nothing was measured yet."""
+        return Residuals(*(jnp.full((), jnp.inf, dtype) for _ in Residuals._fields))
+
 
 class Certificate(eqx.Module):
     """What was measured at the point of a `Solution`, for each sample.
@@ -192,30 +197,49 @@ def certify(
     """
 
     def measure(sample: Sample, point: Point, steps: Int[Array, ""]) -> Solution[Point]:
-        system, loss = problem.system, problem.loss
-        state, control, output_control = point
-
-        field, read, pull = system.pullback_at_rest(state, sample.drive)
-        if missing is None:
-            optimality = pull(control, output_control)
-        else:
-            optimality = missing(sample, point)
-        output = read + output_control if system.output_neurons else read
-        state_residual = norm(tree_add(field, control))
-        optimality_residual = norm(optimality)
-        leak_residual = norm(problem.leak * output_control + loss.gradient(output, sample.target))
-        residuals = tolerance.control_error(
-            state_residual=state_residual,
-            optimality_residual=optimality_residual,
-            leak_residual=leak_residual,
-            state_norm=norm(state),
-            control_norm=norm((control, output_control)),
-            output_floor=problem.output_floor(sample, output, tolerance.rounding),
-            leak=problem.leak,
-        )
+        lacking = None if missing is None else missing(sample, point)
+        residuals = measured(problem, sample, point, tolerance, lacking)
         return Solution(point, verdict(residuals.error), Certificate(steps, *residuals))
 
     return jax.vmap(measure)(samples, point, steps)
+
+
+def measured(
+    problem: ControlProblem,
+    sample: Sample,
+    point: Point,
+    tolerance: Tolerance,
+    lacking: PyTree[Array] | None = None,
+) -> Residuals:
+    """Returns one sample's residuals, evaluated at a point, with its own ∂_φfᵀψ + ∂_φhᵀu or that
+    which is given."""
+    field, read, pull = problem.system.pullback_at_rest(point.state, sample.drive)
+    state = tree_add(field, point.control)
+    optimality = pull(point.control, point.output_control) if lacking is None else lacking
+    return residuals_of(problem, sample, point, tolerance, state, optimality, read)
+
+
+def residuals_of(
+    problem: ControlProblem,
+    sample: Sample,
+    point: Point,
+    tolerance: Tolerance,
+    state_residual: PyTree[Array],
+    optimality_residual: PyTree[Array],
+    read: Float[Array, " outputs"],
+) -> Residuals:
+    """Returns one sample's residuals where f + ψ, ∂_φfᵀψ + ∂_φhᵀu and h at the point are known."""
+    output = read + problem.own_gain * point.output_control
+    slope = problem.loss.gradient(output, sample.target)
+    return tolerance.control_error(
+        state_residual=norm(state_residual),
+        optimality_residual=norm(optimality_residual),
+        leak_residual=norm(problem.leak * point.output_control + slope),
+        state_norm=norm(point.state),
+        control_norm=norm((point.control, point.output_control)),
+        output_floor=problem.output_floor(sample, output, tolerance.rounding),
+        leak=problem.leak,
+    )
 
 
 def certified(point: Point, steps: Int[Array, " batch"], residuals: Residuals) -> Solution[Point]:

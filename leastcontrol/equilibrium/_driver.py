@@ -5,10 +5,7 @@ batch. The batch is iterated as a whole until at most a quarter of its samples a
 those are gathered and iterated alone, and so on: a few hard samples cost what they are, not what
 their batch is. Which samples are gathered together changes no sample's result.
 
-Anderson acceleration (Walker and Ni, SIAM J. Numer. Anal. 2011, type II) mixes a sample's last
-iterates with the weights a, Σ a = 1, that minimise ‖Σ_i a_i r_i‖ for their residuals
-r_i = T(z_i) − z_i. The blocks of an iterate (a state and a control, say) may be of very different
-size, so each block's residual is measured in units of the block itself.
+With a memory the iterates are mixed as `_anderson` says.
 """
 
 import abc
@@ -20,17 +17,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from ._small import solve_small
-from ._trees import dot, tree_subtract, tree_where
+from ._anderson import RESTART, Blocks, History, mix
+from ._trees import tree_where
 
 # Below this size a batch is no longer worth splitting.
 SMALLEST_GROUP = 4
-# An error that grows by this factor in one step ends a history.
-RESTART = 2.0
-# A ridge of this share of the largest squared residual keeps the mixing weights tame.
-RIDGE = 1e-7
-# In units of the spacing of the numbers at 1.
-NOISE = 16.0
+# The first rates are those of the start, not of the iteration.
+FIRST_JUDGED = 4
 
 
 class AbstractProblem(eqx.Module):
@@ -51,20 +44,20 @@ class AbstractProblem(eqx.Module):
         """
 
     @abc.abstractmethod
-    def mixed(self, z: PyTree[Any]) -> tuple[PyTree[Array], ...]:
+    def mixed(self, z: PyTree[Any]) -> Blocks:
         """Returns the blocks of an iterate that acceleration may mix."""
 
     @abc.abstractmethod
-    def with_mixed(self, z: PyTree[Any], blocks: tuple[PyTree[Array], ...]) -> PyTree[Any]:
+    def with_mixed(self, z: PyTree[Any], blocks: Blocks) -> PyTree[Any]:
         """Returns the iterate with those blocks replaced."""
 
 
 class FixedPoint(eqx.Module):
     """How an iteration is run: for how many steps, and how many past iterates are mixed.
 
-    With `memory` 1 the iteration is plain; with more it is Anderson's. With `give_up` a sample ends
-    early, unsolved, once the rate at which its error fell over the last two steps would not bring
-    it within the tolerance in the steps that are left.
+    With `memory` 1 the iteration is plain; with more it is Anderson's. With `give_up` a sample is
+    judged after 4, 8, 16, … steps: it ends there, unsolved, if the rate at which its error fell
+    since half as many would not bring it within the tolerance in the steps that are left.
     """
 
     max_steps: int = eqx.field(static=True, default=200)
@@ -81,12 +74,12 @@ class FixedPoint(eqx.Module):
 
 class _Progress(eqx.Module):
     z: PyTree[Any]
-    history: PyTree[Any]
+    history: History | None
     # Iterates in the history.
     mixed: Int[Array, "*batch"]
     steps: Int[Array, "*batch"]
     error: Float[Array, "*batch"]
-    # The error one step before.
+    # The error after the last 1, 2, 4, 8, … steps.
     earlier: Float[Array, "*batch"]
     active: Bool[Array, "*batch"]
 
@@ -149,22 +142,31 @@ def _advance(
     finished = (error <= 1) | ~jnp.isfinite(error)
     # Where the error grows, the past says nothing about the present: begin a new history.
     count = jnp.where(error > RESTART * own.error, 0, own.mixed)
-    proposed, history = _accelerate(problem, solver, own, proposed, count)
+    proposed, history = _accelerate(problem, own, proposed, count)
     last = own.steps + 1 >= solver.max_steps
+    earlier = own.earlier
     if solver.give_up:
         last = last | _hopeless(solver, own, error)
+        earlier = jnp.where(_is_power_of_two(own.steps + 1), error, earlier)
     # A sample that runs out of steps keeps the iterate whose error is known.
     z = tree_where(finished | last, measured, proposed)
-    advanced = _Progress(z, history, count + 1, own.steps + 1, error, own.error, ~(finished | last))
+    advanced = _Progress(z, history, count + 1, own.steps + 1, error, earlier, ~(finished | last))
     return tree_where(own.active, advanced, own)
 
 
 def _hopeless(solver: FixedPoint, own: _Progress, error: Float[Array, ""]) -> Bool[Array, ""]:
-    """Returns whether the rate of the last two steps is too slow for the steps that are left."""
-    left = solver.max_steps - own.steps - 1
-    fall = jnp.log(own.earlier / error) / 2
-    # The first rates are those of the start, not of the iteration.
-    return jnp.isfinite(own.earlier) & ~(fall * left >= jnp.log(error))
+    """Returns whether it is time to judge, and the rate too slow for the steps that are left.
+
+    An error may rise for a step and cycle on its way down, so a rate is that of half of all steps.
+    """
+    steps = own.steps + 1
+    rate = jnp.log(own.earlier / error) / (steps / 2)
+    slow = ~(rate * (solver.max_steps - steps) >= jnp.log(error))
+    return _is_power_of_two(steps) & (steps >= FIRST_JUDGED) & slow
+
+
+def _is_power_of_two(steps: Int[Array, ""]) -> Bool[Array, ""]:
+    return steps & (steps - 1) == 0
 
 
 def for_the_rest(
@@ -199,47 +201,15 @@ def for_the_rest(
     return values
 
 
-def _empty_history(problem: AbstractProblem, solver: FixedPoint, z: PyTree[Any]) -> PyTree[Any]:
-    if solver.memory == 1:
-        return ()
-    blocks = problem.mixed(z)
-    slots = jax.tree.map(lambda leaf: jnp.zeros((solver.memory, *leaf.shape), leaf.dtype), blocks)
-    return slots, slots
+def _empty_history(problem: AbstractProblem, solver: FixedPoint, z: PyTree[Any]) -> History | None:
+    return None if solver.memory == 1 else History.empty(problem.mixed(z), solver.memory)
 
 
 def _accelerate(
-    problem: AbstractProblem,
-    solver: FixedPoint,
-    own: _Progress,
-    proposed: PyTree[Any],
-    count: Int[Array, ""],
-) -> tuple[PyTree[Any], PyTree[Any]]:
-    if solver.memory == 1:
-        return proposed, ()
-    slot = count % solver.memory
+    problem: AbstractProblem, own: _Progress, proposed: PyTree[Any], count: Int[Array, ""]
+) -> tuple[PyTree[Any], History | None]:
+    if own.history is None:
+        return proposed, None
     before, after = problem.mixed(own.z), problem.mixed(proposed)
-    put = lambda slots, new: jax.tree.map(lambda s, n: s.at[slot].set(n), slots, new)  # noqa: E731
-    residuals = put(own.history[0], tree_subtract(after, before))
-    images = put(own.history[1], after)
-
-    filled = jnp.arange(solver.memory) <= count
-    # A block that is small enough to be the rounding of the others says nothing about the mixing.
-    smallest = (NOISE * jnp.finfo(own.error.dtype).eps) ** 2 * sum(dot(now, now) for now in after)
-    smallest = jnp.maximum(smallest, jnp.finfo(own.error.dtype).tiny)
-    gram = sum(
-        _gram(block) / (dot(now, now) + smallest)
-        for block, now in zip(residuals, after, strict=True)
-    )
-    gram = jnp.where(filled[:, None] & filled[None, :], gram, 0.0)
-    size = jnp.max(jnp.diagonal(gram))
-    ridge = jnp.where(size > 0, size, 1.0) * RIDGE
-    gram = gram + jnp.diag(jnp.where(filled, ridge, 1.0).astype(gram.dtype))
-    weights = solve_small(gram, filled.astype(gram.dtype))
-    weights = weights / jnp.sum(weights)
-    mix = lambda images: jnp.tensordot(weights, images, axes=1)  # noqa: E731
-    return problem.with_mixed(proposed, jax.tree.map(mix, images)), (residuals, images)
-
-
-def _gram(block: PyTree[Array]) -> Float[Array, "memory memory"]:
-    rows = [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(block)]
-    return jnp.asarray(sum(row @ row.T for row in rows))
+    mixed, history = mix(own.history, before, after, count, own.error.dtype)
+    return problem.with_mixed(proposed, mixed), history

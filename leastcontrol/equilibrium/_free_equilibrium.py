@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optimistix as optx
 from jaxtyping import Array, Float, Int, PyTree
 
 from ..systems import AbstractOrderedSystem, AbstractSystem
@@ -19,7 +20,7 @@ def free_equilibrium(
     system: AbstractSystem,
     drives: PyTree[Any],
     *,
-    solver: FixedPoint | TrustRegion | None = None,
+    solver: FixedPoint | TrustRegion | optx.AbstractFixedPointSolver | None = None,
     tolerance: Tolerance | None = None,
 ) -> Solution[PyTree[Float[Array, "batch ..."]]]:
     """Returns the states with f(φ) = 0 for a batch of drives.
@@ -29,7 +30,9 @@ def free_equilibrium(
     * `system`: an ordered system is settled in one pass; any other by a fixed-point iteration.
     * `drives`: `jax.vmap(system.drive)(x)`.
     * `solver`: how to iterate; plainly and for at most 200 steps by default. `TrustRegion()`
-      descends ½‖f‖² instead, which asks for no contraction and is dearer.
+      descends ½‖f‖² instead, which asks for no contraction and is dearer. A solver of Optimistix,
+      `Anderson` among them, iterates every sample until its own criterion is met, for at most 200
+      steps.
     * `tolerance`: of the residual ‖f‖, measured at the state that is returned.
     """
     tolerance = Tolerance() if tolerance is None else tolerance
@@ -46,6 +49,20 @@ def free_equilibrium(
         descent = TrustRegionProblem(FieldLandscape(system, tolerance), solver)
         last, steps, _ = run(descent, solver.driver, Controlled(drives, None))
         states = last.point
+    elif isinstance(solver, optx.AbstractFixedPointSolver):
+
+        def settle_by(drive: PyTree) -> tuple[PyTree[Array], Array]:
+            solution = optx.fixed_point(
+                lambda state, drive: tree_add(state, system.vector_field(state, drive)),
+                solver,
+                system.initial_state(drive),
+                drive,
+                max_steps=FixedPoint().max_steps,
+                throw=False,
+            )
+            return solution.value, solution.stats["num_steps"]
+
+        states, steps = jax.vmap(settle_by)(drives)
     else:
         problem = FreeProblem(system, tolerance)
         states, steps, _ = run(problem, solver, Controlled(drives, None))

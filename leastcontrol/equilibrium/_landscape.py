@@ -34,8 +34,8 @@ from ._trees import dot, norm, tree_scale, tree_subtract
 
 # Answers of the loss are a few Newton steps each. From zero, and under strong control, a saturated
 # output needs many; from a near guess one answer is enough, and the second is for safety.
-FIRST_ANSWERS = 8
-ANSWERS = 2
+FIRST_ANSWERS = 16
+ANSWERS = 4
 
 
 class View(NamedTuple):

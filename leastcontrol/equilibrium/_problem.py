@@ -63,7 +63,7 @@ class ControlProblem(eqx.Module):
         self, sample: Sample, output: Float[Array, " outputs"], rounding: float
     ) -> Float[Array, ""]:
         """Returns how large rounding may make ‖αu + ∇_yL‖: `rounding` · ε (1 + ‖y‖) |tr ∂²_yL|."""
-        curvature = jnp.abs(jnp.trace(self.loss.hessian(output, sample.target)))
+        curvature = jnp.abs(self.loss.curvature(output, sample.target))
         size = 1 + jnp.sqrt(jnp.sum(output**2))
         return rounding * jnp.finfo(output.dtype).eps * size * curvature
 

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..systems import AbstractOrderedSystem
-from ._certificate import Point, Residuals, Tolerance
+from ._certificate import Point, Residuals, Tolerance, residuals_of
 from ._driver import AbstractProblem
 from ._problem import ControlProblem, Sample
 from ._trees import norm, tree_subtract
@@ -81,9 +81,8 @@ class SweepProblem(AbstractProblem):
 
     def initial(self, sample: Sample) -> Sweep:
         point = Point.uncontrolled(self.system, sample.drive)
-        infinite = jnp.full((), jnp.inf, point.output_control.dtype)
-        unknown = Residuals(*(infinite for _ in Residuals._fields))
-        return Sweep(point, Gain.initial(self.problem, point.output_control), unknown)
+        gain = Gain.initial(self.problem, point.output_control)
+        return Sweep(point, gain, Residuals.unknown(point.output_control.dtype))
 
     def iterate(self, sample: Sample, z: Sweep) -> tuple[Sweep, Sweep, Float[Array, ""]]:
         point, gain, _ = z
@@ -131,14 +130,5 @@ def sweep_residuals(
 
     Its control is the pullback of its output control, so that the optimality condition holds.
     """
-    output = read + problem.own_gain * point.output_control
-    slope = problem.loss.gradient(output, sample.target)
-    return tolerance.control_error(
-        state_residual=norm(tree_subtract(point.control, settled_control)),
-        optimality_residual=jnp.zeros((), read.dtype),
-        leak_residual=norm(problem.leak * point.output_control + slope),
-        state_norm=norm(point.state),
-        control_norm=norm((point.control, point.output_control)),
-        output_floor=problem.output_floor(sample, output, tolerance.rounding),
-        leak=problem.leak,
-    )
+    changed = tree_subtract(point.control, settled_control)
+    return residuals_of(problem, sample, point, tolerance, changed, jnp.zeros((), read.dtype), read)

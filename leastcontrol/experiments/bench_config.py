@@ -16,6 +16,7 @@ RULES = (
 # Neither a nudge nor a control of a strength that these cases could set.
 WITHOUT_STRENGTH = (
     *BASELINES.values(),
+    "backpropagation-through-time",
     "feedback-alignment",
     "direct-feedback-alignment",
     "deep-feedback-control",
@@ -39,8 +40,8 @@ def rules_of(case: str) -> tuple[str, ...]:
     others = [rule for rule in RULES if rule not in BASELINES.values()]
     if strong:
         others = [rule for rule in others if rule not in WITHOUT_STRENGTH]
-    if system == "rnn":
-        others = [rule for rule in others if rule != "deep-feedback-control"]
+    other = "deep-feedback-control" if system == "rnn" else "backpropagation-through-time"
+    others = [rule for rule in others if rule != other]
     return (baseline, *others)
 
 

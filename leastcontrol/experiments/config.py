@@ -19,6 +19,7 @@ CHOICES = {
         "least-control",
         "backpropagation",
         "recurrent-backpropagation",
+        "backpropagation-through-time",
         "deep-feedback-control",
         "feedback-alignment",
         "direct-feedback-alignment",
@@ -33,6 +34,7 @@ CHOICES = {
         "dynamic-inversion",
         "energy",
         "exact",
+        "continuous-time",
         "kolen-pollack",
         "linear-feedback",
     ),
@@ -148,12 +150,13 @@ class RunConfig:
     """Size in pixels of its last average; divides the images."""
     rule: str = "least-control"
     """What changes: least-control, backpropagation, recurrent-backpropagation,
+    backpropagation-through-time (of as many steps as --max-steps says, 30 by default),
     deep-feedback-control, feedback-alignment, direct-feedback-alignment, equilibrium-propagation,
     centred-equilibrium-propagation, predictive-coding (least control by energy), phantom-gradient,
     or jacobian-free-backpropagation."""
     controller: str = "automatic"
-    """Where the control comes from: dynamic-inversion, energy or exact; for least control also
-    kolen-pollack and linear-feedback, which have feedback weights of their own."""
+    """Where the control comes from: dynamic-inversion, energy, exact or continuous-time; for least
+    control also kolen-pollack and linear-feedback, which have feedback weights of their own."""
     noise_steps: int = 100
     """Steps of the simulation that linear feedback learns from."""
     noise_samples: int = 8
@@ -344,6 +347,12 @@ class RunConfig:
             raise ConfigError(
                 f"--rule backpropagation goes through a feedforward system, and --system is "
                 f"{self.system}: write --rule recurrent-backpropagation."
+            )
+        through_time = self.rule == "backpropagation-through-time"
+        if through_time and self.system not in RECURRENT_SYSTEMS:
+            raise ConfigError(
+                f"--rule {self.rule} takes the steps of a recurrent system, and --system is "
+                f"{self.system}: write --rule backpropagation."
             )
         for name, system in SYSTEM_OPTIONS.items():
             value = getattr(self, name)

@@ -21,6 +21,7 @@ from .. import data, training
 from ..controllers import (
     AbstractController,
     Automatic,
+    ContinuousTime,
     DynamicInversion,
     Energy,
     Exact,
@@ -35,6 +36,7 @@ from ..losses import CrossEntropy
 from ..rules import (
     AbstractRule,
     Backpropagation,
+    BackpropagationThroughTime,
     Batch,
     DirectFeedbackAlignment,
     Drop,
@@ -218,6 +220,9 @@ def _build_rule(config: RunConfig) -> AbstractRule:
         )
         solver = FixedPoint() if fixed_point is None else fixed_point
         return make(loss=loss, tolerance=tolerance, solver=solver, unsolved=unsolved)
+    if config.rule == "backpropagation-through-time":
+        steps = {} if config.max_steps is None else {"steps": config.max_steps}
+        return BackpropagationThroughTime(loss, **steps, tolerance=tolerance, unsolved=unsolved)
     if config.rule == "feedback-alignment":
         solver = FixedPoint() if fixed_point is None else fixed_point
         return FeedbackAlignment(loss, tolerance, solver, unsolved)
@@ -259,6 +264,10 @@ def _build_controller(
             steps=config.noise_steps, samples=config.noise_samples, decay=config.feedback_decay
         )
         return LinearFeedback(tolerance, fixed_point, noise)
+    if config.controller == "continuous-time":
+        if config.max_steps is None:
+            return ContinuousTime(tolerance)
+        return ContinuousTime(tolerance, max_steps=config.max_steps)
     if config.controller == "dynamic-inversion":
         return DynamicInversion(tolerance, fixed_point)
     return Automatic(tolerance, fixed_point)

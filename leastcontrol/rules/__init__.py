@@ -5,7 +5,8 @@ it is: `rule(system, feedback, batch, key)` returns a `Credit`. Rules never step
 
 * `LeastControl` descends the control that is needed: ∂_θfᵀψ at the controlled rest point.
 * `Backpropagation` and `RecurrentBackpropagation` descend the loss, by reverse-mode differentiation
-  of an ordered system and by implicit differentiation of any.
+  of an ordered system and by implicit differentiation of any; `BackpropagationThroughTime` stores
+  and reverses the steps of a free solve.
 * `FeedbackAlignment` and `DirectFeedbackAlignment` do so with a backward path of random weights,
   `EquilibriumPropagation` by the contrast of two rest points.
 * `predictive_coding` is least control on the energy, by the name that it has there.
@@ -70,3 +71,4 @@ from ._predictive_coding import predictive_coding as predictive_coding
 from ._rule import AbstractRule as AbstractRule
 from ._rule import Batch as Batch
 from ._rule import Credit as Credit
+from ._through_time import BackpropagationThroughTime as BackpropagationThroughTime

@@ -173,6 +173,9 @@ class _Negated(AbstractLoss):
     def hessian(self, output, target):
         return -self.inner.hessian(output, target)
 
+    def curvature(self, output, target):
+        return -self.inner.curvature(output, target)
+
     def trusted_step(self, change: Array) -> Array:
         return self.inner.trusted_step(change)
 

@@ -1,0 +1,79 @@
+"""Backpropagation through the steps of a solve: the baseline that stores them all."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray, PyTree
+
+from ..equilibrium import Tolerance, certify_free
+from ..losses import AbstractLoss, CrossEntropy
+from ..systems import AbstractSystem
+from ._policy import AbstractUnsolved, Drop
+from ._rule import AbstractRule, Batch, Credit, check_batch
+
+
+class BackpropagationThroughTime(AbstractRule):
+    """The gradient of the loss after K steps φ ← φ + f(φ), in reverse mode through all of them.
+
+    For K → ∞ it is that of `RecurrentBackpropagation`; its memory grows with K, which is what rules
+    at rest are measured against (arXiv 2207.01332, section 1). A sample whose last state is not at
+    rest within the tolerance is not solved.
+
+    **Arguments:**
+
+    * `loss`: of one sample.
+    * `steps`: K.
+    * `tolerance`: of ‖f‖ at the last state, relative to ‖φ‖.
+    * `unsolved`: what becomes of samples that are not solved.
+
+    **Raises:** `ValueError` for less than one step.
+    """
+
+    loss: AbstractLoss = CrossEntropy()
+    steps: int = eqx.field(static=True, default=30)
+    tolerance: Tolerance = Tolerance()
+    unsolved: AbstractUnsolved = Drop()
+
+    def __check_init__(self):
+        if self.steps < 1:
+            raise ValueError(
+                f"`steps` is {self.steps}, but the state takes at least one: write "
+                "BackpropagationThroughTime(steps=30)."
+            )
+
+    def __call__(
+        self,
+        system: AbstractSystem,
+        feedback: PyTree[Any],
+        batch: Batch,
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Credit:
+        del feedback, key
+        check_batch(system, self.loss, batch, 1.0)
+        learned, fixed = eqx.partition(system, eqx.is_inexact_array)
+
+        def losses(learned: PyTree) -> tuple[Array, PyTree[Array]]:
+            system = eqx.combine(learned, fixed)
+
+            def of_one(x: PyTree, target: PyTree) -> tuple[Array, PyTree[Array]]:
+                drive = system.drive(x)
+
+                def step(state: PyTree[Array], _: None) -> tuple[PyTree[Array], None]:
+                    return jax.tree.map(jnp.add, state, system.vector_field(state, drive)), None
+
+                state, _ = jax.lax.scan(step, system.initial_state(drive), length=self.steps)
+                return self.loss(system.readout(state), target), state
+
+            return jax.vmap(of_one)(batch.inputs, batch.targets)
+
+        values, pull, states = jax.vjp(losses, learned, has_aux=True)
+        steps = jnp.full(values.shape, self.steps, jnp.int32)
+        drives = jax.vmap(system.drive)(batch.inputs)
+        solution = certify_free(system, drives, states, steps, self.tolerance)
+        weights = self.unsolved.weights(solution)
+        weights = weights / jnp.maximum(jnp.sum(weights), 1)
+        loss = jnp.sum(weights * values)
+        return Credit(pull(weights)[0], None, loss, loss, solution)
