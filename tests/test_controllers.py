@@ -405,7 +405,7 @@ def test_the_dynamics_come_to_rest_where_the_solver_says(output_control):
 def test_continuous_time_settles_where_a_unit_step_cannot_follow():
     # The fast population of this system outruns a unit step.
     system, x, targets = function_system(), inputs(), vectors()
-    problem = lc.ControlProblem(system, lc.SquaredError(), jnp.asarray(0.5))
+    problem = lc.ControlProblem(system, lc.SquaredError(), jnp.asarray(2.0))
     step = lc.DynamicInversion(TIGHT, lc.FixedPoint(max_steps=100))
     assert not lc.solved(solve(step, problem, samples(system, x, targets))).any()
     found = solve(lc.ContinuousTime(TIGHT), problem, samples(system, x, targets))

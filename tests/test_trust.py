@@ -5,13 +5,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import KEY, inputs, labels, recurrent, samples, solve
+from helpers import (
+    KEY,
+    SIZE,
+    feedforward,
+    function_system,
+    inputs,
+    labels,
+    one_of,
+    recurrent,
+    samples,
+    solve,
+)
 from jax.flatten_util import ravel_pytree
 
 import leastcontrol as lc
 from leastcontrol import diagnostics
 
 LEAK = 0.5
+SOFT = lc.CrossEntropy(softness=0.01)
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +35,85 @@ def settled():
         solution = solve(lc.Exact(lc.Tolerance(1e-10)), problem, everyone)
         assert bool(lc.solved(solution).all())
         return system, problem, everyone, solution.value
+
+
+def bounded(make, **options):
+    """Returns a problem with its samples, small enough for the bound to say something."""
+    system = make(factor=0.5, **options)
+    return lc.ControlProblem(system, lc.CrossEntropy(), LEAK), samples(system, inputs(), labels())
+
+
+@pytest.mark.parametrize("make", [feedforward, recurrent])
+def test_no_control_moves_the_readout_by_more_than_the_largest_gain(make):
+    problem, everyone = bounded(make)
+    system, drive = problem.system, everyone.drive[0]
+    gain = float(diagnostics.largest_gain(system))
+
+    def read(control):
+        state = jax.tree.map(jnp.zeros_like, control)
+        for _ in range(60):
+            field = system.vector_field(state, drive)
+            state = jax.tree.map(lambda *parts: sum(parts), state, field, control)
+        return system.readout(state)
+
+    zero = jax.tree.map(jnp.zeros_like, system.initial_state(drive))
+    shares = []
+    for seed in range(8):
+        flat, unravel = ravel_pytree(zero)
+        control = jax.random.normal(jax.random.fold_in(KEY, seed), flat.shape)
+        moved = jnp.linalg.norm(jax.jit(read)(unravel(control)) - jax.jit(read)(zero))
+        shares.append(float(moved / (gain * jnp.linalg.norm(control))))
+    # A bound, and one of the right size.
+    assert max(shares) <= 1
+    assert max(shares) > 0.05
+
+
+@pytest.mark.parametrize("make", [feedforward, recurrent])
+def test_the_least_energy_lies_above_its_bound(make):
+    problem, everyone = bounded(make)
+    solution = solve(lc.Exact(lc.Tolerance(1e-10)), problem, everyone)
+    found = diagnostics.energy_gap(problem, everyone, solution.value)
+    for index in range(len(found.energy)):
+        state, control, u = one_of(solution.value, index)
+        loss = -jax.nn.log_softmax(problem.system.readout(state) + u)[everyone.target[index]]
+        square = sum(jnp.sum(leaf**2) for leaf in (*jax.tree.leaves(control), u))
+        assert found.energy[index] == pytest.approx(float(0.5 * square + loss / LEAK), rel=1e-9)
+    assert jnp.all(found.lower_bound > 0)
+    assert jnp.all(found.gap > 0)
+    np.testing.assert_allclose(found.gap, found.energy - found.lower_bound)
+
+
+def test_the_bound_is_reached_where_every_direction_has_the_same_gain():
+    problem, everyone = bounded(lambda **o: feedforward(activation=lc.systems.identity, **o))
+    first, second, _ = problem.system.layers
+    gain = 0.7
+    # One layer that control reaches, the readout a multiple of the identity.
+    layers = (
+        eqx.tree_at(lambda own: own.weight, second, jnp.zeros_like(second.weight)),
+        eqx.tree_at(lambda own: own.weight, problem.system.layers[2], gain * jnp.eye(SIZE)),
+    )
+    system = eqx.tree_at(lambda own: own.layers, problem.system, (first, *layers))
+    assert diagnostics.largest_gain(system) == pytest.approx(gain)
+    problem = lc.ControlProblem(system, lc.CrossEntropy(), LEAK)
+    solution = solve(lc.Exact(lc.Tolerance(1e-10)), problem, everyone)
+    found = diagnostics.energy_gap(problem, everyone, solution.value)
+    np.testing.assert_allclose(found.gap, 0, atol=1e-9)
+
+
+def test_an_unknown_bound_is_zero_and_an_unknown_gain_refused():
+    system = recurrent(factor=8.0)
+    assert diagnostics.largest_gain(system) == jnp.inf
+    problem, everyone = bounded(recurrent)
+    problem = lc.ControlProblem(system, lc.CrossEntropy(), LEAK)
+    point = solve(lc.Exact(lc.Tolerance(1e-8)), problem, everyone).value
+    found = diagnostics.energy_gap(problem, everyone, point)
+    assert jnp.all(found.lower_bound == 0)
+    with pytest.raises(ValueError, match="give a Feedforward or an EquilibriumRNN"):
+        diagnostics.largest_gain(function_system())
+    with pytest.raises(ValueError, match="give a system with tanh, relu"):
+        diagnostics.largest_gain(recurrent(activation=jnp.sin))
+    with pytest.raises(ValueError, match="give a problem with a leak above 0"):
+        diagnostics.energy_gap(lc.ControlProblem(system, SOFT, 0.0), everyone, point)
 
 
 @pytest.mark.parametrize("arnoldi", [3, 8])

@@ -10,6 +10,7 @@ judges do without.
 * `stability_margin`, `quasi_static_margin`: whether the dynamics that it controls are stable.
 * `free_margin`, `controlled_margin`: the same of any system, without control and under dynamic
   inversion, matrix-free.
+* `energy_gap`: how far the energy at a rest point can be from the least that there is.
 * `gradient_trust`: how much of a rule's gradient can be trusted, on a whole data set.
 * `free_trajectory`, `controlled_trajectory`: one sample on its way to rest, in continuous time.
 * `angle` and `layer_angles` compare updates: with backpropagation's, and with
@@ -30,6 +31,9 @@ from ._feedback import linearised_control_gradient as linearised_control_gradien
 from ._feedback import minimum_norm_update as minimum_norm_update
 from ._feedback import quasi_static_margin as quasi_static_margin
 from ._feedback import stability_margin as stability_margin
+from ._gap import EnergyGap as EnergyGap
+from ._gap import energy_gap as energy_gap
+from ._gap import largest_gain as largest_gain
 from ._margins import controlled_margin as controlled_margin
 from ._margins import free_margin as free_margin
 from ._trajectory import Trajectory as Trajectory

@@ -74,12 +74,9 @@ def controlled_trajectory(
     system = problem.system
 
     def field(point: Point) -> Point:
-        def field_and_readout(state: PyTree) -> tuple[PyTree, Array]:
-            return system.vector_field(state, sample.drive), system.readout(state)
-
-        (free, read), pull = jax.vjp(field_and_readout, point.state)
+        free, read, pull = system.pullback(point.state, sample.drive)
         if missing is None:
-            (change,) = pull((point.control, point.output_control))
+            change = pull(point.control, point.output_control)
         else:
             change = missing(sample, point)
         output = read + problem.own_gain * point.output_control
@@ -90,9 +87,7 @@ def controlled_trajectory(
             -problem.leak * point.output_control - slope,
         )
 
-    state = system.initial_state(sample.drive)
-    start = Point(state, jax.tree.map(jnp.zeros_like, state), jnp.zeros_like(system.readout(state)))
-    points, finished = _integrated(field, start, times)
+    points, finished = _integrated(field, Point.uncontrolled(system, sample.drive), times)
     outputs = jax.vmap(system.readout)(points.state) + problem.own_gain * points.output_control
     return Trajectory(times, points, outputs, finished)
 

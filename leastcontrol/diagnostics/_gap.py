@@ -1,0 +1,104 @@
+"""How far the energy of a controlled rest point can be from the least that there is.
+
+A rest point is a stationary point of F; nothing local says that no lower one exists. A bound from
+below does: no control of size ‖ψ‖ moves the readout by more than K‖ψ‖, so that F cannot be lower
+than if it moved it by that much in whatever direction is best.
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jaxtyping import Array, Float, PyTree
+
+from ..equilibrium import ControlProblem, Point, Sample, free_equilibrium
+from ..systems import AbstractSystem, EquilibriumRNN, Feedforward, gelu, identity, relu, tanh
+
+# The largest slope of each activation; gelu's is at √2.
+LARGEST_SLOPES: dict[Any, float] = {tanh: 1.0, relu: 1.0, identity: 1.0, gelu: 1.13}
+# Newton's steps for the bound's own response, from no control at all.
+ANSWERS = 32
+
+
+class EnergyGap(NamedTuple):
+    """For each sample, F at a point, a lower bound of F at any point, and their difference."""
+
+    energy: Float[Array, " batch"]
+    lower_bound: Float[Array, " batch"]
+    gap: Float[Array, " batch"]
+
+
+def largest_gain(system: AbstractSystem) -> Float[Array, ""]:
+    """Returns a number K with ‖h(φ(ψ)) − h(φ(0))‖ ≤ K‖ψ‖ for every control ψ of every sample.
+
+    For layers with weights W_2 … W_{L+1} and an activation with slopes up to s,
+
+        K² = Σ_i Π_{j > i} s²‖W_j‖²,
+
+    and for a recurrent network s‖D‖ / (1 − s‖W‖), which is infinite where s‖W‖ ≥ 1.
+
+    **Raises:** `ValueError` for a system or an activation that no bound is known for.
+    """
+    if not isinstance(system, (Feedforward, EquilibriumRNN)):
+        raise ValueError(
+            f"No bound of the gain of a {type(system).__name__} is known: give a Feedforward or an "
+            "EquilibriumRNN."
+        )
+    if system.activation not in LARGEST_SLOPES:
+        raise ValueError(
+            "No largest slope of the system's activation is known: give a system with tanh, relu, "
+            "gelu or identity of leastcontrol.systems."
+        )
+    slope = LARGEST_SLOPES[system.activation]
+    if isinstance(system, EquilibriumRNN):
+        loop = slope * jnp.linalg.norm(system.recurrent, 2)
+        read = slope * jnp.linalg.norm(system.output.weight, 2)
+        return jnp.where(loop < 1, read / jnp.where(loop < 1, 1 - loop, 1.0), jnp.inf)
+    path, square = jnp.ones(()), jnp.zeros(())
+    for layer in reversed(system.layers[1:]):
+        path = path * (slope * jnp.linalg.norm(layer.weight, 2)) ** 2
+        square = square + path
+    return jnp.sqrt(square)
+
+
+@eqx.filter_jit
+def energy_gap(problem: ControlProblem, samples: Sample, points: Point) -> EnergyGap:
+    """Returns F at controlled rest points beside a lower bound of its least value.
+
+        F = ½‖ψ‖² + ½‖u‖² + L/α ≥ min_Δ ½‖Δ‖²/(K² + 1) + L(h(φ(0)) + Δ)/α
+
+    with `largest_gain`'s K, and K² in place of K² + 1 for a system without output neurons. The gap
+    is zero where the bound is reached, by a linear readout of as many neurons as outputs, say; it
+    is large where the network is deep or its loop gain is near one, and then says nothing.
+
+    **Arguments:**
+
+    * `problem`, `samples`, `points`: what was solved, and the points that were found.
+
+    **Raises:** `ValueError` where `largest_gain` does, and for a leak of 0.
+    """
+    if not isinstance(problem.leak, Tracer) and problem.leak == 0:
+        raise ValueError(
+            "The leak is 0, for which the energy holds no loss: give a problem with a leak above 0."
+        )
+    system, loss, leak = problem.system, problem.loss, problem.leak
+    gain = largest_gain(system) ** 2 + problem.own_gain
+    known = jnp.isfinite(gain)
+    free = free_equilibrium(system, samples.drive).value
+
+    def of_one(sample: Sample, state: PyTree, point: Point) -> tuple[Array, Array]:
+        start = system.readout(state)
+        safe = jnp.where(known, gain, 1.0)
+        answer = lambda _, u: loss.response(start, safe, leak, sample.target, u)  # noqa: E731
+        u = jax.lax.fori_loop(0, ANSWERS, answer, jnp.zeros_like(start))
+        least = 0.5 * safe * jnp.sum(u**2) + loss(start + safe * u, sample.target) / leak
+        square = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(point.control))
+        read = system.readout(point.state)
+        energy = problem.energy(sample, jnp.asarray(square), read, point.output_control)
+        # A loss is never negative, and of an unbounded gain nothing more is known.
+        return energy, jnp.where(known, least, 0.0)
+
+    energy, bound = jax.vmap(of_one)(samples, free, points)
+    return EnergyGap(energy, bound, energy - bound)
