@@ -85,6 +85,27 @@ def order_of(inner, seed, epochs=3, batch_size=5):
 # --- the loop -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("make", [network, recurrent])
+def test_a_warm_start_learns_the_same_in_fewer_steps(make):
+    # Slow enough that a rest point is still near an epoch later.
+    slow = {"epochs": 4, "batch_size": 4, "learning_rate": 1e-4, "final_learning_rate": 1e-4}
+    rule = lc.LeastControl(lc.DynamicInversion(), 1.0)
+    trained = [
+        training.train(
+            make(), rule, dataset(), dataset(), TrainingConfig(**slow, warm_start=warm), seed=3
+        )
+        for warm in (False, True)
+    ]
+    cold, warm = (own.metrics for own in trained)
+    assert warm[-1].steps_mean < cold[-1].steps_mean - 1
+    assert all(own.converged_fraction == 1 for own in (*cold, *warm))
+    for own, other in zip(leaves(trained[0].system), leaves(trained[1].system), strict=True):
+        # Adam's first steps are as long however small a gradient is, and so are their differences.
+        np.testing.assert_allclose(own, other, rtol=0, atol=2e-5)
+    assert trained[0].points is None
+    assert trained[1].points.output_control.shape == (CLASSES, CLASSES)
+
+
 def test_batches_are_the_seeds_and_not_the_rules():
     by_backpropagation = order_of(backpropagation(), seed=3)
     assert np.array_equal(by_backpropagation, order_of(least_control(), seed=3))

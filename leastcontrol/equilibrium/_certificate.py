@@ -58,6 +58,13 @@ class Point(NamedTuple):
         read = jax.eval_shape(system.readout, state)
         return Point(state, jax.tree.map(jnp.zeros_like, state), jnp.zeros(read.shape, read.dtype))
 
+    @staticmethod
+    def first(system: AbstractSystem, sample: Sample) -> "Point":
+        """Returns the sample's own start, or where a solver starts without one."""
+        if sample.start is None:
+            return Point.uncontrolled(system, sample.drive)
+        return sample.start
+
 
 class Tolerance(eqx.Module):
     """How large a residual may be.

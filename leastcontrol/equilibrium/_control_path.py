@@ -87,7 +87,7 @@ class ControlPathProblem(AbstractProblem):
     tolerance: Tolerance
 
     def initial(self, sample: Sample) -> tuple[Point, Gain]:
-        point = Point.uncontrolled(self.problem.system, sample.drive)
+        point = Point.first(self.problem.system, sample)
         return point, Gain.initial(self.problem, point.output_control)
 
     def iterate(

@@ -119,10 +119,11 @@ class EnergyProblem(AbstractProblem):
     tolerance: Tolerance
 
     def initial(self, sample: Sample) -> _Descent:
-        point = Point.uncontrolled(self.problem.system, sample.drive)
-        zero, dtype = point.control, point.output_control.dtype
+        point = Point.first(self.problem.system, sample)
+        control, dtype = point.control, point.output_control.dtype
+        zero = jax.tree.map(jnp.zeros_like, control)
         infinite = jnp.full((), jnp.inf, dtype)
-        return _Descent(zero, zero, infinite, zero, jnp.ones((), dtype), point)
+        return _Descent(control, control, infinite, zero, jnp.ones((), dtype), point)
 
     def iterate(self, sample: Sample, z: _Descent) -> tuple[_Descent, _Descent, Float[Array, ""]]:
         problem = self.problem

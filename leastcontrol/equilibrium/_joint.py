@@ -45,12 +45,13 @@ class JointProblem(AbstractProblem):
 
     def initial(self, sample: Sample) -> Joint:
         system = self.problem.system
-        point = Point.uncontrolled(system, sample.drive)
+        point = Point.first(system, sample)
+        if sample.start is None:
 
-        def free(_, state: PyTree[Array]) -> PyTree[Array]:
-            return tree_add(state, system.vector_field(state, sample.drive))
+            def free(_, state: PyTree[Array]) -> PyTree[Array]:
+                return tree_add(state, system.vector_field(state, sample.drive))
 
-        point = point._replace(state=jax.lax.fori_loop(0, FREE_STEPS, free, point.state))
+            point = point._replace(state=jax.lax.fori_loop(0, FREE_STEPS, free, point.state))
         gain = Gain.initial(self.problem, point.output_control)
         return Joint(point, gain, Residuals.unknown(point.output_control.dtype))
 

@@ -31,7 +31,7 @@ class KinkedSweepProblem(AbstractProblem):
     tolerance: Tolerance
 
     def initial(self, sample: Sample) -> Iterate:
-        point = Point.uncontrolled(self.system, sample.drive)
+        point = Point.first(self.system, sample)
         signals = self.system.initial_signals(sample.drive)
         return point, signals, Gain.initial(self.problem, point.output_control)
 

@@ -11,10 +11,14 @@ from ..systems import AbstractSystem
 
 
 class Sample(NamedTuple):
-    """What is one sample's own: its drive and its target."""
+    """What is one sample's own: its drive, its target and, if one is known, a point near its rest.
+
+    The iterations start from that point; `Exact` and `ContinuousTime` have no use for it.
+    """
 
     drive: PyTree[Any]
     target: PyTree[Any]
+    start: PyTree[Any] = None
 
 
 class ControlProblem(eqx.Module):

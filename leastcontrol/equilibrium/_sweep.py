@@ -80,7 +80,7 @@ class SweepProblem(AbstractProblem):
     tolerance: Tolerance
 
     def initial(self, sample: Sample) -> Sweep:
-        point = Point.uncontrolled(self.system, sample.drive)
+        point = Point.first(self.system, sample)
         gain = Gain.initial(self.problem, point.output_control)
         return Sweep(point, gain, Residuals.unknown(point.output_control.dtype))
 

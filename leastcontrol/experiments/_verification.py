@@ -294,7 +294,7 @@ def central_differences(case: Case, leak: float) -> Float[Array, " parameters"]:
     @jax.jit
     def mean_least(thetas: Array) -> Array:
         of_batch = jax.vmap(least, in_axes=(None, 0, 0))
-        return jax.vmap(lambda theta: jnp.mean(of_batch(theta, *case.batch)))(thetas)
+        return jax.vmap(lambda theta: jnp.mean(of_batch(theta, *case.batch[:2])))(thetas)
 
     shifts = step * jnp.eye(theta.size)
     return (mean_least(theta[None] + shifts) - mean_least(theta[None] - shifts)) / (2 * step)

@@ -49,6 +49,7 @@ CHOICES = {
     "control_timing": ("proactive", "reactive"),
     "conventions": ("corrected", "published"),
     "unsolved": ("drop", "keep", "raise"),
+    "start": ("cold", "warm"),
     "preprocessing": ("none", "standardise"),
     "augment": ("none", "crop", "flip", "crop-and-flip"),
     "convolutions": ("small", "strided", "paper"),
@@ -177,6 +178,9 @@ class RunConfig:
     """Budget of a solve, in steps; each solver's own by default."""
     unsolved: str = "drop"
     """What becomes of samples that are not solved: drop, keep or raise."""
+    start: str = "cold"
+    """Where a solve starts: cold, or warm, from the rest point that the sample had an epoch before.
+    Those of the whole training set are then held in memory and in checkpoints."""
     epochs: int = 30
     """Passes over the training set."""
     batch_size: int = 64
@@ -291,6 +295,14 @@ class RunConfig:
         self._refuse_without_effect()
         if not 0 < self.tolerance < 1:
             _refuse("tolerance", self.tolerance, "between 0 and 1", "1e-5")
+        if self.start == "warm" and (
+            self.rule != "least-control" or self.controller in ("exact", "continuous-time")
+        ):
+            raise ConfigError(
+                "--start warm is for the iterations of least control, and these are --rule "
+                f"{self.rule} and --controller {self.controller}: leave it out, or write "
+                "--rule least-control --controller automatic."
+            )
         if self.max_steps is not None and self.max_steps < 1:
             _refuse("max_steps", self.max_steps, "at least 1", "200")
         if not 0 < self.validation_fraction < 1:

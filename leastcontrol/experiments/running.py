@@ -284,6 +284,7 @@ def build_training(config: RunConfig) -> training.TrainingConfig:
         weight_decay=config.weight_decay,
         feedback_learning_rate=config.feedback_learning_rate,
         augmentations=AUGMENTATIONS[config.augment],
+        warm_start=config.start == "warm",
     )
 
 

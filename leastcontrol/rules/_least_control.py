@@ -84,7 +84,7 @@ class LeastControl(AbstractRule):
                 "built: write FunctionSystem(..., output_neurons=True), or a leak above 0."
             )
         problem = ControlProblem(system, self.loss, leak)
-        samples = Sample(jax.vmap(system.drive)(batch.inputs), batch.targets)
+        samples = Sample(jax.vmap(system.drive)(batch.inputs), batch.targets, batch.start)
         solution = self.controller.equilibrium(problem, samples, feedback)
         weights = self.unsolved.weights(solution)
         weights = weights / jnp.maximum(jnp.sum(weights), 1)

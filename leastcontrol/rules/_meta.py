@@ -84,13 +84,13 @@ class AbstractMetaRule(eqx.Module):
         **Raises:** `ValueError` where support and query sets are not of as many tasks.
         """
         del feedback, key
-        sizes = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(tuple(batch))}
+        sizes = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves((batch.inputs, batch.targets))}
         if len(sizes) != 1 or sizes == {()}:
             raise ValueError(
                 f"The first axes of the support and query sets are {sorted(sizes)}, but both are "
                 "of one batch of tasks: give arrays with the same first axis."
             )
-        outcome = jax.vmap(lambda s, q: self.of_task(system, s, q))(*batch)
+        outcome = jax.vmap(lambda s, q: self.of_task(system, s, q))(batch.inputs, batch.targets)
         weights = self.unsolved.weights(outcome.solution)
         weights = weights / jnp.maximum(jnp.sum(weights), 1)
         gradient, objective, loss = of_counted(

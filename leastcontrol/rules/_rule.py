@@ -14,10 +14,15 @@ from ..systems import AbstractSystem
 
 
 class Batch(NamedTuple):
-    """Inputs and targets of some samples, with a leading batch axis."""
+    """Inputs and targets of some samples, with a leading batch axis.
+
+    `start` may hold controlled rest points that the samples had before, from which least control
+    then starts.
+    """
 
     inputs: PyTree[Any]
     targets: PyTree[Any]
+    start: Any = None
 
 
 class Credit(eqx.Module):

@@ -25,6 +25,9 @@ class TrainingConfig:
     * `feedback_learning_rate`: of the feedback weights at the first step, with the same schedule;
       that of the system by default.
     * `augmentations`: what is done at random to every image of a batch, in this order.
+    * `warm_start`: whether every sample's solve starts from the controlled rest point that it had
+      an epoch before. The points of the whole training set are held in memory and in checkpoints,
+      and only `LeastControl` has them.
 
     **Raises:** `ValueError` for a value out of its range.
     """
@@ -37,6 +40,7 @@ class TrainingConfig:
     weight_decay: float = 0.0
     feedback_learning_rate: float | None = None
     augmentations: tuple[AbstractAugmentation, ...] = ()
+    warm_start: bool = False
 
     def __post_init__(self):
         for name in ("epochs", "batch_size"):

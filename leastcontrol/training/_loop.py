@@ -18,7 +18,7 @@ import optax
 from jaxtyping import Array, Int, PyTree
 
 from ..data import Dataset
-from ..equilibrium import solved
+from ..equilibrium import Point, solved
 from ..rules import AbstractRule, Batch
 from ..systems import AbstractSystem
 from ._augmentation import augmented
@@ -75,24 +75,26 @@ class Trained:
     * `system`, `feedback`: the system and the rule's feedback weights.
     * `metrics`: the figures of the epochs so far.
     * `optimiser_states`: of the system's optimiser and of the feedback's.
+    * `points`: the last controlled rest point of every training sample, with `warm_start`.
     """
 
     system: AbstractSystem
     feedback: PyTree[Any]
     metrics: tuple[EpochMetrics, ...]
     optimiser_states: PyTree[Any]
+    points: Point | None = None
 
     def kept(self) -> PyTree[Any]:
         """Returns the arrays that `Checkpoints` keeps."""
-        return self.system, self.feedback, self.optimiser_states
+        return self.system, self.feedback, self.optimiser_states, self.points
 
     def restored(self, kept: PyTree[Any], rows: list[dict[str, Any]]) -> "Trained":
         """Returns the same with the arrays of `kept`, and figures that are given as JSON's."""
         metrics = tuple(
             EpochMetrics(**{**row, "validation": Evaluation(**row["validation"])}) for row in rows
         )
-        system, feedback, optimiser_states = kept
-        return Trained(system, feedback, metrics, optimiser_states)
+        system, feedback, optimiser_states, points = kept
+        return Trained(system, feedback, metrics, optimiser_states, points)
 
 
 def make_optimiser(config: TrainingConfig, total_steps: int) -> optax.GradientTransformation:
@@ -136,7 +138,16 @@ def untrained(
         make_optimiser(config, total).init(learned),
         make_feedback_optimiser(config, total).init(weights),
     )
-    return Trained(system, feedback, (), states)
+    return Trained(system, feedback, (), states, _first_points(system, training, config))
+
+
+def _first_points(
+    system: AbstractSystem, training: Dataset, config: TrainingConfig
+) -> Point | None:
+    if not config.warm_start:
+        return None
+    inputs = jnp.asarray(training.inputs)
+    return jax.jit(jax.vmap(lambda x: Point.uncontrolled(system, system.drive(x))))(inputs)
 
 
 def _keys(seed: int) -> Array:
@@ -203,13 +214,14 @@ def train(
     def step(
         everything: Batch, carry: PyTree, own: tuple[Int[Array, " batch"], Array]
     ) -> tuple[PyTree, PyTree]:
-        learned, optimiser_state, weights, feedback_state = carry
+        learned, optimiser_state, weights, feedback_state, points = carry
         indices, key = own
         inputs = everything.inputs[indices]
         if config.augmentations:
             # A stream of its own, so that the rule's noise is the same without.
             inputs = augmented(config.augmentations, inputs, key=jax.random.fold_in(key, 1))
-        batch = Batch(inputs, everything.targets[indices])
+        start = jax.tree.map(lambda leaf: leaf[indices], points)
+        batch = Batch(inputs, everything.targets[indices], start)
         feedback = eqx.combine(weights, fixed_feedback)
         credit = rule(eqx.combine(learned, fixed), feedback, batch, key=key)
         updates, optimiser_state = optimiser.update(credit.gradient, optimiser_state, learned)
@@ -223,6 +235,15 @@ def train(
             updates, feedback_state = feedback_optimiser.update(gradient, feedback_state, weights)
             weights = _stepped(weights, updates, config.weight_decay)
         stats, found = credit.solution.stats, solved(credit.solution)
+        if points is not None:
+            # A sample that was not solved keeps the point that it had.
+            points = jax.tree.map(
+                lambda leaf, new: leaf.at[jnp.where(found, indices, len(training))].set(
+                    new, mode="drop"
+                ),
+                points,
+                credit.solution.value,
+            )
         figures = (
             credit.loss,
             credit.objective,
@@ -233,7 +254,7 @@ def train(
             jnp.mean(stats.steps),
             jnp.max(stats.steps),
         )
-        return (learned, optimiser_state, weights, feedback_state), figures
+        return (learned, optimiser_state, weights, feedback_state, points), figures
 
     def epoch(carry: PyTree, everything: Batch, index: Array) -> tuple[PyTree, PyTree]:
         shuffled = jax.random.permutation(jax.random.fold_in(order_key, index), len(training))
@@ -242,7 +263,7 @@ def train(
         return jax.lax.scan(functools.partial(step, everything), carry, (batches, keys))
 
     optimiser_state, feedback_state = start.optimiser_states
-    carry = (learned, optimiser_state, weights, feedback_state)
+    carry = (learned, optimiser_state, weights, feedback_state, start.points)
     compiled = jax.jit(epoch).lower(carry, everything, jnp.asarray(0)).compile()
     # Inside the compiled epoch labels have no values to check.
     outputs = eqx.filter_eval_shape(
@@ -315,12 +336,13 @@ def _stepped(weights: PyTree, updates: PyTree, decay: float) -> PyTree:
 def _trained(
     carry: PyTree, fixed: PyTree, fixed_feedback: PyTree, metrics: list[EpochMetrics]
 ) -> Trained:
-    learned, optimiser_state, weights, feedback_state = carry
+    learned, optimiser_state, weights, feedback_state, points = carry
     return Trained(
         eqx.combine(learned, fixed),
         eqx.combine(weights, fixed_feedback),
         tuple(metrics),
         (optimiser_state, feedback_state),
+        points,
     )
 
 
