@@ -23,6 +23,9 @@ class WithBatchStatistics(AbstractRuleAround):
 
     rule: AbstractRule
 
+    def __init__(self, rule: AbstractRule):
+        self.rule = rule
+
     def __call__(
         self,
         system: AbstractSystem,
