@@ -320,10 +320,10 @@ def test_other_options_are_refused(interrupted):
 def test_data_may_lie_elsewhere_by_then(tmp_path):
     here, there = (RunConfig(data="mnist", data_dir=Path(name)) for name in ("a", "b"))
     folder = training.RunFolder.create(tmp_path / "run")
-    running._claim(here, folder)
-    running._claim(there, folder)
+    running.claim(here, folder)
+    running.claim(there, folder)
     with pytest.raises(ConfigError, match="alpha"):
-        running._claim(dataclasses.replace(there, alpha=1.0), folder)
+        running.claim(dataclasses.replace(there, alpha=1.0), folder)
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

@@ -95,6 +95,7 @@ CHANGED = {
     "tolerance": 1e-4,
     "max_steps": 7,
     "unsolved": "keep",
+    "start": "warm",
     "epochs": 3,
     "batch_size": 32,
     "learning_rate": 2e-3,

@@ -423,7 +423,7 @@ def check_batch(case: Case) -> Iterator[Row]:
     rule = LeastControl(CONTROLLERS["dynamic-inversion"], leak=LEAK, loss=case.loss)
     together = _credit(rule, case.system, case.batch)
     size = case.batch.inputs.shape[0]
-    inputs, targets = map(np.asarray, case.batch)
+    inputs, targets = map(np.asarray, case.batch[:2])
     alone = [
         _credit(rule, case.system, Batch(jnp.asarray(x), jnp.asarray(target)))
         for x, target in zip(inputs[:, None], targets[:, None], strict=True)

@@ -179,7 +179,7 @@ def target_probability(
 ) -> Float[Array, ""]:
     """Returns the mean probability of the targets at the controlled rest points of a leak."""
     loss = CrossEntropy()
-    inputs, targets = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batches)
+    inputs, targets, _ = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batches)
     samples = Sample(jax.vmap(system.drive)(inputs), targets)
     point = Automatic().equilibrium(ControlProblem(system, loss, leak), samples).value
     outputs = jax.vmap(system.readout)(point.state)
