@@ -19,6 +19,11 @@ DIAGNOSTICS = {
     "control": {"layer 1": 0.01, "output": 0.1},
     "condition": {"all": 0.5},
     "feedback_angle": {"all": 80.0},
+    "feedback_movement": {"all": 0.1},
+    "feedback_ratio": {"layer 1": 0.2, "layer 2": 0.3},
+    "margin": {"all": -0.1},
+    # What is not known is not drawn.
+    "another": {"all": 1.0},
 }
 
 
@@ -254,7 +259,16 @@ def test_the_numbers_are_those_of_the_runs(elements):
 
 
 CURVES = 7
-LAYERS = {"angle", "condition", "feedback-angle", "layers-1", "angles-1"}
+LAYERS = {
+    "angle-to-loss",
+    "condition",
+    "feedback-angle",
+    "feedback-movement",
+    "margin",
+    "layers-1",
+    "angles-1",
+    "ratios-1",
+}
 SAMPLE = {"sample-1", "outputs-1", "way-loss-1", "way-plane-1", "way-control-1"}
 
 

@@ -111,7 +111,7 @@ def test_every_figure_is_seen(browser):
         "return [box.width, box.height, own.querySelectorAll('text').length]})"
     )
     figures = browser.execute_script(script)
-    assert len(figures) == 17
+    assert len(figures) == 20
     for width, height, words in figures:
         assert width > 200
         assert height > 150

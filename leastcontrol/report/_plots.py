@@ -58,6 +58,11 @@ class _Curve:
     section: str = "curves"
 
 
+def _inside(figure: str, title: str, caption: str, up: str) -> _Curve:
+    """Returns the curve of a figure that runs diagnose, of the whole system."""
+    return _Curve(figure.replace("_", "-"), title, caption, up, figure, section="layers")
+
+
 CURVES = (
     _Curve(
         "loss",
@@ -113,31 +118,68 @@ CURVES = (
         "steps a solve",
         "steps_mean",
     ),
-    _Curve(
-        "angle",
+    _inside(
+        "angle_to_loss",
         "Angle to the loss's gradient",
         "Between the rule's gradient and that of the loss, of all weights together, on the same "
         "validation samples after every epoch.",
         "angle, degrees",
-        "angle_to_loss",
-        section="layers",
     ),
-    _Curve(
+    _inside(
+        "angle_to_exact",
+        "Angle to the control's gradient",
+        "Between the rule's gradient and that of the control itself, of all weights together.",
+        "angle, degrees",
+    ),
+    _inside(
+        "angle_to_analytic",
+        "Angle to the linearised update",
+        "Between deep feedback control's gradient and its linearisation at the free rest point.",
+        "angle, degrees",
+    ),
+    _inside(
+        "angle_to_minimum_norm",
+        "Angle to minimum-norm targets",
+        "Between deep feedback control's gradient and the update by minimum-norm targets.",
+        "angle, degrees",
+    ),
+    _inside(
+        "angle_to_gauss_newton",
+        "Angle to the Gauss–Newton step",
+        "Between deep feedback control's gradient and the damped Gauss–Newton step.",
+        "angle, degrees",
+    ),
+    _inside(
         "condition",
         "Condition of direct feedback",
         "Share of the feedback weights in the row space that makes control the least one: at "
         "most 1.",
         "share, of 1",
-        "condition",
-        section="layers",
     ),
-    _Curve(
-        "feedback-angle",
+    _inside(
+        "feedback_angle",
         "Angle of feedback to forward weights",
         "Between the weights of a mirror and those that they stand for.",
         "angle, degrees",
-        "feedback_angle",
-        section="layers",
+    ),
+    _inside(
+        "feedback_movement",
+        "Movement of feedback weights",
+        "How far feedback weights are from those that the run began with, in units of these.",
+        "‖Q − Q₀‖ / ‖Q₀‖",
+    ),
+    _inside(
+        "error_ratio",
+        "Error under control",
+        "Share of the output's error that control leaves.",
+        "share, of 1",
+    ),
+    _inside(
+        "margin",
+        "Margin of stability",
+        "The smallest −Re λ of the controlled dynamics over the samples, for fast voltages; "
+        "unstable below 0.",
+        "margin, of the controller's rate",
     ),
 )
 
@@ -259,6 +301,25 @@ def over_seeds(run: Run, figure: str) -> dict[str, list[float]]:
     }
 
 
+# Figure, name of the drawing, title, caption and the name of the axis, of what has a line a layer.
+LAYERED = (
+    (
+        "angle_to_loss",
+        "angles",
+        "Angle of the layers",
+        "Between the rule's gradient and that of the loss, layer by layer.",
+        "angle, degrees",
+    ),
+    (
+        "feedback_ratio",
+        "ratios",
+        "Feedback of the layers",
+        "The voltage from feedback over that from the layer below.",
+        "feedback / feedforward",
+    ),
+)
+
+
 def _of_run(title: str, run: Run) -> str:
     """Returns a title with the name of its run on a line of its own, as long as it fits."""
     name = run.name if len(run.name) <= LONGEST_NAME else f"{run.name[: LONGEST_NAME - 1]}…"
@@ -280,19 +341,12 @@ def _layers(run: Run, number: int) -> list[Plot]:
                 _heat_map(_of_run(title, run), run, control),
             )
         )
-    angles = over_seeds(run, "angle_to_loss")
-    angles.pop("all", None)
-    if angles:
-        found.append(
-            Plot(
-                f"angles-{number}",
-                "layers",
-                run.name,
-                title := "Angle of the layers",
-                "Between the rule's gradient and that of the loss, layer by layer.",
-                _places(_of_run(title, run), run, angles),
-            )
-        )
+    for figure, name, title, caption, up in LAYERED:
+        places = over_seeds(run, figure)
+        places.pop("all", None)
+        if places:
+            paint = _places(_of_run(title, run), run, places, up)
+            found.append(Plot(f"{name}-{number}", "layers", run.name, title, caption, paint))
     return found
 
 
@@ -326,14 +380,14 @@ def _heat_map(title: str, run: Run, places: dict[str, list[float]]) -> Paint:
     return paint
 
 
-def _places(title: str, run: Run, places: dict[str, list[float]]) -> Paint:
+def _places(title: str, run: Run, places: dict[str, list[float]], up: str) -> Paint:
     def paint(drawing: Drawing, palette: Palette) -> None:
         axes = drawing.add_subplot()
         epochs = _epochs(run)
         marker = "o" if len(epochs) == 1 else None
         for (name, line), (style, colour) in zip(places.items(), _looks(palette), strict=False):
             axes.plot(epochs, line, style, color=colour, label=name, marker=marker)
-        axes.set(title=title, ylabel="angle, degrees")
+        axes.set(title=title, ylabel=up)
         _name_epochs(axes, EPOCHS)
         _legend(drawing, len(places))
 
