@@ -13,12 +13,26 @@ from ..experiments import registry
 from ..experiments.config import CHOICES, ConfigError, RunConfig, check_choice, flag
 from ..experiments.config_file import read_options
 from ..experiments.meta_config import MetaConfig
+from ..experiments.represent_config import RepresentConfig
 from ..experiments.sweep_config import read_sweep
-from ._options import Bench, Compare, Data, Export, Meta, Predict, Reproduce, Sweep, Train, Verb
+from ._options import (
+    Bench,
+    Compare,
+    Data,
+    Export,
+    Meta,
+    Predict,
+    Represent,
+    Reproduce,
+    Sweep,
+    Train,
+    Verb,
+)
 
 VERBS = (
     "train",
     "meta",
+    "represent",
     "evaluate",
     "compare",
     "sweep",
@@ -58,12 +72,12 @@ def parse(arguments: list[str]) -> Any:
             default=Train(**read_options(verb.config)),
             config=(tyro.conf.FlagCreatePairsOff,),
         )
-    if isinstance(verb, Train | Meta):
+    if isinstance(verb, Train | Meta | Represent):
         verb.check()
         if verb.out is None:
-            name = "train" if isinstance(verb, Train) else "meta"
+            name = type(verb).__name__.lower()
             raise ConfigError(f"{name} writes a run folder: name a new one with --out DIR.")
-        if verb.keep_last < 1:
+        if not isinstance(verb, Represent) and verb.keep_last < 1:
             raise ConfigError(
                 f"--keep-last is {verb.keep_last}, but it must be at least 1: write --keep-last 2."
             )
@@ -197,6 +211,12 @@ def meta_config(verb: Meta) -> MetaConfig:
     """Returns the configuration in a meta-training's options."""
     names = [field.name for field in dataclasses.fields(MetaConfig)]
     return MetaConfig(**{name: getattr(verb, name) for name in names})
+
+
+def represent_config(verb: Represent) -> RepresentConfig:
+    """Returns the configuration in the options of implicit representations."""
+    names = [field.name for field in dataclasses.fields(RepresentConfig)]
+    return RepresentConfig(**{name: getattr(verb, name) for name in names})
 
 
 def data_config(verb: Data) -> RunConfig:

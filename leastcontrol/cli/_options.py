@@ -9,6 +9,7 @@ import tyro
 from ..experiments.bench_config import BenchConfig
 from ..experiments.config import RunConfig
 from ..experiments.meta_config import MetaConfig
+from ..experiments.represent_config import RepresentConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,16 @@ class Meta(MetaConfig):
     """Go on with the run that the folder holds, if it holds one, from its last checkpoint."""
     keep_last: int = 2
     """How many checkpoints are kept, the newest ones."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Represent(RepresentConfig):
+    """Learn pictures as implicit representations, and write a run folder with figures."""
+
+    out: Path | None = None
+    """New folder of the run; required."""
+    results: Path | None = None
+    """File for the summary besides the run folder's."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,6 +201,7 @@ class Bench(BenchConfig):
 Verb = (
     Annotated[Train, tyro.conf.subcommand("train", default=Train())]
     | Annotated[Meta, tyro.conf.subcommand("meta", default=Meta())]
+    | Annotated[Represent, tyro.conf.subcommand("represent", default=Represent())]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Compare, tyro.conf.subcommand("compare", default=Compare())]
     | Annotated[Sweep, tyro.conf.subcommand("sweep")]

@@ -39,7 +39,7 @@ from ..training import (
     write_json,
     write_whole,
 )
-from ._arguments import arms, data_config, meta_config, run_config
+from ._arguments import arms, data_config, meta_config, represent_config, run_config
 from ._options import (
     Bench,
     Compare,
@@ -49,6 +49,7 @@ from ._options import (
     Meta,
     Predict,
     Report,
+    Represent,
     Reproduce,
     Sweep,
     Train,
@@ -64,13 +65,14 @@ def _perform(verb: Any, arguments: list[str]) -> int:
 def perform(verb: Any, arguments: list[str]) -> int:
     """Runs a verb and returns its exit status."""
     from ..experiments._vectors import VectorError
+    from ..experiments.represent import RepresentError
 
     try:
         return _perform(verb, arguments)
     except (ConfigError, DataError, FolderError, report.ReportError, VectorError) as error:
         print(f"leastcontrol: {error}", file=sys.stderr)
         return 2
-    except (TrainingError, MetaTrainingError) as error:
+    except (TrainingError, MetaTrainingError, RepresentError) as error:
         print(f"leastcontrol: {error}", file=sys.stderr)
         return 1
     except _Terminated as error:
@@ -229,6 +231,33 @@ def _print_meta(summary: dict[str, Any]) -> None:
 
 def _with_interval(test: dict[str, Any], name: str, scale: float, digits: int) -> str:
     return f"{scale * test[name]:.{digits}f} ± {scale * test[f'{name}_interval']:.{digits}f}"
+
+
+@_perform.register
+def _(verb: Represent, arguments: list[str]) -> int:
+    from ..experiments.represent import Look, run_representations
+
+    config = represent_config(verb)
+    assert verb.out is not None
+
+    def report(look: Look) -> None:
+        line = (
+            f"{look.image}  step {look.step:>5} of {config.steps}  {look.psnr_test:.2f} dB  "
+            f"trained pixels {look.psnr_train:.2f} dB  "
+            f"solved {100 * look.converged_fraction:.2f} %  "
+            f"{look.solve_steps:.1f} steps a solve  {look.step_ms:.1f} ms a step"
+        )
+        print(line, file=sys.stderr, flush=True)
+
+    command = "leastcontrol " + shlex.join(arguments)
+    summary = run_representations(config, verb.out, command=command, report=report)
+    table = Table("pictures", "PSNR of pixels not trained on", "count")
+    for name, own in summary["psnr_test"].items():
+        spread = "" if own["std"] is None else f" ± {own['std']:.2f}"
+        table.add_row(name, f"{own['mean']:.2f}{spread} dB", str(own["count"]))
+    Console().print(table)
+    _write(verb.results, summary)
+    return 0
 
 
 @_perform.register

@@ -8,6 +8,7 @@
   `reproduction`: runs them and judges.
 * `sweep`: searches for options by the validation split; `sweep_config`, `config_file`: what a sweep
   and a training read of TOML files.
+* `represent`: pictures as implicit representations, with figures; `represent_config`: its options.
 * `models`: a trained system as one file, and its predictions.
 * `inspection`: one sample of a finished run on its way to rest.
 * `tables`: the papers' tables as configurations with their expected numbers.
