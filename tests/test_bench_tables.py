@@ -135,6 +135,29 @@ def test_what_is_no_row_is_refused(project: Path, capsys, rows: Any, said: str):
     assert sentence.count("\n") == 1
 
 
+def test_the_parts_of_a_step_are_a_table(project: Path, capsys):
+    page = project / bench_tables.GROWTH_PAGE
+    text = page.read_text(encoding="utf-8")
+    page.write_text(f"{text}<!-- profile:begin -->\n<!-- profile:end -->\n", encoding="utf-8")
+    us = {"median": 147.4, "lower": 146.6, "upper": 151.2}
+    command = "python benchmarks/joint_step.py --json results/profile-rnn.json"
+    profile = {"parts": [{"part": "two products", "us": us}], "command": command}
+    write(project, "profile-rnn.json", profile)
+    assert bench_tables.main(["--root", str(project)]) == 0
+    written = page.read_text(encoding="utf-8")
+    assert "| two products | 147 | 147 to 151 |" in written
+    assert command in written
+    capsys.readouterr()
+    for broken in (
+        [],
+        {"parts": [{"part": "a"}]},
+        {"parts": [{"part": "a", "us": {"median": "x"}}]},
+    ):
+        write(project, "profile-rnn.json", broken)
+        assert bench_tables.main(["--root", str(project)]) == 2
+        assert "does not hold the parts of a step: run" in capsys.readouterr().err
+
+
 def test_missing_files_are_refused(project: Path, capsys):
     (project / "results" / "bench-mnist.json").write_text("{", encoding="utf-8")
     assert bench_tables.main(["--root", str(project)]) == 2

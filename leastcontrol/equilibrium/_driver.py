@@ -72,7 +72,9 @@ class FixedPoint(eqx.Module):
             )
 
 
-class _Progress(eqx.Module):
+class Progress(eqx.Module):
+    """How far the samples of a batch, or one of them, have come."""
+
     z: PyTree[Any]
     history: History | None
     # Iterates in the history.
@@ -82,6 +84,12 @@ class _Progress(eqx.Module):
     # The error after the last 1, 2, 4, 8, … steps.
     earlier: Float[Array, "*batch"]
     active: Bool[Array, "*batch"]
+
+    @staticmethod
+    def first(start: PyTree[Any], history: History | None, batch: int, dtype: Any) -> "Progress":
+        """Returns that of a batch before its first step."""
+        none, unknown = jnp.zeros(batch, jnp.int32), jnp.full(batch, jnp.inf, dtype)
+        return Progress(start, history, none, none, unknown, unknown, jnp.ones(batch, bool))
 
 
 def run(
@@ -102,30 +110,23 @@ def run(
         start = jax.vmap(problem.initial)(samples)
     error_shape = jax.eval_shape(jax.vmap(lambda s, z: problem.iterate(s, z)[2]), samples, start)
     batch = error_shape.shape[0]
-    progress = _Progress(
-        start,
-        jax.vmap(lambda z: _empty_history(problem, solver, z))(start),
-        jnp.zeros(batch, jnp.int32),
-        jnp.zeros(batch, jnp.int32),
-        jnp.full(batch, jnp.inf, error_shape.dtype),
-        jnp.full(batch, jnp.inf, error_shape.dtype),
-        jnp.ones(batch, bool),
-    )
+    history = jax.vmap(lambda z: _empty_history(problem, solver, z))(start)
+    progress = Progress.first(start, history, batch, error_shape.dtype)
     progress = _run_group(problem, solver, samples, progress)
     return progress.z, progress.steps, progress.error
 
 
 def _run_group(
-    problem: AbstractProblem, solver: FixedPoint, samples: PyTree[Any], progress: _Progress
-) -> _Progress:
+    problem: AbstractProblem, solver: FixedPoint, samples: PyTree[Any], progress: Progress
+) -> Progress:
     batch = progress.steps.shape[0]
     smaller = batch // 4 if batch // 4 >= SMALLEST_GROUP else 0
-    advance = jax.vmap(lambda sample, own: _advance(problem, solver, sample, own))
+    step = jax.vmap(lambda sample, own: advance(problem, solver, sample, own))
 
-    def unfinished(progress: _Progress) -> Bool[Array, ""]:
+    def unfinished(progress: Progress) -> Bool[Array, ""]:
         return jnp.sum(progress.active) > smaller
 
-    progress = jax.lax.while_loop(unfinished, lambda progress: advance(samples, progress), progress)
+    progress = jax.lax.while_loop(unfinished, lambda progress: step(samples, progress), progress)
     if smaller == 0:
         return progress
     hardest = jnp.argsort(~progress.active, stable=True)[:smaller]
@@ -134,9 +135,9 @@ def _run_group(
     return jax.tree.map(lambda leaf, part: leaf.at[hardest].set(part), progress, group)
 
 
-def _advance(
-    problem: AbstractProblem, solver: FixedPoint, sample: PyTree[Any], own: _Progress
-) -> _Progress:
+def advance(
+    problem: AbstractProblem, solver: FixedPoint, sample: PyTree[Any], own: Progress
+) -> Progress:
     """Takes one step of one sample, unless it has finished."""
     proposed, measured, error = problem.iterate(sample, own.z)
     finished = (error <= 1) | ~jnp.isfinite(error)
@@ -150,11 +151,11 @@ def _advance(
         earlier = jnp.where(_is_power_of_two(own.steps + 1), error, earlier)
     # A sample that runs out of steps keeps the iterate whose error is known.
     z = tree_where(finished | last, measured, proposed)
-    advanced = _Progress(z, history, count + 1, own.steps + 1, error, earlier, ~(finished | last))
+    advanced = Progress(z, history, count + 1, own.steps + 1, error, earlier, ~(finished | last))
     return tree_where(own.active, advanced, own)
 
 
-def _hopeless(solver: FixedPoint, own: _Progress, error: Float[Array, ""]) -> Bool[Array, ""]:
+def _hopeless(solver: FixedPoint, own: Progress, error: Float[Array, ""]) -> Bool[Array, ""]:
     """Returns whether it is time to judge, and the rate too slow for the steps that are left.
 
     An error may rise for a step and cycle on its way down, so a rate is that of half of all steps.
@@ -206,7 +207,7 @@ def _empty_history(problem: AbstractProblem, solver: FixedPoint, z: PyTree[Any])
 
 
 def _accelerate(
-    problem: AbstractProblem, own: _Progress, proposed: PyTree[Any], count: Int[Array, ""]
+    problem: AbstractProblem, own: Progress, proposed: PyTree[Any], count: Int[Array, ""]
 ) -> tuple[PyTree[Any], History | None]:
     if own.history is None:
         return proposed, None

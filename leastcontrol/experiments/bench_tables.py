@@ -3,7 +3,8 @@
     python -m leastcontrol.experiments.bench_tables           # rewrites the tables where they stand
     python -m leastcontrol.experiments.bench_tables --check   # exits with 1 if it would change any
 
-The rows are those of all files `results/bench-*.json`, which `leastcontrol bench --json` writes.
+The rows are those of all files `results/bench-*.json`, which `leastcontrol bench --json` writes;
+the parts of a step are those of `results/profile-rnn.json`, by `benchmarks/joint_step.py`.
 """
 
 import json
@@ -128,6 +129,26 @@ def _with_commands(lines: list[str], rows: Sequence[Row]) -> str:
     return "\n".join([*lines, "", "```bash", *commands, "```"])
 
 
+def profile_table(path: Path) -> str:
+    """Returns the parts of a joint step as a Markdown table, with the command below it.
+
+    **Raises:** `TablesError` for a file that is damaged or was not written by the script.
+    """
+    again = "run `python benchmarks/joint_step.py --json FILE` again"
+    try:
+        profile = json.loads(path.read_text(encoding="utf-8"))
+        rows = [(own["part"], own["us"]) for own in profile["parts"]]
+        lines = ["| part of a step of the batch | CPU time, µs | quartiles |", "|---|---:|---:|"]
+        for part, us in rows:
+            spread = f"{us['lower']:.0f} to {us['upper']:.0f}"
+            lines.append(f"| {part} | {us['median']:.0f} | {spread} |")
+        return "\n".join([*lines, "", "```bash", profile["command"], "```"])
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise TablesError(f"{path} cannot be read as JSON ({error}): {again}.") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise TablesError(f"{path} does not hold the parts of a step: {again}.") from error
+
+
 def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
     """Rewrites the tables in the pages under `root` and returns the pages that changed.
 
@@ -150,6 +171,9 @@ def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
         own = [row for row in rows if ("grown" in row) == (part == "growth")]
         if own:
             parts.append((page, part, make(own)))
+    profile = results / "profile-rnn.json"
+    if profile.exists():
+        parts.append((GROWTH_PAGE, "profile", profile_table(profile)))
     return rewrite(root, parts, check=check)
 
 
