@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 
 import jax
 import pytest
@@ -217,6 +218,22 @@ def test_a_store_may_lie_elsewhere(tmp_path, monkeypatch):
     assert [row["number"] for row in first["trials"]] == [0]
     assert [row["number"] for row in second["trials"]] == [0, 1]
     assert not (tmp_path / "one" / "study.db").exists()
+
+
+def test_who_waits_for_a_folder_gets_its_turn(tmp_path):
+    order = []
+
+    def second():
+        with training.RunFolder.held(tmp_path, resume=True, wait=True):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with training.RunFolder.held(tmp_path, resume=True):
+        thread.start()
+        thread.join(0.2)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
 
 
 # --- the command line -----------------------------------------------------------------------------
