@@ -1,21 +1,28 @@
 """Kills a training at random moments, resumes it each time, and compares what it ends in.
 
-    python benchmarks/kill_and_resume.py --kills 50
+    python benchmarks/kill_and_resume.py --kills 50 --json results/kill-and-resume.json
 
 trains a small network on digits once without interruption, then again under SIGKILLs at random
-moments, every time going on with `leastcontrol train --resume`. Weights, training state and
+moments, every time going on with `leastcontrol train --resume`. Of four kills one comes at any
+moment from the start of its process, three from when that has saved an epoch, since a start takes
+longer than many epochs. Weights, training state and
 figures, wall times apart, must be the same to the last bit, and no unfinished file may remain.
+The file counts the kills before the first epoch was saved, between two epochs of a run and after
+the last one, and the folders that were damaged or ended in anything else.
 """
 
 import argparse
 import json
 import random
+import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
-from leastcontrol.training import read_sealed
+from leastcontrol.experiments.running import commit, versions
+from leastcontrol.training import read_sealed, write_json
 
 TIMES = ("step_ms", "seconds")
 
@@ -46,44 +53,90 @@ def ending(folder: Path) -> dict[str, object]:
     return found
 
 
+def moment(folder: Path) -> str:
+    """Returns in which part of a run its process was killed."""
+    if (folder / "summary.json").exists():
+        return "after the last epoch"
+    begun = (folder / "metrics.jsonl").exists()
+    return "between epochs" if begun else "before the first epoch was saved"
+
+
+def wait_for_an_epoch(folder: Path, process: subprocess.Popen[str]) -> None:
+    """Waits until a process has saved an epoch, or has ended."""
+    states = folder / "checkpoints"
+    before = sorted(states.glob("state-*"))
+    while process.poll() is None and sorted(states.glob("state-*")) == before:
+        time.sleep(0.01)
+
+
 def main() -> int:
     """Runs the comparison and returns its exit status."""
     parser = argparse.ArgumentParser(description="Kill a training at random and resume it.")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--epochs", type=int, default=200)
-    parser.add_argument("--longest", type=float, default=10.0, help="seconds to a kill, at most")
+    parser.add_argument("--longest", type=float, default=5.0, help="seconds to a kill, at most")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--json", type=Path, help="file for the counts")
     options = parser.parse_args()
-    moments = random.Random(options.seed)
+    began = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        _, error = (whole := start(root / "whole", options.epochs)).communicate()
-        if whole.returncode != 0:
-            print(error, file=sys.stderr)
-            return 1
-        killed = rounds = 0
-        while killed < options.kills:
-            rounds += 1
-            out = root / f"run-{rounds}"
-            while True:
-                process = start(out, options.epochs)
-                seconds = moments.uniform(0.1, options.longest) if killed < options.kills else None
+        found = compare(Path(name), options)
+    if found is None:
+        return 1
+    print(
+        f"{found['kills']} kills in {found['runs']} runs: {found['different']} ended in other bits "
+        "than the uninterrupted run."
+    )
+    if options.json is not None:
+        origin = {
+            "command": "python benchmarks/kill_and_resume.py " + shlex.join(sys.argv[1:]),
+            "commit": commit(),
+            "versions": versions(),
+        }
+        write_json(options.json, {**found, "seconds": time.perf_counter() - began, **origin})
+    return 1 if found["different"] else 0
+
+
+def compare(root: Path, options: argparse.Namespace) -> dict[str, object] | None:
+    """Returns the counts, or `None` where a training failed by itself."""
+    moments = random.Random(options.seed)
+    _, error = (whole := start(root / "whole", options.epochs)).communicate()
+    if whole.returncode != 0:
+        print(error, file=sys.stderr)
+        return None
+    expected = ending(root / "whole")
+    killed: dict[str, int] = {}
+    runs = different = 0
+    while sum(killed.values()) < options.kills:
+        runs += 1
+        out = root / f"run-{runs}"
+        while True:
+            process = start(out, options.epochs)
+            if sum(killed.values()) < options.kills:
+                if moments.random() < 0.75:
+                    wait_for_an_epoch(out, process)
                 try:
-                    process.wait(timeout=seconds)
+                    process.wait(timeout=moments.uniform(0.0, options.longest))
                 except subprocess.TimeoutExpired:
                     process.kill()
-                _, error = process.communicate()
-                if process.returncode == 0:
-                    break
-                if process.returncode > 0:
-                    print(error, file=sys.stderr)
-                    return 1
-                killed += 1
-            if ending(out) != ending(root / "whole"):
-                print(f"Round {rounds} ended in something else than the uninterrupted run.")
-                return 1
-            print(f"{killed} kills in {rounds} runs, each of which ended in the same bits.")
-    return 0
+            _, error = process.communicate()
+            if process.returncode == 0:
+                break
+            if process.returncode > 0:
+                print(error, file=sys.stderr)
+                return None
+            killed[moment(out)] = killed.get(moment(out), 0) + 1
+        different += ending(out) != expected
+        print(f"{sum(killed.values())} kills in {runs} runs", flush=True)
+    return {
+        "kills": sum(killed.values()),
+        "runs": runs,
+        "different": different,
+        "moments": killed,
+        "epochs": options.epochs,
+        "longest": options.longest,
+        "seed": options.seed,
+    }
 
 
 if __name__ == "__main__":
