@@ -81,6 +81,8 @@ def parse(arguments: list[str]) -> Any:
             raise ConfigError(
                 f"--keep-last is {verb.keep_last}, but it must be at least 1: write --keep-last 2."
             )
+        if isinstance(verb, Train):
+            _check_processes(verb)
     if isinstance(verb, Bench):
         verb.check()
         _check_plot(verb)
@@ -142,6 +144,37 @@ def _check_names(verb: Reproduce) -> None:
         )
     for name in verb.names:
         registry.find(name, registry.EXPERIMENTS)
+
+
+def _check_processes(verb: Train) -> None:
+    if verb.devices != "all" and verb.devices < 1:
+        raise ConfigError(
+            f"--devices is {verb.devices}, but it must be at least 1, or all: write --devices all."
+        )
+    if verb.coordinator is None:
+        for name in ("processes", "process"):
+            if getattr(verb, name) is not None:
+                raise ConfigError(
+                    f"{flag(name)} is given without --coordinator: write --coordinator HOST:PORT, "
+                    "the address of the first process."
+                )
+        return
+    host, _, port = verb.coordinator.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise ConfigError(
+            f"--coordinator is {verb.coordinator}, but it must be the address and port of the "
+            "first process: write --coordinator localhost:12321."
+        )
+    if verb.processes is None or verb.process is None:
+        raise ConfigError(
+            "--coordinator joins several processes, but not how many and which one this is: add "
+            "--processes 2 --process 0."
+        )
+    if not 0 <= verb.process < verb.processes:
+        raise ConfigError(
+            f"--process is {verb.process} of --processes {verb.processes}, but it must be at least "
+            "0 and below their number: write --process 0."
+        )
 
 
 def _check_plot(verb: Bench) -> None:

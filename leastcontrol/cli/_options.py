@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -26,6 +26,14 @@ class Train(RunConfig):
     """Go on with the run that the folder holds, if it holds one, from its last checkpoint."""
     keep_last: int = 2
     """How many checkpoints are kept, the newest ones."""
+    devices: int | Literal["all"] = 1
+    """Devices of each process that take equal shares of every batch."""
+    coordinator: str | None = None
+    """HOST:PORT of the first of several processes that train together, the same for all."""
+    processes: int | None = None
+    """How many processes train together."""
+    process: int | None = None
+    """Which of them this is, from 0; only 0 writes."""
 
 
 @dataclasses.dataclass(frozen=True)

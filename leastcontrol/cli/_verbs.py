@@ -30,11 +30,16 @@ from ..experiments.meta_config import is_meta
 from ..experiments.reproduction import Judged, reproduce
 from ..experiments.sweep_config import read_sweep
 from ..training import (
+    DevicesError,
     EpochMetrics,
     FolderError,
     MetaMetrics,
     MetaTrainingError,
+    ProcessError,
     TrainingError,
+    connect,
+    device_mesh,
+    is_first,
     write_csv,
     write_json,
     write_whole,
@@ -67,12 +72,16 @@ def perform(verb: Any, arguments: list[str]) -> int:
     from ..experiments._vectors import VectorError
     from ..experiments.represent import RepresentError
 
+    mistakes = (
+        *(ConfigError, DataError, DevicesError, FolderError),
+        *(report.ReportError, VectorError),
+    )
     try:
         return _perform(verb, arguments)
-    except (ConfigError, DataError, FolderError, report.ReportError, VectorError) as error:
+    except mistakes as error:
         print(f"leastcontrol: {error}", file=sys.stderr)
         return 2
-    except (TrainingError, MetaTrainingError, RepresentError) as error:
+    except (TrainingError, MetaTrainingError, ProcessError, RepresentError) as error:
         print(f"leastcontrol: {error}", file=sys.stderr)
         return 1
     except _Terminated as error:
@@ -99,6 +108,11 @@ def _termination() -> Iterator[list[int]]:
 def _(verb: Train, arguments: list[str]) -> int:
     config = run_config(verb)
     assert verb.out is not None
+    if verb.coordinator is not None:
+        assert verb.processes is not None
+        assert verb.process is not None
+        connect(verb.coordinator, verb.processes, verb.process)
+    mesh = device_mesh(None if verb.devices == "all" else verb.devices)
     seeds = config.all_seeds()
     console = Console(stderr=True)
     progress = Progress(
@@ -143,11 +157,13 @@ def _(verb: Train, arguments: list[str]) -> int:
             command="leastcontrol " + shlex.join(arguments),
             resume=verb.resume,
             keep_last=verb.keep_last,
+            # One device needs no copies of what it has.
+            mesh=mesh if mesh.size > 1 else None,
             report=report,
         )
-    _print_summary(summary)
-    if verb.results is not None:
-        write_json(verb.results, summary)
+    if is_first():
+        _print_summary(summary)
+        _write(verb.results, summary)
     return 0
 
 

@@ -185,6 +185,9 @@ class RunConfig:
     """Passes over the training set."""
     batch_size: int = 64
     """Samples in a step."""
+    accumulate: int = 1
+    """Equal parts of its share of a batch that a device goes through one after another, in the
+    memory of one."""
     learning_rate: float = 1e-3
     """Adam's learning rate at the first step."""
     final_learning_rate: float = 1e-4
@@ -311,6 +314,15 @@ class RunConfig:
             _refuse("epochs", self.epochs, "at least 1", "30")
         if self.batch_size < 1:
             _refuse("batch_size", self.batch_size, "at least 1", "64")
+        if self.accumulate < 1:
+            _refuse("accumulate", self.accumulate, "at least 1", "4")
+        if self.batch_size % self.accumulate:
+            _refuse(
+                "batch_size",
+                self.batch_size,
+                f"a multiple of --accumulate, {self.accumulate}",
+                str(self.accumulate * max(1, self.batch_size // self.accumulate)),
+            )
         if not 0 < self.learning_rate < math.inf:
             _refuse("learning_rate", self.learning_rate, "above 0 and finite", "1e-3")
         if not 0 <= self.final_learning_rate <= self.learning_rate:

@@ -1,5 +1,6 @@
 """From a configuration to a run folder, and from a run folder to figures."""
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -16,6 +17,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from .. import data, training
 from ..controllers import (
@@ -285,6 +287,7 @@ def build_training(config: RunConfig) -> training.TrainingConfig:
         feedback_learning_rate=config.feedback_learning_rate,
         augmentations=AUGMENTATIONS[config.augment],
         warm_start=config.start == "warm",
+        accumulate=config.accumulate,
     )
 
 
@@ -326,6 +329,7 @@ def run(
     command: str | None = None,
     resume: bool = False,
     keep_last: int = 2,
+    mesh: Mesh | None = None,
     report: Report | None = None,
 ) -> dict[str, Any]:
     """Trains what a configuration describes and returns the summary that it wrote.
@@ -335,7 +339,12 @@ def run(
     as it would have without the interruption; one that is finished returns its summary. `report`
     is called when an epoch is saved, and may raise to stop the run there.
 
-    **Raises:** `ConfigError`, `data.DataError`, `training.FolderError`, `training.TrainingError`.
+    Batches are split over the devices of `mesh`. Where these belong to several processes, each
+    calls this with the same configuration, and only the first one reads and writes `out`, and
+    reports.
+
+    **Raises:** `ConfigError`, `data.DataError`, `training.FolderError`, `training.TrainingError`;
+    `training.ProcessError` where another process stopped.
     """
     config.check()
     seeds = config.all_seeds()
@@ -343,12 +352,9 @@ def run(
         rule = build_rule(config)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    splits = load_splits(config)
-    if config.batch_size > len(splits.train):
-        raise ConfigError(
-            f"--batch-size is {config.batch_size}, but {config.data} has {len(splits.train)} "
-            f"training samples: write --batch-size {min(64, len(splits.train))}."
-        )
+    splits = training.by_all(lambda: load_splits(config))
+    devices = 1 if mesh is None else mesh.size
+    _check_batch_size(config, len(splits.train), devices)
     try:
         # Only to see whether the system can be built for these samples.
         eqx.filter_eval_shape(build_system, config, splits, seeds[0])
@@ -356,23 +362,56 @@ def run(
         raise ConfigError(
             f"--system {config.system} cannot be built for {config.data}: {error}"
         ) from error
-    origin = {"command": command, "commit": commit(), "versions": versions()}
-    with training.RunFolder.held(out, resume=resume) as folder:
-        claim(config, folder)
-        each = functools.partial(
-            _run_seed, rule=rule, splits=splits, origin=origin, keep_last=keep_last, report=report
+    origin = {
+        "command": command,
+        "commit": commit(),
+        "versions": versions(),
+        "devices": devices,
+        "processes": jax.process_count(),
+    }
+    each = functools.partial(
+        _run_seed,
+        rule=rule,
+        splits=splits,
+        origin=origin,
+        keep_last=keep_last,
+        mesh=mesh,
+        report=report,
+    )
+    with contextlib.ExitStack() as held:
+        training.by_first(
+            lambda: claim(config, held.enter_context(training.RunFolder.held(out, resume=resume)))
         )
         if len(seeds) == 1:
-            return each(config, seeds[0], folder=folder)
+            return each(config, seeds[0], folder=training.RunFolder(out))
         summaries = []
         for seed in seeds:
-            own = training.RunFolder.reopen(out / f"seed-{seed}")
+            path = out / f"seed-{seed}"
             single = dataclasses.replace(config, seed=seed, seeds=())
-            claim(single, own)
-            summaries.append(each(single, seed, folder=own))
+            training.by_first(functools.partial(_claim_seed, single, path))
+            summaries.append(each(single, seed, folder=training.RunFolder(path)))
         summary = {**_summary_of(summaries, config), **origin}
-        training.write_json(out / "summary.json", summary)
+        training.by_first(lambda: training.write_json(out / "summary.json", summary))
         return summary
+
+
+def _check_batch_size(config: RunConfig, samples: int, devices: int) -> None:
+    if config.batch_size > samples:
+        raise ConfigError(
+            f"--batch-size is {config.batch_size}, but {config.data} has {samples} training "
+            f"samples: write --batch-size {min(64, samples)}."
+        )
+    parts = devices * config.accumulate
+    if config.batch_size % parts:
+        raise ConfigError(
+            f"--batch-size is {config.batch_size}, but {devices} devices take equal shares of it "
+            f"in {config.accumulate} equal parts: write a multiple of {parts}, such as "
+            f"--batch-size {parts * max(1, config.batch_size // parts)}."
+        )
+
+
+def _claim_seed(config: RunConfig, path: Path) -> None:
+    claim(config, training.RunFolder.reopen(path))
 
 
 def claim(config: RunConfig | MetaConfig, folder: training.RunFolder) -> None:
@@ -417,16 +456,19 @@ def _run_seed(
     folder: training.RunFolder,
     origin: dict[str, Any],
     keep_last: int,
+    mesh: Mesh | None,
     report: Report | None,
 ) -> dict[str, Any]:
-    if (folder.path / "summary.json").is_file():
-        return read_json(folder.path / "summary.json")
+    summary = training.by_first(lambda: _finished(folder))
+    if summary is not None:
+        return summary
     system = build_system(config, splits, seed)
     loop = build_training(config)
     checkpoints = training.Checkpoints(folder, run_identity(config), keep_last)
     fresh = training.untrained(system, rule, splits.train, loop, seed=seed)
     batch = diagnosed_samples(config, splits)
-    start, seconds = checkpoints.restore(fresh) or (fresh, 0.0)
+    restored = training.restored_by_first(lambda: checkpoints.restore(fresh), fresh)
+    start, seconds = restored or (fresh, 0.0)
     began = time.perf_counter() - seconds
 
     def is_best(trained: training.Trained) -> bool:
@@ -439,7 +481,7 @@ def _run_seed(
         if is_best(trained):
             folder.save_weights("best", weights)
 
-    def after_epoch(metrics: training.EpochMetrics, trained: training.Trained) -> None:
+    def save(metrics: training.EpochMetrics, trained: training.Trained) -> None:
         # The state first: all that follows is made again from it if the process ends here.
         checkpoints.save(trained, time.perf_counter() - began)
         folder.append_metrics(dataclasses.asdict(metrics))
@@ -447,9 +489,12 @@ def _run_seed(
         if report is not None:
             report(seed, metrics)
 
-    if start.metrics:
+    def write_again() -> None:
         folder.write_metrics([dataclasses.asdict(own) for own in start.metrics])
         save_weights(start)
+
+    if start.metrics:
+        training.by_first(write_again)
     try:
         trained = training.train(
             system,
@@ -460,11 +505,13 @@ def _run_seed(
             seed=seed,
             start=start,
             diagnose=None if batch is None else diagnosis(rule, batch, seed, fresh.feedback),
-            report=after_epoch,
+            mesh=mesh,
+            report=lambda *own: training.by_first(lambda: save(*own)),
         )
     except training.TrainingError as error:
         # In the first epoch nothing has been saved yet.
-        folder.save_weights("last", (error.trained.system, error.trained.feedback))
+        weights = (error.trained.system, error.trained.feedback)
+        training.by_first(lambda: folder.save_weights("last", weights))
         raise
     test = training.evaluate(trained.system, splits.test)
     summary = {
@@ -487,7 +534,7 @@ def _run_seed(
         "config": config.as_json(),
         **origin,
     }
-    training.write_json(folder.path / "summary.json", summary)
+    training.by_first(lambda: training.write_json(folder.path / "summary.json", summary))
     return summary
 
 
@@ -495,6 +542,12 @@ def _last_diagnostics(metrics: Sequence[training.EpochMetrics]) -> dict[str, Any
     """Returns what was diagnosed after the last epoch, if anything was."""
     last = metrics[-1].diagnostics
     return {} if last is None else {"diagnostics": last}
+
+
+def _finished(folder: training.RunFolder) -> dict[str, Any] | None:
+    """Returns the summary of a run that is finished."""
+    path = folder.path / "summary.json"
+    return read_json(path) if path.is_file() else None
 
 
 FIGURES = (

@@ -13,6 +13,7 @@ it is: `rule(system, feedback, batch, key)` returns a `Credit`. Rules never step
 * `JacobianPenalty` adds to another rule what keeps a recurrent system solvable while it learns.
 * `DeepFeedbackControl` learns from what a controller of the output changes in every layer of a
   feedforward network, through feedback weights of its own that may learn as well.
+* `InParts` applies another rule to parts of a batch, one after another or on several devices.
 * `MetaLeastControl` learns the slow weights of `FastWeights`, as do `FirstOrderMAML`, `MAML`,
   `Reptile`, `T1T2`, `ImplicitMAML` and `ContrastiveMeta`; see `leastcontrol.rules._meta`.
 
@@ -63,6 +64,7 @@ from ._meta import OptimalControl as OptimalControl
 from ._meta import Relaxation as Relaxation
 from ._meta import Reptile as Reptile
 from ._meta import Settled as Settled
+from ._parts import InParts as InParts
 from ._policy import AbstractUnsolved as AbstractUnsolved
 from ._policy import Drop as Drop
 from ._policy import Keep as Keep

@@ -67,7 +67,8 @@ class Backpropagation(AbstractRule):
             return jnp.mean(jax.vmap(self.loss)(outputs, batch.targets)), solution
 
         (loss, solution), gradient = jax.value_and_grad(mean_loss, has_aux=True)(learned)
-        return Credit(gradient, None, loss, loss, solution)
+        count = jnp.asarray(solution.stats.error.shape[0], loss.dtype)
+        return Credit(gradient, None, loss, loss, count, solution)
 
 
 Adjoint = Callable[
@@ -110,7 +111,8 @@ class AbstractRuleAtRest(AbstractRule):
 
         solution = jax.vmap(both_solved)(free, steps, error)
         weights = self.unsolved.weights(solution)
-        weights = weights / jnp.maximum(jnp.sum(weights), 1)
+        count = jnp.sum(weights)
+        weights = weights / jnp.maximum(count, 1)
         inputs, states, signal, errors, losses = of_counted(
             weights, (batch.inputs, free.value, signal, errors, losses)
         )
@@ -122,7 +124,7 @@ class AbstractRuleAtRest(AbstractRule):
             weights[:, None] * errors,
         )
         loss = jnp.sum(weights * losses)
-        return Credit(gradient, None, loss, loss, solution)
+        return Credit(gradient, None, loss, loss, count, solution)
 
 
 class RecurrentBackpropagation(AbstractRuleAtRest):

@@ -158,6 +158,7 @@ class DeepFeedbackControl(AbstractRule):
             feedback_gradient,
             objective,
             loss,
+            result.counted,
             result.solution,
         )
 
@@ -167,7 +168,7 @@ class DeepFeedbackControl(AbstractRule):
         factor = -2.0
         if self.published and self.phase.at_rest and isinstance(self.difference, VoltageDifference):
             factor = 4.0
-        scale = factor / counted
+        scale = factor / jnp.maximum(counted, 1)
         layers = tuple(Affine(scale * weight, scale * bias) for weight, bias in updates)
         return eqx.tree_at(
             lambda own: own.layers, eqx.filter(network, eqx.is_inexact_array), layers

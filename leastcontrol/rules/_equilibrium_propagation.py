@@ -111,7 +111,8 @@ class EquilibriumPropagation(AbstractRule):
             away, far, width = towards, self._free(system, samples), self.strength
         solution = jax.vmap(both_solved)(near, far.stats.steps, far.stats.error)
         weights = self.unsolved.weights(solution)
-        weights = weights / jnp.maximum(jnp.sum(weights), 1)
+        count = jnp.sum(weights)
+        weights = weights / jnp.maximum(count, 1)
         inputs, samples = of_counted(weights, (batch.inputs, samples))
         gradients, energies = [], []
         for problem, found in ((towards, near), (away, far)):
@@ -128,7 +129,7 @@ class EquilibriumPropagation(AbstractRule):
         # The free energy is what its residual leaves of it, without the loss.
         other = other if self.centred else jnp.zeros_like(energy)
         objective = jnp.sum(weights * (energy - other)) / width
-        return Credit(gradient, None, objective, jnp.sum(weights * loss), solution)
+        return Credit(gradient, None, objective, jnp.sum(weights * loss), count, solution)
 
     def _free(self, system: AbstractSystem, samples: Sample) -> Solution[Point]:
         solver = FixedPoint(max_steps=200)

@@ -166,8 +166,8 @@ class PhaseResult(NamedTuple):
 
     @property
     def counted(self) -> Float[Array, ""]:
-        """How many samples the updates are of, and 1 for none."""
-        return jnp.maximum(jnp.sum(self.weights), 1)
+        """How many samples the updates are of."""
+        return jnp.sum(self.weights)
 
 
 class AbstractPhase(eqx.Module):

@@ -87,7 +87,8 @@ class LeastControl(AbstractRule):
         samples = Sample(jax.vmap(system.drive)(batch.inputs), batch.targets, batch.start)
         solution = self.controller.equilibrium(problem, samples, feedback)
         weights = self.unsolved.weights(solution)
-        weights = weights / jnp.maximum(jnp.sum(weights), 1)
+        count = jnp.sum(weights)
+        weights = weights / jnp.maximum(count, 1)
         inputs, point = of_counted(weights, (batch.inputs, solution.value))
         terms = jax.vmap(lambda s, p: energy_and_loss(problem, s, p))(samples, solution.value)
         objective, loss = of_counted(weights, terms)
@@ -107,6 +108,7 @@ class LeastControl(AbstractRule):
             feedback_gradient,
             jnp.sum(weights * objective),
             jnp.sum(weights * loss),
+            count,
             solution,
         )
 

@@ -92,7 +92,8 @@ class AbstractMetaRule(eqx.Module):
             )
         outcome = jax.vmap(lambda s, q: self.of_task(system, s, q))(batch.inputs, batch.targets)
         weights = self.unsolved.weights(outcome.solution)
-        weights = weights / jnp.maximum(jnp.sum(weights), 1)
+        count = jnp.sum(weights)
+        weights = weights / jnp.maximum(count, 1)
         gradient, objective, loss = of_counted(
             weights, (outcome.gradient, outcome.objective, outcome.loss)
         )
@@ -100,7 +101,12 @@ class AbstractMetaRule(eqx.Module):
             per_sample(weights, leaf).astype(leaf.dtype) * leaf, axis=0
         )
         return Credit(
-            jax.tree.map(mean, gradient), None, mean(objective), mean(loss), outcome.solution
+            jax.tree.map(mean, gradient),
+            None,
+            mean(objective),
+            mean(loss),
+            count,
+            outcome.solution,
         )
 
 

@@ -33,6 +33,7 @@ class Credit(eqx.Module):
     * `feedback_gradient`: likewise for the feedback weights; `None` where there are none.
     * `objective`: the mean of what `gradient` is the gradient of.
     * `loss`: the mean loss L at the rest points that were found.
+    * `count`: how many samples count, or the sum of their weights.
     * `solution`: the rest points and their certificates.
     """
 
@@ -40,6 +41,7 @@ class Credit(eqx.Module):
     feedback_gradient: PyTree[Any]
     objective: Float[Array, ""]
     loss: Float[Array, ""]
+    count: Float[Array, ""]
     solution: Solution
 
 

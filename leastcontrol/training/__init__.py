@@ -1,13 +1,15 @@
 """The loop that turns a rule into a trained system.
 
-Four pieces, each usable alone: `evaluate` measures a system on a data set at its free equilibrium;
+Five pieces, each usable alone: `evaluate` measures a system on a data set at its free equilibrium;
 `train` runs epochs, each compiled as a whole (the data lie on the device, a scan runs over the
 steps), so that Python is met once per epoch; `RunFolder` writes what a run leaves behind, every
 file whole or not at all; `Checkpoints` keeps the states that an interrupted training goes on from,
 bit for bit. A value that is not finite stops the training at the end of its epoch, with the last
 good weights kept. Images may be changed at random (`AbstractAugmentation`), and batch norm's
-statistics are measured for evaluation (`calibrate`). `meta_train` and `meta_evaluate` are the same
-for the rules of `FastWeights`, whose samples are tasks that are drawn as they are needed.
+statistics are measured for evaluation (`calibrate`). Batches are split over the devices of a
+`device_mesh`, and `connect` joins several processes, of which only the first one writes
+(`_processes`). `meta_train` and `meta_evaluate` are the same for the rules of `FastWeights`, whose
+samples are tasks that are drawn as they are needed.
 """
 
 from ._augmentation import AbstractAugmentation as AbstractAugmentation
@@ -40,6 +42,14 @@ from ._meta import MetaTrainingError as MetaTrainingError
 from ._meta import meta_evaluate as meta_evaluate
 from ._meta import meta_train as meta_train
 from ._meta import meta_untrained as meta_untrained
+from ._processes import DevicesError as DevicesError
+from ._processes import ProcessError as ProcessError
+from ._processes import by_all as by_all
+from ._processes import by_first as by_first
+from ._processes import connect as connect
+from ._processes import device_mesh as device_mesh
+from ._processes import is_first as is_first
+from ._processes import restored_by_first as restored_by_first
 from ._sealed import Sealed as Sealed
 from ._sealed import read_sealed as read_sealed
 from ._sealed import write_sealed as write_sealed

@@ -22,6 +22,8 @@ class TrainingConfig:
       the feedback that learns alike: ΔW = … − γW (arXiv 2207.01332, section 4.1). It stands outside
       of the optimiser and is not scaled by the learning rate; biases, and all other arrays of less
       than two axes, do not decay.
+    * `accumulate`: how many parts of a batch a device goes through one after another, in the memory
+      of one of them.
     * `feedback_learning_rate`: of the feedback weights at the first step, with the same schedule;
       that of the system by default.
     * `augmentations`: what is done at random to every image of a batch, in this order.
@@ -41,14 +43,21 @@ class TrainingConfig:
     feedback_learning_rate: float | None = None
     augmentations: tuple[AbstractAugmentation, ...] = ()
     warm_start: bool = False
+    accumulate: int = 1
 
     def __post_init__(self):
-        for name in ("epochs", "batch_size"):
+        for name, example in (("epochs", 30), ("batch_size", 64), ("accumulate", 4)):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"`{name}` is {getattr(self, name)}, but training takes at least 1: write "
-                    f"{name}={30 if name == 'epochs' else 64}."
+                    f"{name}={example}."
                 )
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"`batch_size` is {self.batch_size}, but it is a multiple of accumulate="
+                f"{self.accumulate}, so that the parts are equal: write "
+                f"batch_size={self.accumulate * max(1, self.batch_size // self.accumulate)}."
+            )
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(
                 f"`learning_rate` is {self.learning_rate}, but it is above 0 and finite: write "

@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, PyTree
 
 from ..data import Dataset
 from ..equilibrium import Point, solved
-from ..rules import AbstractRule, Batch
+from ..rules import AbstractRule, Batch, InParts
 from ..systems import AbstractSystem
 from ._augmentation import augmented
 from ._calibration import calibrate
@@ -174,6 +175,7 @@ def train(
     *,
     seed: int,
     start: Trained | None = None,
+    mesh: Mesh | None = None,
     diagnose: Callable[[AbstractSystem, PyTree[Any]], Diagnostics] | None = None,
     report: Callable[[EpochMetrics, Trained], None] | None = None,
 ) -> Trained:
@@ -191,6 +193,9 @@ def train(
     * `start`: what an interrupted training with the same other arguments had left. Training goes
       on after its last epoch and ends with the same numbers as without the interruption: the keys
       of an epoch depend on the seed and on its number alone.
+    * `mesh`: devices that take equal parts of every batch, along one axis, of this process and of
+      others that train the same; the default one. The numbers are those of one device up to the
+      order of sums, where a rule draws nothing at random (`InParts`).
     * `diagnose`: what else is measured of the system and the feedback weights after every epoch.
     * `report`: called after every epoch with its figures and what is trained as it is.
 
@@ -198,6 +203,7 @@ def train(
     fit the system; `TrainingError` where a loss or a weight is no longer finite, where the policy
     for unsolved samples is to raise, and where no sample of an epoch counted.
     """
+    rule = _in_parts(rule, config, mesh)
     if start is None:
         start = untrained(system, rule, training, config, seed=seed)
     if len(start.metrics) >= config.epochs:
@@ -209,7 +215,8 @@ def train(
     learned, fixed = eqx.partition(start.system, eqx.is_inexact_array)
     weights, fixed_feedback = eqx.partition(start.feedback, eqx.is_inexact_array)
     # An argument of the compiled epoch and not a constant in it, which would be copied.
-    everything = Batch(jnp.asarray(training.inputs), jnp.asarray(training.targets))
+    place, local = _placement(mesh)
+    everything = place(Batch(training.inputs, training.targets))
 
     def step(
         everything: Batch, carry: PyTree, own: tuple[Int[Array, " batch"], Array]
@@ -263,20 +270,24 @@ def train(
         return jax.lax.scan(functools.partial(step, everything), carry, (batches, keys))
 
     optimiser_state, feedback_state = start.optimiser_states
-    carry = (learned, optimiser_state, weights, feedback_state, start.points)
-    compiled = jax.jit(epoch).lower(carry, everything, jnp.asarray(0)).compile()
+    carry = place((learned, optimiser_state, weights, feedback_state, start.points))
+    sharding = None if mesh is None else NamedSharding(mesh, PartitionSpec())
+    on_mesh = jax.jit(epoch, out_shardings=sharding)
+    compiled = on_mesh.lower(carry, everything, place(jnp.asarray(0))).compile()
     # Inside the compiled epoch labels have no values to check.
+    own = local(everything)
     outputs = eqx.filter_eval_shape(
-        lambda x: system.readout(system.initial_state(system.drive(x))), everything.inputs[0]
+        lambda x: system.readout(system.initial_state(system.drive(x))), own.inputs[0]
     )
-    rule.loss.check_target(everything.targets, outputs.shape[0], math.inf)
+    rule.loss.check_target(own.targets, outputs.shape[0], math.inf)
 
     metrics = list(start.metrics)
     for number in range(len(metrics), config.epochs):
         began = time.perf_counter()
-        before = _trained(carry, fixed, fixed_feedback, metrics)
+        before = _trained(local(carry), fixed, fixed_feedback, metrics)
+        index = place(jnp.asarray(number))
         with _rule_errors(number + 1, before):
-            after, figures = jax.block_until_ready(compiled(carry, everything, jnp.asarray(number)))
+            after, figures = jax.block_until_ready(compiled(carry, everything, index))
         elapsed = time.perf_counter() - began
         figures = [np.asarray(figure) for figure in figures]
         kept = map(np.asarray, jax.tree.leaves((after[0], after[2])))
@@ -295,13 +306,14 @@ def train(
                 "learning rate, or ask for less control.",
                 before,
             )
-        system = calibrate(eqx.combine(after[0], fixed), training)
-        carry = (eqx.filter(system, eqx.is_inexact_array), *after[1:])
+        learned, _, weights, *_ = local(after)
+        system = calibrate(eqx.combine(learned, fixed), training)
+        carry = (place(eqx.filter(system, eqx.is_inexact_array)), *after[1:])
         loss, objective, control, energy, found, residual, mean_steps, max_steps = figures
         diagnostics = None
         if diagnose is not None:
             with _rule_errors(number + 1, before):
-                diagnostics = diagnose(system, eqx.combine(carry[2], fixed_feedback))
+                diagnostics = diagnose(system, eqx.combine(weights, fixed_feedback))
         own = EpochMetrics(
             epoch=number + 1,
             loss=float(loss.mean()),
@@ -319,8 +331,37 @@ def train(
         )
         metrics.append(own)
         if report is not None:
-            report(own, _trained(carry, fixed, fixed_feedback, metrics))
-    return _trained(carry, fixed, fixed_feedback, metrics)
+            report(own, _trained(local(carry), fixed, fixed_feedback, metrics))
+    return _trained(local(carry), fixed, fixed_feedback, metrics)
+
+
+def _in_parts(rule: AbstractRule, config: TrainingConfig, mesh: Mesh | None) -> AbstractRule:
+    """Returns a rule that takes the batches of a configuration in their parts."""
+    parts = config.accumulate * (1 if mesh is None else mesh.size)
+    if config.batch_size % parts:
+        raise ValueError(
+            f"`batch_size` is {config.batch_size}, but {parts // config.accumulate} devices take "
+            f"{config.accumulate} equal parts each: write a multiple of {parts}, such as "
+            f"batch_size={parts * max(1, config.batch_size // parts)}."
+        )
+    return rule if parts == 1 else InParts(rule, parts, mesh)
+
+
+def _placement(
+    mesh: Mesh | None,
+) -> tuple[Callable[[PyTree], PyTree], Callable[[PyTree], PyTree]]:
+    """Returns what copies arrays to every device of a mesh, and what takes one copy back."""
+    if mesh is None:
+        return (lambda tree: jax.tree.map(jnp.asarray, tree)), (lambda tree: tree)
+    whole = NamedSharding(mesh, PartitionSpec())
+
+    def place(tree: PyTree) -> PyTree:
+        # Every process has all of it, and gives its own devices their copies.
+        return jax.tree.map(
+            lambda leaf: jax.make_array_from_process_local_data(whole, np.asarray(leaf)), tree
+        )
+
+    return place, lambda tree: jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
 
 
 def _stepped(weights: PyTree, updates: PyTree, decay: float) -> PyTree:
