@@ -82,7 +82,8 @@ class Mean(lc.AbstractRule):
 @pytest.mark.parametrize("mesh", [None, ONE_DEVICE])
 def test_parts_count_by_their_samples_that_count(mesh):
     inputs = jnp.array([1.0, -1.0, 2.0, 6.0, -1.0, -1.0])
-    found = credit(lc.InParts(Mean(), 3, mesh), None, None, lc.Batch(inputs, inputs))
+    samples = lc.Batch(inputs, inputs)
+    found = credit(lc.InParts(Mean(), 3, mesh), helpers.feedforward(), None, samples)
     # (1 · 1 + 2 · 4 + 0) / 3, and not the mean 5/3 of the parts' means.
     assert found.gradient == (pytest.approx(3.0), 0.0)
     assert found.objective == found.loss == found.gradient[0]
@@ -94,7 +95,8 @@ def test_parts_count_by_their_samples_that_count(mesh):
 @pytest.mark.parametrize("mesh", [None, ONE_DEVICE])
 def test_each_part_draws_with_a_key_of_its_own(mesh):
     key, inputs = jax.random.key(3), jnp.ones(6)
-    found = credit(lc.InParts(Mean(), 3, mesh), None, None, lc.Batch(inputs, inputs), key)
+    samples = lc.Batch(inputs, inputs)
+    found = credit(lc.InParts(Mean(), 3, mesh), helpers.feedforward(), None, samples, key)
     drawn = [float(jax.random.normal(own)) for own in jax.random.split(key, 3)]
     assert found.gradient[1] == pytest.approx(np.mean(drawn))
 
@@ -113,4 +115,4 @@ def test_parts_that_are_none_are_refused(parts, mesh, said):
 
 def test_a_batch_that_has_no_equal_parts_is_refused():
     with pytest.raises(ValueError, match="A batch of 6 samples is to be taken in 4"):
-        lc.InParts(Mean(), 4)(None, None, batch())
+        lc.InParts(Mean(), 4)(helpers.feedforward(), None, batch())

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from leastcontrol import training
+import leastcontrol as lc
+from leastcontrol import data, training
 from leastcontrol.cli import main
 from leastcontrol.experiments import running
 from leastcontrol.experiments.config import ConfigError, RunConfig
@@ -45,13 +46,28 @@ def same(found, expected):
     assert abs(figures(found)["test_accuracy"] - figures(expected)["test_accuracy"]) < 1e-5
 
 
-def test_accumulated_batches_on_a_mesh_train_like_whole_ones(tmp_path):
+def test_accumulated_batches_on_a_mesh_train_like_whole_ones():
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=(24, 5)).astype(np.float32)
+    made = data.Provenance(source="made here", licence="none", origin="memory", checksums={})
+    samples = data.Dataset("made", inputs, np.arange(24, dtype=np.int32) % 3, 3, (5,), made)
+    system = lc.Feedforward(5, (4,), 3, key=jax.random.key(0))
+    config = training.TrainingConfig(epochs=2, batch_size=8, learning_rate=1e-2)
     mesh = Mesh(np.array(jax.devices()[:1]), ("samples",))
-    running.run(SMALL, tmp_path / "whole")
-    parts = dataclasses.replace(SMALL, accumulate=4)
-    running.run(parts, tmp_path / "parts", mesh=mesh)
-    same(tmp_path / "parts", tmp_path / "whole")
-    assert figures(tmp_path / "parts")["devices"] == 1
+
+    def trained(config, mesh):
+        rule = lc.Backpropagation()
+        return training.train(system, rule, samples, samples, config, seed=0, mesh=mesh)
+
+    whole = trained(config, None)
+    parts = trained(dataclasses.replace(config, accumulate=4), mesh)
+    for one, other in zip(
+        jax.tree.leaves(parts.system), jax.tree.leaves(whole.system), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+    assert [own.loss for own in parts.metrics] == pytest.approx(
+        [own.loss for own in whole.metrics], abs=1e-6
+    )
 
 
 def start(out, *options, devices=1):
@@ -80,7 +96,6 @@ def together(out, *options, count=2):
 def whole(tmp_path_factory):
     """A run of two epochs on one device, and one that ended after its first epoch."""
     root = tmp_path_factory.mktemp("whole")
-    # The same command in all folders: what a run is may not differ.
     config = RunConfig(hidden=(8,), learning_rate=1e-2, epochs=2)
 
     def stop(*_):
