@@ -133,6 +133,7 @@ CHANGED = {
     "noise_samples": 4,
     "feedback_decay": 0.1,
     "diagnose": 2,
+    "accumulate": 2,
     "seed": 5,
     "seeds": (5, 6),
 }
@@ -563,7 +564,9 @@ def test_the_best_weights_are_those_of_the_best_validation(tmp_path, monkeypatch
     samples = data.load("digits")
     weights = [running.build_system(SMALL, samples, seed) for seed in range(3)]
 
-    def train(system, rule, training_set, validation, config, *, seed, start, diagnose, report):
+    def train(
+        system, rule, training_set, validation, config, *, seed, start, diagnose, mesh, report
+    ):
         measured = training.evaluate(system, validation)
         rows = []
         for epoch, accuracy in enumerate((0.5, 0.9, 0.7)):
