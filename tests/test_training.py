@@ -510,3 +510,16 @@ def test_damaged_and_foreign_weights_are_refused(tmp_path):
         checkpoint.write_bytes(damaged)
         with pytest.raises(training.FolderError, match="does not hold the weights"):
             folder.load_weights("last", network())
+
+
+def test_what_is_no_file_is_written_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        training.write_json(pipe, {"a": 1})
+        assert json.loads(os.read(reader, 100)) == {"a": 1}
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]

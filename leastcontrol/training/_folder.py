@@ -51,15 +51,21 @@ def _strict(value: Any) -> Any:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write` on a file beside a path, and moves that there; the old one stays till then."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Calls `write` on a file beside a path, and moves that there; the old one stays till then.
+
+    What is no file, such as `/dev/stdout`, is written itself: moving a file there would replace it.
+    """
+    is_device = path.exists() and not path.is_file() and not path.is_dir()
+    temporary = path if is_device else path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write(temporary)
-        os.replace(temporary, path)
+        if not is_device:
+            os.replace(temporary, path)
     except OSError as error:
         raise FolderError(f"{path} could not be written: {error.strerror or error}.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if not is_device:
+            temporary.unlink(missing_ok=True)
 
 
 # What `write_whole` leaves where its process is killed.
