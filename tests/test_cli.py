@@ -149,6 +149,7 @@ BAD = [
     (["--data-dir", "somewhere"], "--data-dir is given"),
     (["--data", "mnist", "--data-dir", "no-such-folder"], "no such folder"),
     (["--results", "no-such-folder/results.json"], "--results is no-such-folder"),
+    (["--results", "x" * 300], "--results cannot be the name of a file"),
 ]
 
 

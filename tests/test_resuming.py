@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import pickle
 import signal
@@ -344,6 +345,25 @@ def test_a_damaged_summary_is_refused(whole, tmp_path):
     run_until(4, SMALL, tmp_path)
     (tmp_path / "summary.json").write_bytes(b"{")
     refused(tmp_path, r"summary\.json cannot be read as JSON", ConfigError)
+
+
+@pytest.mark.parametrize(
+    "summary", [[], {}, {"test_accuracy": 1.0}, dict.fromkeys(running.FIGURES, "x")]
+)
+def test_a_summary_without_its_figures_is_refused(summary, tmp_path):
+    training.write_json(tmp_path / "summary.json", summary)
+    with pytest.raises(training.FolderError, match=r"summary\.json is no summary .*: remove it"):
+        running._finished(training.RunFolder(tmp_path))
+
+
+def test_a_figure_that_was_not_finite_is_none_again(tmp_path):
+    solve = dict.fromkeys(running.SOLVE_FIGURES, 1.0)
+    written = {**dict.fromkeys(running.FIGURES, 1.0), "test_nll": math.nan, "solve": solve}
+    training.write_json(tmp_path / "summary.json", written)
+    found = running._finished(training.RunFolder(tmp_path))
+    assert math.isnan(found.pop("test_nll"))
+    written.pop("test_nll")
+    assert found == written
 
 
 # --- processes ------------------------------------------------------------------------------------

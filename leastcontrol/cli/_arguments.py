@@ -195,7 +195,15 @@ def _check_plot(verb: Bench) -> None:
 
 def _check_file(name: str, path: Path | None) -> None:
     # Asked before the work whose result it is to hold.
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+    if path is None:
+        return
+    try:
+        possible = not path.is_dir() and path.parent.is_dir()
+    except OSError as error:
+        raise ConfigError(
+            f"{flag(name)} cannot be the name of a file ({error.strerror}): name another file."
+        ) from error
+    if not possible:
         raise ConfigError(
             f"{flag(name)} is {path}, but it must be a file in an existing folder: make the folder "
             "first, or name another file."

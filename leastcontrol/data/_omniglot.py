@@ -11,6 +11,7 @@ import io
 import os
 import re
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,7 +92,10 @@ class OmniglotSource:
             for character, drawer, packed in _members(content, where=str(path)):
                 try:
                     image = Image.open(io.BytesIO(packed), formats=("PNG",)).convert("L")
-                except (OSError, ValueError) as error:
+                except (
+                    *(OSError, ValueError, SyntaxError, EOFError, zlib.error),
+                    Image.DecompressionBombError,
+                ) as error:
                     raise DataError(
                         f"{path}: the drawing {drawer} of {character} is damaged ({error}): get "
                         "the archive again."
@@ -179,7 +183,10 @@ def _members(content: bytes, *, where: str) -> list[tuple[str, str, bytes]]:
                 for name in sorted(archive.namelist())
                 if (match := _DRAWING.fullmatch(name))
             ]
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
+    except (
+        *(zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError),
+        *(EOFError, ValueError, zlib.error),
+    ) as error:
         raise DataError(
             f"{where}: it is not a ZIP archive that can be read ({error}); expected Omniglot's: "
             "get it again."

@@ -134,9 +134,15 @@ def _row(arm: Arm, folder: Path, target: float | None) -> dict[str, Any]:
     trials = []
     for seed in seeds:
         own = folder / f"seed-{seed}" if len(seeds) > 1 else folder
-        summary = json.loads((own / "summary.json").read_text(encoding="utf-8"))
-        lines = (own / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        trials.append(_trial(seed, summary, [json.loads(line) for line in lines], target))
+        try:
+            summary = json.loads((own / "summary.json").read_text(encoding="utf-8"))
+            lines = (own / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+            trials.append(_trial(seed, summary, [json.loads(line) for line in lines], target))
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+            raise training.FolderError(
+                f"{own} does not hold the figures of a finished run: it is damaged; remove that "
+                "folder, and its run is made again."
+            ) from error
     values = {name: [own[name] for own in trials] for name in FIGURES}
     return {
         "rule": arm.rule,

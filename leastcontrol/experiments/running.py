@@ -545,11 +545,33 @@ def _last_diagnostics(metrics: Sequence[training.EpochMetrics]) -> dict[str, Any
 
 
 def _finished(folder: training.RunFolder) -> dict[str, Any] | None:
-    """Returns the summary of a run that is finished."""
+    """Returns the summary of a run that is finished.
+
+    **Raises:** `FolderError` where it lacks a figure.
+    """
     path = folder.path / "summary.json"
-    return read_json(path) if path.is_file() else None
+    if not path.is_file():
+        return None
+    summary = read_json(path)
+    try:
+        figures = {name: _number(summary[name]) for name in FIGURES}
+        solve = {name: _number(summary["solve"][name]) for name in SOLVE_FIGURES}
+    except (KeyError, TypeError) as error:
+        raise training.FolderError(
+            f"{path} is no summary of a finished run, or is damaged: remove it, and it is made "
+            "again from the last checkpoint."
+        ) from error
+    return {**summary, **figures, "solve": solve}
 
 
+def _number(value: Any) -> float:
+    """Returns a number of JSON's, which has none that are not finite."""
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
+        raise TypeError(value)
+    return math.nan if value is None else value
+
+
+SOLVE_FIGURES = ("converged_fraction", "residual_max", "steps_mean", "steps_max")
 FIGURES = (
     "test_accuracy",
     "test_nll",

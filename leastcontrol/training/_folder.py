@@ -55,7 +55,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
     What is no file, such as `/dev/stdout`, is written itself: moving a file there would replace it.
     """
-    is_device = path.exists() and not path.is_file() and not path.is_dir()
+    is_device = _is_device(path)
     temporary = path if is_device else path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write(temporary)
@@ -65,7 +65,16 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         raise FolderError(f"{path} could not be written: {error.strerror or error}.") from error
     finally:
         if not is_device:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _is_device(path: Path) -> bool:
+    try:
+        return path.exists() and not path.is_file() and not path.is_dir()
+    except OSError:
+        # A name that is too long is said to be so when it is written.
+        return False
 
 
 # What `write_whole` leaves where its process is killed.
