@@ -1,0 +1,95 @@
+"""Times how long a person waits for the first word of help and for the first steps of a training.
+
+    python benchmarks/start_up.py --repeats 5 --json results/start-up.json
+
+Each is a process of its own, as in a terminal: `leastcontrol --help` until it has ended, and a
+training on digits with the options that are the default until its first epoch is reported, which is
+the compilation and 25 steps. Wall time is what a person waits, on a machine that does nothing else;
+the processor's time is told beside it, since on a busy one only that says anything.
+"""
+
+import argparse
+import os
+import resource
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from leastcontrol.experiments.running import commit, versions
+from leastcontrol.training import write_json
+
+# Seconds of wall time that are allowed.
+BARS = {"help": 0.5, "first training step": 6.0}
+COMMAND = [sys.executable, "-m", "leastcontrol.cli"]
+
+
+def help_seconds() -> None:
+    """Asks for help."""
+    subprocess.run([*COMMAND, "--help"], stdout=subprocess.DEVNULL, check=True)
+
+
+def first_step() -> None:
+    """Trains until the first epoch is reported."""
+    with tempfile.TemporaryDirectory() as name:
+        options = ["train", "--epochs", "1000000", "--out", str(Path(name) / "run")]
+        process = subprocess.Popen(
+            [*COMMAND, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        process.kill()
+        process.communicate()
+    if "epoch" not in line:
+        raise RuntimeError(f"The training said {line!r} and no epoch.")
+
+
+def processor_seconds() -> float:
+    """Returns the processor's time that the processes so far have taken."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def main() -> int:
+    """Prints the figures; the exit status says whether they are within their bars."""
+    parser = argparse.ArgumentParser(description="Times the start of the command line.")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    options = parser.parse_args()
+    found = {}
+    for name, start in (("help", help_seconds), ("first training step", first_step)):
+        # The first one reads what is then in the machine's memory.
+        start()
+        wall, processor = [], []
+        for _ in range(options.repeats):
+            began, before = time.perf_counter(), processor_seconds()
+            start()
+            wall.append(time.perf_counter() - began)
+            processor.append(processor_seconds() - before)
+        found[name] = {
+            "seconds": statistics.median(wall),
+            "seconds_range": [min(wall), max(wall)],
+            "processor_seconds": statistics.median(processor),
+            "bar_seconds": BARS[name],
+        }
+        print(
+            f"{name}: {found[name]['seconds']:.2f} s ({min(wall):.2f} to {max(wall):.2f}), "
+            f"{found[name]['processor_seconds']:.2f} s of the processor; at most {BARS[name]} s"
+        )
+    if options.json is not None:
+        origin = {
+            "command": "python benchmarks/start_up.py " + shlex.join(sys.argv[1:]),
+            "commit": commit(),
+            "versions": versions(),
+            "load": os.getloadavg()[0],
+            "repeats": options.repeats,
+        }
+        write_json(options.json, {**found, **origin})
+    return int(any(own["seconds"] > own["bar_seconds"] for own in found.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
