@@ -66,6 +66,23 @@ def test_the_tasks_depend_on_the_seed_alone():
     assert first[0].validation == first[1].validation
 
 
+def test_the_metrics_say_how_far_the_control_is_from_its_equilibrium():
+    leak = 0.1
+    rule = lc.MetaLeastControl(leak, control=lc.EulerControl(steps=5, step_size=0.01))
+    config = training.MetaTrainingConfig(steps=1, task_batch=3, validation_tasks=2)
+    own = system()
+    found = training.meta_train(own, rule, TASKS, TASKS, config, seed=6).metrics[0]
+    # The tasks of the first step, and the same five steps of each of them.
+    key = jax.random.fold_in(jax.random.split(jax.random.key(6))[0], 0)
+    away = []
+    for index in range(3):
+        support, query = jax.tree.map(lambda leaf, i=index: leaf[i], TASKS.batch(key, 3))
+        state, _, control = rule.control.equilibrium(own, leak, support, query).value
+        slope = jax.grad(own.evaluation)(state, query)
+        away.append(np.linalg.norm(leak * flat(control) + flat(slope)))
+    assert found.leak_residual_median == pytest.approx(np.median(away), rel=1e-5)
+
+
 def test_training_moves_the_slow_weights_to_easier_adaptation():
     rule = lc.MetaLeastControl(0.1, control=lc.EulerControl(steps=30), unsolved=lc.Keep())
     before, after = system(), trained(rule, steps=150)

@@ -238,6 +238,7 @@ def _run_seed(
         "total_tasks": config.steps() * config.task_batch,
         "converged_fraction": mean(own.converged_fraction for own in metrics),
         "residual_median": metrics[-1].residual_median,
+        "leak_residual_median": metrics[-1].leak_residual_median,
         "not_finite_fraction": mean(own.not_finite_fraction for own in metrics),
         "step_ms_median": statistics.median(own.step_ms for own in metrics),
         "step_bytes": metrics[-1].step_bytes,
@@ -264,7 +265,13 @@ def _tested(
 
 
 # Of the summaries of several seeds: the mean over them, and the deviation between them.
-_FIGURES = ("converged_fraction", "residual_median", "not_finite_fraction", "step_ms_median")
+_FIGURES = (
+    "converged_fraction",
+    "residual_median",
+    "leak_residual_median",
+    "not_finite_fraction",
+    "step_ms_median",
+)
 
 
 def _summary_of(summaries: list[dict[str, Any]], config: MetaConfig) -> dict[str, Any]:

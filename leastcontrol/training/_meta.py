@@ -95,6 +95,8 @@ class MetaMetrics:
     * `converged_fraction`: share of tasks whose rest point was found.
     * `residual_median`: of a task's residual as a multiple of what is allowed: how far from rest
       the point was that was learned from.
+    * `leak_residual_median`: of a task's ‖αu + ∇L_evaluate‖: how far its control was from its own
+      equilibrium; zero for rules without control.
     * `not_finite_fraction`: share of tasks that went beyond all numbers; those never count.
     * `step_ms`: wall time of a step, in milliseconds, compilation not counted.
     * `step_bytes`: working memory of a step, in bytes, weights and tasks not counted.
@@ -107,6 +109,7 @@ class MetaMetrics:
     control_norm: float
     converged_fraction: float
     residual_median: float
+    leak_residual_median: float
     not_finite_fraction: float
     step_ms: float
     step_bytes: int
@@ -267,6 +270,7 @@ def meta_train(
             jnp.mean(stats.control_norm),
             jnp.mean(solved(credit.solution)),
             stats.error,
+            stats.leak_residual,
         )
         return (optax.apply_updates(learned, updates), state), figures
 
@@ -292,7 +296,7 @@ def meta_train(
         run = compiled[len(indices)]
         after, figures = jax.block_until_ready(run(carry, tasks, task_key, indices))
         elapsed = time.perf_counter() - began
-        loss, objective, control, found, error = (np.asarray(figure) for figure in figures)
+        loss, objective, control, found, error, leak_residual = map(np.asarray, figures)
         kept = map(np.asarray, jax.tree.leaves(after[0]))
         if not np.isfinite(loss).all() or not all(np.isfinite(leaf).all() for leaf in kept):
             raise MetaTrainingError(
@@ -310,6 +314,7 @@ def meta_train(
                 control_norm=float(control.mean()),
                 converged_fraction=float(found.mean()),
                 residual_median=_median(error),
+                leak_residual_median=_median(leak_residual),
                 not_finite_fraction=float(np.mean(~np.isfinite(error))),
                 step_ms=1e3 * elapsed / len(indices),
                 step_bytes=int(memory.temp_size_in_bytes) if memory else 0,
