@@ -1,5 +1,6 @@
 """Every Python block of the README and the documentation runs as printed; every room has a page."""
 
+import importlib
 import inspect
 import pkgutil
 import re
@@ -11,6 +12,8 @@ from leastcontrol import rules
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+# Their compilation takes longer than a few seconds; `make test-all` runs them.
+SLOW = ("tutorials/learned-feedback.md", "tutorials/meta-learning.md")
 API_PAGES = {page.stem: page for page in (ROOT / "docs" / "api").glob("*.md")}
 
 BLOCK = re.compile(
@@ -36,7 +39,14 @@ def runnable(page: str, name: str) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=[pytest.mark.slow] if path.as_posix().endswith(SLOW) else [])
+        for path in PAGES
+    ],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
 def test_the_python_blocks_of_a_page_run(
     path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
@@ -55,6 +65,40 @@ ROOMS = [
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_has_its_page(room: str):
     assert f"::: leastcontrol.{room}\n" in API_PAGES[room].read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def package():
+    """The package as mkdocstrings sees it, without importing it."""
+    import griffe
+
+    settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    extension = "griffe_public_redundant_aliases"
+    assert extension in settings
+    return griffe.load(
+        "leastcontrol",
+        search_paths=[ROOT],
+        resolve_aliases=True,
+        extensions=griffe.load_extensions(extension),
+    )
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_rooms_page_shows_every_public_name(room: str, package):
+    from mkdocstrings_handlers.python import do_filter_objects
+
+    module = importlib.import_module(f"leastcontrol.{room}")
+    public = {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and not inspect.ismodule(value)
+        and getattr(value, "__module__", "leastcontrol").startswith("leastcontrol")
+    }
+    assert public or room == "experiments"
+    # What has no docstring is left out of the page, and what is imported unless it is made public.
+    shown = do_filter_objects(package[room].members, keep_no_docstrings=False)
+    assert public <= {own.name for own in shown if not own.is_imported or own.is_public}
 
 
 @pytest.mark.parametrize(

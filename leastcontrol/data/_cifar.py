@@ -262,6 +262,7 @@ CIFAR10 = CifarSource(
     ),
     mirrors=("https://www.cs.toronto.edu/~kriz/",),
 )
+"""CIFAR-10, 50 000 + 10 000 colour images of ten classes, of 3 × 32 × 32 pixels."""
 
-# Of the pixels of the 50 000 images to learn from, in units of a full pixel: red, green, blue.
 CIFAR10_STANDARDISATION = Standardise(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
+"""Of the pixels of the 50 000 images to learn from, in units of a full pixel: red, green, blue."""
