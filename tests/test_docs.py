@@ -13,7 +13,11 @@ from leastcontrol import rules
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 # Their compilation takes longer than a few seconds; `make test-all` runs them.
-SLOW = ("tutorials/learned-feedback.md", "tutorials/meta-learning.md")
+SLOW = (
+    "tutorials/deep-equilibrium.md",
+    "tutorials/learned-feedback.md",
+    "tutorials/meta-learning.md",
+)
 API_PAGES = {page.stem: page for page in (ROOT / "docs" / "api").glob("*.md")}
 
 BLOCK = re.compile(
