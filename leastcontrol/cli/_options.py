@@ -26,6 +26,8 @@ class Train(RunConfig):
     """Go on with the run that the folder holds, if it holds one, from its last checkpoint."""
     keep_last: int = 2
     """How many checkpoints are kept, the newest ones."""
+    tensorboard: bool = False
+    """Write TensorBoard's event files into the run folder besides."""
     devices: int | Literal["all"] = 1
     """Devices of each process that take equal shares of every batch."""
     coordinator: str | None = None

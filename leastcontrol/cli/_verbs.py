@@ -36,6 +36,8 @@ from ..training import (
     MetaMetrics,
     MetaTrainingError,
     ProcessError,
+    TensorBoard,
+    TrackingError,
     TrainingError,
     connect,
     device_mesh,
@@ -81,7 +83,7 @@ def perform(verb: Any, arguments: list[str]) -> int:
     except mistakes as error:
         print(f"leastcontrol: {error}", file=sys.stderr)
         return 2
-    except (TrainingError, MetaTrainingError, ProcessError, RepresentError) as error:
+    except (TrainingError, MetaTrainingError, ProcessError, RepresentError, TrackingError) as error:
         print(f"leastcontrol: {error}", file=sys.stderr)
         return 1
     except _Terminated as error:
@@ -159,6 +161,7 @@ def _(verb: Train, arguments: list[str]) -> int:
             keep_last=verb.keep_last,
             # One device needs no copies of what it has.
             mesh=mesh if mesh.size > 1 else None,
+            track=(lambda folder, _: TensorBoard(folder)) if verb.tensorboard else None,
             report=report,
         )
     if is_first():

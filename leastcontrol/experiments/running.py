@@ -102,6 +102,8 @@ AUGMENTATIONS = {
 UNSOLVED = {"drop": Drop, "keep": Keep, "raise": RaiseError}
 
 Report = Callable[[int, training.EpochMetrics], None]
+# From a seed's folder and its configuration.
+Track = Callable[[Path, RunConfig], training.Tracker]
 
 
 def load_splits(config: RunConfig) -> data.Splits:
@@ -330,6 +332,7 @@ def run(
     resume: bool = False,
     keep_last: int = 2,
     mesh: Mesh | None = None,
+    track: Track | None = None,
     report: Report | None = None,
 ) -> dict[str, Any]:
     """Trains what a configuration describes and returns the summary that it wrote.
@@ -337,7 +340,9 @@ def run(
     One seed is written into `out` itself, several into `out/seed-N`, with a summary of all in
     `out`. With `resume` a run that `out` holds already goes on from its last checkpoint, and ends
     as it would have without the interruption; one that is finished returns its summary. `report`
-    is called when an epoch is saved, and may raise to stop the run there.
+    is called when an epoch is saved, and may raise to stop the run there. `track` is called once
+    for each seed with its folder and its configuration, and returns what is told the figures of the
+    epochs that are trained from then on.
 
     Batches are split over the devices of `mesh`. Where these belong to several processes, each
     calls this with the same configuration, and only the first one reads and writes `out`, and
@@ -376,6 +381,7 @@ def run(
         origin=origin,
         keep_last=keep_last,
         mesh=mesh,
+        track=track,
         report=report,
     )
     with contextlib.ExitStack() as held:
@@ -457,6 +463,7 @@ def _run_seed(
     origin: dict[str, Any],
     keep_last: int,
     mesh: Mesh | None,
+    track: Track | None,
     report: Report | None,
 ) -> dict[str, Any]:
     summary = training.by_first(lambda: _finished(folder))
@@ -486,6 +493,8 @@ def _run_seed(
         checkpoints.save(trained, time.perf_counter() - began)
         folder.append_metrics(dataclasses.asdict(metrics))
         save_weights(trained)
+        if tracker is not None:
+            tracker.log(metrics.epoch, training.figures_of(metrics))
         if report is not None:
             report(seed, metrics)
 
@@ -495,6 +504,9 @@ def _run_seed(
 
     if start.metrics:
         training.by_first(write_again)
+    tracker = None
+    if track is not None and training.is_first():
+        tracker = track(folder.path, config)
     try:
         trained = training.train(
             system,
@@ -513,6 +525,9 @@ def _run_seed(
         weights = (error.trained.system, error.trained.feedback)
         training.by_first(lambda: folder.save_weights("last", weights))
         raise
+    finally:
+        if tracker is not None:
+            tracker.close()
     test = training.evaluate(trained.system, splits.test)
     summary = {
         "test_accuracy": test.accuracy,

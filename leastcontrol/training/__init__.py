@@ -9,7 +9,7 @@ good weights kept. Images may be changed at random (`AbstractAugmentation`), and
 statistics are measured for evaluation (`calibrate`). Batches are split over the devices of a
 `device_mesh`, and `connect` joins several processes, of which only the first one writes
 (`_processes`). `meta_train` and `meta_evaluate` are the same for the rules of `FastWeights`, whose
-samples are tasks that are drawn as they are needed.
+samples are tasks that are drawn as they are needed. A `Tracker` is told the figures of every epoch.
 """
 
 from ._augmentation import AbstractAugmentation as AbstractAugmentation
@@ -53,3 +53,7 @@ from ._processes import restored_by_first as restored_by_first
 from ._sealed import Sealed as Sealed
 from ._sealed import read_sealed as read_sealed
 from ._sealed import write_sealed as write_sealed
+from ._tracking import TensorBoard as TensorBoard
+from ._tracking import Tracker as Tracker
+from ._tracking import TrackingError as TrackingError
+from ._tracking import figures_of as figures_of
