@@ -42,7 +42,7 @@ def close(found, expected, accuracy=1e-9):
 
 def forward(system):
     """Returns a feedforward network's inputs to each layer, its slopes and its output's error."""
-    x, targets = map(np.asarray, batch())
+    x, targets = map(np.asarray, batch()[:2])
     weights = [(np.asarray(layer.weight), np.asarray(layer.bias)) for layer in system.layers]
     active, slopes = [x], []
     for weight, bias in weights[:-1]:
@@ -172,7 +172,7 @@ def test_a_strength_out_of_range_is_refused(strength):
 def test_predictive_coding_is_least_control_with_the_output_clamped():
     """The inference and the updates of predictive coding in NumPy, node by node."""
     system = feedforward()
-    x, targets = map(np.asarray, batch())
+    x, targets = map(np.asarray, batch()[:2])
     (w1, b1), (w2, b2), (w3, b3) = [
         (np.asarray(layer.weight), np.asarray(layer.bias)) for layer in system.layers
     ]

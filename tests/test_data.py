@@ -651,7 +651,7 @@ class TestDataset:
 
 class TestNames:
     def test_names(self):
-        assert data.names() == ("digits", "mnist", "fashion-mnist")
+        assert data.names() == ("digits", "mnist", "fashion-mnist", "cifar10")
 
     @pytest.mark.parametrize(
         ("wrong", "nearest"),

@@ -86,7 +86,7 @@ def test_the_control_comes_back_through_the_mirror():
     assert np.linalg.norm(s2 - w2) > 0.5 * np.linalg.norm(w2)
     np.testing.assert_allclose(far, slope(second) * (u @ s3), atol=1e-9)
     np.testing.assert_allclose(near, slope(first) * (far @ s2), atol=1e-9)
-    x, targets = map(np.asarray, batch)
+    x, targets = map(np.asarray, batch[:2])
     np.testing.assert_allclose(first, x @ w1.T + b1 + near, atol=1e-9)
     np.testing.assert_allclose(second, np.tanh(first) @ w2.T + b2 + far, atol=1e-9)
     output = np.tanh(second) @ w3.T + b3 + u

@@ -23,7 +23,7 @@ SMALL = RepresentConfig(
     frequency=5.0,
     steps=30,
     reports=3,
-    learning_rate=3e-3,
+    learning_rate=1e-3,
 )
 
 

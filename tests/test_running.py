@@ -388,8 +388,10 @@ def test_proportional_control_has_the_same_leak():
     "config",
     [
         RunConfig(),
+        RunConfig(start="warm"),
         dataclasses.replace(
-            STARTED, **{name: CHANGED[name] for name in CHANGED.keys() - PLACES.keys() - {"seeds"}}
+            STARTED,
+            **{n: CHANGED[n] for n in CHANGED.keys() - PLACES.keys() - {"seeds", "start"}},
         ),
         dataclasses.replace(
             SIMULATED,

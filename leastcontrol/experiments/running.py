@@ -583,7 +583,7 @@ def _number(value: Any) -> float:
     """Returns a number of JSON's, which has none that are not finite."""
     if isinstance(value, bool) or not isinstance(value, int | float | None):
         raise TypeError(value)
-    return math.nan if value is None else value
+    return math.nan if value is None else float(value)
 
 
 SOLVE_FIGURES = ("converged_fraction", "residual_max", "steps_mean", "steps_max")
