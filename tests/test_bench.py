@@ -118,8 +118,8 @@ def test_feedback_weights_learn_in_the_step():
     ("controller", "steps_of"),
     [
         (lc.DynamicInversion, lc.FixedPoint),
-        (lc.Energy, lc.FixedPoint),
-        (lc.Exact, lc.TrustRegion),
+        pytest.param(lc.Energy, lc.FixedPoint, marks=pytest.mark.slow),
+        pytest.param(lc.Exact, lc.TrustRegion, marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize("system", [feedforward(), recurrent()], ids=["feedforward", "rnn"])

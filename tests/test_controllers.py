@@ -234,7 +234,7 @@ def same(first, second):
 @pytest.mark.parametrize(
     ("make", "controller"),
     [
-        (feedforward, lc.DynamicInversion()),
+        pytest.param(feedforward, lc.DynamicInversion(), marks=pytest.mark.slow),
         (recurrent, lc.DynamicInversion()),
         pytest.param(feedforward, lc.Energy(), marks=pytest.mark.slow),
         pytest.param(recurrent, lc.Energy(), marks=pytest.mark.slow),

@@ -328,7 +328,7 @@ def plain_loss(system, batch):
     return jnp.mean(jax.vmap(one)(batch.inputs, batch.targets))
 
 
-SLOW = ("residual", "representation")
+SLOW = ("residual", "representation", "convolutional")
 
 
 @pytest.mark.parametrize(

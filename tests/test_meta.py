@@ -182,6 +182,7 @@ class TestLeastControl:
         expected = finite_differences(least_control(0.0), system, batch, starts)
         assert_close(own.gradient, expected)
 
+    @pytest.mark.slow
     def test_optimal_control_descends_the_energy_at_any_leak(self):
         system, batch, leak = fast_weights((2,)), tasks(), 0.2
         rule = lc.MetaLeastControl(leak, control=lc.OptimalControl(EXACT))

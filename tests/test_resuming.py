@@ -29,7 +29,6 @@ RULES = {
     "linear feedback": dataclasses.replace(
         SMALL, rule="least-control", controller="linear-feedback", noise_steps=5, weight_decay=1e-4
     ),
-    "feedback alignment": dataclasses.replace(SMALL, rule="direct-feedback-alignment"),
     "warm start": dataclasses.replace(SMALL, rule="least-control", start="warm"),
 }
 TIMES = ("step_ms", "seconds", "step_ms_median")

@@ -349,9 +349,9 @@ def test_the_limits_of_noise_are_those_of_the_simulation():
     "options",
     [
         {"rule": "feedback-alignment"},
-        {"rule": "direct-feedback-alignment"},
-        {"rule": "centred-equilibrium-propagation"},
-        {"controller": "kolen-pollack", "weight_decay": 1e-4},
+        pytest.param({"rule": "direct-feedback-alignment"}, marks=pytest.mark.slow),
+        pytest.param({"rule": "centred-equilibrium-propagation"}, marks=pytest.mark.slow),
+        pytest.param({"controller": "kolen-pollack", "weight_decay": 1e-4}, marks=pytest.mark.slow),
         {"controller": "linear-feedback", "noise_steps": 10},
     ],
     ids=str,

@@ -183,7 +183,7 @@ def test_a_descent_of_no_steps_is_refused(solver):
         lc.TrustRegion(**solver)
 
 
-@pytest.mark.parametrize("make", [feedforward, recurrent])
+@pytest.mark.parametrize("make", [pytest.param(feedforward, marks=pytest.mark.slow), recurrent])
 def test_automatic_solves_what_dynamic_inversion_leaves(make):
     system, leak = make(factor=5.0), 1e-3
     problem = lc.ControlProblem(system, lc.CrossEntropy(), leak)
