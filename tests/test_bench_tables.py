@@ -145,6 +145,8 @@ def test_the_parts_of_a_step_are_a_table(project: Path, capsys):
     write(project, "profile-rnn.json", profile)
     assert bench_tables.main(["--root", str(project)]) == 0
     written = page.read_text(encoding="utf-8")
+    # Both tables of the page, of which neither undoes the other.
+    assert bench_tables.growth_table(CURVE) in written
     assert "| two products | 147 | 147 to 151 |" in written
     assert command in written
     capsys.readouterr()

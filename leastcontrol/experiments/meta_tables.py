@@ -9,7 +9,6 @@ figure has its interval over test tasks, of several their deviation. The rows of
 of `results/meta-cost.json`, which `benchmarks/meta_cost.py` wrote.
 """
 
-import argparse
 import json
 import math
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .meta_config import MetaConfig
-from .tables import TablesError, rewritten, write_page
+from .tables import TablesError, rewrite, script
 
 PAGE = Path("docs/meta-learning.md")
 COST = "meta-cost.json"
@@ -189,48 +188,19 @@ def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
     **Raises:** `TablesError`. Nothing is written unless every file could be read.
     """
     summaries, costs = read(results)
-    path = root / PAGE
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TablesError(
-            f"{path} cannot be read ({error}): run this in a checkout of the project, or name one "
-            "with --root DIR."
-        ) from error
-    new = text
-    for part, content in (
+    parts = (
         ("sinusoid", comparison_table(summaries, "sinusoid")),
         ("glyphs", comparison_table(summaries, "glyphs")),
         ("meta-cost", cost_table(costs) if costs else ""),
-    ):
-        if content:
-            new = rewritten(new, content, str(path), part)
-    if new == text:
-        return []
-    if not check:
-        write_page(path, new)
-    return [path]
+    )
+    made = [(PAGE, part, content) for part, content in parts if content]
+    return rewrite(root, made, check=check)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the script and returns its exit status: 1 for a stale table, 2 for a mistake."""
-    parser = argparse.ArgumentParser(
-        prog="python -m leastcontrol.experiments.meta_tables",
-        description="Make the tables of meta-learning from the summaries of its runs.",
-    )
-    parser.add_argument("--root", type=Path, default=Path(), help="checkout of the project")
-    parser.add_argument("--results", type=Path, help="folder of the summaries (ROOT/results)")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if stale")
-    options = parser.parse_args(arguments)
-    results = options.root / "results" if options.results is None else options.results
-    try:
-        changed = update(options.root, results, check=options.check)
-    except TablesError as error:
-        print(f"leastcontrol: {error}", file=sys.stderr)
-        return 2
-    for path in changed:
-        print(f"{path} {'is stale' if options.check else 'was rewritten'}.", file=sys.stderr)
-    return 1 if options.check and changed else 0
+    description = "Make the tables of meta-learning from the summaries of its runs."
+    return script(arguments, update, "meta_tables", description)
 
 
 if __name__ == "__main__":

@@ -249,19 +249,20 @@ def rewrite(root: Path, parts: Sequence[tuple[Path, str, str]], *, check: bool) 
 
     **Raises:** `TablesError`. Nothing is written unless every page could be read.
     """
-    changed = {}
+    before: dict[Path, str] = {}
+    after: dict[Path, str] = {}
     for page, part, content in parts:
         path = root / page
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise TablesError(
-                f"{path} cannot be read ({error}): run this in a checkout of the project, or name "
-                "one with --root DIR."
-            ) from error
-        new = rewritten(text, content, str(path), part)
-        if new != text:
-            changed[path] = new
+        if path not in before:
+            try:
+                before[path] = after[path] = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise TablesError(
+                    f"{path} cannot be read ({error}): run this in a checkout of the project, or "
+                    "name one with --root DIR."
+                ) from error
+        after[path] = rewritten(after[path], content, str(path), part)
+    changed = {path: text for path, text in after.items() if text != before[path]}
     if not check:
         for path, text in changed.items():
             write_page(path, text)

@@ -8,12 +8,11 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import PRNGKeyArray, PyTree
 
-from ..losses import AbstractLoss
 from ..systems import AbstractSystem
-from ._rule import AbstractRule, Batch, Credit
+from ._rule import AbstractRule, AbstractRuleAround, Batch, Credit
 
 
-class InParts(AbstractRule):
+class InParts(AbstractRuleAround):
     """Another rule, applied to equal parts of a batch; the credit is that of the whole batch.
 
     A part holds consecutive samples, and each mean over the batch is Σ_p n_p m_p / Σ_p n_p, m_p
@@ -55,15 +54,6 @@ class InParts(AbstractRule):
         self.rule = rule
         self.parts = parts
         self.mesh = mesh
-
-    @property
-    def loss(self) -> AbstractLoss:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The loss of the rule that is applied."""
-        return self.rule.loss
-
-    def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
-        """Returns the feedback weights of the rule that is applied."""
-        return self.rule.init(system, key=key)
 
     def __call__(
         self,
