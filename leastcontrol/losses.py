@@ -56,7 +56,7 @@ class AbstractLoss(eqx.Module):
         """Returns ∂²_y L(y, t)."""
 
     @abc.abstractmethod
-    def curvature(self, output: Output, target: PyTree[Any]) -> Scalar:
+    def laplacian(self, output: Output, target: PyTree[Any]) -> Scalar:
         """Returns tr ∂²_y L(y, t)."""
 
     @abc.abstractmethod
@@ -101,7 +101,7 @@ class SquaredError(AbstractLoss):
         del target
         return jnp.eye(output.size, dtype=output.dtype)
 
-    def curvature(self, output: Output, target: Output) -> Scalar:
+    def laplacian(self, output: Output, target: Output) -> Scalar:
         """Returns the number of outputs."""
         del target
         return jnp.asarray(output.size, output.dtype)
@@ -223,7 +223,7 @@ class CrossEntropy(AbstractLoss):
         p = jax.nn.softmax(output)
         return jnp.diag(p) - jnp.outer(p, p)
 
-    def curvature(self, output: Output, target: Integer[Array, ""] | Output) -> Scalar:
+    def laplacian(self, output: Output, target: Integer[Array, ""] | Output) -> Scalar:
         """Returns Σ p (1 − p) for p = softmax(y)."""
         del target
         p = jax.nn.softmax(output)

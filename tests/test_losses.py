@@ -47,7 +47,7 @@ def test_cross_entropy_and_its_derivatives_are_those_of_the_definition(softness,
         loss.hessian(output, target), jax.hessian(reference)(output), rtol=1e-12, atol=1e-14
     )
     trace = jnp.trace(jax.hessian(reference)(output))
-    np.testing.assert_allclose(loss.curvature(output, target), trace, rtol=1e-12)
+    np.testing.assert_allclose(loss.laplacian(output, target), trace, rtol=1e-12)
 
 
 def test_squared_error_and_its_derivatives_are_those_of_the_definition():
@@ -57,7 +57,7 @@ def test_squared_error_and_its_derivatives_are_those_of_the_definition():
     np.testing.assert_allclose(loss(output, target), reference(output), rtol=1e-14)
     np.testing.assert_allclose(loss.gradient(output, target), jax.grad(reference)(output))
     np.testing.assert_allclose(loss.hessian(output, target), jax.hessian(reference)(output))
-    assert loss.curvature(output, target) == N
+    assert loss.laplacian(output, target) == N
 
 
 @pytest.mark.parametrize("softness", [0.0, 0.01, 0.3])

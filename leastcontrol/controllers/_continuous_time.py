@@ -9,11 +9,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ..equilibrium import ControlProblem, Point, Sample, Solution, Tolerance, certify, measured
+from ..equilibrium import (
+    FIRST_ANSWERS,
+    ControlProblem,
+    Point,
+    Sample,
+    Solution,
+    Tolerance,
+    certify,
+    measured,
+)
 from ._controller import AbstractController
-
-# Newton's steps for the loss's response, from no control at all.
-ANSWERS = 16
 
 
 class ContinuousTime(AbstractController):
@@ -56,10 +62,8 @@ class ContinuousTime(AbstractController):
         system = problem.system
 
         def answered(sample: Sample, read: Array) -> Array:
-            respond = lambda _, u: problem.respond(  # noqa: E731
-                sample, read, u, problem.own_gain, self.tolerance.rounding
-            )
-            return jax.lax.fori_loop(0, ANSWERS, respond, jnp.zeros_like(read))
+            zero = jnp.zeros_like(read)
+            return problem.answer(sample, read, zero, FIRST_ANSWERS, self.tolerance.rounding)
 
         def point_of(moving: tuple[PyTree, PyTree], sample: Sample) -> Point:
             state, control = moving

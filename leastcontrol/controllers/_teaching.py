@@ -136,7 +136,7 @@ class Strong(AbstractTargetTeaching):
         self, loss: AbstractLoss, free: Output, change: Output, reference: PyTree[Array]
     ) -> Scalar:
         output = free + change
-        return (1 + norm(output)) * loss.curvature(output, reference)
+        return (1 + norm(output)) * loss.laplacian(output, reference)
 
     def curvature(
         self, loss: AbstractLoss, output: Output, reference: PyTree[Array]

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
-from ..equilibrium import ControlProblem, Point, Sample, free_equilibrium
+from ..equilibrium import ControlProblem, Point, Sample, energy_and_loss, free_equilibrium
 from ..systems import AbstractSystem, EquilibriumRNN, Feedforward, gelu, identity, relu, tanh
 
 # The largest slope of each activation; gelu's is at √2.
@@ -94,9 +94,7 @@ def energy_gap(problem: ControlProblem, samples: Sample, points: Point) -> Energ
         answer = lambda _, u: loss.response(start, safe, leak, sample.target, u)  # noqa: E731
         u = jax.lax.fori_loop(0, ANSWERS, answer, jnp.zeros_like(start))
         least = 0.5 * safe * jnp.sum(u**2) + loss(start + safe * u, sample.target) / leak
-        square = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(point.control))
-        read = system.readout(point.state)
-        energy = problem.energy(sample, jnp.asarray(square), read, point.output_control)
+        energy, _ = energy_and_loss(problem, sample, point)
         # A loss is never negative, and of an unbounded gain nothing more is known.
         return energy, jnp.where(known, least, 0.0)
 

@@ -30,6 +30,7 @@ from ._certificate import Solution as Solution
 from ._certificate import Tolerance as Tolerance
 from ._certificate import certified as certified
 from ._certificate import certify as certify
+from ._certificate import energy_and_loss as energy_and_loss
 from ._certificate import measured as measured
 from ._certificate import solved as solved
 from ._certificate import verdict as verdict
@@ -52,6 +53,7 @@ from ._free_equilibrium import certify_free as certify_free
 from ._free_equilibrium import free_equilibrium as free_equilibrium
 from ._joint import JointProblem as JointProblem
 from ._kinked_sweep import KinkedSweepProblem as KinkedSweepProblem
+from ._landscape import FIRST_ANSWERS as FIRST_ANSWERS
 from ._landscape import AbstractLandscape as AbstractLandscape
 from ._landscape import ErrorLandscape as ErrorLandscape
 from ._landscape import FieldLandscape as FieldLandscape

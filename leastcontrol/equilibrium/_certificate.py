@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ..systems import AbstractSystem
 from ._problem import ControlProblem, Sample
-from ._trees import norm, tree_add
+from ._trees import dot, norm, tree_add
 
 Value = TypeVar("Value")
 
@@ -247,6 +247,17 @@ def residuals_of(
         output_floor=problem.output_floor(sample, output, tolerance.rounding),
         leak=problem.leak,
     )
+
+
+def energy_and_loss(
+    problem: ControlProblem, sample: Sample, point: Point
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Returns F and L of one sample at a point."""
+    read = problem.system.readout(point.state)
+    square = dot(point.control, point.control)
+    energy = problem.energy(sample, square, read, point.output_control)
+    output = read + problem.own_gain * point.output_control
+    return energy, problem.loss(output, sample.target)
 
 
 def certified(point: Point, steps: Int[Array, " batch"], residuals: Residuals) -> Solution[Point]:

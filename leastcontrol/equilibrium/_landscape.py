@@ -103,14 +103,7 @@ class _AbstractControlledLandscape(AbstractLandscape):
         self, sample: Sample, read: Array, guess: Array, answers: int
     ) -> Float[Array, " outputs"]:
         """Returns the output control."""
-        problem = self.problem
-        rounding = self.tolerance.rounding
-
-        def again(_: Array, guess: Array) -> Array:
-            return problem.respond(sample, read, guess, problem.own_gain, rounding)
-
-        # A loop, and not its steps written out, for the compiler's sake.
-        return jax.lax.fori_loop(0, answers, again, guess)
+        return self.problem.answer(sample, read, guess, answers, self.tolerance.rounding)
 
     def answering(self, sample: Sample, read: Array, guess: Array) -> Float[Array, " outputs"]:
         """Returns the output control, with the derivative of the exact answer."""

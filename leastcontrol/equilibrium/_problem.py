@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
@@ -63,11 +64,27 @@ class ControlProblem(eqx.Module):
         answered = jnp.sum(residual**2) <= (0.5 * floor) ** 2
         return jnp.where(answered, guess, answer)
 
+    def answer(
+        self,
+        sample: Sample,
+        read: Float[Array, " outputs"],
+        guess: Float[Array, " outputs"],
+        times: int,
+        rounding: float,
+    ) -> Float[Array, " outputs"]:
+        """Returns the output control for a readout that stays as it is: so many responses."""
+
+        def again(_: Array, guess: Float[Array, " outputs"]) -> Float[Array, " outputs"]:
+            return self.respond(sample, read, guess, self.own_gain, rounding)
+
+        # A loop, and not its steps written out, for the compiler's sake.
+        return jax.lax.fori_loop(0, times, again, guess)
+
     def output_floor(
         self, sample: Sample, output: Float[Array, " outputs"], rounding: float
     ) -> Float[Array, ""]:
         """Returns how large rounding may make ‖αu + ∇_yL‖: `rounding` · ε (1 + ‖y‖) |tr ∂²_yL|."""
-        curvature = jnp.abs(self.loss.curvature(output, sample.target))
+        curvature = jnp.abs(self.loss.laplacian(output, sample.target))
         size = 1 + jnp.sqrt(jnp.sum(output**2))
         return rounding * jnp.finfo(output.dtype).eps * size * curvature
 

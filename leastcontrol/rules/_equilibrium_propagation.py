@@ -15,12 +15,12 @@ from ..equilibrium import (
     Point,
     Sample,
     Solution,
+    energy_and_loss,
     free_equilibrium,
     verdict,
 )
 from ..losses import AbstractLoss, CrossEntropy
 from ..systems import AbstractSystem
-from ._least_control import energy_and_loss
 from ._policy import AbstractUnsolved, Drop
 from ._rule import (
     AbstractRule,
@@ -174,8 +174,8 @@ class _Negated(AbstractLoss):
     def hessian(self, output, target):
         return -self.inner.hessian(output, target)
 
-    def curvature(self, output, target):
-        return -self.inner.curvature(output, target)
+    def laplacian(self, output, target):
+        return -self.inner.laplacian(output, target)
 
     def trusted_step(self, change: Array) -> Array:
         return self.inner.trusted_step(change)

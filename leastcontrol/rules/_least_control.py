@@ -6,10 +6,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..controllers import AbstractController, AbstractOutputControl, Exact, as_output_control
-from ..equilibrium import ControlProblem, Point, Sample, Solution
+from ..equilibrium import ControlProblem, Point, Sample, Solution, energy_and_loss
 from ..losses import AbstractLoss, CrossEntropy
 from ..systems import AbstractSystem, FunctionSystem
 from ._policy import AbstractUnsolved, Drop
@@ -111,17 +111,6 @@ class LeastControl(AbstractRule):
             count,
             solution,
         )
-
-
-def energy_and_loss(
-    problem: ControlProblem, sample: Sample, point: Point
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Returns F and L of one sample at a point."""
-    read = problem.system.readout(point.state)
-    square = jnp.asarray(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(point.control)))
-    energy = problem.energy(sample, square, read, point.output_control)
-    output = read + problem.own_gain * point.output_control
-    return energy, problem.loss(output, sample.target)
 
 
 def least_control(
