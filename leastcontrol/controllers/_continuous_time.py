@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ..equilibrium import (
-    FIRST_ANSWERS,
     ControlProblem,
     Point,
     Sample,
@@ -62,8 +61,7 @@ class ContinuousTime(AbstractController):
         system = problem.system
 
         def answered(sample: Sample, read: Array) -> Array:
-            zero = jnp.zeros_like(read)
-            return problem.answer(sample, read, zero, FIRST_ANSWERS, self.tolerance.rounding)
+            return problem.answer(sample, read, self.tolerance.rounding)
 
         def point_of(moving: tuple[PyTree, PyTree], sample: Sample) -> Point:
             state, control = moving

@@ -19,11 +19,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ._dataset import DataError, Dataset, Provenance, Standardise
-from ._download import DownloadPolicy, download, write_whole
+from ._download import DATA_VARIABLE, DownloadPolicy, download_into
 from ._pickled_batch import read_pickled_batch
 from ._source import AbstractSource, Folder, Pool, cache_folder
 
-_VARIABLE = "LEASTCONTROL_DATA"
 _SHAPE = (3, 32, 32)
 _PIXELS = 3 * 32 * 32
 CLASSES = 10
@@ -122,7 +121,7 @@ class CifarSource(AbstractSource):
         self, data_dir: Folder | None, cache_dir: Folder | None
     ) -> tuple[CifarForm, dict[str, bytes], str]:
         """The form that was found, the content of each batch, and where they lie."""
-        named = data_dir if data_dir is not None else os.environ.get(_VARIABLE)
+        named = data_dir if data_dir is not None else os.environ.get(DATA_VARIABLE)
         if named:
             root = Path(named).expanduser()
             for folder in (root / self.name, root):
@@ -130,7 +129,7 @@ class CifarSource(AbstractSource):
                     found = self._found(form, folder)
                     if found is not None:
                         return form, *found
-            given_by = "data_dir" if data_dir is not None else _VARIABLE
+            given_by = "data_dir" if data_dir is not None else DATA_VARIABLE
             raise DataError(
                 f"{given_by}={root}: neither it nor its subfolder {self.name} holds CIFAR-10; put "
                 f"{' or '.join(form.archive for form in self.forms)} there, or what one unpacks "
@@ -188,22 +187,15 @@ class CifarSource(AbstractSource):
         def check(content: bytes) -> None:
             form.verify(content, where=form.archive)
 
-        try:
-            urls = [mirror + form.archive for mirror in self.mirrors]
-            content = download(urls, self.policy, check)
-        except DataError as error:
-            raise DataError(
-                f"cannot download {form.archive} of CIFAR-10: {error}; put it into a folder and "
-                f"name that with data_dir or {_VARIABLE}."
-            ) from error
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_whole(folder / form.archive, content)
-        except OSError as error:
-            raise DataError(
-                f"cannot write the cache folder {folder} ({error.strerror}); expected a folder "
-                "that can be written: name one with cache_dir or LEASTCONTROL_CACHE."
-            ) from error
+        download_into(
+            folder,
+            form.archive,
+            self.mirrors,
+            self.policy,
+            check,
+            of="CIFAR-10",
+            instead=form.archive,
+        )
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -12,6 +12,9 @@ from pathlib import Path
 from ._dataset import DataError
 from ._idx import LIMIT
 
+# Names a folder with the data sets' files.
+DATA_VARIABLE = "LEASTCONTROL_DATA"
+
 
 @dataclass(frozen=True)
 class DownloadPolicy:
@@ -94,6 +97,44 @@ def _fetch(url: str, timeout: float) -> bytes:
     if announced is not None and len(content) != int(announced):
         raise DataError(f"the connection broke after {len(content)} of {announced} bytes")
     return content
+
+
+def download_into(
+    folder: Path,
+    name: str,
+    mirrors: Sequence[str],
+    policy: DownloadPolicy,
+    check: Callable[[bytes], object],
+    *,
+    of: str,
+    instead: str,
+) -> None:
+    """Fetches a file into a cache folder.
+
+    **Arguments:**
+
+    - `folder`, `name`: where it comes to lie, under the name that it has at every mirror.
+    - `mirrors`: what the name is put behind, in order of preference.
+    - `policy`, `check`: of `download`.
+    - `of`, `instead`: what the file is a part of, and what may be put into a folder instead.
+
+    **Raises:** `DataError` where no mirror gave it, or the folder cannot be written.
+    """
+    try:
+        content = download([mirror + name for mirror in mirrors], policy, check)
+    except DataError as error:
+        raise DataError(
+            f"cannot download {name} of {of}: {error}; put {instead} into a folder and name it "
+            f"with data_dir or {DATA_VARIABLE}."
+        ) from error
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / name, content)
+    except OSError as error:
+        raise DataError(
+            f"cannot write the cache folder {folder} ({error.strerror}); expected a folder "
+            "that can be written: name one with cache_dir or LEASTCONTROL_CACHE."
+        ) from error
 
 
 def write_whole(path: Path, content: bytes) -> None:

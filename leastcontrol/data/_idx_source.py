@@ -18,11 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from ._dataset import DataError, Dataset, Provenance
-from ._download import DownloadPolicy, download, write_whole
+from ._download import DATA_VARIABLE, DownloadPolicy, download_into
 from ._idx import parse_idx, read_bytes, unpack
 from ._source import AbstractSource, Folder, Pool, cache_folder
-
-_VARIABLE = "LEASTCONTROL_DATA"
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,8 @@ class IdxSource(AbstractSource):
     def _folder(self, data_dir: Folder | None, cache_dir: Folder | None) -> Path:
         if data_dir is not None:
             return self._named_folder(Path(data_dir).expanduser(), given_by="data_dir")
-        if variable := os.environ.get(_VARIABLE):
-            return self._named_folder(Path(variable).expanduser(), given_by=_VARIABLE)
+        if variable := os.environ.get(DATA_VARIABLE):
+            return self._named_folder(Path(variable).expanduser(), given_by=DATA_VARIABLE)
         for folder in map(Path, self.system_folders):
             if any(_find(folder, file) for file in self._files):
                 return folder
@@ -119,22 +117,15 @@ class IdxSource(AbstractSource):
         def check(content: bytes) -> None:
             file.verify(unpack(content, where=file.name), where=file.name)
 
-        packed = f"{file.name}.gz"
-        try:
-            content = download([mirror + packed for mirror in self.mirrors], self.policy, check)
-        except DataError as error:
-            raise DataError(
-                f"cannot download {packed} of {self.name}: {error}; put the four IDX files into a "
-                f"folder and name it with data_dir or {_VARIABLE}."
-            ) from error
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_whole(folder / packed, content)
-        except OSError as error:
-            raise DataError(
-                f"cannot write the cache folder {folder} ({error.strerror}); expected a folder "
-                "that can be written: name one with cache_dir or LEASTCONTROL_CACHE."
-            ) from error
+        download_into(
+            folder,
+            f"{file.name}.gz",
+            self.mirrors,
+            self.policy,
+            check,
+            of=self.name,
+            instead="the four IDX files",
+        )
 
     def _part(self, folder: Path, images: IdxFile, labels: IdxFile) -> Dataset:
         contents = {file: self._content(folder, file) for file in (images, labels)}

@@ -19,10 +19,9 @@ import numpy as np
 
 from ._characters import Characters
 from ._dataset import DataError, Provenance
-from ._download import DownloadPolicy, download, write_whole
+from ._download import DATA_VARIABLE, DownloadPolicy, download_into
 from ._source import Folder, cache_folder
 
-_VARIABLE = "LEASTCONTROL_DATA"
 _DRAWING = re.compile(r"[^/]+/([^/]+)/character(\d\d)/\d{4}_(\d\d)\.png")
 _ORIGINAL = (105, 105)
 _SIZE = (28, 28)
@@ -134,16 +133,17 @@ class OmniglotSource:
         return " and ".join(archive.name for archive in self.archives)
 
     def _folder(self, data_dir: Folder | None, cache_dir: Folder | None) -> Path:
-        named = data_dir if data_dir is not None else os.environ.get(_VARIABLE)
+        named = data_dir if data_dir is not None else os.environ.get(DATA_VARIABLE)
         if named:
             root = Path(named).expanduser()
             for candidate in (root / "omniglot", root):
                 if any((candidate / archive.name).is_file() for archive in self.archives):
                     return candidate
+            given_by = "data_dir" if data_dir is not None else DATA_VARIABLE
             raise DataError(
-                f"{'data_dir' if data_dir is not None else _VARIABLE}={root}: neither it nor its "
-                f"subfolder omniglot holds an archive of Omniglot; put {self._names()} there, or "
-                "leave the folder out to have them downloaded."
+                f"{given_by}={root}: neither it nor its subfolder omniglot holds an archive of "
+                f"Omniglot; put {self._names()} there, or leave the folder out to have them "
+                "downloaded."
             )
         folder = cache_folder(cache_dir) / "omniglot"
         for archive in self.archives:
@@ -155,23 +155,15 @@ class OmniglotSource:
         def check(content: bytes) -> None:
             archive.verify(content, where=archive.name)
 
-        try:
-            content = download(
-                [mirror + archive.name for mirror in self.mirrors], self.policy, check
-            )
-        except DataError as error:
-            raise DataError(
-                f"cannot download {archive.name} of Omniglot: {error}; put {self._names()} into a "
-                f"folder and name it with data_dir or {_VARIABLE}."
-            ) from error
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_whole(folder / archive.name, content)
-        except OSError as error:
-            raise DataError(
-                f"cannot write the cache folder {folder} ({error.strerror}); expected a folder "
-                "that can be written: name one with cache_dir or LEASTCONTROL_CACHE."
-            ) from error
+        download_into(
+            folder,
+            archive.name,
+            self.mirrors,
+            self.policy,
+            check,
+            of="Omniglot",
+            instead=self._names(),
+        )
 
 
 def _members(content: bytes, *, where: str) -> list[tuple[str, str, bytes]]:

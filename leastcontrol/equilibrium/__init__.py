@@ -53,7 +53,6 @@ from ._free_equilibrium import certify_free as certify_free
 from ._free_equilibrium import free_equilibrium as free_equilibrium
 from ._joint import JointProblem as JointProblem
 from ._kinked_sweep import KinkedSweepProblem as KinkedSweepProblem
-from ._landscape import FIRST_ANSWERS as FIRST_ANSWERS
 from ._landscape import AbstractLandscape as AbstractLandscape
 from ._landscape import ErrorLandscape as ErrorLandscape
 from ._landscape import FieldLandscape as FieldLandscape

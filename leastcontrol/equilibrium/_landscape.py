@@ -32,11 +32,6 @@ from ._problem import ControlProblem, Sample
 from ._sweep import settle_and_read, sweep_residuals
 from ._trees import dot, norm, tree_scale, tree_subtract
 
-# Answers of the loss are a few Newton steps each. From zero, and under strong control, a saturated
-# output needs many; from a near guess one answer is enough, and the second is for safety.
-FIRST_ANSWERS = 16
-ANSWERS = 4
-
 
 class View(NamedTuple):
     """What is seen from one place: F, its gradient, v ↦ (∂²F v, ∂u v), and what is there at rest.
@@ -96,20 +91,20 @@ class _AbstractControlledLandscape(AbstractLandscape):
 
     def height(self, sample: Sample, place: PyTree[Array], guess: Array) -> tuple[Array, Array]:
         square, read = self.square_and_readout(sample, place)
-        output_control = self.answer(sample, read, guess, ANSWERS)
+        output_control = self.answer(sample, read, guess)
         return self.problem.energy(sample, square, read, output_control), output_control
 
     def answer(
-        self, sample: Sample, read: Array, guess: Array, answers: int
+        self, sample: Sample, read: Array, guess: Array | None = None
     ) -> Float[Array, " outputs"]:
         """Returns the output control."""
-        return self.problem.answer(sample, read, guess, answers, self.tolerance.rounding)
+        return self.problem.answer(sample, read, self.tolerance.rounding, guess)
 
     def answering(self, sample: Sample, read: Array, guess: Array) -> Float[Array, " outputs"]:
         """Returns the output control, with the derivative of the exact answer."""
         problem = self.problem
         here = jax.lax.stop_gradient(read)
-        control = jax.lax.stop_gradient(self.answer(sample, here, guess, ANSWERS))
+        control = jax.lax.stop_gradient(self.answer(sample, here, guess))
         output = here + problem.own_gain * control
         slope = problem.loss.response_slope(output, sample.target, problem.own_gain, problem.leak)
         return control - jax.lax.stop_gradient(slope) @ (read - here)
@@ -126,7 +121,7 @@ class ErrorLandscape(_AbstractControlledLandscape):
         state = self.system.initial_state(sample.drive)
         control = jax.tree.map(jnp.zeros_like, state)
         read = self.system.readout(self.system.settle(sample.drive, control))
-        return control, self.answer(sample, read, jnp.zeros_like(read), FIRST_ANSWERS)
+        return control, self.answer(sample, read)
 
     def look(self, sample: Sample, place: PyTree[Array], guess: Array) -> View:
         def gradient_of(control: PyTree) -> tuple[tuple, tuple]:
@@ -162,7 +157,7 @@ class StateLandscape(_AbstractControlledLandscape):
     def initial(self, sample: Sample) -> tuple[PyTree[Array], Array]:
         state = self.problem.system.initial_state(sample.drive)
         read = self.problem.system.readout(state)
-        return state, self.answer(sample, read, jnp.zeros_like(read), FIRST_ANSWERS)
+        return state, self.answer(sample, read)
 
     def look(self, sample: Sample, place: PyTree[Array], guess: Array) -> View:
         problem = self.problem

@@ -10,6 +10,11 @@ from jaxtyping import Array, Float, PyTree
 from ..losses import AbstractLoss
 from ..systems import AbstractSystem
 
+# Answers of the loss are a few Newton steps each. From zero, and under strong control, a saturated
+# output needs many; from a near guess one answer is enough, and the others are for safety.
+_FROM_ZERO = 16
+_FROM_NEAR = 4
+
 
 class Sample(NamedTuple):
     """What is one sample's own: its drive, its target and, if one is known, a point near its rest.
@@ -68,17 +73,17 @@ class ControlProblem(eqx.Module):
         self,
         sample: Sample,
         read: Float[Array, " outputs"],
-        guess: Float[Array, " outputs"],
-        times: int,
         rounding: float,
+        guess: Float[Array, " outputs"] | None = None,
     ) -> Float[Array, " outputs"]:
-        """Returns the output control for a readout that stays as it is: so many responses."""
+        """Returns the output control for a readout that stays, from a near guess or from zero."""
+        start = jnp.zeros_like(read) if guess is None else guess
 
         def again(_: Array, guess: Float[Array, " outputs"]) -> Float[Array, " outputs"]:
             return self.respond(sample, read, guess, self.own_gain, rounding)
 
         # A loop, and not its steps written out, for the compiler's sake.
-        return jax.lax.fori_loop(0, times, again, guess)
+        return jax.lax.fori_loop(0, _FROM_ZERO if guess is None else _FROM_NEAR, again, start)
 
     def output_floor(
         self, sample: Sample, output: Float[Array, " outputs"], rounding: float

@@ -33,7 +33,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .. import training
 from ..controllers import Automatic
 from ..data import Splits
 from ..equilibrium import ControlProblem, Sample, Tolerance
@@ -147,12 +146,9 @@ def _trained(folder: Path, config: BenchConfig) -> tuple[str, tuple[AbstractSyst
             f"{folder} holds weights of the system {words.system}, which none of the cases "
             f"{' '.join(config.cases)} has: leave it out, or add --cases {words.system}."
         )
-    seed = words.all_seeds()[0]
-    own = folder / f"seed-{seed}" if len(words.all_seeds()) > 1 else folder
+    seed, own = next(iter(running.seed_folders(words, folder).items()))
     splits = running.load_splits(words)
-    like = running.build_system(words, splits, seed)
-    feedback = running.build_rule(words).init(like, key=jax.random.key(seed))
-    system = training.RunFolder(own).load_weights("last", (like, feedback))[0]
+    system, _ = running.load_trained(words, splits, own, seed)
     said = {"weights": f"{words.epochs} epochs ({folder.name})", "data": words.data}
     return words.system, (system, _batches(splits, config.batches, config.batch_size), said)
 

@@ -7,14 +7,13 @@ The rows are those of all files `results/bench-*.json`, which `leastcontrol benc
 the parts of a step are those of `results/profile-rnn.json`, by `benchmarks/joint_step.py`.
 """
 
-import json
 import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .tables import TablesError, rewrite, script, share
+from .tables import TablesError, read_result, rewrite, script, share
 
 STEPS_PAGE = Path("docs/how-to-choose-a-solver.md")
 GROWTH_PAGE = Path("docs/performance.md")
@@ -33,12 +32,7 @@ def read(results: Path) -> list[Row]:
 
 
 def _read_file(path: Path) -> list[Row]:
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise TablesError(
-            f"{path} cannot be read as JSON ({error}): run its benchmark again."
-        ) from error
+    rows = read_result(path)
     if not isinstance(rows, list) or not all(map(_is_row, rows)):
         raise TablesError(
             f"{path} does not hold the rows of a benchmark: give a file that `leastcontrol bench "
@@ -134,19 +128,19 @@ def profile_table(path: Path) -> str:
 
     **Raises:** `TablesError` for a file that is damaged or was not written by the script.
     """
-    again = "run `python benchmarks/joint_step.py --json FILE` again"
+    profile = read_result(path)
     try:
-        profile = json.loads(path.read_text(encoding="utf-8"))
         rows = [(own["part"], own["us"]) for own in profile["parts"]]
         lines = ["| part of a step of the batch | CPU time, µs | quartiles |", "|---|---:|---:|"]
         for part, us in rows:
             spread = f"{us['lower']:.0f} to {us['upper']:.0f}"
             lines.append(f"| {part} | {us['median']:.0f} | {spread} |")
         return "\n".join([*lines, "", "```bash", profile["command"], "```"])
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise TablesError(f"{path} cannot be read as JSON ({error}): {again}.") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise TablesError(f"{path} does not hold the parts of a step: {again}.") from error
+        raise TablesError(
+            f"{path} does not hold the parts of a step: run `python benchmarks/joint_step.py "
+            "--json FILE` again."
+        ) from error
 
 
 def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:

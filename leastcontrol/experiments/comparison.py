@@ -130,10 +130,8 @@ def compare(
 
 def _row(arm: Arm, folder: Path, target: float | None) -> dict[str, Any]:
     """Returns an arm's figures of every seed, and their means and standard errors."""
-    seeds = arm.config.all_seeds()
     trials = []
-    for seed in seeds:
-        own = folder / f"seed-{seed}" if len(seeds) > 1 else folder
+    for seed, own in running.seed_folders(arm.config, folder).items():
         try:
             summary = json.loads((own / "summary.json").read_text(encoding="utf-8"))
             lines = (own / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

@@ -67,9 +67,7 @@ def inspect_sample(folder: Path, number: int, *, data_dir: Path | None = None) -
             f"a number from 0 to {len(samples) - 1}."
         )
     seed = config.all_seeds()[0]
-    like = running.build_system(config, splits, seed)
-    feedback = rule.init(like, key=jax.random.key(seed))
-    system, feedback = training.RunFolder(folder).load_weights("last", (like, feedback))
+    system, feedback = running.load_trained(config, splits, folder, seed)
     target = samples.targets[number]
     found = {
         "sample": number,

@@ -35,7 +35,7 @@ from ..rules import (
 )
 from ..systems import ConvolutionalLearner, DenseLearner, FastWeights
 from .meta_config import WITHOUT_PULL, MetaConfig
-from .running import claim, commit, deviation, mean, read_json, run_identity, versions
+from .running import claim, commit, deviation, mean, read_json, run_identity, seed_folders, versions
 
 Report = Callable[[int, training.MetaMetrics], None]
 Parts = tuple[data.AbstractTasks, data.AbstractTasks, data.AbstractTasks]
@@ -315,8 +315,7 @@ def evaluate_meta(folder: Path, *, data_dir: Path | None = None) -> dict[str, An
     parts, rule = build_tasks(config), build_rule(config)
     adaptation = evaluation_adaptation(config, rule)
     rows = []
-    for seed in config.all_seeds():
-        own = folder / f"seed-{seed}" if len(config.all_seeds()) > 1 else folder
+    for seed, own in seed_folders(config, folder).items():
         like = build_system(config, parts[0], seed)
         system = training.RunFolder(own).load_weights("last", like)
         test = _tested(config, system, adaptation, parts[2])

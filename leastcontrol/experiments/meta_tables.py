@@ -9,7 +9,6 @@ figure has its interval over test tasks, of several their deviation. The rows of
 of `results/meta-cost.json`, which `benchmarks/meta_cost.py` wrote.
 """
 
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .meta_config import MetaConfig
-from .tables import TablesError, rewrite, script
+from .tables import TablesError, read_result, rewrite, script
 
 PAGE = Path("docs/meta-learning.md")
 COST = "meta-cost.json"
@@ -41,12 +40,7 @@ def read(results: Path) -> tuple[list[Row], list[Row]]:
     """
     summaries, costs = [], []
     for path in sorted(results.glob("meta-*.json")):
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise TablesError(
-                f"{path} cannot be read as JSON ({error}): run its command again."
-            ) from error
+        values = read_result(path)
         if path.name == COST:
             if not isinstance(values, list) or not all(map(_is_cost, values)):
                 raise TablesError(

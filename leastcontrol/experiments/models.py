@@ -79,9 +79,7 @@ def export(
             f"{folder / f'seed-{seed}'}."
         )
     splits = running.load_splits(config)
-    like = running.build_system(config, splits, seed)
-    feedback = running.build_rule(config).init(like, key=jax.random.key(seed))
-    system, _ = training.RunFolder(folder).load_weights(weights, (like, feedback))
+    system, _ = running.load_trained(config, splits, folder, seed, weights)
     header = {
         "config": {**config.as_json(), "data_dir": None},
         "shape": list(splits.train.shape),

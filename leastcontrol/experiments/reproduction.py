@@ -98,8 +98,7 @@ def _values(
 
     run_folder = folder / row.name
     summary = _run(config, run_folder, command, each)
-    seeds = config.all_seeds()
-    own = [run_folder / f"seed-{seed}" if len(seeds) > 1 else run_folder for seed in seeds]
+    own = running.seed_folders(config, run_folder).values()
     values = {
         expected.quantity.name: [_value(expected.quantity, seed_folder) for seed_folder in own]
         for expected in row.expectations

@@ -18,6 +18,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
+from jaxtyping import PyTree
 
 from .. import data, training
 from ..controllers import (
@@ -658,13 +659,10 @@ def evaluate_run(folder: Path, *, data_dir: Path | None = None) -> dict[str, Any
     if data_dir is not None:
         config = dataclasses.replace(config, data_dir=data_dir)
         config.check()
-    splits, rule = load_splits(config), build_rule(config)
+    splits = load_splits(config)
     rows = []
-    for seed in config.all_seeds():
-        own = folder / f"seed-{seed}" if len(config.all_seeds()) > 1 else folder
-        like = build_system(config, splits, seed)
-        feedback = rule.init(like, key=jax.random.key(seed))
-        system, _ = training.RunFolder(own).load_weights("last", (like, feedback))
+    for seed, own in seed_folders(config, folder).items():
+        system, _ = load_trained(config, splits, own, seed)
         figures = {"seed": seed}
         for name in ("validation", "test"):
             evaluation = training.evaluate(system, splits.parts()[name])
@@ -672,6 +670,24 @@ def evaluate_run(folder: Path, *, data_dir: Path | None = None) -> dict[str, Any
                 figures[f"{name}_{figure}"] = value
         rows.append(figures)
     return {"folder": str(folder), "data": config.data, "seeds": rows}
+
+
+def seed_folders(config: RunConfig | MetaConfig, folder: Path) -> dict[int, Path]:
+    """Returns where a run leaves each of its seeds: in its own folder where there is only one."""
+    seeds = config.all_seeds()
+    return {seed: folder / f"seed-{seed}" if len(seeds) > 1 else folder for seed in seeds}
+
+
+def load_trained(
+    config: RunConfig, splits: data.Splits, folder: Path, seed: int, weights: str = "last"
+) -> tuple[AbstractSystem, PyTree[Any]]:
+    """Returns the system and the feedback weights that a seed's folder holds.
+
+    **Raises:** `training.FolderError`.
+    """
+    system = build_system(config, splits, seed)
+    feedback = build_rule(config).init(system, key=jax.random.key(seed))
+    return training.RunFolder(folder).load_weights(weights, (system, feedback))
 
 
 def read_config(folder: Path) -> RunConfig:

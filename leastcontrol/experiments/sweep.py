@@ -201,9 +201,7 @@ def _run(
 
 def _accuracies(run: RunConfig, path: Path) -> list[float]:
     """Returns the validation accuracies of all epochs so far, seed by seed."""
-    seeds = run.all_seeds()
-    folders = [path / f"seed-{seed}" if len(seeds) > 1 else path for seed in seeds]
-    files = [own / "metrics.jsonl" for own in folders]
+    files = [own / "metrics.jsonl" for own in running.seed_folders(run, path).values()]
     lines = [
         line
         for file in files

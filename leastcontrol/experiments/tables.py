@@ -118,13 +118,21 @@ def read(results: Path) -> list[Row]:
     return [_read_row(expected, path) for expected, path in files if path.exists()]
 
 
-def _read_row(expected: Expected, path: Path) -> Row:
+def read_result(path: Path) -> Any:
+    """Returns what a command has written as JSON.
+
+    **Raises:** `TablesError`.
+    """
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise TablesError(
             f"{path} cannot be read as JSON ({error}): run its command again."
         ) from error
+
+
+def _read_row(expected: Expected, path: Path) -> Row:
+    summary = read_result(path)
 
     def entry(*names: str) -> Any:
         value = summary

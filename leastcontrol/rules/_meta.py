@@ -299,16 +299,9 @@ class EulerControl(AbstractMetaControl):
 
         start = (system.slow_weights, system.zero_state())
         (state, control), _ = jax.lax.scan(step, start, length=self.steps)
-        residual = tree_add(system.vector_field(state, support), control)
-        return _certified(
-            system,
-            leak,
-            query,
-            Point(state, control, control),
-            jnp.asarray(self.steps, jnp.int32),
-            norm(residual),
-            self.tolerance,
-        )
+        residual = norm(tree_add(system.vector_field(state, support), control))
+        point, steps = Point(state, control, control), jnp.asarray(self.steps, jnp.int32)
+        return _certified(system, leak, query, point, steps, residual, self.tolerance)
 
 
 class AbstractMinimisedControl(AbstractMetaControl):
@@ -409,16 +402,9 @@ class DescentControl(AbstractMetaControl):
 
         state = _descend(field, system.slow_weights, self.steps, self.step_size, self.momentum)
         control = tree_scale(-1 / leak, slope_of(state))
-        residual = tree_add(system.vector_field(state, support), control)
-        return _certified(
-            system,
-            leak,
-            query,
-            Point(state, control, control),
-            jnp.asarray(self.steps, jnp.int32),
-            norm(residual),
-            self.tolerance,
-        )
+        residual = norm(tree_add(system.vector_field(state, support), control))
+        point, steps = Point(state, control, control), jnp.asarray(self.steps, jnp.int32)
+        return _certified(system, leak, query, point, steps, residual, self.tolerance)
 
 
 class OptimalControl(AbstractMinimisedControl):
