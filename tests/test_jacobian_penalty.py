@@ -68,3 +68,24 @@ def test_a_call_without_a_key_is_refused():
     rule = lc.JacobianPenalty(lc.RecurrentBackpropagation(), 1.0)
     with pytest.raises(ValueError, match="was given no key"):
         rule(recurrent(), None, lc.Batch(inputs(), labels()))
+
+
+def test_a_mirror_learns_the_penalty_as_the_system_does():
+    system, batch = recurrent(), lc.Batch(inputs(), labels())
+    plain = lc.LeastControl(lc.KolenPollack(), 2.0)
+    penalised = lc.JacobianPenalty(plain, STRENGTH)
+    own = eqx.filter(system, system.feedback_parameters())
+
+    def penalty_of(feedback):
+        with_it, without = (rule(system, feedback, batch, key=KEY) for rule in (penalised, plain))
+        change = jax.tree.map(jnp.subtract, with_it.feedback_gradient, without.feedback_gradient)
+        of_system = jax.tree.map(jnp.subtract, with_it.gradient, without.gradient)
+        return change, eqx.filter(of_system, system.feedback_parameters())
+
+    # Weights that are the system's own learn what the system's do, and so stay its own …
+    change, of_system = penalty_of(own)
+    assert float(jnp.linalg.norm(change.recurrent)) > 1e-3
+    np.testing.assert_allclose(ravel_pytree(change)[0], ravel_pytree(of_system)[0], rtol=1e-4)
+    # … and half as large ones half of it, for the penalty is a square.
+    half, of_system = penalty_of(jax.tree.map(lambda leaf: leaf / 2, own))
+    np.testing.assert_allclose(half.recurrent, of_system.recurrent / 2, rtol=1e-4)

@@ -25,6 +25,10 @@ class JacobianPenalty(AbstractRuleAround):
     vector for each sample, R = E‖(∂_φg)ᵀv‖²/n (Hutchinson), and differentiated in θ at fixed φ:
     unlike the rule it helps, the penalty is not local. (Bai, Koltun and Kolter, ICML 2021.)
 
+    Feedback weights that are a mirror of the system and learn as it does (`KolenPollack`) learn the
+    penalty of the mirror, with the same random vectors: without it W would shrink and S would not,
+    and they would no longer become alike.
+
     **Arguments:**
 
     * `rule`: the rule that is helped.
@@ -66,22 +70,32 @@ class JacobianPenalty(AbstractRuleAround):
         weights = found / jnp.maximum(jnp.sum(found), 1)
         inputs, states = of_counted(weights, (batch.inputs, states))
         keys = jax.random.split(own_key, weights.shape[0])
-        learned, fixed = eqx.partition(system, eqx.is_inexact_array)
 
-        def penalty(learned: PyTree) -> Float[Array, ""]:
-            system = eqx.combine(learned, fixed)
+        def penalty(learned: PyTree, others: PyTree) -> Float[Array, ""]:
+            system = eqx.combine(learned, others)
             sizes = jax.vmap(lambda x, state, key: _square(system, x, state, key))(
                 inputs, states, keys
             )
             return self.strength * jnp.sum(weights * sizes)
 
-        value, gradient = jax.value_and_grad(penalty)(learned)
-        total = jax.tree.map(jnp.add, credit.gradient, gradient)
-        return eqx.tree_at(
+        learned, fixed = eqx.partition(system, eqx.is_inexact_array)
+        value, gradient = jax.value_and_grad(penalty)(learned, fixed)
+        credit = eqx.tree_at(
             lambda credit: (credit.gradient, credit.objective),
             credit,
-            (total, credit.objective + value),
+            (jax.tree.map(jnp.add, credit.gradient, gradient), credit.objective + value),
         )
+        own = eqx.filter(system, system.feedback_parameters())
+        if credit.feedback_gradient is None or not _alike(feedback, own):
+            return credit
+        total = jax.tree.map(jnp.add, credit.feedback_gradient, jax.grad(penalty)(feedback, system))
+        return eqx.tree_at(lambda credit: credit.feedback_gradient, credit, total)
+
+
+def _alike(feedback: PyTree[Any], own: PyTree[Array]) -> bool:
+    """Returns whether feedback weights have the structure and the shapes of the system's own."""
+    shapes = [jax.tree.map(jnp.shape, tree) for tree in (feedback, own)]
+    return jax.tree.structure(feedback) == jax.tree.structure(own) and shapes[0] == shapes[1]
 
 
 def _square(
