@@ -101,6 +101,13 @@ def test_unknown_words_and_numbers_that_are_none_end_with_status_2(arguments, sa
     assert "Traceback" not in error
 
 
+def test_a_name_that_would_break_the_line_is_escaped(call):
+    status, _, error = call("report", "a\nb\x1b[2J ψ")
+    assert status == 2
+    assert is_one_sentence(error)
+    assert r"a\nb\x1b[2J ψ is not a run folder" in error
+
+
 BAD = [
     (["--data", "mnits"], "the nearest is mnist"),
     (["--system", "feedfoward"], "the nearest is feedforward"),

@@ -17,6 +17,7 @@ SLOW = (
     "tutorials/deep-equilibrium.md",
     "tutorials/learned-feedback.md",
     "tutorials/meta-learning.md",
+    "tutorials/your-own-f.md",
 )
 API_PAGES = {page.stem: page for page in (ROOT / "docs" / "api").glob("*.md")}
 

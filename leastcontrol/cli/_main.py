@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import NoReturn
 
+from ._complaint import complain
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one verb and exits."""
@@ -36,5 +38,5 @@ def _run(arguments: list[str]) -> None:
 
 
 def _end(sentence: str, status: int) -> NoReturn:
-    print(f"leastcontrol: {sentence}", file=sys.stderr)
+    complain(sentence)
     sys.exit(status)

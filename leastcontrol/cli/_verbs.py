@@ -47,6 +47,7 @@ from ..training import (
     write_whole,
 )
 from ._arguments import arms, data_config, meta_config, represent_config, run_config
+from ._complaint import complain
 from ._options import (
     Bench,
     Compare,
@@ -81,13 +82,13 @@ def perform(verb: Any, arguments: list[str]) -> int:
     try:
         return _perform(verb, arguments)
     except mistakes as error:
-        print(f"leastcontrol: {error}", file=sys.stderr)
+        complain(error)
         return 2
     except (TrainingError, MetaTrainingError, ProcessError, RepresentError, TrackingError) as error:
-        print(f"leastcontrol: {error}", file=sys.stderr)
+        complain(error)
         return 1
     except _Terminated as error:
-        print(f"leastcontrol: {error}", file=sys.stderr)
+        complain(error)
         return 128 + signal.SIGTERM
 
 
@@ -440,7 +441,7 @@ def _shown(value: Any) -> str:
 
 def _print_sweep(result: dict[str, Any], out: Path) -> int:
     if result["best"] is None:
-        print("leastcontrol: No trial was completed, so there is no best one.", file=sys.stderr)
+        complain("No trial was completed, so there is no best one.")
         return 1
     complete = [row for row in result["trials"] if row["complete"]]
     complete.sort(key=lambda row: -row["validation_accuracy"])
