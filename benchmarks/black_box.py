@@ -25,10 +25,10 @@ from pathlib import Path
 import jax
 import numpy as np
 import optax
+from _origin import origin
 
 import leastcontrol as lc
 from leastcontrol import data, training
-from leastcontrol.experiments.running import commit, versions
 
 SIZES = (64, 32, 32, 10)
 TIME_STEP, POINTS, VOLTAGE, NOISE_TIME, FILTER = 0.1, 120, 0.2, 0.2, 1.0
@@ -232,7 +232,7 @@ def main() -> None:
     parser.add_argument("--feedback-learning-rate", type=float, default=2e-3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    splits = data.load("digits")
+    splits, made = data.load("digits"), origin()
     rows = []
     for seed in options.seeds:
         make = lambda seed=seed: Device(options.mismatch, options.noise, 1000 + seed)  # noqa: E731
@@ -273,8 +273,7 @@ def main() -> None:
                 "settings": {**settings, **constants},
                 "runs": rows,
                 "mean": mean,
-                "commit": commit(),
-                "versions": versions(),
+                **made,
             },
         )
 

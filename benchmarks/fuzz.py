@@ -39,6 +39,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _origin import origin
 from PIL import Image
 
 from leastcontrol import training
@@ -457,11 +458,7 @@ def run() -> int:
     parser.add_argument("--only", type=int, help="the number of one case")
     parser.add_argument("--json", type=Path, help="file for the counts and faults")
     options = parser.parse_args()
-    origin = {
-        "command": "python benchmarks/fuzz.py " + shlex.join(sys.argv[1:]),
-        "commit": running.commit(),
-        "versions": running.versions(),
-    }
+    made = origin()
     out = None if options.json is None else options.json.resolve()
     numbers = list(range(options.count)) if options.only is None else [options.only]
     began = time.perf_counter()
@@ -473,7 +470,7 @@ def run() -> int:
     print(f"{found['cases']} cases, {len(found['faults'])} faults")
     if out is not None:
         seconds = time.perf_counter() - began
-        training.write_json(out, {**found, "seed": options.seed, "seconds": seconds, **origin})
+        training.write_json(out, {**found, "seed": options.seed, "seconds": seconds, **made})
     return 1 if found["faults"] else 0
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from _origin import origin
 from jaxtyping import PyTree
 
 from leastcontrol.equilibrium import (
@@ -31,7 +32,6 @@ from leastcontrol.equilibrium import (
 )
 from leastcontrol.equilibrium._driver import Progress, advance
 from leastcontrol.equilibrium._free import Controlled
-from leastcontrol.experiments import running
 from leastcontrol.experiments._timing import Spread
 from leastcontrol.losses import CrossEntropy
 from leastcontrol.systems import EquilibriumRNN
@@ -131,14 +131,8 @@ def main() -> None:
     for row in rows:
         print(f"{row['us']['median']:8.1f} us  {row['part']}")
     if given.json is not None:
-        origin = {
-            "command": f"python benchmarks/joint_step.py --json {given.json}",
-            "commit": running.commit(),
-            "versions": running.versions(),
-            "batch_size": BATCH,
-            "width": WIDTH,
-        }
-        write_json(given.json, {"parts": rows, **origin})
+        sizes = {"batch_size": BATCH, "width": WIDTH}
+        write_json(given.json, {"parts": rows, **sizes, **origin()})
 
 
 if __name__ == "__main__":

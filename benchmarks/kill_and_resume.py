@@ -14,14 +14,14 @@ the last one, and the folders that were damaged or ended in anything else.
 import argparse
 import json
 import random
-import shlex
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from leastcontrol.experiments.running import commit, versions
+from _origin import origin
+
 from leastcontrol.training import read_sealed, write_json
 
 TIMES = ("step_ms", "seconds")
@@ -78,7 +78,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--json", type=Path, help="file for the counts")
     options = parser.parse_args()
-    began = time.perf_counter()
+    made, began = origin(), time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         found = compare(Path(name), options)
     if found is None:
@@ -88,12 +88,8 @@ def main() -> int:
         "than the uninterrupted run."
     )
     if options.json is not None:
-        origin = {
-            "command": "python benchmarks/kill_and_resume.py " + shlex.join(sys.argv[1:]),
-            "commit": commit(),
-            "versions": versions(),
-        }
-        write_json(options.json, {**found, "seconds": time.perf_counter() - began, **origin})
+        seconds = time.perf_counter() - began
+        write_json(options.json, {**found, "seconds": seconds, **made})
     return 1 if found["different"] else 0
 
 

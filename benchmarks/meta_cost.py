@@ -17,6 +17,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+from _origin import origin
 
 import leastcontrol as lc
 from leastcontrol.experiments.meta import build_rule, build_system, build_tasks
@@ -75,11 +76,10 @@ def main() -> int:
     options = parser.parse_args()
     if min(options.inner_steps) < 1 or options.repeats < 2:
         parser.error("--inner-steps takes at least 1, and --repeats at least 2.")
-    command = f"python benchmarks/meta_cost.py {' '.join(sys.argv[1:])}".strip()
-    rows = []
+    made, rows = origin(), []
     for name, steps, config in cases(options.inner_steps):
         row = {"rule": name, "inner_steps": steps, **measured(config, options.repeats)}
-        rows.append({**row, "command": command})
+        rows.append({**row, **made})
         size = "" if row["bytes"] is None else f"{row['bytes'] / 2**20:8.2f} MiB"
         print(f"{name:24} {steps:5} steps {row['cpu_ms']:9.2f} ms {size}", flush=True)
     if options.json is not None:

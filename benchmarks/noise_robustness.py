@@ -28,10 +28,10 @@ from pathlib import Path
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from _origin import origin
 
 import leastcontrol as lc
 from leastcontrol import data, training
-from leastcontrol.experiments.running import commit, versions
 
 TIME_STEP, VOLTAGE, NOISE_TIME = 0.1, 0.2, 0.2
 # A nudge of about the size of the published ones.
@@ -182,7 +182,7 @@ def settings(options):
 
 def opened(path, options):
     """Returns the results of a file, or those of none."""
-    fresh = {"settings": settings(options), "runs": [], "commit": commit(), "versions": versions()}
+    fresh = {"settings": settings(options), "runs": []}
     if path is None or not path.is_file():
         return fresh
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -244,13 +244,13 @@ def main():
         if options.rules is None or any(part in name for part in options.rules)
     ]
     missing = [] if options.only_figure else [cell for cell in cells if cell not in done]
-    splits = None
+    splits, made = None, origin()
     for name, level, seed in missing:
         if splits is None:
             scale = data.MNIST_STANDARDISATION if options.data == "mnist" else None
             splits = data.load(options.data, preprocessing=scale)
         rule = rules(options.points, level)[name]
-        own = {"rule": name, "noise": level, **one_run(rule, splits, options, seed)}
+        own = {"rule": name, "noise": level, **one_run(rule, splits, options, seed), **made}
         print(json.dumps(own, ensure_ascii=False), flush=True)
         found["runs"].append(own)
         if options.json is not None:

@@ -11,7 +11,6 @@ the processor's time is told beside it, since on a busy one only that says anyth
 import argparse
 import os
 import resource
-import shlex
 import statistics
 import subprocess
 import sys
@@ -19,7 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from leastcontrol.experiments.running import commit, versions
+from _origin import origin
+
 from leastcontrol.training import write_json
 
 # Seconds of wall time that are allowed.
@@ -80,14 +80,8 @@ def main() -> int:
             f"{found[name]['processor_seconds']:.2f} s of the processor; at most {BARS[name]} s"
         )
     if options.json is not None:
-        origin = {
-            "command": "python benchmarks/start_up.py " + shlex.join(sys.argv[1:]),
-            "commit": commit(),
-            "versions": versions(),
-            "load": os.getloadavg()[0],
-            "repeats": options.repeats,
-        }
-        write_json(options.json, {**found, **origin})
+        load = {"load": os.getloadavg()[0], "repeats": options.repeats}
+        write_json(options.json, {**found, **load, **origin()})
     return int(any(own["seconds"] > own["bar_seconds"] for own in found.values()))
 
 
