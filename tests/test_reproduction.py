@@ -357,6 +357,8 @@ def test_the_list_shows_every_row_without_running_anything(call):
         ([], "names of experiments, or --all, or --list"),
         (["mnist-rnn", "--all"], "write one of them"),
         (["--all", "--list"], "write one of them"),
+        (["--list", "--results", "none.json"], "--list runs nothing"),
+        (["--all", "--results", "none/below.json"], "--results is none/below.json"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_made(words, said, call, tmp_path):
@@ -372,7 +374,8 @@ def test_the_verb_runs_what_can_be_run_and_says_what_is_reduced(call, monkeypatc
     only = dataclasses.replace(TABLE, rows=TABLE.rows[:1])
     missing = Experiment("later", "Later", "a paper, table 9", missing="it needs more.")
     monkeypatch.setattr(registry, "EXPERIMENTS", (only, missing))
-    status, out, error = call("--all", "--quick", "--out", tmp_path)
+    results = tmp_path / "results.json"
+    status, out, error = call("--all", "--quick", "--out", tmp_path, "--results", results)
     assert status == 0
     assert "later is not run by this command: it needs more." in error
     file = load(tmp_path / "small-quick" / "one.json")
@@ -382,6 +385,13 @@ def test_the_verb_runs_what_can_be_run_and_says_what_is_reduced(call, monkeypatc
     shown = " ".join(out.split())
     assert "reduced: one epoch instead of two" in shown
     assert f"{file['values']['test accuracy'][0]:.2f} %" in shown
+    summary = load(results)
+    (told,) = summary["experiments"]
+    assert (told["experiment"], told["reduced"]) == ("small", file["reduced"])
+    assert summary["seconds"] == told["seconds"] > 0
+    assert [own["row"] for own in told["verdicts"]] == ["one"]
+    assert told["verdicts"][0]["measured"] == f"{file['values']['test accuracy'][0]:.2f} %"
+    assert (summary["command"], summary["commit"]) == (file["command"], file["commit"])
     monkeypatch.setattr(reproduction, "_values", lambda *_: (_ for _ in ()).throw(FAILURE))
     status, out, _ = call("small", "--out", tmp_path)
     assert status == 1

@@ -142,6 +142,8 @@ def _check_names(verb: Reproduce) -> None:
             "reproduce takes names of experiments, or --all, or --list, which shows the names: "
             "write one of them."
         )
+    if verb.list and verb.results is not None:
+        raise ConfigError("--list runs nothing that --results could hold: leave one of them out.")
     for name in verb.names:
         registry.find(name, registry.EXPERIMENTS)
 

@@ -121,6 +121,8 @@ class Reproduce:
     out: Path = Path("runs/reproduce")
     """Folder with a folder for each; what is finished there is not run again, and what was
     interrupted goes on."""
+    results: Path | None = None
+    """File for the verdicts and wall times, written anew after each experiment."""
     data_dir: Path | None = None
     """Folder with the data sets' files, if not where they are looked for."""
 

@@ -7,6 +7,7 @@ import json
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from ..data import DataError
 from ..experiments import registry, running
 from ..experiments.config import ConfigError
 from ..experiments.meta_config import is_meta
-from ..experiments.reproduction import Judged, reproduce
+from ..experiments.reproduction import Judged, reproduce, verdicts
 from ..experiments.sweep_config import read_sweep
 from ..training import (
     DevicesError,
@@ -465,8 +466,11 @@ def _(verb: Reproduce, arguments: list[str]) -> int:
         for own in registry.EXPERIMENTS
         if own.name in verb.names or (verb.all and not own.missing)
     ]
-    failed = 0
+    command = "leastcontrol " + shlex.join(arguments)
+    origin = {"command": command, "commit": running.commit(), "versions": running.versions()}
+    failed, told = 0, []
     for experiment in chosen:
+        began = time.perf_counter()
         print(f"{experiment.name}: {_announced(experiment, verb.quick)}", file=sys.stderr)
         with _row_report() as report:
             judged = reproduce(
@@ -474,11 +478,15 @@ def _(verb: Reproduce, arguments: list[str]) -> int:
                 verb.out,
                 quick=verb.quick,
                 data_dir=verb.data_dir,
-                command="leastcontrol " + shlex.join(arguments),
+                command=command,
                 report=report,
             )
+        seconds = time.perf_counter() - began
         _print_judged(experiment, verb.quick, judged)
         failed += sum(own.failed for own in judged)
+        told.append(verdicts(experiment, judged, quick=verb.quick, seconds=seconds))
+        total = sum(own["seconds"] for own in told)
+        _write(verb.results, {"seconds": total, "experiments": told, **origin})
     for own in registry.EXPERIMENTS if verb.all else ():
         if own.missing:
             print(f"{own.name} is not run by this command: {own.missing}", file=sys.stderr)

@@ -9,7 +9,7 @@ goes on from its last checkpoint. Verdicts are made anew each time, from the val
 import dataclasses
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,26 @@ def reproduce(
             except (training.TrainingError, training.MetaTrainingError) as error:
                 found[row.name] = str(error)
     return [own for row in experiment.rows for own in _judged(row, found)]
+
+
+def verdicts(
+    experiment: Experiment, judged: Sequence[Judged], *, quick: bool, seconds: float
+) -> dict[str, Any]:
+    """Returns what an experiment has shown, for a file.
+
+    **Arguments:** `experiment` and what `reproduce` returned for it; `quick`, whether that was the
+    reduced version; `seconds` that it took this time, without what was finished before.
+    """
+    reduction = experiment.reduction if quick else None
+    minutes = experiment.minutes if reduction is None else reduction.minutes
+    return {
+        "experiment": experiment.name,
+        "source": experiment.source,
+        "reduced": None if reduction is None else reduction.sentence,
+        "seconds": seconds,
+        "minutes_expected": minutes,
+        "verdicts": [dataclasses.asdict(own) for own in judged],
+    }
 
 
 def _values(
