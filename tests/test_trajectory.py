@@ -1,5 +1,6 @@
 """One sample's way to rest in time: where it starts, where it ends, and what a run keeps of it."""
 
+import dataclasses
 import json
 
 import helpers
@@ -11,7 +12,7 @@ import pytest
 import leastcontrol as lc
 from leastcontrol import diagnostics
 from leastcontrol.equilibrium import LinearPath
-from leastcontrol.experiments import running
+from leastcontrol.experiments import inspection, running
 from leastcontrol.experiments.config import ConfigError, RunConfig
 from leastcontrol.experiments.inspection import TIMES, inspect_sample
 
@@ -67,6 +68,69 @@ def test_linear_feedback_ends_where_its_own_condition_holds():
 def test_dynamics_that_explode_are_not_finished():
     way = diagnostics.free_trajectory(linear(state_weight=50.0), jnp.array([1.0]), SHORT)
     assert not way.finished
+
+
+FEEDBACK = RunConfig(
+    rule="deep-feedback-control", feedback="weight-product", hidden=(6, 5), controller_leak=0.1
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "phase", ["steady-state", "analytic-steady-state", "continuous", "simulated-steady-state"]
+)
+def test_deep_feedback_control_is_shown_on_its_way(phase):
+    config = dataclasses.replace(
+        FEEDBACK,
+        phase=phase,
+        time_step=0.05,
+        points=1201,
+        voltage_time_constant=0.2,
+        proportional_gain=0.5,
+    )
+    rule, system, feedback, x, target = parts_of(config)
+    found = inspection.view(rule, system, feedback, x, target)
+    way, free = found["controlled"], found["free"]
+    assert way["finished"]
+    assert way["rest"]["solved"]
+    # It starts where the free dynamics rest, and ends where the rule finds its own rest.
+    assert way["loss"][0] == pytest.approx(free["rest"]["loss"], rel=1e-3)
+    assert not any(line[0] for line in way["control"].values())
+    # A linearised rest point is that of the network to first order in the nudge.
+    tolerance = 2e-2 if phase == "analytic-steady-state" else 2e-3
+    assert way["loss"][-1] == pytest.approx(way["rest"]["loss"], rel=tolerance)
+    assert way["rest"]["loss"] < 0.99 * free["rest"]["loss"]
+    for name in ("layer 1", "layer 2", "output"):
+        size = way["rest"]["control"][name]
+        assert way["control"][name][-1] == pytest.approx(size, rel=10 * tolerance)
+        assert size > 0
+    times = found["times"]
+    assert times[0] == 0
+    assert times == sorted(set(times))
+    simulated = phase in ("continuous", "simulated-steady-state")
+    assert times[-1] == pytest.approx(1200 * 0.05 / 0.2 if simulated else 1000.0)
+    assert {len(way["loss"]), len(free["loss"]), len(way["plane"])} == {len(times)}
+
+
+@pytest.mark.slow
+def test_deep_feedback_control_is_shown_with_its_noise():
+    config = dataclasses.replace(
+        FEEDBACK, phase="continuous", points=50, time_step=0.1, voltage_time_constant=0.2, noise=0.3
+    )
+    rule, system, feedback, x, target = parts_of(config)
+    way = inspection.view(rule, system, feedback, x, target)["controlled"]
+    # Its last moment is the rule's own, which noise has moved off any rest point.
+    assert way["plane"][-1] == way["rest"]["plane"]
+    assert way["loss"][-1] == way["rest"]["loss"]
+    assert np.std(np.diff(way["control"]["layer 1"][-10:])) > 1e-2
+
+
+def parts_of(config):
+    """Returns rule, system, feedback, and the input and target of one sample."""
+    system = lc.Feedforward(4, (6, 5), 3, key=jax.random.key(0))
+    rule = running.build_rule(config)
+    feedback = rule.init(system, key=jax.random.key(1))
+    return rule, system, feedback, jax.random.normal(jax.random.key(2), (4,)), jnp.array(1)
 
 
 @pytest.mark.slow

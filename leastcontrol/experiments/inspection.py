@@ -4,7 +4,9 @@ What is found is written into the run's folder as `sample.json`, from which a re
 way there in continuous time, by `free_trajectory` and `controlled_trajectory`, and where the
 rule's own solver says that it ends.
 
-A rule whose control is not the least-control problem's, deep feedback control among them, or that
+Deep feedback control is switched on where the free dynamics rest, and is shown in the dynamics that
+its phase simulates, with one draw of their noise; a phase that solves for its end is shown in
+dynamics that end there. Any other rule whose control is not the least-control problem's, or that
 has none, is shown without control.
 """
 
@@ -25,16 +27,31 @@ from ..controllers._kolen_pollack import mirror_of
 from ..diagnostics import Trajectory, controlled_trajectory, free_trajectory
 from ..equilibrium import (
     ControlProblem,
+    Dynamics,
     FixedPoint,
     LinearPath,
     MirrorPath,
+    Moment,
     Point,
     Sample,
     free_equilibrium,
+    normal_draws,
     solved,
 )
 from ..losses import AbstractLoss
-from ..rules import AbstractRule, EquilibriumPropagation, JacobianPenalty, LeastControl
+from ..rules import (
+    AbstractPhase,
+    AbstractRule,
+    AnalyticSteadyState,
+    Batch,
+    Continuous,
+    DeepFeedbackControl,
+    EquilibriumPropagation,
+    JacobianPenalty,
+    LeastControl,
+    SimulatedSteadyState,
+    SteadyState,
+)
 from ..systems import AbstractSystem
 from . import running
 from ._diagnosis import by_place
@@ -42,6 +59,9 @@ from .config import ConfigError
 
 # In time constants of the neurons; the first times are those in which a layer follows another.
 TIMES = np.concatenate([[0.0], np.geomspace(0.05, 100.0, 100)])
+# For phases without dynamics of their own: neurons ten times as fast as the controller, and a
+# hundred of its time constants.
+FAST_NEURONS = {"time_step": 0.02, "points": 5001, "voltage_time_constant": 0.1}
 
 
 def inspect_sample(folder: Path, number: int, *, data_dir: Path | None = None) -> dict[str, Any]:
@@ -73,7 +93,7 @@ def inspect_sample(folder: Path, number: int, *, data_dir: Path | None = None) -
         "sample": number,
         "target": int(target),
         "pixels": _pixels(samples.inputs[number], samples.shape),
-        **_view(rule, system, feedback, jnp.asarray(samples.inputs[number]), jnp.asarray(target)),
+        **view(rule, system, feedback, jnp.asarray(samples.inputs[number]), jnp.asarray(target)),
     }
     training.write_json(folder / "sample.json", found)
     return found
@@ -87,13 +107,21 @@ def _pixels(inputs: np.ndarray, shape: tuple[int, ...]) -> list[list[float]] | N
     return _rounded((inputs.reshape(shape) - low) / (high - low if high > low else 1))
 
 
-def _view(
+def view(
     rule: AbstractRule, system: AbstractSystem, feedback: PyTree[Any], x: Array, target: Array
 ) -> dict[str, Any]:
+    """Returns the ways of one sample, by name, and their times in time constants of the neurons."""
     own = rule.rule if isinstance(rule, JacobianPenalty) else rule
-    times = jnp.asarray(TIMES, x.dtype)
-    ways = {"free": eqx.filter_jit(_free)(system, own.loss, x, target, times)}
-    if isinstance(own, LeastControl | EquilibriumPropagation):
+    times, ways = jnp.asarray(TIMES, x.dtype), {}
+    if isinstance(own, DeepFeedbackControl):
+        dynamics = _dynamics(own.phase)
+        later = np.geomspace(1, dynamics.points - 1, 100).round().astype(int)
+        steps = jnp.asarray([0, *np.unique(later)])
+        times = steps * (dynamics.time_step / dynamics.voltage_time_constant)
+        ways["controlled"] = eqx.filter_jit(_under_feedback)(
+            own, dynamics, system, feedback, Batch(x[None], target[None]), steps, times
+        )
+    elif isinstance(own, LeastControl | EquilibriumPropagation):
         least = isinstance(own, LeastControl)
         problem = ControlProblem(
             system, own.loss, own.output_control.leak if least else 1 / own.strength
@@ -101,10 +129,10 @@ def _view(
         ways["controlled"] = eqx.filter_jit(_controlled)(
             problem, own.controller, feedback, x, target, times
         )
+    ways["free"] = eqx.filter_jit(_free)(system, own.loss, x, target, times)
     plane = _plane([jnp.append(way.states, way.rest[None], axis=0) for way in ways.values()])
     return {
-        "times": _rounded(TIMES),
-        "free": None,
+        "times": _rounded(times),
         "controlled": None,
         **{name: way.as_json(plane) for name, way in ways.items()},
     }
@@ -176,6 +204,45 @@ def _controlled(
     point = jax.tree.map(lambda leaf: leaf[0], rest.value)
     output = problem.system.readout(point.state) + problem.own_gain * point.output_control
     return _way(problem.loss, target, way, point, output, solved(rest)[0], rest.stats.error[0])
+
+
+def _dynamics(phase: AbstractPhase) -> Dynamics:
+    """Returns the dynamics in which a phase of deep feedback control is shown."""
+    if isinstance(phase, Continuous | SimulatedSteadyState):
+        return phase.dynamics
+    assert isinstance(phase, AnalyticSteadyState | SteadyState)
+    return Dynamics(**FAST_NEURONS, leak=phase.leak)
+
+
+def _under_feedback(
+    rule: DeepFeedbackControl,
+    dynamics: Dynamics,
+    system: AbstractSystem,
+    feedback: PyTree[Any],
+    batch: Batch,
+    steps: Array,
+    times: Array,
+) -> _Way:
+    # What is learned from the way has no part in it.
+    rule = dataclasses.replace(rule, feedback_learning=None, update_noise=0.0)
+    task = rule.task(system, feedback, batch)
+    draws = None if dynamics.noise is None else normal_draws(jax.random.key(0), task.free.soma)
+    solution = rule.credit(task, batch, draws).solution
+    simulation = task.simulate(dynamics, (), draws, record=lambda moment: moment)
+    moments = jax.tree.map(
+        lambda first, later: jnp.append(first[None], later, axis=0)[steps, 0],
+        simulation.first,
+        simulation.recorded,
+    )
+    rest = jax.tree.map(lambda leaf: leaf[0], solution.value.moment)
+    way = Trajectory(times, _point(moments), moments.soma[-1], jnp.isfinite(moments.control).all())
+    found, error = solved(solution)[0], solution.stats.error[0]
+    return _way(rule.loss, batch.targets[0], way, _point(rest), rest.soma[-1], found, error)
+
+
+def _point(moment: Moment) -> Point:
+    """Returns a moment as a state with the voltages that control adds to it."""
+    return Point(moment.soma[:-1], moment.apical[:-1], moment.apical[-1])
 
 
 def _way(

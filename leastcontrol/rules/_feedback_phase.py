@@ -8,6 +8,7 @@ neuron's update reads of it is a **difference**: of its rates with and without i
 """
 
 import abc
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -121,7 +122,13 @@ class Task(eqx.Module):
         free = self.free.soma[-1]
         return jax.vmap(self.error)(free, outputs - free, self.references)
 
-    def simulate(self, dynamics: Dynamics, sums: tuple[AbstractSum, ...], draws: Any) -> Simulation:
+    def simulate(
+        self,
+        dynamics: Dynamics,
+        sums: tuple[AbstractSum, ...],
+        draws: Any,
+        record: Callable[[Moment], PyTree[Any]] | None = None,
+    ) -> Simulation:
         """Runs the dynamics, with the task's error and feedback."""
         return simulate(
             self.network,
@@ -134,6 +141,7 @@ class Task(eqx.Module):
             ),
             sums=sums,
             draws=draws,
+            record=record,
         )
 
 
