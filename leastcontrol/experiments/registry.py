@@ -362,9 +362,10 @@ ANGLE_FIGURE = Experiment(
 OMNIGLOT = MetaConfig(tasks="omniglot", ways=20, seeds=SEEDS)
 
 
-def _omniglot(rule: str, value: float, spread: float, days: int) -> Row:
+def _omniglot(rule: str, value: float, spread: float, days: int, **options: Any) -> Row:
     expectation = Published(META_ACCURACY, value, spread)
-    return Row(rule, dataclasses.replace(OMNIGLOT, rule=rule), (expectation,), 60 * 24 * days)
+    config = dataclasses.replace(OMNIGLOT, rule=rule, **options)
+    return Row(rule, config, (expectation,), 60 * 24 * days)
 
 
 OMNIGLOT_TABLE = Experiment(
@@ -376,7 +377,7 @@ OMNIGLOT_TABLE = Experiment(
         _omniglot("first-order-maml", 89.40, 0.50, 6),
         _omniglot("t1-t2", 89.72, 0.43, 30),
         _omniglot("reptile", 89.43, 0.14, 6),
-        _omniglot("implicit-maml", 94.46, 0.42, 35),
+        _omniglot("implicit-maml", 94.46, 0.42, 35, pull=2.0),
         _omniglot("contrastive", 94.16, 0.12, 60),
     ),
     Reduction(
@@ -402,7 +403,8 @@ OMNIGLOT_TABLE = Experiment(
     ),
     ("Omniglot, and better a GPU", "nothing"),
     "the other rules have this library's step sizes and numbers of steps, where the paper quotes "
-    "the numbers of other papers.",
+    "the numbers of other papers; implicit MAML needs a Hessian that is positive, and so a pull of "
+    "2.",
 )
 
 SINUSOID = MetaConfig(tasks="sinusoid", inner_steps=100, total_tasks=16_000, seeds=SEEDS)
