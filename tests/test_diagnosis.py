@@ -12,8 +12,11 @@ import pytest
 
 import leastcontrol as lc
 from leastcontrol.controllers import output_jacobian
+from leastcontrol.diagnostics import controlled_margin
+from leastcontrol.equilibrium import free_moment
 from leastcontrol.experiments import running
 from leastcontrol.experiments._diagnosis import diagnosis
+from leastcontrol.experiments._stability import WATCHED, simulated_margins
 from leastcontrol.experiments.config import ConfigError, RunConfig
 
 SYSTEM = helpers.feedforward()
@@ -45,7 +48,59 @@ def test_angles_and_control_are_those_of_every_layer():
     sizes["output"] = point.output_control
     rms = {name: np.sqrt(np.mean(np.square(own))) for name, own in sizes.items()}
     assert figures.pop("control") == pytest.approx(rms, rel=1e-4)
+    # At rest φ + f(φ) = φ − ψ.
+    below = {
+        f"layer {n}": (own, state - own)
+        for n, (own, state) in enumerate(zip(point.control, point.state, strict=True), 1)
+    }
+    read = jax.vmap(SYSTEM.readout)(point.state)
+    below["output"] = (point.output_control, read)
+    found = np.asarray(lc.solved(credit.solution))
+    ratios = {
+        name: np.mean((np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1))[found])
+        for name, (one, other) in below.items()
+    }
+    assert figures.pop("feedback_ratio") == pytest.approx(ratios, rel=1e-4)
+    free = jax.vmap(lambda x: free_moment(SYSTEM, SYSTEM.drive(x)).soma[-1])(BATCH.inputs)
+    targets = np.eye(helpers.SIZE)[np.asarray(BATCH.targets)]
+    errors = [
+        np.linalg.norm(jax.nn.softmax(output, axis=1) - targets, axis=1)[found].mean()
+        for output in (free, read + point.output_control)
+    ]
+    assert figures.pop("error_ratio") == {"all": pytest.approx(errors[1] / errors[0], rel=1e-4)}
+    assert 0 < errors[1] < errors[0]
+    problem = lc.ControlProblem(SYSTEM, lc.CrossEntropy(), 0.5)
+    samples = lc.Sample(jax.vmap(SYSTEM.drive)(BATCH.inputs), BATCH.targets)
+    margins = controlled_margin(problem, samples, point)[:WATCHED]
+    assert figures.pop("margin") == {"all": pytest.approx(margins.min(), rel=1e-3)}
     assert figures == {}
+
+
+@pytest.mark.slow
+def test_a_simulated_state_is_measured_where_the_simulation_ends():
+    """With the Jacobian for feedback too, which has no weights of its own."""
+    dynamics = lc.Dynamics(0.05, 100, 0.1, 0.1, 1.0)
+    loss = lc.CrossEntropy(softness=0.1)
+    for path in (lc.DirectFeedback(), lc.JacobianFeedback()):
+        rule = lc.DeepFeedbackControl(lc.Continuous(dynamics), lc.Strong(), loss=loss, path=path)
+        feedback = path.init(SYSTEM, key=helpers.KEY)
+        figures = measured(rule, feedback=feedback)
+        task = rule.task(SYSTEM, feedback, BATCH)
+        ended = task.simulate(dynamics, (), None).last
+        margins = simulated_margins(task, dynamics, ended)[:WATCHED]
+        assert figures["margin"] == {"all": pytest.approx(margins.min(), rel=1e-6)}
+        errors = [
+            jnp.linalg.norm(task.errors(own), axis=1).mean()
+            for own in (task.free.soma[-1], ended.soma[-1])
+        ]
+        assert figures["error_ratio"] == {"all": pytest.approx(errors[1] / errors[0], rel=1e-6)}
+
+
+def test_a_rule_around_another_is_measured_like_that_one():
+    rule = lc.FeedbackAlignment()
+    feedback = rule.init(SYSTEM, key=helpers.KEY)
+    around = lc.WithBatchStatistics(lc.JacobianPenalty(lc.InParts(rule, 1), 1.0))
+    assert measured(around, feedback=feedback) == measured(rule, feedback=feedback)
 
 
 def test_a_gradient_of_the_loss_has_no_angle_to_itself():
@@ -100,7 +155,8 @@ def test_direct_feedback_to_every_layer_is_measured_there():
     assert condition.pop("all") == pytest.approx(1)
     assert 0 < condition.pop("random") < 0.95
     assert condition == {}
-    assert figures.pop("feedback_movement") == {"all": pytest.approx(0.5)}
+    moved = dict.fromkeys(["all", *layers], pytest.approx(0.5))
+    assert figures.pop("feedback_movement") == moved
     # Both to first order in the nudge.
     gram = sum(block @ block.T for block in blocks)
     error = -lc.CrossEntropy().gradient(free[-1], batch.targets[0])

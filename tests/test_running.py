@@ -204,7 +204,14 @@ def built(config, monkeypatch):
         asked.update(name=name, **options)
         return splits
 
+    def teach(**options):
+        asked.update(name="student-teacher", **options)
+        return splits
+
     monkeypatch.setattr(data, "load", load)
+    monkeypatch.setattr(data, "student_teacher", teach)
+    if config.regression:
+        monkeypatch.setattr(data, "autoencoding", lambda own: asked.update(given_back=True) or own)
     try:
         running.load_splits(config)
     finally:

@@ -18,6 +18,7 @@ def summary(expected: tables.Expected, **changes: Any) -> dict[str, Any]:
         "std": {"test_accuracy": 0.00069, "step_ms_median": 0.2},
         "per_seed": [{"seed": seed} for seed in (0, 1, 2)],
         "solve": {"converged_fraction": 0.9876, "steps_mean": 6.54},
+        "epochs": 30,
         "config": {**expected.words, "alpha": 0.1},
         "command": f"leastcontrol train --out runs/{expected.name}",
     }
@@ -63,6 +64,37 @@ def test_a_row_says_what_was_measured_and_what_the_paper_reports(project: Path):
     ]
     assert cells(lines[3])[:2] == ["RNN 256", "least control, dynamic inversion"]
     assert cells(lines[3])[4] == "97.58 ± 0.12"
+
+
+def test_the_second_table_says_how_strong_the_feedback_was(project: Path):
+    page = project / tables.COMMANDS_PAGE
+    page.write_text(
+        page.read_text(encoding="utf-8")
+        + "<!-- feedback-control:begin -->\nstale\n<!-- feedback-control:end -->\n",
+        encoding="utf-8",
+    )
+    by_name = {expected.name: expected for expected in tables.FEEDBACK_ROWS}
+    assert len(by_name) == 10
+    diagnostics = {"error_ratio": {"all": 0.0712}, "condition": {"all": 0.913, "random": 0.35}}
+    write(
+        project / "results",
+        by_name["fashion-mnist-single-phase"],
+        epochs=3,
+        diagnostics=diagnostics,
+    )
+    write(project / "results", by_name["mnist-dfc-direct-feedback-alignment"])
+    assert tables.main(["--root", str(project)]) == 0
+    lines = tables.feedback_table(tables.read(project / "results", tables.FEEDBACK_ROWS))
+    assert lines in page.read_text(encoding="utf-8")
+    first, second = (cells(line) for line in lines.splitlines()[2:])
+    assert first[:2] == ["MNIST", "direct feedback alignment"]
+    assert first[3:8] == ["3", "30", "–", "–", "–"]
+    assert second[:2] == ["Fashion-MNIST", "strong feedback, simulated single phase"]
+    assert second[4:8] == ["3", "87.26", "0.071", "0.91 (0.35)"]
+    other = dict(by_name["mnist-dfc-direct-feedback-alignment"].words, rule="backpropagation")
+    write(project / "results", by_name["mnist-dfc-direct-feedback-alignment"], config=other)
+    with pytest.raises(tables.TablesError, match="rule = 'backpropagation'"):
+        tables.read(project / "results", tables.FEEDBACK_ROWS)
 
 
 def test_a_share_that_is_not_whole_never_reads_100(project: Path):

@@ -102,7 +102,12 @@ def parse(arguments: list[str]) -> Any:
             raise ConfigError(
                 f"--system is {verb.system}, and --systems is given too: write it there."
             )
-        if verb.target is not None and not 0 < verb.target <= 1:
+        if verb.target is not None and verb.regression and not 0 < verb.target < math.inf:
+            raise ConfigError(
+                f"--target is {verb.target}, but it is a mean squared error, above 0 and finite: "
+                "write --target 0.1."
+            )
+        if verb.target is not None and not verb.regression and not 0 < verb.target <= 1:
             raise ConfigError(
                 f"--target is {verb.target}, but it is a share above 0 and at most 1: write "
                 "--target 0.95."

@@ -84,7 +84,8 @@ class Compare(RunConfig):
     systems: tuple[str, ...] = ()
     """Systems, likewise ("rnn --hidden 64"); the one of --system by default."""
     target: float | None = None
-    """Validation accuracy, a share, to which epochs and seconds are counted."""
+    """Validation accuracy, a share, to which epochs and seconds are counted; of target vectors, the
+    mean squared error."""
     out: Path | None = None
     """New folder of the comparison; required."""
     resume: bool = False
@@ -143,7 +144,7 @@ class Export:
 
 @dataclasses.dataclass(frozen=True)
 class Predict:
-    """Classify samples with an exported model."""
+    """Classify samples with an exported model, or tell its outputs for target vectors."""
 
     model: tyro.conf.Positional[Path]
     """File that `export` wrote."""
@@ -189,7 +190,8 @@ class Data:
     """Load a data set, check it and say what it holds."""
 
     name: tyro.conf.Positional[str] = "digits"
-    """digits, mnist, fashion-mnist or cifar10."""
+    """digits, mnist, fashion-mnist, cifar10, student-teacher, digits-autoencoder, mnist-autoencoder
+    or fashion-mnist-autoencoder."""
     data_dir: Path | None = None
     """Folder with the data set's files."""
     validation_fraction: float = 1 / 12

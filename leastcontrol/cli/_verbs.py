@@ -26,7 +26,8 @@ from rich.table import Table
 from .. import report
 from ..data import DataError
 from ..experiments import registry, running
-from ..experiments.config import ConfigError
+from ..experiments.config import ConfigError, RunConfig
+from ..experiments.measures import Measure, measure_of, summary_measures
 from ..experiments.meta_config import is_meta
 from ..experiments.reproduction import Judged, reproduce, verdicts
 from ..experiments.sweep_config import read_sweep
@@ -117,7 +118,8 @@ def _(verb: Train, arguments: list[str]) -> int:
         assert verb.process is not None
         connect(verb.coordinator, verb.processes, verb.process)
     mesh = device_mesh(None if verb.devices == "all" else verb.devices)
-    seeds = config.all_seeds()
+    seeds, measure = config.all_seeds(), measure_of(config)
+    unit = "" if config.regression else " nats"
     console = Console(stderr=True)
     progress = Progress(
         TextColumn("{task.description}"),
@@ -138,8 +140,8 @@ def _(verb: Train, arguments: list[str]) -> int:
         def report(seed: int, metrics: EpochMetrics) -> None:
             own = metrics.validation
             line = (
-                f"seed {seed}  epoch {metrics.epoch:>3}  loss {metrics.loss:.4f} nats  "
-                f"validation {100 * own.accuracy:.2f} %  solved "
+                f"seed {seed}  epoch {metrics.epoch:>3}  loss {metrics.loss:.4f}{unit}  "
+                f"validation {measure.shown(getattr(own, measure.name))}  solved "
                 f"{100 * metrics.converged_fraction:.2f} %  {metrics.steps_mean:.1f} steps a solve"
                 f"  {metrics.step_ms:.2f} ms a step"
             )
@@ -167,26 +169,24 @@ def _(verb: Train, arguments: list[str]) -> int:
             report=report,
         )
     if is_first():
-        _print_summary(summary)
+        _print_summary(summary, summary_measures(config))
         _write(verb.results, summary)
     return 0
 
 
-def _print_summary(summary: dict[str, Any]) -> None:
+def _print_summary(summary: dict[str, Any], measures: dict[str, tuple[str, Measure]]) -> None:
     spread = summary.get("std", {})
 
-    def figure(name: str, scale: float, unit: str) -> str:
-        text = f"{scale * summary[name]:.2f}"
+    def figure(name: str, scale: float, form: str, unit: str) -> str:
+        text = f"{scale * summary[name]:{form}}"
         if name in spread:
-            text += f" ± {scale * spread[name]:.2f}"
-        return f"{text} {unit}"
+            text += f" ± {scale * spread[name]:{form}}"
+        return f"{text} {unit}".rstrip()
 
     table = Table(show_header=False)
-    table.add_row("test accuracy", figure("test_accuracy", 100.0, "%"))
-    table.add_row("test NLL", figure("test_nll", 1.0, "nats"))
-    table.add_row("train accuracy", figure("train_accuracy", 100.0, "%"))
-    table.add_row("validation accuracy", figure("validation_accuracy", 100.0, "%"))
-    table.add_row("step (median)", figure("step_ms_median", 1.0, "ms"))
+    for name, (part, own) in measures.items():
+        table.add_row(f"{part} {own.title}", figure(name, own.scale, own.form, own.unit))
+    table.add_row("step (median)", figure("step_ms_median", 1.0, ".2f", "ms"))
     solve = summary["solve"]
     table.add_row("solved", f"{100 * solve['converged_fraction']:.3f} %")
     table.add_row("largest residual of a solved sample", f"{solve['residual_max']:.1e} relative")
@@ -287,13 +287,15 @@ def _(verb: Evaluate, arguments: list[str]) -> int:
     if is_meta(running.read_json(verb.folder / "config.json")):
         return _evaluate_meta(verb)
     figures = running.evaluate_run(verb.folder, data_dir=verb.data_dir)
-    table = Table("seed", "validation accuracy", "test accuracy", "test NLL", "test solved")
+    measures = summary_measures(running.read_config(verb.folder))
+    # Of the training samples nothing is measured.
+    shown = {name: own for name, own in measures.items() if own[0] != "train"}
+    headings = [f"{part} {measure.title}" for part, measure in shown.values()]
+    table = Table("seed", *headings, "test solved")
     for row in figures["seeds"]:
         table.add_row(
             str(row["seed"]),
-            f"{100 * row['validation_accuracy']:.2f} %",
-            f"{100 * row['test_accuracy']:.2f} %",
-            f"{row['test_nll']:.4f} nats",
+            *(measure.shown(row[name]) for name, (_, measure) in shown.items()),
             f"{100 * row['test_converged_fraction']:.2f} %",
         )
     Console().print(table)
@@ -329,12 +331,14 @@ def _(verb: Compare, arguments: list[str]) -> int:
 
     assert verb.out is not None
     with _termination() as received:
+        measure = measure_of(verb)
 
         def report(arm: Arm, seed: int, metrics: EpochMetrics) -> None:
             if metrics.epoch == arm.config.epochs:
                 print(
                     f"{arm.system}, {arm.rule}, seed {seed}: validation "
-                    f"{100 * metrics.validation.accuracy:.2f} % after {metrics.epoch} epochs",
+                    f"{measure.shown(getattr(metrics.validation, measure.name))} after "
+                    f"{metrics.epoch} epochs",
                     file=sys.stderr,
                 )
             if received:
@@ -355,28 +359,32 @@ def _(verb: Compare, arguments: list[str]) -> int:
     return 0
 
 
-# Heading, figure, scale and digits of a comparison's columns.
+# Heading, figure, scale and form of a comparison's columns, if it has the figure.
 _COLUMNS = (
-    ("test, %", "test_accuracy", 100.0, 2),
-    ("NLL, nats", "test_nll", 1.0, 3),
-    ("‖(ψ, u)‖", "control_norm", 1.0, 3),
-    ("solved, %", "converged_fraction", 100.0, 2),
-    ("ms/step", "step_ms_median", 1.0, 2),
-    ("epochs to target", "epochs_to_target", 1.0, 1),
-    ("s to target", "seconds_to_target", 1.0, 1),
+    ("test, %", "test_accuracy", 100.0, ".2f"),
+    ("NLL, nats", "test_nll", 1.0, ".3f"),
+    ("test squared error", "test_mean_squared_error", 1.0, ".4g"),
+    ("‖(ψ, u)‖", "control_norm", 1.0, ".3f"),
+    ("solved, %", "converged_fraction", 100.0, ".2f"),
+    ("ms/step", "step_ms_median", 1.0, ".2f"),
+    ("epochs to target", "epochs_to_target", 1.0, ".1f"),
+    ("s to target", "seconds_to_target", 1.0, ".1f"),
 )
 
 
 def _print_comparison(comparison: dict[str, Any]) -> None:
+    known = comparison["arms"][0]["mean"]
     columns = [
-        own for own in _COLUMNS if comparison["target"] is not None or "target" not in own[0]
+        own
+        for own in _COLUMNS
+        if own[1] in known and (comparison["target"] is not None or "target" not in own[0])
     ]
 
-    def figure(mean: float | None, error: float | None, scale: float, digits: int) -> str:
+    def figure(mean: float | None, error: float | None, scale: float, form: str) -> str:
         if mean is None:
             return "–"
-        spread = "" if error is None else f" ± {scale * error:.{digits}f}"
-        return f"{scale * mean:.{digits}f}{spread}"
+        spread = "" if error is None else f" ± {scale * error:{form}}"
+        return f"{scale * mean:{form}}{spread}"
 
     means = Table(title="mean ± standard error over the seeds")
     differences = Table(title="less the first rule, seed by seed: mean ± standard error")
@@ -412,22 +420,24 @@ def _(verb: Sweep, arguments: list[str]) -> int:
                     "is saved: the same command goes on."
                 )
 
+        searched = read_sweep(verb.config)
+        measure = measure_of(RunConfig(**searched.train))
         result = sweep(
-            read_sweep(verb.config),
+            searched,
             verb.out,
             trials=verb.trials,
             store=verb.store,
             command="leastcontrol " + shlex.join(arguments),
             report=report,
-            done=lambda row: print(_trial_line(row), file=sys.stderr, flush=True),
+            done=lambda row: print(_trial_line(row, measure), file=sys.stderr, flush=True),
         )
-    return _print_sweep(result, verb.out)
+    return _print_sweep(result, verb.out, measure)
 
 
-def _trial_line(row: dict[str, Any]) -> str:
+def _trial_line(row: dict[str, Any], measure: Measure) -> str:
     options = "  ".join(f"{name} = {_shown(value)}" for name, value in row["options"].items())
     if row["complete"]:
-        figure = f"validation {100 * row['validation_accuracy']:.2f} %"
+        figure = f"validation {measure.shown(row[f'validation_{measure.name}'])}"
     else:
         reason = row["error"] or "others were better there"
         figure = f"stopped after {row['epochs']} epochs: {reason}"
@@ -440,16 +450,18 @@ def _shown(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _print_sweep(result: dict[str, Any], out: Path) -> int:
+def _print_sweep(result: dict[str, Any], out: Path, measure: Measure) -> int:
     if result["best"] is None:
         complain("No trial was completed, so there is no best one.")
         return 1
     complete = [row for row in result["trials"] if row["complete"]]
-    complete.sort(key=lambda row: -row["validation_accuracy"])
-    table = Table("trial", "options", "validation accuracy", title=f"{len(complete)} completed")
+    name = f"validation_{measure.name}"
+    complete.sort(key=lambda row: row[name], reverse=measure.rising)
+    heading = f"validation {measure.title}"
+    table = Table("trial", "options", heading, title=f"{len(complete)} completed")
     for row in complete[:5]:
-        options = "\n".join(f"{name} = {_shown(own)}" for name, own in row["options"].items())
-        table.add_row(str(row["number"]), options, f"{100 * row['validation_accuracy']:.2f} %")
+        options = "\n".join(f"{own} = {_shown(value)}" for own, value in row["options"].items())
+        table.add_row(str(row["number"]), options, measure.shown(row[name]))
     Console().print(table)
     print(f"Train with the best by: leastcontrol train --config {out / 'best.toml'} --out DIR")
     return 0
@@ -543,7 +555,9 @@ def _(verb: Export, arguments: list[str]) -> int:
 
     header = models.export(verb.folder, verb.out, weights=verb.weights, data_dir=verb.data_dir)
     shape = " x ".join(map(str, header["shape"]))
-    print(f"{verb.out} takes samples of {shape} to one of {header['classes']} classes.")
+    classes = "classes" in header
+    told = f"one of {header['classes']} classes" if classes else f"{header['outputs']} numbers"
+    print(f"{verb.out} takes samples of {shape} to {told}.")
     return 0
 
 
@@ -554,25 +568,42 @@ def _(verb: Predict, arguments: list[str]) -> int:
 
     model = models.load_model(verb.model)
     # All files are read before one of them is answered.
-    samples = [(path, models.read_samples(path, model.shape, verb.full)) for path in verb.samples]
+    pixels = model.config.data != "student-teacher"
+    samples = [
+        (path, models.read_samples(path, model.shape, verb.full, pixels=pixels))
+        for path in verb.samples
+    ]
     rows = [
         {"file": str(path), "sample": number, **dataclasses.asdict(own)}
         for path, inputs in samples
         for number, own in enumerate(models.predict(model, inputs))
     ]
-    table = Table("file", "sample", "class", "probability", "solved")
+    regression = model.config.regression
+    numbers = "outputs" if regression else "probabilities"
+    columns = ("outputs",) if regression else ("class", "probability")
+    table = Table("file", "sample", *columns, "solved")
     for row in rows:
-        probability = f"{100 * max(row['probabilities']):.1f} %"
+        if regression:
+            told = (_few(row["outputs"]),)
+        else:
+            told = (str(row["label"]), f"{100 * max(row['probabilities']):.1f} %")
         found = "yes" if row["solved"] else "no"
-        table.add_row(row["file"], str(row["sample"]), str(row["label"]), probability, found)
+        table.add_row(row["file"], str(row["sample"]), *told, found)
     Console().print(table)
     _write(verb.json, rows)
     if verb.csv is not None:
-        flat = [{n: own for n, own in row.items() if n != "probabilities"} for row in rows]
+        flat = [{n: own for n, own in row.items() if n != numbers} for row in rows]
+        single = "output" if regression else "probability"
         for one, row in zip(flat, rows, strict=True):
-            one |= {f"probability_{n}": own for n, own in enumerate(row["probabilities"])}
+            one |= {f"{single}_{n}": own for n, own in enumerate(row[numbers])}
         write_csv(verb.csv, flat)
     return 0
+
+
+def _few(numbers: Sequence[float]) -> str:
+    """Returns the first of several numbers."""
+    shown = " ".join(f"{own:.4g}" for own in numbers[:6])
+    return shown if len(numbers) <= 6 else f"{shown} …"
 
 
 @_perform.register

@@ -17,6 +17,9 @@ system's. Their rest points are approximations of that one, better as the feedba
 * `KolenPollack` inverts the dynamics of a mirror of the system with separate weights;
 * `LinearFeedback` sends the output control straight to the state, ψ = Qu.
 
+The feedback weights of both forms, mirrored and direct, are drawn and checked by functions that
+rules without control use too (`mirror_weights`, `direct_weights`, `check_feedback`).
+
 How strongly the output pulls is not the controller's business but the **output control**'s: at
 rest every one of them satisfies αu + ∇_yL = 0 for its effective leak α.
 """
@@ -27,6 +30,7 @@ from ._controllers import Automatic as Automatic
 from ._controllers import DynamicInversion as DynamicInversion
 from ._controllers import Energy as Energy
 from ._controllers import Exact as Exact
+from ._direct_feedback import AbstractDirectPath as AbstractDirectPath
 from ._direct_feedback import AbstractFeedbackPath as AbstractFeedbackPath
 from ._direct_feedback import DirectFeedback as DirectFeedback
 from ._direct_feedback import JacobianFeedback as JacobianFeedback
@@ -39,6 +43,12 @@ from ._feedback_equilibrium import FeedbackSample as FeedbackSample
 from ._feedback_equilibrium import feedback_equilibrium as feedback_equilibrium
 from ._feedback_equilibrium import linearised_control as linearised_control
 from ._feedback_equilibrium import noisy_response as noisy_response
+from ._feedback_weights import check_feedback as check_feedback
+from ._feedback_weights import direct_weights as direct_weights
+from ._feedback_weights import direct_weights_like as direct_weights_like
+from ._feedback_weights import mirror_of as mirror_of
+from ._feedback_weights import mirror_weights as mirror_weights
+from ._feedback_weights import tree_slope as tree_slope
 from ._kolen_pollack import KolenPollack as KolenPollack
 from ._linear_feedback import LinearFeedback as LinearFeedback
 from ._output_control import AbstractOutputControl as AbstractOutputControl

@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..equilibrium import (
@@ -21,7 +19,7 @@ from ..equilibrium import (
 )
 from ..systems import AbstractOrderedSystem, AbstractSystem
 from ._controller import AbstractController
-from ._feedback_weights import check_feedback
+from ._feedback_weights import mirror_of, mirror_weights
 
 
 class KolenPollack(AbstractController):
@@ -92,26 +90,3 @@ class KolenPollack(AbstractController):
         _, pull = jax.vjp(field_and_readout, feedback)
         weigh = lambda leaf: -weights.reshape(-1, *(1,) * (leaf.ndim - 1)) * leaf  # noqa: E731
         return pull(jax.tree.map(weigh, (points.control, points.output_control)))[0]
-
-
-def mirror_weights(system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
-    """Returns normal weights for a mirror, each array's with the root mean square of the system's.
-
-    So they are as large as the system's own, however that was initialised, and independent of them.
-    """
-    own = eqx.filter(system, system.feedback_parameters())
-    leaves, structure = jax.tree.flatten(own)
-    drawn = [
-        jnp.sqrt(jnp.mean(leaf**2)) * jax.random.normal(leaf_key, leaf.shape, leaf.dtype)
-        for leaf_key, leaf in zip(jax.random.split(key, len(leaves)), leaves, strict=True)
-    ]
-    return jax.tree.unflatten(structure, drawn)
-
-
-def mirror_of(system: AbstractSystem, feedback: PyTree[Any]) -> AbstractSystem:
-    """Returns the system with the feedback's weights in the place of its own.
-
-    **Raises:** `ValueError` for feedback that is not the system's.
-    """
-    check_feedback(feedback, eqx.filter(system, system.feedback_parameters()))
-    return eqx.combine(feedback, system)

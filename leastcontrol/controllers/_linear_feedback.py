@@ -1,6 +1,5 @@
 """Control that goes straight from the output to the state, through weights learned from noise."""
 
-import math
 from typing import Any
 
 import equinox as eqx
@@ -24,7 +23,7 @@ from ..equilibrium import (
 )
 from ..systems import AbstractOrderedSystem, AbstractSystem
 from ._controller import AbstractController
-from ._feedback_weights import check_feedback
+from ._feedback_weights import check_feedback, direct_weights, direct_weights_like, tree_slope
 
 
 class LinearFeedback(AbstractController):
@@ -105,34 +104,3 @@ class LinearFeedback(AbstractController):
         path = LinearPath(feedback)
         correlation = noise_correlation(problem, path, samples, points, weights, noise, key=key)
         return jax.tree.map(lambda c, q: c + noise.decay * q, correlation, feedback)
-
-
-def direct_weights(system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Array]:
-    """Returns a weight for each element of the state and of the output, uniform in ±1/√n.
-
-    n is the number of the state's elements; a control Qu is then about as large as u.
-    """
-    like = direct_weights_like(system)
-    leaves, structure = jax.tree.flatten(like)
-    bound = 1 / math.sqrt(sum(leaf.size // leaf.shape[-1] for leaf in leaves))
-    drawn = [
-        jax.random.uniform(own, leaf.shape, leaf.dtype, -bound, bound)
-        for own, leaf in zip(jax.random.split(key, len(leaves)), leaves, strict=True)
-    ]
-    return jax.tree.unflatten(structure, drawn)
-
-
-def direct_weights_like(system: AbstractSystem) -> PyTree[Array]:
-    """Returns zeros of the shape of the weights from the output to a system's state."""
-    state = system.zero_state()
-    outputs = jax.eval_shape(system.readout, state).shape[0]
-    return jax.tree.map(lambda leaf: jnp.zeros((*leaf.shape, outputs), leaf.dtype), state)
-
-
-def tree_slope(
-    system: AbstractSystem, state: PyTree[Array], signal: PyTree[Array]
-) -> PyTree[Array]:
-    """Returns a signal times σ′(φ), element by element."""
-    ones = jax.tree.map(jnp.ones_like, state)
-    _, slope = jax.jvp(system.activity, (state,), (ones,))
-    return jax.tree.map(jnp.multiply, slope, signal)

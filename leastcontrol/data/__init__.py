@@ -15,7 +15,7 @@ Pictures for implicit representations are no classification data: `read_picture`
 image, whose pixels are the samples.
 
 Where the target is a vector and no label, samples are a `Regression`: `student_teacher` makes one
-from a random teacher, `autoencoding` from any data set.
+from a random teacher, `autoencoding` from any data set. What takes either takes `Samples`.
 
 Meta-learning draws its samples differently: from `AbstractTasks`, one task for each key.
 `Characters` are images of many classes, split by class, for `ImageTasks`: the letters that
@@ -43,7 +43,14 @@ from ._mnist import MNIST, MNIST_STANDARDISATION
 from ._omniglot import OMNIGLOT, OmniglotArchive, OmniglotSource
 from ._pictures import Picture, picture_names, read_picture
 from ._registry import describe, load, names
-from ._regression import Regression, RegressionSplits, autoencoding, student_teacher
+from ._regression import (
+    Regression,
+    RegressionSplits,
+    Samples,
+    SampleSplits,
+    autoencoding,
+    student_teacher,
+)
 from ._source import AbstractSource, Pool
 from ._tasks import AbstractTasks, ImageTasks, SinusoidTasks, TaskSet
 
@@ -73,6 +80,8 @@ __all__ = [
     "Provenance",
     "Regression",
     "RegressionSplits",
+    "SampleSplits",
+    "Samples",
     "SinusoidTasks",
     "Splits",
     "Standardise",

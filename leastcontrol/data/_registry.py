@@ -19,6 +19,7 @@ from ._dataset import (
 from ._digits import DIGITS
 from ._fashion_mnist import FASHION_MNIST
 from ._mnist import MNIST
+from ._regression import Regression, RegressionSplits, SampleSplits
 from ._source import AbstractSource, Folder
 
 # Adding a data set takes one file with its source and one entry here.
@@ -89,15 +90,24 @@ def load(
     )
 
 
-def describe(splits: Splits) -> dict[str, Any]:
+def describe(splits: SampleSplits) -> dict[str, Any]:
     """The facts of a loaded data set, ready for JSON.
 
     **Returns:** `name`, `classes`, `shape` of a sample before flattening, `source`, `licence`,
     `origin` (the folder or package it was read from), `checksums` (SHA-256 of the unpacked content
     by file), `preprocessing` (`mean` and `std`, or `None`), and `splits`: for each of `train`,
     `validation`, `test` its `count`, its `per_class` counts in the order of the labels, and the
-    `minimum` and `maximum` of its inputs.
+    `minimum` and `maximum` of its inputs. Of a regression they are `name`, `shape`, the number of
+    `outputs`, and for each of its `splits` the `count`, the `minimum` and `maximum` of its inputs,
+    and the same and the `deviation` of its targets.
     """
+    if isinstance(splits, RegressionSplits):
+        return {
+            "name": splits.train.name,
+            "shape": list(splits.train.shape),
+            "outputs": splits.train.targets.shape[1],
+            "splits": {part: _ranges(data) for part, data in splits.parts().items()},
+        }
     train, test = splits.train, splits.test
     scale = train.preprocessing
     return {
@@ -119,6 +129,17 @@ def _counts(data: Dataset) -> dict[str, Any]:
         "per_class": np.bincount(data.targets, minlength=data.classes).tolist(),
         "minimum": float(data.inputs.min()),
         "maximum": float(data.inputs.max()),
+    }
+
+
+def _ranges(data: Regression) -> dict[str, Any]:
+    return {
+        "count": len(data),
+        "minimum": float(data.inputs.min()),
+        "maximum": float(data.inputs.max()),
+        "target_minimum": float(data.targets.min()),
+        "target_maximum": float(data.targets.max()),
+        "target_deviation": float(data.targets.std()),
     }
 
 

@@ -5,8 +5,9 @@ regression of the toy experiments of deep feedback control, and `autoencoding` t
 images into the task of giving them back.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,8 @@ class Regression:
     - `name`: such as `student-teacher`.
     - `inputs`: float32 of shape `(samples, features)`, finite.
     - `targets`: float32 of shape `(samples, outputs)`, finite.
+    - `shape`: the shape of one sample before it was flattened; `(features,)` where it never was
+      anything else, which is the default.
 
     **Raises:** `DataError` where dtypes, counts or shapes do not fit each other, or where a number
     is not finite.
@@ -36,6 +39,7 @@ class Regression:
     # Not Float32[...]: what is wrong with them is said below, whoever checks types.
     inputs: np.ndarray
     targets: np.ndarray
+    shape: tuple[int, ...] = ()
 
     def __post_init__(self):
         for what in ("inputs", "targets"):
@@ -55,13 +59,20 @@ class Regression:
                 f"{self.name}: {len(self.inputs)} inputs and {len(self.targets)} targets; expected "
                 "one target for each of at least one input."
             )
+        features = self.inputs.shape[1]
+        if self.shape and math.prod(self.shape) != features:
+            raise DataError(
+                f"{self.name}: a sample has {features} features; expected {math.prod(self.shape)}, "
+                f"those of the shape {self.shape}."
+            )
+        object.__setattr__(self, "shape", self.shape or (features,))
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def take(self, indices: Int64[np.ndarray, " chosen"]) -> "Regression":
         """The samples at `indices`, in that order."""
-        return Regression(self.name, self.inputs[indices], self.targets[indices])
+        return replace(self, inputs=self.inputs[indices], targets=self.targets[indices])
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +86,13 @@ class RegressionSplits:
     def parts(self) -> dict[str, Regression]:
         """The three parts by name, in the order train, validation, test."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+Samples = Dataset | Regression
+"""Samples to learn from, with labels or with target vectors."""
+
+SampleSplits = Splits | RegressionSplits
+"""Their three disjoint parts."""
 
 
 def student_teacher(
@@ -141,6 +159,6 @@ def autoencoding(splits: Splits) -> RegressionSplits:
 
     def of(part: Dataset) -> Regression:
         flat = part.inputs.reshape(len(part), -1)
-        return Regression(f"{part.name}-autoencoder", flat, flat)
+        return Regression(f"{part.name}-autoencoder", flat, flat, part.shape)
 
     return RegressionSplits(**{name: of(part) for name, part in splits.parts().items()})

@@ -9,7 +9,7 @@ judges do without.
   strength and learning of direct feedback to the layers of a feedforward network.
 * `stability_margin`, `quasi_static_margin`: whether the dynamics that it controls are stable.
 * `free_margin`, `controlled_margin`: the same of any system, without control and under dynamic
-  inversion, matrix-free.
+  inversion, matrix-free; `simulated_margin`: of the steps of a simulation as they are taken.
 * `energy_gap`: how far the energy at a rest point can be from the least that there is.
 * `gradient_trust`: how much of a rule's gradient can be trusted, on a whole data set.
 * `free_trajectory`, `controlled_trajectory`: one sample on its way to rest, in continuous time.
@@ -36,6 +36,7 @@ from ._gap import energy_gap as energy_gap
 from ._gap import largest_gain as largest_gain
 from ._margins import controlled_margin as controlled_margin
 from ._margins import free_margin as free_margin
+from ._margins import simulated_margin as simulated_margin
 from ._trajectory import Trajectory as Trajectory
 from ._trajectory import controlled_trajectory as controlled_trajectory
 from ._trajectory import free_trajectory as free_trajectory

@@ -70,8 +70,10 @@ from ._problem import ControlProblem as ControlProblem
 from ._problem import Sample as Sample
 from ._simulation import AbstractSum as AbstractSum
 from ._simulation import Dynamics as Dynamics
+from ._simulation import Memory as Memory
 from ._simulation import Moment as Moment
 from ._simulation import Simulation as Simulation
+from ._simulation import dynamics_step as dynamics_step
 from ._simulation import free_moment as free_moment
 from ._simulation import simulate as simulate
 from ._sweep import SweepProblem as SweepProblem

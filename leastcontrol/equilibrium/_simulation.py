@@ -114,8 +114,13 @@ class Moment(NamedTuple):
     control: Float[Array, "..."]
 
 
-class _Hidden(NamedTuple):
-    """What the dynamics remember besides a moment."""
+class Memory(NamedTuple):
+    """What the dynamics remember of one sample besides a moment.
+
+    * `integral`: s, the integral of the error.
+    * `filtered_control`: the control behind its low-pass.
+    * `noise`: what the noise is filtered by, for each layer; nothing without noise.
+    """
 
     integral: Float[Array, "..."]
     filtered_control: Float[Array, "..."]
@@ -158,6 +163,71 @@ def free_moment(network: Feedforward, drive: Float[Array, " first"]) -> Moment:
     )
 
 
+def dynamics_step(
+    network: Feedforward,
+    dynamics: Dynamics,
+    error: Callable[[Output, PyTree[Any]], Output],
+    feedback: Callable[[Layers, Output], Layers],
+) -> Callable[..., tuple[Moment, Memory]]:
+    """Returns one sample's Euler step from a time point to the next.
+
+    **Arguments:** as for `simulate`. What is returned takes whether the control's low-pass has
+    begun, the sample's drive, its reference, the moment, the memory, and normal draws for the
+    noise, `()` without any.
+    """
+    noise = dynamics.noise
+    step_size, apical = dynamics.time_step, dynamics.apical
+    voltage_rate = step_size / dynamics.voltage_time_constant
+    apical_rate = step_size / apical
+
+    def advance(
+        begun: Array,
+        drive: Array,
+        reference: PyTree,
+        moment: Moment,
+        memory: Memory,
+        own_draws: Layers,
+    ) -> tuple[Moment, Memory]:
+        slope = error(moment.soma[-1], reference)
+        integral = memory.integral + step_size * (slope - dynamics.leak * moment.control)
+        control = integral + dynamics.proportional_gain * slope
+        filtered = control
+        if dynamics.control_filter is not None:
+            rate = step_size / dynamics.control_filter
+            followed = rate * control + (1 - rate) * memory.filtered_control
+            # The filter starts at the first control that there is.
+            filtered = jnp.where(begun, followed, control)
+        targets = feedback(moment.soma, filtered if dynamics.proactive else memory.filtered_control)
+        apical_voltage = targets
+        if apical_rate < 1:
+            apical_voltage = tuple(
+                old + apical_rate * (new - old)
+                for old, new in zip(moment.apical, targets, strict=True)
+            )
+        noise_filter = memory.noise
+        if noise is not None:
+            noise_filter, added = noise.advance(memory.noise, own_draws, step_size, apical)
+            apical_voltage = tuple(a + b for a, b in zip(apical_voltage, added, strict=True))
+
+        soma, basal, rates = [], [], []
+        for index, layer in enumerate(network.layers):
+            if index == 0:
+                own_basal = drive
+            else:
+                before = moment.rates[index - 1] if dynamics.delayed else rates[-1]
+                own_basal = layer(before)
+            old = moment.soma[index]
+            voltage = old + voltage_rate * (own_basal + apical_voltage[index] - old)
+            basal.append(own_basal)
+            soma.append(voltage)
+            if index < len(network.layers) - 1:
+                rates.append(network.activation(voltage))
+        after = Moment(tuple(soma), tuple(basal), apical_voltage, tuple(rates), control)
+        return after, Memory(integral, filtered, noise_filter)
+
+    return advance
+
+
 def simulate(
     network: Feedforward,
     dynamics: Dynamics,
@@ -191,71 +261,24 @@ def simulate(
         raise ValueError(
             "The dynamics have noise, but nothing to draw it from: give a key, or draws."
         )
-    step_size, apical = dynamics.time_step, dynamics.apical
-    voltage_rate = step_size / dynamics.voltage_time_constant
-    apical_rate = step_size / apical
-
-    def advance(
-        begun: Array,
-        drive: Array,
-        reference: PyTree,
-        moment: Moment,
-        hidden: _Hidden,
-        own_draws: Layers,
-    ) -> tuple[Moment, _Hidden]:
-        slope = error(moment.soma[-1], reference)
-        integral = hidden.integral + step_size * (slope - dynamics.leak * moment.control)
-        control = integral + dynamics.proportional_gain * slope
-        filtered = control
-        if dynamics.control_filter is not None:
-            rate = step_size / dynamics.control_filter
-            followed = rate * control + (1 - rate) * hidden.filtered_control
-            # The filter starts at the first control that there is.
-            filtered = jnp.where(begun, followed, control)
-        targets = feedback(moment.soma, filtered if dynamics.proactive else hidden.filtered_control)
-        apical_voltage = targets
-        if apical_rate < 1:
-            apical_voltage = tuple(
-                old + apical_rate * (new - old)
-                for old, new in zip(moment.apical, targets, strict=True)
-            )
-        noise_filter = hidden.noise
-        if noise is not None:
-            noise_filter, added = noise.advance(hidden.noise, own_draws, step_size, apical)
-            apical_voltage = tuple(a + b for a, b in zip(apical_voltage, added, strict=True))
-
-        soma, basal, rates = [], [], []
-        for index, layer in enumerate(network.layers):
-            if index == 0:
-                own_basal = drive
-            else:
-                before = moment.rates[index - 1] if dynamics.delayed else rates[-1]
-                own_basal = layer(before)
-            old = moment.soma[index]
-            voltage = old + voltage_rate * (own_basal + apical_voltage[index] - old)
-            basal.append(own_basal)
-            soma.append(voltage)
-            if index < len(network.layers) - 1:
-                rates.append(network.activation(voltage))
-        after = Moment(tuple(soma), tuple(basal), apical_voltage, tuple(rates), control)
-        return after, _Hidden(integral, filtered, noise_filter)
+    advance = dynamics_step(network, dynamics, error, feedback)
 
     def step(carry: PyTree, index: Array) -> tuple[PyTree, PyTree]:
-        moment, hidden, totals = carry
+        moment, memory, totals = carry
         own_draws = () if noise is None or draws is None else draws(index)
-        after, hidden = jax.vmap(advance, (None, 0, 0, 0, 0, 0))(
-            index > 0, drives, references, moment, hidden, own_draws
+        after, memory = jax.vmap(advance, (None, 0, 0, 0, 0, 0))(
+            index > 0, drives, references, moment, memory, own_draws
         )
         totals = tuple(
             own.add(total, index, moment, after) for own, total in zip(sums, totals, strict=True)
         )
-        return (after, hidden, totals), None if record is None else record(after)
+        return (after, memory, totals), None if record is None else record(after)
 
     first = jax.vmap(lambda drive: free_moment(network, drive))(drives)
     silent = jnp.zeros_like(first.control)
-    hidden = _Hidden(silent, silent, () if noise is None else first.apical)
+    memory = Memory(silent, silent, () if noise is None else first.apical)
     totals = tuple(own.initial(first) for own in sums)
     (last, _, totals), recorded = jax.lax.scan(
-        step, (first, hidden, totals), jnp.arange(dynamics.points - 1)
+        step, (first, memory, totals), jnp.arange(dynamics.points - 1)
     )
     return Simulation(first, last, totals, recorded)

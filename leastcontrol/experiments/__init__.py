@@ -2,6 +2,7 @@
 
 * `config`: `RunConfig`, one training run in the words of the command line, and the checks of those
   words. It imports nothing heavy, so that help and mistakes are answered at once.
+* `measures`: what a training is judged by, and how it is shown.
 * `running`: from a configuration to a run folder, and from a run folder to figures.
 * `comparison`: rules side by side as paired trials.
 * `registry`: the papers' tables and figures by name, with what the papers report (`expectations`);

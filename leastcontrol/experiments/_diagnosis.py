@@ -10,17 +10,23 @@ The figures have names, and numbers by the part of the system that they are of; 
   to 1, as the mean over the samples; under deep feedback control also that of weights at `random`.
 * `feedback_angle`: between the feedback weights of a mirror and the weights that they stand for, in
   degrees.
-* `feedback_movement`: ‖Q − Q₀‖ / ‖Q₀‖ of feedback weights since the run began.
+* `feedback_movement`: ‖Q − Q₀‖ / ‖Q₀‖ of feedback weights since the run began, and of those to
+  each layer.
 * `angle_to_exact`: between the gradient of a rule with learned feedback and that of the control
   itself, in degrees: of the least control by the oracle, or, for deep feedback control, of ½‖Qu‖²
   at the rest point linearised where the control holds it.
 * `angle_to_analytic`, `angle_to_minimum_norm`, `angle_to_gauss_newton`: between deep feedback
   control's gradient and its linearisation at the free rest point (of a nudge alone), the update by
   minimum-norm targets, and the Gauss–Newton step, the last two damped by 0.1; in degrees.
-* `feedback_ratio`: of the voltage from feedback to that from below, and `error_ratio`: of the
-  output's error under control to that without; both under deep feedback control.
-* `margin`: the smallest −Re λ of the controlled dynamics over the samples, for voltages that are
-  fast against the controller; negative where those are unstable, in units of its rate.
+* `feedback_ratio`: of the voltage from feedback to that from below, without biases, in every layer
+  under deep feedback control; under least control of ‖ψ‖ to ‖φ + f(φ)‖, what drives the same
+  neurons otherwise.
+* `error_ratio`: of the output's error under control to that without, ‖e_end‖ / ‖e_0‖.
+* `margin`: of stability under control, the smallest over the samples (the first 4 where the
+  dynamics are simulated or those of least control); negative where they are unstable. It is −Re λ
+  of the controller for fast voltages at a rest point that was solved for, in units of its rate;
+  that of the simulated step at the end of a simulation, likewise; and that of dynamic inversion at
+  a controlled rest point of least control, in units of the neurons' rate.
 
 A rule has those of them that mean something for it.
 """
@@ -36,9 +42,23 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from .. import diagnostics
-from ..controllers import DirectFeedback, Exact, KolenPollack, LinearFeedback, Nudged
-from ..controllers._direct_feedback import AbstractDirectPath
-from ..equilibrium import Point, Solution, free_equilibrium, free_moment
+from ..controllers import (
+    AbstractDirectPath,
+    DirectFeedback,
+    Exact,
+    KolenPollack,
+    LinearFeedback,
+    Nudged,
+)
+from ..equilibrium import (
+    ControlProblem,
+    Point,
+    Sample,
+    Solution,
+    free_equilibrium,
+    free_moment,
+    solved,
+)
 from ..rules import (
     AbstractPhase,
     AbstractRule,
@@ -52,7 +72,6 @@ from ..rules import (
     DeepFeedbackControl,
     DirectFeedbackAlignment,
     FeedbackAlignment,
-    JacobianPenalty,
     LeastControl,
     RecurrentBackpropagation,
     SimulatedSteadyState,
@@ -61,6 +80,7 @@ from ..rules import (
 )
 from ..systems import AbstractOrderedSystem, AbstractSystem, Feedforward
 from ..training import Diagnostics
+from ._stability import WATCHED, innermost, simulated_margins
 
 Diagnosis = Callable[[AbstractSystem, PyTree[Any]], Diagnostics]
 
@@ -68,10 +88,10 @@ Diagnosis = Callable[[AbstractSystem, PyTree[Any]], Diagnostics]
 def diagnosis(rule: AbstractRule, batch: Batch, seed: int, first: PyTree[Any] = None) -> Diagnosis:
     """Returns the measurement of a system and its feedback weights under a rule, on a batch.
 
-    **Arguments:** `rule`, whose penalty is left out; `batch`; `seed`, of the rule's noise, which is
+    **Arguments:** `rule`, without what is around it; `batch`; `seed`, of the rule's noise, which is
     the same at every measurement; `first`, the feedback weights that the run began with.
     """
-    own = rule.rule if isinstance(rule, JacobianPenalty) else rule
+    own = innermost(rule)
     key = jax.random.key(seed)
 
     @eqx.filter_jit
@@ -90,15 +110,21 @@ def diagnosis(rule: AbstractRule, batch: Batch, seed: int, first: PyTree[Any] = 
             task = own.task(system, feedback, batch)
             figures |= _feedback_control(own, task, credit, batch)
             held = _held(own, task, credit)
+        if isinstance(own, LeastControl):
+            problem = ControlProblem(system, own.loss, own.output_control.leak)
+            figures |= _least_control(problem, credit, batch)
+            if not isinstance(own.controller, KolenPollack | LinearFeedback):
+                # The others have dynamics of their own.
+                held = _inverted(problem, credit, batch)
         return {name: places for name, places in figures.items() if places}, held
 
     def diagnose(system: AbstractSystem, feedback: PyTree[Any]) -> Diagnostics:
         figures, held = measure(system, feedback, batch)
         if held is not None:
             # Not inside the compiled part: the matrices have no symmetry, and their eigenvalues are
-            # NumPy's.
-            margins = diagnostics.quasi_static_margin(*held)
-            figures["margin"] = {"all": margins.min()}
+            # NumPy's and SciPy's.
+            margins, *arguments = held
+            figures["margin"] = {"all": margins(*arguments).min()}
         return jax.tree.map(float, figures)
 
     return diagnose
@@ -190,8 +216,16 @@ def _feedback_angle(rule: AbstractRule, system: AbstractSystem, feedback: PyTree
 def _movement(first: PyTree[Any], feedback: PyTree[Any]) -> Places:
     if first is None or feedback is None:
         return {}
-    flat = [ravel_pytree(eqx.filter(own, eqx.is_inexact_array))[0] for own in (first, feedback)]
-    return {"all": jnp.linalg.norm(flat[1] - flat[0]) / jnp.linalg.norm(flat[0])}
+    before, now = (eqx.filter(own, eqx.is_inexact_array) for own in (first, feedback))
+
+    def movement(before: PyTree[Array], now: PyTree[Array]) -> Float[Array, ""]:
+        (start, _), (end, _) = ravel_pytree(before), ravel_pytree(now)
+        return jnp.linalg.norm(end - start) / jnp.linalg.norm(start)
+
+    places = {}
+    if isinstance(now, tuple):
+        places = _by_layer([movement(*own) for own in zip(before, now, strict=True)])
+    return {"all": movement(before, now), **places}
 
 
 class _SamplesOf(AbstractUnsolved):
@@ -256,14 +290,55 @@ def _feedback_control(
 
 
 def _held(rule: DeepFeedbackControl, task: Task, credit: Credit) -> Any:
-    """Returns what the margin of the controlled dynamics is measured with, if it can be."""
+    """Returns what measures the margin of the controlled dynamics and with what, if it can be."""
+    moment, phase = credit.solution.value.moment, rule.phase
+    if isinstance(phase, Continuous | SimulatedSteadyState):
+        few = lambda leaf: leaf[:WATCHED]  # noqa: E731
+        own = jax.tree.map(few, (task.inputs, task.drives, task.free, task.references))
+        task = eqx.tree_at(lambda t: (t.inputs, t.drives, t.free, t.references), task, own)
+        return simulated_margins, task, phase.dynamics, jax.tree.map(few, moment)
     if not rule.path.learns:
         return None
-    soma = credit.solution.value.moment.soma
+    soma = moment.soma
     curvature = jax.vmap(
         lambda output, reference: rule.teaching.curvature(rule.loss, output, reference)
     )(soma[-1], task.references)
-    return task.network, soma, task.weights, _leak(rule.phase), curvature
+    measure = diagnostics.quasi_static_margin
+    return measure, task.network, soma, task.weights, _leak(phase), curvature
+
+
+def _least_control(problem: ControlProblem, credit: Credit, batch: Batch) -> dict[str, Places]:
+    """Returns how strong the control is, and what it leaves, over the samples that were solved."""
+    system, point = problem.system, credit.solution.value
+    found = solved(credit.solution)
+    drives = jax.vmap(system.drive)(batch.inputs)
+    free = jax.vmap(system.readout)(free_equilibrium(system, drives).value)
+    read = jax.vmap(system.readout)(point.state)
+    held = read + problem.own_gain * point.output_control
+    field = jax.vmap(system.vector_field)(point.state, drives)
+    below = jax.tree.map(jnp.add, point.state, field)
+
+    def ratios(control: Array, other: Array) -> Array:
+        sizes = [jnp.linalg.norm(own.reshape(len(own), -1), axis=1) for own in (control, other)]
+        return sizes[0] / sizes[1]
+
+    def mean(own: Array) -> Array:
+        return jnp.mean(own, where=found)
+
+    each = jax.tree.map(ratios, point.control, below)
+    pull = jax.vmap(problem.loss.gradient)
+    errors = [jnp.where(found[:, None], pull(output, batch.targets), 0) for output in (free, held)]
+    return {
+        "feedback_ratio": by_place(each, ratios(point.output_control, read), mean),
+        "error_ratio": {"all": diagnostics.error_ratio(*errors)},
+    }
+
+
+def _inverted(problem: ControlProblem, credit: Credit, batch: Batch) -> Any:
+    """Returns what measures the margin of dynamic inversion, and with what."""
+    samples = Sample(jax.vmap(problem.system.drive)(batch.inputs), batch.targets)
+    few = jax.tree.map(lambda leaf: leaf[:WATCHED], (samples, credit.solution.value))
+    return diagnostics.controlled_margin, problem, *few
 
 
 def _leak(phase: AbstractPhase) -> float:

@@ -1,4 +1,4 @@
-"""From the words of a configuration to deep feedback control."""
+"""From the words of a configuration to its loss, and to deep feedback control."""
 
 from ..controllers import (
     AbstractTeaching,
@@ -17,7 +17,7 @@ from ..equilibrium import (
     Tolerance,
     WhiteNoise,
 )
-from ..losses import CrossEntropy
+from ..losses import AbstractLoss, CrossEntropy, SquaredError
 from ..rules import (
     AbstractFeedbackLearning,
     AbstractPhase,
@@ -46,6 +46,11 @@ PATHS = {
 DIFFERENCES = {"rate": RateDifference, "voltage": VoltageDifference}
 
 
+def build_loss(config: RunConfig) -> AbstractLoss:
+    """Returns the loss of a configuration's data."""
+    return SquaredError() if config.regression else CrossEntropy(softness=config.softness)
+
+
 def build_feedback_control(config: RunConfig) -> DeepFeedbackControl:
     """Returns the rule that a configuration describes.
 
@@ -54,7 +59,7 @@ def build_feedback_control(config: RunConfig) -> DeepFeedbackControl:
     return DeepFeedbackControl(
         phase=_phase(config),
         teaching=_teaching(config),
-        loss=CrossEntropy(softness=config.softness),
+        loss=build_loss(config),
         path=PATHS[config.feedback](),
         feedback_learning=_feedback_learning(config),
         difference=DIFFERENCES[config.difference](),

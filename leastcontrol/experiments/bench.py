@@ -117,7 +117,7 @@ def _cases(config: BenchConfig) -> Iterator[_Case]:
     trained = [_trained(folder, config) for folder in config.weights]
     for kind in config.systems():
         words = dataclasses.replace(_words(kind, config.hidden), **_data_words(config))
-        splits = running.load_splits(words)
+        splits = _labelled(words)
         first = running.build_system(words, splits, config.seed)
         batches = _batches(splits, config.batches, config.batch_size)
         said = {"weights": "initialisation", "data": config.data}
@@ -147,7 +147,7 @@ def _trained(folder: Path, config: BenchConfig) -> tuple[str, tuple[AbstractSyst
             f"{' '.join(config.cases)} has: leave it out, or add --cases {words.system}."
         )
     seed, own = next(iter(running.seed_folders(words, folder).items()))
-    splits = running.load_splits(words)
+    splits = _labelled(words)
     system, _ = running.load_trained(words, splits, own, seed)
     said = {"weights": f"{words.epochs} epochs ({folder.name})", "data": words.data}
     return words.system, (system, _batches(splits, config.batches, config.batch_size), said)
@@ -159,6 +159,16 @@ def _words(kind: str, hidden: int) -> RunConfig:
 
 def _data_words(config: BenchConfig) -> dict[str, Any]:
     return {"data": config.data, "data_dir": config.data_dir}
+
+
+def _labelled(words: RunConfig) -> Splits:
+    splits = running.load_splits(words)
+    if not isinstance(splits, Splits):
+        raise ConfigError(
+            f"--weights has a run on {words.data}, whose targets are vectors, and the cases learn "
+            "from labels: leave it out."
+        )
+    return splits
 
 
 def _batches(splits: Splits, count: int, size: int) -> Batch:
@@ -248,7 +258,7 @@ def _quartiles(spread: Spread) -> list[float]:
 
 
 def _growth(config: BenchConfig, note: Callable[[str], None]) -> Iterator[Row]:
-    splits = running.load_splits(RunConfig(**_data_words(config)))
+    splits = _labelled(RunConfig(**_data_words(config)))
     for grown in config.grow:
         for kind in config.systems():
             if (grown, kind) != ("depth", "rnn"):

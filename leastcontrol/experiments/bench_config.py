@@ -4,7 +4,7 @@ import dataclasses
 import math
 from pathlib import Path
 
-from .config import CHOICES, SEEDS, ConfigError, check_choice, flag
+from .config import CHOICES, CLASSIFICATIONS, SEEDS, ConfigError, check_choice, flag
 
 # Every way to credit by its own name: the controllers stand for least control by each of them.
 BASELINES = {"feedforward": "backpropagation", "rnn": "recurrent-backpropagation"}
@@ -81,7 +81,7 @@ class BenchConfig:
 
     def check(self) -> None:
         """Raises `ConfigError` for the first value that cannot be run."""
-        check_choice("--data", self.data, CHOICES["data"])
+        check_choice("--data", self.data, CLASSIFICATIONS)
         for name, known in (("cases", CASES), ("rules", RULES), ("grow", tuple(SIZES))):
             words = getattr(self, name)
             for word in words:

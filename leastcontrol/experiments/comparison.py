@@ -18,6 +18,7 @@ from typing import Any
 from .. import training
 from . import running
 from .config import ConfigError, RunConfig, flag
+from .measures import measure_of, summary_measures
 
 # What the arms of one system share, for their trials to be pairs, besides what the systems share.
 SYSTEM_OPTIONS = ("system", "hidden", "activation", "initialisation")
@@ -31,10 +32,8 @@ SHARED_OPTIONS = (
     "seed",
     "seeds",
 )
+# Besides what the data are judged by.
 FIGURES = (
-    "test_accuracy",
-    "test_nll",
-    "validation_accuracy",
     "control_norm",
     "converged_fraction",
     "step_ms_median",
@@ -97,7 +96,8 @@ def compare(
 
     * `arms`: the first rule on each system is what its others are compared with.
     * `out`: a new folder.
-    * `target`: validation accuracy, a share, to which epochs and seconds are counted.
+    * `target`: value of what the data are judged by, on the validation samples, to which epochs
+      and seconds are counted: an accuracy, as a share, or a mean squared error.
     * `resume`: go on with what `out` holds.
     * `report`: called when an epoch is saved.
 
@@ -119,13 +119,22 @@ def compare(
             "command": command,
             "target": target,
             "arms": rows,
-            "differences": _differences(rows),
+            "differences": _differences(rows, _figures(arms[0].config)),
             "versions": running.versions(),
             "commit": running.commit(),
         }
         training.write_json(out / "comparison.json", comparison)
         training.write_csv(out / "comparison.csv", _epochs(rows))
     return comparison
+
+
+def _judged(config: RunConfig) -> tuple[str, ...]:
+    """Returns the names of the summary's figures that arms are compared by."""
+    return tuple(name for name in summary_measures(config) if not name.startswith("train_"))
+
+
+def _figures(config: RunConfig) -> tuple[str, ...]:
+    return (*_judged(config), *FIGURES)
 
 
 def _row(arm: Arm, folder: Path, target: float | None) -> dict[str, Any]:
@@ -135,13 +144,14 @@ def _row(arm: Arm, folder: Path, target: float | None) -> dict[str, Any]:
         try:
             summary = json.loads((own / "summary.json").read_text(encoding="utf-8"))
             lines = (own / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-            trials.append(_trial(seed, summary, [json.loads(line) for line in lines], target))
+            epochs = [json.loads(line) for line in lines]
+            trials.append(_trial(arm.config, seed, summary, epochs, target))
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise training.FolderError(
                 f"{own} does not hold the figures of a finished run: it is damaged; remove that "
                 "folder, and its run is made again."
             ) from error
-    values = {name: [own[name] for own in trials] for name in FIGURES}
+    values = {name: [own[name] for own in trials] for name in _figures(arm.config)}
     return {
         "rule": arm.rule,
         "system": arm.system,
@@ -153,8 +163,14 @@ def _row(arm: Arm, folder: Path, target: float | None) -> dict[str, Any]:
 
 
 def _trial(
-    seed: int, summary: dict[str, Any], epochs: list[dict[str, Any]], target: float | None
+    config: RunConfig,
+    seed: int,
+    summary: dict[str, Any],
+    epochs: list[dict[str, Any]],
+    target: float | None,
 ) -> dict[str, Any]:
+    measure = measure_of(config)
+    name = f"validation_{measure.name}"
     seconds, curve = 0.0, []
     for own in epochs:
         seconds += own["seconds"]
@@ -162,14 +178,21 @@ def _trial(
             {
                 "epoch": own["epoch"],
                 "seconds": seconds,
-                "validation_accuracy": own["validation"]["accuracy"],
-                **{name: own[name] for name in ("loss", "control_norm", "converged_fraction")},
+                name: own["validation"][measure.name],
+                **{
+                    figure: own[figure] for figure in ("loss", "control_norm", "converged_fraction")
+                },
             }
         )
-    reached = [own for own in curve if target is not None and own["validation_accuracy"] >= target]
+    reached = [
+        own
+        for own in curve
+        # A figure that was not finite is null.
+        if target is not None and own[name] is not None and measure.reached(own[name], target)
+    ]
     return {
         "seed": seed,
-        **{name: summary[name] for name in ("test_accuracy", "test_nll", "validation_accuracy")},
+        **{figure: summary[figure] for figure in _judged(config)},
         "control_norm": curve[-1]["control_norm"],
         "converged_fraction": summary["solve"]["converged_fraction"],
         "step_ms_median": summary["step_ms_median"],
@@ -189,7 +212,7 @@ def mean_and_error(values: Sequence[float | int | None]) -> tuple[float | None, 
     return statistics.fmean(known), error
 
 
-def _differences(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _differences(rows: Sequence[dict[str, Any]], figures: Sequence[str]) -> list[dict[str, Any]]:
     """Returns for every rule its figures less those of its system's first rule, seed by seed."""
     found, first_of = [], {}
     for row in rows:
@@ -197,7 +220,7 @@ def _differences(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         if row is first:
             continue
         own = {"system": row["system"], "rule": row["rule"], "less": first["rule"]}
-        for name in FIGURES:
+        for name in figures:
             pairs = [
                 (one[name], other[name])
                 for one, other in zip(row["seeds"], first["seeds"], strict=True)

@@ -10,8 +10,19 @@ import math
 from pathlib import Path
 from typing import Any
 
+# Data sets of images that are to be given back, and that of the images.
+AUTOENCODERS = {
+    "digits-autoencoder": "digits",
+    "mnist-autoencoder": "mnist",
+    "fashion-mnist-autoencoder": "fashion-mnist",
+}
+# Data sets with labels, and those whose targets are vectors.
+CLASSIFICATIONS = ("digits", "mnist", "fashion-mnist", "cifar10")
+REGRESSIONS = ("student-teacher", *AUTOENCODERS)
+# Data sets that are made, or come with scikit-learn.
+WITHOUT_FILES = ("digits", "digits-autoencoder", "student-teacher")
 CHOICES = {
-    "data": ("digits", "mnist", "fashion-mnist", "cifar10"),
+    "data": (*CLASSIFICATIONS, *REGRESSIONS),
     "system": ("feedforward", "rnn", "convolutional", "residual", "deep-equilibrium"),
     "activation": ("tanh", "relu", "gelu", "identity"),
     "initialisation": ("fan-in-uniform", "xavier-normal", "xavier-uniform", "orthogonal"),
@@ -110,7 +121,9 @@ class RunConfig:
     """One training run."""
 
     data: str = "digits"
-    """Data set: digits, mnist, fashion-mnist or cifar10."""
+    """Data set: digits, mnist, fashion-mnist or cifar10; or with the squared error and not the
+    cross-entropy student-teacher (what a random network says), digits-autoencoder,
+    mnist-autoencoder or fashion-mnist-autoencoder (the images themselves)."""
     data_dir: Path | None = None
     """Folder with the data set's files; else the environment variable LEASTCONTROL_DATA, what the
     machine has installed, the cache, or a download."""
@@ -264,6 +277,11 @@ class RunConfig:
     seeds: tuple[int, ...] = ()
     """Several seeds, each trained in turn; the summary then has their mean and deviation."""
 
+    @property
+    def regression(self) -> bool:
+        """Whether the targets are vectors, and the loss the squared error."""
+        return self.data in REGRESSIONS
+
     def all_seeds(self) -> tuple[int, ...]:
         """Returns the seeds to be trained."""
         if self.seeds:
@@ -277,13 +295,15 @@ class RunConfig:
         if not self.hidden or any(not 1 <= size <= LARGEST_LAYER for size in self.hidden):
             _refuse("hidden", self.hidden, f"sizes from 1 to {LARGEST_LAYER}", "256 256")
         self._check_system()
+        if self.regression:
+            self._check_regression()
         if not 0 <= self.alpha < math.inf:
             _refuse("alpha", self.alpha, "a finite leak of at least 0", "6.4")
         if not 0 <= self.softness < 1:
             _refuse("softness", self.softness, "at least 0 and below 1", "0.01")
         self._check_controller()
         if self.rule in ("least-control", "predictive-coding") and self.alpha == 0:
-            if self.softness == 0:
+            if self.softness == 0 and not self.regression:
                 raise ConfigError(
                     "--alpha is 0 and the targets are hard, which asks for infinite control: "
                     "write --softness 0.01, or an --alpha above 0."
@@ -353,10 +373,13 @@ class RunConfig:
         if self.diagnose < 0:
             _refuse("diagnose", self.diagnose, "at least 0", "32")
         check_seeds(self)
-        if self.data == "digits" and self.data_dir is not None:
+        if self.data in WITHOUT_FILES and self.data_dir is not None:
+            source = "the digits come with scikit-learn"
+            if self.data == "student-teacher":
+                source = "what a random network says is in no file"
+            other = "mnist-autoencoder" if self.regression else "mnist"
             raise ConfigError(
-                "--data-dir is given, but the digits come with scikit-learn: leave it out, or "
-                "write --data mnist."
+                f"--data-dir is given, but {source}: leave it out, or write --data {other}."
             )
 
     def _check_system(self) -> None:
@@ -408,6 +431,31 @@ class RunConfig:
                     f"feedforward or rnn system, and --system is {self.system}: choose another "
                     f"{name}."
                 )
+
+    def _check_regression(self) -> None:
+        """Raises `ConfigError` for what needs labels, or images."""
+        if self.softness != 0:
+            raise ConfigError(
+                f"--softness is {self.softness}, but --data {self.data} has vectors for targets "
+                "and no labels to soften: leave it out."
+            )
+        if self.teaching == "label-difference":
+            raise ConfigError(
+                f"--teaching is label-difference, but --data {self.data} has no labels: write "
+                "--teaching strong, which is the same for vectors."
+            )
+        if self.system in IMAGE_SYSTEMS:
+            raise ConfigError(
+                f"--system {self.system} takes images to classes, and --data {self.data} has "
+                "vectors for targets: write --system feedforward."
+            )
+        if self.data == "student-teacher":
+            for name in ("preprocessing", "validation_fraction"):
+                if getattr(self, name) != getattr(RunConfig, name):
+                    raise ConfigError(
+                        f"{flag(name)} is {getattr(self, name)}, but it has no effect on samples "
+                        "that are made, with --data student-teacher: leave it out."
+                    )
 
     def _check_controller(self) -> None:
         """Raises `ConfigError` for a controller, or an option of one, that a rule cannot use."""
@@ -463,7 +511,7 @@ class RunConfig:
                 f"--rule deep-feedback-control drives the layers of a feedforward network, and "
                 f"--system is {self.system}: write --system feedforward."
             )
-        if self.teaching != "nudged" and self.softness == 0:
+        if self.teaching != "nudged" and self.softness == 0 and not self.regression:
             raise ConfigError(
                 f"--teaching {self.teaching} drives the output to its target, and no finite output "
                 "has the probability 1 of a hard label: write --softness 0.01."

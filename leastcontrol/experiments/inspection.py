@@ -22,8 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from .. import training
-from ..controllers import AbstractController, KolenPollack, LinearFeedback
-from ..controllers._kolen_pollack import mirror_of
+from ..controllers import AbstractController, KolenPollack, LinearFeedback, mirror_of
 from ..diagnostics import Trajectory, controlled_trajectory, free_trajectory
 from ..equilibrium import (
     ControlProblem,
@@ -47,7 +46,6 @@ from ..rules import (
     Continuous,
     DeepFeedbackControl,
     EquilibriumPropagation,
-    JacobianPenalty,
     LeastControl,
     SimulatedSteadyState,
     SteadyState,
@@ -55,6 +53,7 @@ from ..rules import (
 from ..systems import AbstractSystem
 from . import running
 from ._diagnosis import by_place
+from ._stability import innermost
 from .config import ConfigError
 
 # In time constants of the neurons; the first times are those in which a layer follows another.
@@ -79,6 +78,11 @@ def inspect_sample(folder: Path, number: int, *, data_dir: Path | None = None) -
     if data_dir is not None:
         config = dataclasses.replace(config, data_dir=data_dir)
         config.check()
+    if config.regression:
+        raise ConfigError(
+            f"--sample shows how the probabilities of classes come about, and {folder} is of "
+            f"{config.data}, which has none: leave it out, or give the folders of other runs."
+        )
     splits, rule = running.load_splits(config), running.build_rule(config)
     samples = splits.validation
     if not 0 <= number < len(samples):
@@ -111,7 +115,7 @@ def view(
     rule: AbstractRule, system: AbstractSystem, feedback: PyTree[Any], x: Array, target: Array
 ) -> dict[str, Any]:
     """Returns the ways of one sample, by name, and their times in time constants of the neurons."""
-    own = rule.rule if isinstance(rule, JacobianPenalty) else rule
+    own = innermost(rule)
     times, ways = jnp.asarray(TIMES, x.dtype), {}
     if isinstance(own, DeepFeedbackControl):
         dynamics = _dynamics(own.phase)

@@ -56,6 +56,19 @@ class Prediction:
     solved: bool
 
 
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """What a model of a regression says of one sample.
+
+    * `outputs`: its outputs.
+    * `solved`: whether the free equilibrium was found; else they are those of the point that was
+      reached.
+    """
+
+    outputs: tuple[float, ...]
+    solved: bool
+
+
 def export(
     folder: Path, out: Path, *, weights: str = "last", data_dir: Path | None = None
 ) -> dict[str, Any]:
@@ -83,11 +96,15 @@ def export(
     header = {
         "config": {**config.as_json(), "data_dir": None},
         "shape": list(splits.train.shape),
-        "classes": splits.train.classes,
+        _outputs_name(config): running.outputs_of(splits),
         "versions": running.versions(),
     }
     training.write_sealed(out, KIND, header, system)
     return header
+
+
+def _outputs_name(config: RunConfig) -> str:
+    return "outputs" if config.regression else "classes"
 
 
 def load_model(path: Path) -> Model:
@@ -98,20 +115,22 @@ def load_model(path: Path) -> Model:
     sealed = training.read_sealed(path, KIND)
     config = RunConfig.from_json(sealed.header.get("config"), str(path))
     shape: Any = sealed.header.get("shape")
-    classes: Any = sealed.header.get("classes")
+    outputs: Any = sealed.header.get(_outputs_name(config))
     if not isinstance(shape, list) or not all(
-        type(size) is int and 0 < size < 2**31 for size in (*shape, classes)
+        type(size) is int and 0 < size < 2**31 for size in (*shape, outputs)
     ):
         raise ConfigError(f"{path} does not say which samples it is for: export the model again.")
     # The arrays are read from the file; here only their shapes are made.
     like = eqx.filter_eval_shape(
-        running.build_network, config, tuple(shape), classes, config.all_seeds()[0]
+        running.build_network, config, tuple(shape), outputs, config.all_seeds()[0]
     )
     return Model(sealed.arrays(like), config, tuple(shape))
 
 
-def read_samples(path: Path, shape: tuple[int, ...], full: float | None = None) -> np.ndarray:
-    """Returns the samples of a file as float32 of shape (samples, features), in [0, 1].
+def read_samples(
+    path: Path, shape: tuple[int, ...], full: float | None = None, *, pixels: bool = True
+) -> np.ndarray:
+    """Returns the samples of a file as float32 of shape (samples, features), pixels in [0, 1].
 
     An image is one sample; a CSV file has a sample in each row; a NumPy file (.npy) has samples
     along its first axis, or is one sample.
@@ -121,6 +140,7 @@ def read_samples(path: Path, shape: tuple[int, ...], full: float | None = None) 
     * `path`: the file.
     * `shape`: of one sample.
     * `full`: the value of a full pixel; by default 255 for images and unsigned bytes, else 1.
+    * `pixels`: whether samples are images; where not, any finite numbers are taken as they are.
 
     **Raises:** `ConfigError` if the file cannot be read or does not fit the shape or the scale.
     """
@@ -144,6 +164,17 @@ def read_samples(path: Path, shape: tuple[int, ...], full: float | None = None) 
             f"{path} has the shape {_times(values.shape)}, but a sample of this model is "
             f"{_times(shape)} ({features} numbers): bring it to that size first."
         )
+    if not pixels:
+        if full is not None:
+            raise ConfigError(
+                f"--full is {full:g}, but a sample of this model is {features} numbers and no "
+                "image: leave it out."
+            )
+        with np.errstate(over="ignore"):
+            numbers = values.reshape(len(values), features).astype(np.float32)
+        if not np.isfinite(numbers).all():
+            raise ConfigError(f"{path} has values that are not finite numbers: remove them.")
+        return numbers
     if full is None:
         full = 255.0 if values.dtype == np.uint8 else 1.0
     with np.errstate(over="ignore"):
@@ -218,13 +249,13 @@ def _outputs(
         solver=FixedPoint(max_steps=400),
         tolerance=Tolerance(),
     )
-    return jax.nn.softmax(jax.vmap(system.readout)(solution.value)), solved(solution)
+    return jax.vmap(system.readout)(solution.value), solved(solution)
 
 
 def predict(
     model: Model, inputs: Float32[np.ndarray, "samples features"], *, batch_size: int = 1000
-) -> list[Prediction]:
-    """Returns what a model says of samples in [0, 1], at its free equilibrium.
+) -> list[Prediction] | list[Estimate]:
+    """Returns what a model says of samples as `read_samples` returns them, at its free equilibrium.
 
     `batch_size` is how many samples are held at a time.
     """
@@ -232,12 +263,20 @@ def predict(
     inputs = inputs if preprocessing is None else preprocessing(inputs)
     if model.config.system in IMAGE_SYSTEMS:
         inputs = inputs.reshape(len(inputs), *data.image_shape(model.shape))
-    rows = []
+    rows: list[Any] = []
     for first in range(0, len(inputs), batch_size):
         part = jnp.asarray(inputs[first : first + batch_size])
-        probabilities, found = map(np.asarray, _outputs(model.system, part))
+        outputs, found = _outputs(model.system, part)
+        told = outputs if model.config.regression else jax.nn.softmax(outputs)
         rows += [
-            Prediction(int(own.argmax()), tuple(own.tolist()), bool(one))
-            for own, one in zip(probabilities, found, strict=True)
+            _told(model.config, own, bool(one))
+            for own, one in zip(np.asarray(told), np.asarray(found), strict=True)
         ]
     return rows
+
+
+def _told(config: RunConfig, own: np.ndarray, found: bool) -> Prediction | Estimate:
+    numbers = tuple(own.tolist())
+    if config.regression:
+        return Estimate(numbers, found)
+    return Prediction(int(own.argmax()), numbers, found)

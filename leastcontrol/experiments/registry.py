@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .config import ConfigError, RunConfig
+from .config import WITHOUT_FILES, ConfigError, RunConfig
 from .expectations import (
     CONTROL_NORM,
     EXACT_ANGLE,
@@ -113,7 +113,9 @@ def configuration(
         assert experiment.reduction is not None
         config = dataclasses.replace(config, **experiment.reduction.options)
     of_files = (
-        config.tasks == "omniglot" if isinstance(config, MetaConfig) else config.data != "digits"
+        config.tasks == "omniglot"
+        if isinstance(config, MetaConfig)
+        else config.data not in WITHOUT_FILES
     )
     return dataclasses.replace(config, data_dir=data_dir) if data_dir and of_files else config
 

@@ -35,7 +35,6 @@ from ..controllers import (
     batch_mean_leak,
 )
 from ..equilibrium import FixedPoint, NoiseRun, Tolerance, TrustRegion
-from ..losses import CrossEntropy
 from ..rules import (
     AbstractRule,
     Backpropagation,
@@ -77,8 +76,10 @@ from ..systems import (
     tanh,
 )
 from ._diagnosis import diagnosis
-from ._feedback_control import build_feedback_control
-from .config import IMAGE_SYSTEMS, ConfigError, RunConfig
+from ._feedback_control import build_feedback_control, build_loss
+from ._stability import WATCHED, stability_watch
+from .config import AUTOENCODERS, IMAGE_SYSTEMS, ConfigError, RunConfig
+from .measures import summary_measures
 from .meta_config import MetaConfig, is_meta
 
 ACTIVATIONS = {"tanh": tanh, "relu": relu, "gelu": gelu, "identity": identity}
@@ -107,15 +108,19 @@ Report = Callable[[int, training.EpochMetrics], None]
 Track = Callable[[Path, RunConfig], training.Tracker]
 
 
-def load_splits(config: RunConfig) -> data.Splits:
+def load_splits(config: RunConfig) -> data.SampleSplits:
     """Returns a configuration's data, a sample in the shape that its system takes."""
+    if config.data == "student-teacher":
+        return data.student_teacher(seed=config.split_seed)
     splits = data.load(
-        config.data,
+        AUTOENCODERS.get(config.data, config.data),
         data_dir=config.data_dir,
         validation_fraction=config.validation_fraction,
         split_seed=config.split_seed,
         preprocessing=preprocessing_of(config),
     )
+    if config.regression:
+        return data.autoencoding(splits)
     if config.system not in IMAGE_SYSTEMS:
         return splits
     return data.Splits(**{name: part.as_images() for name, part in splits.parts().items()})
@@ -130,9 +135,16 @@ def preprocessing_of(config: RunConfig) -> data.Standardise | None:
     return data.MNIST_STANDARDISATION
 
 
-def build_system(config: RunConfig, splits: data.Splits, seed: int) -> AbstractSystem:
+def build_system(config: RunConfig, splits: data.SampleSplits, seed: int) -> AbstractSystem:
     """Returns a configuration's system as it is before training."""
-    return build_network(config, splits.train.shape, splits.train.classes, seed)
+    return build_network(config, splits.train.shape, outputs_of(splits), seed)
+
+
+def outputs_of(splits: data.SampleSplits) -> int:
+    """Returns how many numbers a system says of a sample."""
+    if isinstance(splits, data.RegressionSplits):
+        return splits.train.targets.shape[1]
+    return splits.train.classes
 
 
 def build_network(
@@ -206,7 +218,7 @@ def build_rule(config: RunConfig) -> AbstractRule:
 
 
 def _build_rule(config: RunConfig) -> AbstractRule:
-    loss = CrossEntropy(softness=config.softness)
+    loss = build_loss(config)
     tolerance = Tolerance(relative=config.tolerance)
     unsolved = UNSOLVED[config.unsolved]()
     if config.rule == "backpropagation":
@@ -294,13 +306,17 @@ def build_training(config: RunConfig) -> training.TrainingConfig:
     )
 
 
-def diagnosed_samples(config: RunConfig, splits: data.Splits) -> Batch | None:
+def diagnosed_samples(config: RunConfig, splits: data.SampleSplits) -> Batch | None:
     """Returns the first validation samples, as many as a configuration diagnoses itself on."""
     if config.diagnose == 0:
         return None
-    part = slice(config.diagnose)
+    return first_samples(splits, config.diagnose)
+
+
+def first_samples(splits: data.SampleSplits, count: int) -> Batch:
+    """Returns the first validation samples."""
     own = splits.validation
-    return Batch(jnp.asarray(own.inputs[part]), jnp.asarray(own.targets[part]))
+    return Batch(jnp.asarray(own.inputs[:count]), jnp.asarray(own.targets[:count]))
 
 
 def versions() -> dict[str, str]:
@@ -459,7 +475,7 @@ def _run_seed(
     seed: int,
     *,
     rule: AbstractRule,
-    splits: data.Splits,
+    splits: data.SampleSplits,
     folder: training.RunFolder,
     origin: dict[str, Any],
     keep_last: int,
@@ -467,7 +483,7 @@ def _run_seed(
     track: Track | None,
     report: Report | None,
 ) -> dict[str, Any]:
-    summary = training.by_first(lambda: _finished(folder))
+    summary = training.by_first(lambda: _finished(folder, config))
     if summary is not None:
         return summary
     system = build_system(config, splits, seed)
@@ -480,7 +496,7 @@ def _run_seed(
     began = time.perf_counter() - seconds
 
     def is_best(trained: training.Trained) -> bool:
-        *before, last = (own.validation.accuracy for own in trained.metrics)
+        *before, last = (own.validation.score for own in trained.metrics)
         return last > max(before, default=-math.inf)
 
     def save_weights(trained: training.Trained) -> None:
@@ -517,6 +533,7 @@ def _run_seed(
             loop,
             seed=seed,
             start=start,
+            watch=stability_watch(rule, first_samples(splits, WATCHED)),
             diagnose=None if batch is None else diagnosis(rule, batch, seed, fresh.feedback),
             mesh=mesh,
             report=lambda *own: training.by_first(lambda: save(*own)),
@@ -529,13 +546,17 @@ def _run_seed(
     finally:
         if tracker is not None:
             tracker.close()
-    test = training.evaluate(trained.system, splits.test)
+    measured = {
+        "test": training.evaluate(trained.system, splits.test),
+        "train": training.evaluate(trained.system, splits.train),
+        "validation": trained.metrics[-1].validation,
+    }
     summary = {
-        "test_accuracy": test.accuracy,
-        "test_nll": test.nll,
-        "test_converged_fraction": test.converged_fraction,
-        "train_accuracy": training.evaluate(trained.system, splits.train).accuracy,
-        "validation_accuracy": trained.metrics[-1].validation.accuracy,
+        **{
+            name: getattr(measured[part], measure.name)
+            for name, (part, measure) in summary_measures(config).items()
+        },
+        "test_converged_fraction": measured["test"].converged_fraction,
         "step_ms_median": statistics.median(own.step_ms for own in trained.metrics),
         "seconds": time.perf_counter() - began,
         "epochs": config.epochs,
@@ -560,7 +581,7 @@ def _last_diagnostics(metrics: Sequence[training.EpochMetrics]) -> dict[str, Any
     return {} if last is None else {"diagnostics": last}
 
 
-def _finished(folder: training.RunFolder) -> dict[str, Any] | None:
+def _finished(folder: training.RunFolder, config: RunConfig) -> dict[str, Any] | None:
     """Returns the summary of a run that is finished.
 
     **Raises:** `FolderError` where it lacks a figure.
@@ -570,7 +591,7 @@ def _finished(folder: training.RunFolder) -> dict[str, Any] | None:
         return None
     summary = read_json(path)
     try:
-        figures = {name: _number(summary[name]) for name in FIGURES}
+        figures = {name: _number(summary[name]) for name in _figures(config)}
         solve = {name: _number(summary["solve"][name]) for name in SOLVE_FIGURES}
     except (KeyError, TypeError) as error:
         raise training.FolderError(
@@ -588,20 +609,18 @@ def _number(value: Any) -> float:
 
 
 SOLVE_FIGURES = ("converged_fraction", "residual_max", "steps_mean", "steps_max")
-FIGURES = (
-    "test_accuracy",
-    "test_nll",
-    "train_accuracy",
-    "validation_accuracy",
-    "step_ms_median",
-    "seconds",
-)
+
+
+def _figures(config: RunConfig) -> tuple[str, ...]:
+    """Returns the names of the figures of which several seeds' summary has the mean."""
+    return (*summary_measures(config), "step_ms_median", "seconds")
 
 
 def _summary_of(summaries: list[dict[str, Any]], config: RunConfig) -> dict[str, Any]:
     """Returns the mean of several seeds' figures in a summary's own form, and their spread."""
-    means = {name: mean(own[name] for own in summaries) for name in FIGURES}
-    std = {name: deviation([own[name] for own in summaries]) for name in FIGURES}
+    names = _figures(config)
+    means = {name: mean(own[name] for own in summaries) for name in names}
+    std = {name: deviation([own[name] for own in summaries]) for name in names}
     solves = [own["solve"] for own in summaries]
     return {
         **means,
@@ -615,7 +634,7 @@ def _summary_of(summaries: list[dict[str, Any]], config: RunConfig) -> dict[str,
         },
         "mean": means,
         "std": std,
-        "per_seed": [{name: own[name] for name in ("seed", *FIGURES)} for own in summaries],
+        "per_seed": [{name: own[name] for name in ("seed", *names)} for own in summaries],
         **_mean_diagnostics(summaries),
         "config": config.as_json(),
     }
@@ -679,7 +698,7 @@ def seed_folders(config: RunConfig | MetaConfig, folder: Path) -> dict[int, Path
 
 
 def load_trained(
-    config: RunConfig, splits: data.Splits, folder: Path, seed: int, weights: str = "last"
+    config: RunConfig, splits: data.SampleSplits, folder: Path, seed: int, weights: str = "last"
 ) -> tuple[AbstractSystem, PyTree[Any]]:
     """Returns the system and the feedback weights that a seed's folder holds.
 

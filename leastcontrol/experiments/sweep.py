@@ -1,4 +1,6 @@
-"""Searches for the options of a training, by the accuracy on its validation split alone.
+"""Searches for the options of a training, by its validation split alone.
+
+What is best there is what the data are judged by: the accuracy, or the mean squared error.
 
 Optuna proposes the options and stops what is hopeless; each trial is a run like any other, by
 `running.run`, into `OUT/trials/NUMBER/run`. The trials' figures are in a store that several workers
@@ -12,6 +14,7 @@ and in the old folder, and its training goes on from the last checkpoint.
 import contextlib
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from .. import training
 from . import running
 from .config import ConfigError, RunConfig
 from .config_file import as_toml
+from .measures import Measure, measure_of
 from .sweep_config import Choices, Range, SweepConfig
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -109,10 +113,15 @@ def _study(config: SweepConfig, url: str) -> optuna.Study:
         storage=optuna.storages.RDBStorage(url, engine_kwargs=options),
         # Sweeps in one database are told apart by what they search.
         study_name=f"leastcontrol-{_checksum(config)}",
-        direction="maximize",
+        direction="maximize" if _measure(config).rising else "minimize",
         pruner=optuna.pruners.MedianPruner(),
         load_if_exists=True,
     )
+
+
+def _measure(config: SweepConfig) -> Measure:
+    """Returns what all trials are judged by; their data are given and not searched."""
+    return measure_of(RunConfig(**config.train))
 
 
 def _checksum(config: SweepConfig) -> str:
@@ -179,10 +188,10 @@ def _run(
 
         def each(seed: int, metrics: training.EpochMetrics) -> None:
             nonlocal reported
-            accuracies = _accuracies(run, path)
-            for step in range(reported, len(accuracies)):
-                trial.report(accuracies[step], step + 1)
-            reported = len(accuracies)
+            values = _values(run, path)
+            for step in range(reported, len(values)):
+                trial.report(values[step], step + 1)
+            reported = len(values)
             if report is not None:
                 report(trial.number, seed, metrics)
             if trial.should_prune():
@@ -196,11 +205,11 @@ def _run(
             trial.set_user_attr("error", str(error))
             study.tell(trial, state=TrialState.PRUNED)
         else:
-            study.tell(trial, summary["validation_accuracy"])
+            study.tell(trial, summary[f"validation_{measure_of(run).name}"])
 
 
-def _accuracies(run: RunConfig, path: Path) -> list[float]:
-    """Returns the validation accuracies of all epochs so far, seed by seed."""
+def _values(run: RunConfig, path: Path) -> list[float]:
+    """Returns what the validation samples say of all epochs so far, seed by seed."""
     files = [own / "metrics.jsonl" for own in running.seed_folders(run, path).values()]
     lines = [
         line
@@ -208,7 +217,9 @@ def _accuracies(run: RunConfig, path: Path) -> list[float]:
         if file.is_file()
         for line in file.read_text(encoding="utf-8").splitlines()
     ]
-    return [json.loads(line)["validation"]["accuracy"] for line in lines]
+    found = [json.loads(line)["validation"][measure_of(run).name] for line in lines]
+    # A number that is not finite is written as null.
+    return [math.nan if value is None else value for value in found]
 
 
 def _write(
@@ -220,7 +231,10 @@ def _write(
             _row(own, config) for own in study.get_trials(deepcopy=False) if own.state in FINISHED
         ]
         complete = [row for row in rows if row["complete"]]
-        best = max(complete, key=lambda row: row["validation_accuracy"], default=None)
+        measure = _measure(config)
+        name = f"validation_{measure.name}"
+        choose = max if measure.rising else min
+        best = choose(complete, key=lambda row: row[name], default=None)
         result = {
             "command": command,
             "config": config.as_json(),
@@ -232,8 +246,8 @@ def _write(
         training.write_json(out / "sweep.json", result)
         if best is not None:
             comment = (
-                f"Trial {best['number']} of a sweep: validation accuracy "
-                f"{100 * best['validation_accuracy']:.2f} %."
+                f"Trial {best['number']} of a sweep: validation {measure.title} "
+                f"{measure.shown(best[name])}."
             )
             text = as_toml({**config.train, **best["options"]}, comment)
             training.write_whole(
@@ -248,7 +262,7 @@ def _row(trial: FrozenTrial, config: SweepConfig) -> dict[str, Any]:
         "folder": trial.user_attrs.get("folder"),
         "options": _chosen(config, trial.params),
         "complete": trial.state is TrialState.COMPLETE,
-        "validation_accuracy": trial.value,
+        f"validation_{_measure(config).name}": trial.value,
         "epochs": len(trial.intermediate_values),
         "error": trial.user_attrs.get("error"),
     }

@@ -4,9 +4,9 @@
     python -m leastcontrol.experiments.tables --check   # exits with 1 if it would change anything
 
 A row is one run of several seeds: `results/NAME.json`, the file that `leastcontrol train --results`
-wrote. `ROWS` says which names there are and, from the registry, what the paper reports for each. A
-run whose file is missing has no row; a file that does not hold the run that its name promises is
-refused.
+wrote. `ROWS` says which names there are and, from the registry, what the paper reports for each;
+`FEEDBACK_ROWS` says it of the second table, of deep feedback control. A run whose file is missing
+has no row; a file that does not hold the run that its name promises is refused.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from typing import Any
 from . import registry
 from .config import RunConfig
 from .expectations import Published
-from .registry import FEEDFORWARD_TABLE, RECURRENT_TABLE, Experiment
+from .registry import DEEP_TABLE, FASHION_TABLE, FEEDFORWARD_TABLE, RECURRENT_TABLE, Experiment
 
 BEGIN = "<!-- results:begin -->"
 END = "<!-- results:end -->"
@@ -44,15 +44,23 @@ class Expected:
     * `name`: of the file, without its suffix.
     * `system`, `rule`: as the reader sees them.
     * `words`: the options that the run must have had.
-    * `percent`, `deviation`: test accuracy over three seeds in arXiv 2207.01332, table 1, in %.
+    * `percent`, `deviation`: test accuracy in %: over three seeds in arXiv 2207.01332, table 1; the
+      authors of arXiv 2204.07249 report no deviation, and of some rules nothing.
     """
 
     name: str
     system: str
     rule: str
     words: dict[str, Any]
-    percent: float
-    deviation: float
+    percent: float | None
+    deviation: float | None
+
+    def published(self) -> str:
+        """Returns what the paper reports, for the reader."""
+        if self.percent is None:
+            return "–"
+        spread = "" if self.deviation is None else f" ± {self.deviation:.2f}"
+        return f"{self.percent:.2f}{spread}"
 
 
 SYSTEMS = ((FEEDFORWARD_TABLE, "feedforward 2×256"), (RECURRENT_TABLE, "RNN 256"))
@@ -89,9 +97,65 @@ ROWS = tuple(
 )
 
 
+DATA = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
+CONTROL = {"rule": "deep-feedback-control"}
+# By the end of the file's name: rule, what the run must have had, and the registry's row with what
+# the authors report, if they do.
+FEEDBACK_RULES = (
+    ("dfc-backpropagation", "backpropagation", {"rule": "backpropagation"}, "backpropagation"),
+    (
+        "dfc-nudged",
+        "deep feedback control, nudged",
+        {**CONTROL, "teaching": "nudged", "phase": "steady-state"},
+        "nudged",
+    ),
+    (
+        "dfc-strong",
+        "strong feedback that learns",
+        {**CONTROL, "teaching": "strong", "phase": "steady-state"},
+        "strong-two-phases",
+    ),
+    (
+        "single-phase",
+        "strong feedback, simulated single phase",
+        {**CONTROL, "teaching": "strong", "feedback_learning": "single-phase"},
+        "strong-single-phase",
+    ),
+    (
+        "dfc-direct-feedback-alignment",
+        "direct feedback alignment",
+        {"rule": "direct-feedback-alignment"},
+        None,
+    ),
+)
+
+
+def _feedback_row(
+    experiment: Experiment, data: str, end: str, rule: str, words: dict[str, Any], row: str | None
+) -> Expected:
+    percent = None
+    if row is not None:
+        (published,) = next(own for own in experiment.rows if own.name == row).expectations
+        assert isinstance(published, Published)
+        percent = published.value
+    words = {"data": data, "system": "feedforward", "hidden": [256, 256, 256], **words}
+    return Expected(f"{data}-{end}", DATA[data], rule, words, percent, None)
+
+
+FEEDBACK_ROWS = tuple(
+    _feedback_row(experiment, data, *own)
+    for experiment, data in ((DEEP_TABLE, "mnist"), (FASHION_TABLE, "fashion-mnist"))
+    for own in FEEDBACK_RULES
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What a run of several seeds has shown; shares lie between 0 and 1."""
+    """What a run of several seeds has shown; shares lie between 0 and 1.
+
+    `error_ratio` and the condition of learned and of `random` feedback are known of runs that
+    diagnosed themselves.
+    """
 
     expected: Expected
     seeds: int
@@ -101,10 +165,14 @@ class Row:
     steps: float
     step_ms: float
     command: str
+    epochs: int
+    error_ratio: float | None
+    condition: float | None
+    random: float | None
 
 
-def read(results: Path) -> list[Row]:
-    """Returns the rows whose files exist, in the order of `ROWS`.
+def read(results: Path, rows: Sequence[Expected] = ROWS) -> list[Row]:
+    """Returns the rows whose files exist, in the order of `rows`.
 
     **Raises:** `TablesError` for a folder that is none, and for a file that is damaged or of
     another run.
@@ -114,7 +182,7 @@ def read(results: Path) -> list[Row]:
             f"{results} is not a folder, but the summaries of the runs are read from one: make it "
             "with `leastcontrol train --results FILE`, or name another with --results DIR."
         )
-    files = [(expected, results / f"{expected.name}.json") for expected in ROWS]
+    files = [(expected, results / f"{expected.name}.json") for expected in rows]
     return [_read_row(expected, path) for expected, path in files if path.exists()]
 
 
@@ -158,6 +226,12 @@ def _read_row(expected: Expected, path: Path) -> Row:
             )
         return float(value)
 
+    def diagnosed(name: str, place: str) -> float | None:
+        known = summary.get("diagnostics")
+        if known is None or name not in known:
+            return None
+        return number("diagnostics", name, place)
+
     for word, value in expected.words.items():
         if entry("config", word) != value:
             raise TablesError(
@@ -179,6 +253,10 @@ def _read_row(expected: Expected, path: Path) -> Row:
         number("solve", "steps_mean"),
         number("mean", "step_ms_median"),
         command,
+        int(number("epochs")),
+        diagnosed("error_ratio", "all"),
+        diagnosed("condition", "all"),
+        diagnosed("condition", "random"),
     )
 
 
@@ -196,9 +274,37 @@ def table(rows: Sequence[Row]) -> str:
             expected.rule,
             f"{100 * row.test_accuracy:.2f} ± {100 * row.deviation:.2f}",
             f"{row.seeds}",
-            f"{expected.percent:.2f} ± {expected.deviation:.2f}",
+            expected.published(),
             share(row.solved),
             f"{row.steps:.1f}",
+            f"{row.step_ms:.2f}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def feedback_table(rows: Sequence[Row]) -> str:
+    """Returns the rows of the second table as a Markdown table."""
+    lines = [
+        "| data | rule | test accuracy, % | seeds | epochs | the authors, % | ‖e_end‖/‖e_0‖ "
+        "| condition (at random) | solved, % | ms a step |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        expected = row.expected
+        condition = "–"
+        if row.condition is not None and row.random is not None:
+            condition = f"{row.condition:.2f} ({row.random:.2f})"
+        cells = (
+            expected.system,
+            expected.rule,
+            f"{100 * row.test_accuracy:.2f} ± {100 * row.deviation:.2f}",
+            f"{row.seeds}",
+            f"{row.epochs}",
+            expected.published(),
+            "–" if row.error_ratio is None else f"{row.error_ratio:.3f}",
+            condition,
+            share(row.solved),
             f"{row.step_ms:.2f}",
         )
         lines.append(f"| {' | '.join(cells)} |")
@@ -233,7 +339,7 @@ def rewritten(page: str, content: str, name: str, part: str) -> str:
 
 
 def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
-    """Rewrites the table in every page under `root` and returns the pages that changed.
+    """Rewrites the tables in every page under `root` and returns the pages that changed.
 
     With `check` nothing is written: the pages that would change are returned.
 
@@ -247,7 +353,12 @@ def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
         )
     content = {page: table(rows) for page in PAGES}
     content[COMMANDS_PAGE] += f"\n\n{commands(rows)}"
-    return rewrite(root, [(page, "results", own) for page, own in content.items()], check=check)
+    parts = [(page, "results", own) for page, own in content.items()]
+    controlled = read(results, FEEDBACK_ROWS)
+    if controlled:
+        own = f"{feedback_table(controlled)}\n\n{commands(controlled)}"
+        parts.append((COMMANDS_PAGE, "feedback-control", own))
+    return rewrite(root, parts, check=check)
 
 
 def rewrite(root: Path, parts: Sequence[tuple[Path, str, str]], *, check: bool) -> list[Path]:

@@ -3,7 +3,7 @@
 import itertools
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -74,18 +74,23 @@ summary { cursor: pointer; padding: 0.35rem 0; }
 """
 )
 
-# Heading, name in the summary, scale and digits.
+# Heading, name in the summary, scale and digits. Those of labels are left out where there are none
+# but target vectors, and the others where there are none of these.
 FIGURES = (
     ("test accuracy, %", "test_accuracy", 100.0, 2),
     ("test NLL, nats", "test_nll", 1.0, 4),
     ("train accuracy, %", "train_accuracy", 100.0, 2),
     ("validation accuracy, %", "validation_accuracy", 100.0, 2),
+    ("test squared error", "test_mean_squared_error", 1.0, 5),
+    ("train squared error", "train_mean_squared_error", 1.0, 5),
+    ("validation squared error", "validation_mean_squared_error", 1.0, 5),
     ("ms a step", "step_ms_median", 1.0, 2),
     ("seconds", "seconds", 1.0, 1),
 )
 DIFFERENCES = (
     ("test accuracy, %", "test_accuracy", 100.0, 2),
     ("test NLL, nats", "test_nll", 1.0, 4),
+    ("test squared error", "test_mean_squared_error", 1.0, 5),
     ("‖(ψ, u)‖", "control_norm", 1.0, 4),
     ("solved, %", "converged_fraction", 100.0, 2),
     ("ms a step", "step_ms_median", 1.0, 2),
@@ -96,6 +101,7 @@ EPOCH_COLUMNS = (
     ("epoch", "epoch", 1.0, 0),
     ("loss, nats", "loss", 1.0, 4),
     ("validation accuracy, %", "accuracy", 100.0, 2),
+    ("validation squared error", "mean_squared_error", 1.0, 5),
     ("‖(ψ, u)‖²", "control_energy", 1.0, 4),
     ("solved, %", "converged_fraction", 100.0, 3),
     ("residual / tolerance", "residual_max", 1.0, 3),
@@ -106,6 +112,7 @@ EPOCH_COLUMNS = (
 TILES = (
     ("best test accuracy", "test_accuracy", max, "%", 100.0, 2),
     ("best test NLL", "test_nll", min, "nats", 1.0, 4),
+    ("least test squared error", "test_mean_squared_error", min, "", 1.0, 5),
     ("shortest step", "step_ms_median", min, "ms", 1.0, 2),
 )
 # The title and the first words of each section of figures.
@@ -190,11 +197,13 @@ def _figure(mean: Any, spread: Any, scale: float, digits: int) -> str:
 
 
 def _results(runs: Sequence[Run]) -> str:
+    every = {own for run in runs for trial in run.trials for own in trial.summary or ()}
+    columns = _known(FIGURES, every)
     rows = []
     for run in runs:
         finished = [own.summary for own in run.trials if own.summary is not None]
         cells = []
-        for _, name, scale, digits in FIGURES:
+        for _, name, scale, digits in columns:
             values = [own.get(name) for own in finished]
             known = [own for own in values if isinstance(own, int | float)]
             complete = bool(known) and len(known) == len(values)
@@ -202,8 +211,22 @@ def _results(runs: Sequence[Run]) -> str:
             spread = statistics.stdev(known) if complete and len(known) > 1 else None
             cells.append(_figure(mean, spread, scale, digits))
         rows.append([run.name, f"{len(finished)} of {_seeds(run)}", *cells])
-    headings = ["run", "seeds finished", *(own[0] for own in FIGURES)]
+    headings = ["run", "seeds finished", *(own[0] for own in columns)]
     return _table("Mean ± standard deviation over the finished seeds", headings, rows)
+
+
+def _known(columns: Sequence[Any], names: Iterable[str]) -> list[Any]:
+    """Returns the columns without those of a kind of targets of which nothing is known."""
+    names = set(names)
+    vectors = any("squared_error" in name for name in names)
+    labels = not vectors or any("accuracy" in name for name in names)
+
+    def shown(name: str) -> bool:
+        if "squared_error" in name:
+            return vectors
+        return labels or not name.endswith(("accuracy", "nll"))
+
+    return [own for own in columns if shown(own[1])]
 
 
 def _seeds(run: Run) -> int:
@@ -211,16 +234,17 @@ def _seeds(run: Run) -> int:
 
 
 def _differences(comparison: Comparison) -> str:
+    columns = _known(DIFFERENCES, {name for own in comparison.differences for name in own})
     rows = []
     for own in comparison.differences:
-        figures = [own.get(name) or {} for _, name, _, _ in DIFFERENCES]
+        figures = [own.get(name) or {} for _, name, _, _ in columns]
         cells = [
             _figure(figure.get("mean"), figure.get("standard_error"), scale, digits)
-            for figure, (_, _, scale, digits) in zip(figures, DIFFERENCES, strict=True)
+            for figure, (_, _, scale, digits) in zip(figures, columns, strict=True)
         ]
         rows.append([f"{own.get('system')}: {own.get('rule')} less {own.get('less')}", *cells])
     caption = f"{comparison.name}: differences seed by seed, mean ± standard error"
-    return _table(caption, ["difference", *(own[0] for own in DIFFERENCES)], rows)
+    return _table(caption, ["difference", *(own[0] for own in columns)], rows)
 
 
 def _figures(drawn: Sequence[Figure], note: str) -> str:
@@ -249,7 +273,7 @@ def _tiles(runs: Sequence[Run]) -> str:
                 means.append((statistics.fmean(known), run.name))
         if means:
             value, run_name = best(means, key=lambda own: own[0])
-            tiles.append((title, f"{scale * value:.{digits}f} {unit}", run_name))
+            tiles.append((title, f"{scale * value:.{digits}f} {unit}".rstrip(), run_name))
     solved = [own.epochs["converged_fraction"][-1] for _, own in each]
     if solved:
         tiles.append(("fewest solved in a last epoch", f"{100 * min(solved):.2f} %", ""))
@@ -297,16 +321,21 @@ def _run(run: Run) -> str:
 
 def _epochs(run: Run, trial: Trial) -> str:
     """Returns the numbers that the curves are drawn from, for those who cannot see them."""
-    columns = [trial.epochs[name] for _, name, _, _ in EPOCH_COLUMNS]
+    known = [own for own in EPOCH_COLUMNS if own[1] in trial.epochs]
+    columns = [trial.epochs[name] for _, name, _, _ in known]
     rows = [
         [
             f"{value:.0f}" if name == "epoch" else _figure(value, None, scale, digits)
-            for value, (_, name, scale, digits) in zip(row, EPOCH_COLUMNS, strict=True)
+            for value, (_, name, scale, digits) in zip(row, known, strict=True)
         ]
         for row in zip(*columns, strict=True)
     ]
     caption = f"Epochs of {run.name}, seed {trial.seed}"
-    table = _table(caption, [own[0] for own in EPOCH_COLUMNS], rows)
+    headings = [own[0] for own in known]
+    if "mean_squared_error" in trial.epochs:
+        # The squared error is in units of the targets.
+        headings = ["loss" if own == "loss, nats" else own for own in headings]
+    table = _table(caption, headings, rows)
     return f"<details><summary>Epochs of seed {trial.seed}</summary>{table}</details>"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ._palette import Palette
-from ._runs import Run
+from ._runs import EPOCH_FIGURES, Run
 
 STYLES = ("-", "--", ":", "-.")
 EPOCHS = "epoch"
@@ -87,6 +87,23 @@ CURVES = (
         "accuracy, %",
         "accuracy",
         100.0,
+        against_time=True,
+    ),
+    _Curve(
+        "error",
+        "Validation error",
+        "Mean squared error of the validation samples at the free equilibrium.",
+        "mean squared error",
+        "mean_squared_error",
+        logarithmic=True,
+    ),
+    _Curve(
+        "error-time",
+        "Validation error against time",
+        "The same against the wall time of training, without compilation and evaluation.",
+        "mean squared error",
+        "mean_squared_error",
+        logarithmic=True,
         against_time=True,
     ),
     _Curve(
@@ -188,9 +205,8 @@ def plots(runs: Sequence[Run]) -> list[Plot]:
     """Returns everything that can be drawn of runs, in the order of the page."""
     found = []
     for own in CURVES:
-        measured = [run for run in runs if _has(run, own.figure)]
-        if measured or own.section == "curves":
-            drawn = runs if own.section == "curves" else measured
+        drawn = [run for run in runs if _has(run, own)]
+        if drawn:
             paint = _lines(own, drawn)
             found.append(Plot(own.name, own.section, None, own.title, own.caption, paint))
     for number, run in enumerate(runs, 1):
@@ -200,8 +216,18 @@ def plots(runs: Sequence[Run]) -> list[Plot]:
     return found
 
 
-def _has(run: Run, figure: str) -> bool:
-    return bool(run.trials) and all("all" in own.diagnostics.get(figure, {}) for own in run.trials)
+def _has(run: Run, curve: _Curve) -> bool:
+    if curve.section == "curves" and curve.figure in EPOCH_FIGURES:
+        return True
+    if curve.section == "curves":
+        return bool(run.trials) and all(curve.figure in own.epochs for own in run.trials)
+    each = [own.diagnostics.get(curve.figure, {}) for own in run.trials]
+    return bool(each) and all("all" in own for own in each)
+
+
+def _squared(run: Run) -> bool:
+    """Returns whether a run's loss is the squared error, which is not in nats."""
+    return any("mean_squared_error" in own.epochs for own in run.trials)
 
 
 # --- runs beside each other -----------------------------------------------------------------------
@@ -249,7 +275,10 @@ def _lines(plot: _Curve, runs: Sequence[Run]) -> Paint:
             axes.plot(across, mean, style, color=colour, label=label, marker=marker)
             if seeds > 1:
                 axes.fill_between(across, low, high, color=colour, alpha=0.15, linewidth=0)
-        axes.set(title=plot.title, ylabel=plot.up)
+        up = plot.up
+        if plot.figure == "loss" and any(_squared(run) for run in runs):
+            up = "loss"
+        axes.set(title=plot.title, ylabel=up)
         _name_epochs(axes, "wall time, s" if plot.against_time else EPOCHS)
         _legend(drawing, len(runs))
 

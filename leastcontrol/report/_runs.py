@@ -16,7 +16,8 @@ class ReportError(ValueError):
 class Trial:
     """One seed of a run.
 
-    * `epochs`: the figures of its epochs, by name.
+    * `epochs`: the figures of its epochs, by name; among them `accuracy` of the validation samples,
+      or `mean_squared_error` where their targets are vectors.
     * `diagnostics`: what it measured of itself after each, by name and by the part of the system;
       empty where it did not.
     * `summary`: if it is finished.
@@ -136,7 +137,7 @@ def _run(folder: Path) -> Run:
 
 def _trial(folder: Path, seed: int) -> Trial:
     path = folder / "metrics.jsonl"
-    epochs: dict[str, list[float]] = {name: [] for name in (*EPOCH_FIGURES, "accuracy")}
+    epochs: dict[str, list[float]] = {name: [] for name in EPOCH_FIGURES}
     diagnostics: dict[str, dict[str, list[float]]] = {}
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     # A line without its end is still being written.
@@ -145,7 +146,10 @@ def _trial(folder: Path, seed: int) -> Trial:
             row = json.loads(line)
             for name in EPOCH_FIGURES:
                 epochs[name].append(_number(row[name]))
-            epochs["accuracy"].append(_number(row["validation"]["accuracy"]))
+            judged = (
+                "mean_squared_error" if "mean_squared_error" in row["validation"] else "accuracy"
+            )
+            epochs.setdefault(judged, []).append(_number(row["validation"][judged]))
             for name, places in (row.get("diagnostics") or {}).items():
                 for place, value in places.items():
                     line = diagnostics.setdefault(name, {}).setdefault(place, [])

@@ -71,6 +71,7 @@ from ._policy import Keep as Keep
 from ._policy import RaiseError as RaiseError
 from ._predictive_coding import predictive_coding as predictive_coding
 from ._rule import AbstractRule as AbstractRule
+from ._rule import AbstractRuleAround as AbstractRuleAround
 from ._rule import Batch as Batch
 from ._rule import Credit as Credit
 from ._through_time import BackpropagationThroughTime as BackpropagationThroughTime

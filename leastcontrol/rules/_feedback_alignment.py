@@ -11,9 +11,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from ..controllers._feedback_weights import check_feedback
-from ..controllers._kolen_pollack import mirror_of, mirror_weights
-from ..controllers._linear_feedback import direct_weights, direct_weights_like, tree_slope
+from ..controllers import (
+    check_feedback,
+    direct_weights,
+    direct_weights_like,
+    mirror_of,
+    mirror_weights,
+    tree_slope,
+)
 from ..equilibrium import FixedPoint, LinearPath, Point, Sample, Tolerance
 from ..losses import AbstractLoss, CrossEntropy
 from ..systems import AbstractSystem

@@ -19,8 +19,11 @@ from ._augmentation import augmented as augmented
 from ._calibration import calibrate as calibrate
 from ._checkpoints import Checkpoints as Checkpoints
 from ._config import TrainingConfig as TrainingConfig
+from ._evaluation import AnyEvaluation as AnyEvaluation
 from ._evaluation import Evaluation as Evaluation
+from ._evaluation import RegressionEvaluation as RegressionEvaluation
 from ._evaluation import evaluate as evaluate
+from ._evaluation import evaluation_of as evaluation_of
 from ._folder import FolderError as FolderError
 from ._folder import RunFolder as RunFolder
 from ._folder import write_csv as write_csv
@@ -30,6 +33,7 @@ from ._loop import Diagnostics as Diagnostics
 from ._loop import EpochMetrics as EpochMetrics
 from ._loop import Trained as Trained
 from ._loop import TrainingError as TrainingError
+from ._loop import UnfitError as UnfitError
 from ._loop import make_feedback_optimiser as make_feedback_optimiser
 from ._loop import make_optimiser as make_optimiser
 from ._loop import train as train

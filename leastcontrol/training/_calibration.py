@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ..data import Dataset
+from ..data import Samples
 from ..equilibrium import FixedPoint, free_equilibrium, solved
 from ..systems import AbstractBatchNormalised, AbstractSystem
 
@@ -20,7 +20,7 @@ def _rest_points(system: AbstractSystem, inputs: Array) -> tuple[PyTree[Array], 
     return solution.value, solved(solution)
 
 
-def calibrate(system: AbstractSystem, dataset: Dataset) -> AbstractSystem:
+def calibrate(system: AbstractSystem, dataset: Samples) -> AbstractSystem:
     """Returns a system with its batch norm's statistics measured on a data set's first samples.
 
     The encoder's are those of the samples, the decoder's those of their free rest points as far as

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any, overload
 
 import equinox as eqx
 import jax
@@ -9,15 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..data import Dataset
+from ..data import Dataset, Regression, Samples
 from ..equilibrium import FixedPoint, Tolerance, free_equilibrium, solved
-from ..losses import AbstractLoss, CrossEntropy
+from ..losses import AbstractLoss, CrossEntropy, SquaredError
 from ..systems import AbstractSystem
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Figures of a system on a data set, at its free equilibrium.
+    """Figures of a classifier on a data set, at its free equilibrium.
 
     * `accuracy`: share of samples whose largest output is the target class.
     * `nll`: mean negative log-likelihood of the hard labels, in nats; for a sample whose
@@ -29,6 +30,40 @@ class Evaluation:
     accuracy: float
     nll: float
     converged_fraction: float
+
+    @property
+    def score(self) -> float:
+        """What the best weights have most of: the accuracy."""
+        return self.accuracy
+
+
+@dataclasses.dataclass(frozen=True)
+class RegressionEvaluation:
+    """Figures of a system on samples with target vectors, at its free equilibrium.
+
+    * `mean_squared_error`: the mean of (y_j − t_j)² over the outputs and the samples, in units of
+      the targets squared; for a sample whose equilibrium was not found, at the point that was
+      reached.
+    * `converged_fraction`: share of samples whose free equilibrium was found.
+    """
+
+    mean_squared_error: float
+    converged_fraction: float
+
+    @property
+    def score(self) -> float:
+        """What the best weights have most of: minus the error, and least of all without one."""
+        return -self.mean_squared_error if math.isfinite(self.mean_squared_error) else -math.inf
+
+
+AnyEvaluation = Evaluation | RegressionEvaluation
+"""Figures of a system on samples of either kind."""
+
+
+def evaluation_of(figures: dict[str, Any]) -> AnyEvaluation:
+    """Returns an evaluation from its figures by name."""
+    kind = Evaluation if "accuracy" in figures else RegressionEvaluation
+    return kind(**figures)
 
 
 @eqx.filter_jit
@@ -44,11 +79,14 @@ def _measure(
         system, jax.vmap(system.drive)(inputs), solver=solver, tolerance=tolerance
     )
     outputs = jax.vmap(system.readout)(solution.value)
-    right = (jnp.argmax(outputs, axis=1) == targets) & solved(solution)
+    right = jnp.zeros(len(targets), bool)
+    if targets.ndim == 1:
+        right = (jnp.argmax(outputs, axis=1) == targets) & solved(solution)
     losses = jax.vmap(loss)(outputs, targets)
     return jnp.sum(right), jnp.sum(losses), jnp.sum(solved(solution))
 
 
+@overload
 def evaluate(
     system: AbstractSystem,
     dataset: Dataset,
@@ -56,8 +94,29 @@ def evaluate(
     solver: FixedPoint | None = None,
     tolerance: Tolerance | None = None,
     batch_size: int = 1000,
-) -> Evaluation:
-    """Returns the figures of a classifier on a data set.
+) -> Evaluation: ...
+
+
+@overload
+def evaluate(
+    system: AbstractSystem,
+    dataset: Samples,
+    *,
+    solver: FixedPoint | None = None,
+    tolerance: Tolerance | None = None,
+    batch_size: int = 1000,
+) -> AnyEvaluation: ...
+
+
+def evaluate(
+    system: AbstractSystem,
+    dataset: Samples,
+    *,
+    solver: FixedPoint | None = None,
+    tolerance: Tolerance | None = None,
+    batch_size: int = 1000,
+) -> AnyEvaluation:
+    """Returns the figures of a system on a data set: a classifier's, or a regression's.
 
     **Arguments:**
 
@@ -75,6 +134,8 @@ def evaluate(
         )
     solver = FixedPoint(max_steps=400) if solver is None else solver
     tolerance = Tolerance() if tolerance is None else tolerance
+    regression = isinstance(dataset, Regression)
+    loss = SquaredError() if regression else CrossEntropy()
     totals = np.zeros(3)
     for first in range(0, len(dataset), batch_size):
         part = slice(first, first + batch_size)
@@ -82,12 +143,15 @@ def evaluate(
             float(total)
             for total in _measure(
                 system,
-                CrossEntropy(),
+                loss,
                 solver,
                 tolerance,
                 jnp.asarray(dataset.inputs[part]),
                 jnp.asarray(dataset.targets[part]),
             )
         ]
-    right, loss, found = (totals / len(dataset)).tolist()
-    return Evaluation(right, loss if math.isfinite(loss) else math.nan, found)
+    right, total, found = (totals / len(dataset)).tolist()
+    total = total if math.isfinite(total) else math.nan
+    if regression:
+        return RegressionEvaluation(2 * total / dataset.targets.shape[1], found)
+    return Evaluation(right, total, found)

@@ -18,17 +18,21 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, PyTree
 
-from ..data import Dataset
+from ..data import Samples
 from ..equilibrium import Point, solved
 from ..rules import AbstractRule, Batch, InParts
 from ..systems import AbstractSystem
 from ._augmentation import augmented
 from ._calibration import calibrate
 from ._config import TrainingConfig
-from ._evaluation import Evaluation, evaluate
+from ._evaluation import AnyEvaluation, evaluate, evaluation_of
 
 Diagnostics = dict[str, dict[str, float]]
 """Figures by name and, for each, numbers by the part of the system that they are of."""
+
+
+class UnfitError(RuntimeError):
+    """What was looked at before an epoch must not be trained; the message is a sentence."""
 
 
 class TrainingError(RuntimeError):
@@ -65,7 +69,7 @@ class EpochMetrics:
     steps_max: int
     step_ms: float
     seconds: float
-    validation: Evaluation
+    validation: AnyEvaluation
     diagnostics: Diagnostics | None = None
 
 
@@ -92,7 +96,7 @@ class Trained:
     def restored(self, kept: PyTree[Any], rows: list[dict[str, Any]]) -> "Trained":
         """Returns the same with the arrays of `kept`, and figures that are given as JSON's."""
         metrics = tuple(
-            EpochMetrics(**{**row, "validation": Evaluation(**row["validation"])}) for row in rows
+            EpochMetrics(**{**row, "validation": evaluation_of(row["validation"])}) for row in rows
         )
         system, feedback, optimiser_states, points = kept
         return Trained(system, feedback, metrics, optimiser_states, points)
@@ -122,7 +126,7 @@ def _adam(config: TrainingConfig, rate: float, total_steps: int) -> optax.Gradie
 def untrained(
     system: AbstractSystem,
     rule: AbstractRule,
-    training: Dataset,
+    training: Samples,
     config: TrainingConfig,
     *,
     seed: int,
@@ -143,7 +147,7 @@ def untrained(
 
 
 def _first_points(
-    system: AbstractSystem, training: Dataset, config: TrainingConfig
+    system: AbstractSystem, training: Samples, config: TrainingConfig
 ) -> Point | None:
     if not config.warm_start:
         return None
@@ -156,7 +160,7 @@ def _keys(seed: int) -> Array:
     return jax.random.split(jax.random.key(seed), 3)
 
 
-def _steps(training: Dataset, config: TrainingConfig) -> int:
+def _steps(training: Samples, config: TrainingConfig) -> int:
     steps = len(training) // config.batch_size
     if steps == 0:
         raise ValueError(
@@ -169,13 +173,14 @@ def _steps(training: Dataset, config: TrainingConfig) -> int:
 def train(
     system: AbstractSystem,
     rule: AbstractRule,
-    training: Dataset,
-    validation: Dataset,
+    training: Samples,
+    validation: Samples,
     config: TrainingConfig,
     *,
     seed: int,
     start: Trained | None = None,
     mesh: Mesh | None = None,
+    watch: Callable[[AbstractSystem, PyTree[Any]], None] | None = None,
     diagnose: Callable[[AbstractSystem, PyTree[Any]], Diagnostics] | None = None,
     report: Callable[[EpochMetrics, Trained], None] | None = None,
 ) -> Trained:
@@ -196,18 +201,29 @@ def train(
     * `mesh`: devices that take equal parts of every batch, along one axis, of this process and of
       others that train the same; the default one. The numbers are those of one device up to the
       order of sums, where a rule draws nothing at random (`InParts`).
+    * `watch`: looks at the system and the feedback weights before every epoch, and may raise
+      `UnfitError` to stop there.
     * `diagnose`: what else is measured of the system and the feedback weights after every epoch.
     * `report`: called after every epoch with its figures and what is trained as it is.
 
     **Raises:** `ValueError` where a batch does not fit into the training set, or the data do not
     fit the system; `TrainingError` where a loss or a weight is no longer finite, where the policy
-    for unsolved samples is to raise, and where no sample of an epoch counted.
+    for unsolved samples is to raise, where no sample of an epoch counted, and where `watch` says
+    so.
     """
     rule = _in_parts(rule, config, mesh)
     if start is None:
         start = untrained(system, rule, training, config, seed=seed)
     if len(start.metrics) >= config.epochs:
         return start
+
+    def look(epoch: int, before: Trained) -> None:
+        if watch is not None:
+            with _rule_errors(epoch, before):
+                watch(before.system, before.feedback)
+
+    # Before the compilation, which takes longer.
+    look(len(start.metrics) + 1, start)
     steps = _steps(training, config)
     order_key, _, noise_key = _keys(seed)
     optimiser = make_optimiser(config, steps * config.epochs)
@@ -285,6 +301,8 @@ def train(
     for number in range(len(metrics), config.epochs):
         began = time.perf_counter()
         before = _trained(local(carry), fixed, fixed_feedback, metrics)
+        if number > len(start.metrics):
+            look(number + 1, before)
         index = place(jnp.asarray(number))
         with _rule_errors(number + 1, before):
             after, figures = jax.block_until_ready(compiled(carry, everything, index))
@@ -389,18 +407,25 @@ def _trained(
 
 @contextlib.contextmanager
 def _rule_errors(epoch: int, before: Trained) -> Iterator[None]:
-    """Turns an error that a rule raised inside the compiled epoch into a `TrainingError`."""
+    """Turns an error that a rule raised inside the compiled epoch into a `TrainingError`.
+
+    `UnfitError` likewise.
+    """
     # JAX logs a traceback of its callback besides raising.
     logger = logging.getLogger("jax._src.callback")
     was_disabled, logger.disabled = logger.disabled, True
     try:
         yield
+    except UnfitError as error:
+        raise TrainingError(_stopped(epoch, str(error)), before) from error
     except jax.errors.JaxRuntimeError as error:
         sentence = re.search(r"EquinoxRuntimeError: (.+)", str(error))
         if sentence is None:
             raise
-        raise TrainingError(
-            f"Epoch {epoch} was stopped, and the weights before it are kept: {sentence[1]}", before
-        ) from error
+        raise TrainingError(_stopped(epoch, sentence[1]), before) from error
     finally:
         logger.disabled = was_disabled
+
+
+def _stopped(epoch: int, reason: str) -> str:
+    return f"Epoch {epoch} was stopped, and the weights before it are kept: {reason}"
