@@ -259,7 +259,9 @@ def test_several_seeds_go_on_with_the_one_that_was_interrupted(tmp_path):
     assert [row["test"] for row in seeds] == [own["test"] for own in summary["per_seed"]]
     rule = build_rule(config)
     assert evaluation_adaptation(config, rule) == lc.GradientDescent(7, 0.01)
-    assert evaluation_adaptation(MetaConfig(), rule) is rule.adaptation
+    assert evaluation_adaptation(MetaConfig(), rule) == rule.adaptation
+    coarse = MetaConfig(evaluation_step_size=0.5)
+    assert evaluation_adaptation(coarse, rule) == lc.GradientDescent(5, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -287,6 +289,7 @@ def test_several_seeds_go_on_with_the_one_that_was_interrupted(tmp_path):
         ("--tasks glyphs --image-size 14", "--modules is 4, but it must be few enough to halve"),
         ("--seed 1 --seeds 2 3", "--seed and --seeds are both given"),
         ("--evaluation-steps 0", "--evaluation-steps is 0, but it must be at least 1"),
+        ("--evaluation-step-size 0", "--evaluation-step-size is 0.0, but it must be above 0 and"),
         ("--keep-last 0", "--keep-last is 0, but it must be at least 1"),
         ("--tasks glyphs --shots 20", "more than the 24 images of a class"),
         ("--tasks omniglot --data-dir /nowhere", "holds an archive of Omniglot; put images_backg"),

@@ -134,9 +134,9 @@ def build_rule(config: MetaConfig) -> AbstractMetaRule:
 
 def evaluation_adaptation(config: MetaConfig, rule: AbstractMetaRule) -> AbstractAdaptation:
     """Returns how validation and test tasks are learned: as by the rule, in steps of their own."""
-    if config.evaluation_steps is None:
-        return rule.adaptation
-    return dataclasses.replace(rule.adaptation, steps=config.evaluation_steps)
+    given = {"steps": config.evaluation_steps, "step_size": config.evaluation_step_size}
+    given = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(rule.adaptation, **given)
 
 
 def run_meta(

@@ -83,6 +83,9 @@ class MetaConfig:
     """Momentum of these steps; euler has none."""
     evaluation_steps: int | None = None
     """Steps in which a validation or test task is learned; as many as in training by default."""
+    evaluation_step_size: float | None = None
+    """Size of these steps; as in training by default. Euler steps of a control that is integrated
+    may have to be smaller than an adaptation's."""
     strength: float = 0.1
     """Strength β of the second phase of contrastive."""
     products: int = 5
@@ -156,6 +159,7 @@ class MetaConfig:
             ("strength", "0.1"),
             ("learning_rate", "1e-3"),
             ("step_size", "0.03"),
+            ("evaluation_step_size", "0.03"),
         ):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
