@@ -2,7 +2,7 @@
 
     python benchmarks/meta_search.py --json results/search-meta-sinusoid.json
 
-Every rule is trained with every combination of a few inner steps, sizes of them and learning rates,
+Every rule is trained with every combination of a few ways to learn a task and of learning rates,
 from one seed on the same tasks. What it has learned is then judged on validation tasks, which are
 adapted to in as many steps for every rule, of each of a few sizes. No test task is looked at. The
 file is written after every trial.
@@ -35,9 +35,9 @@ from leastcontrol.training import (
 )
 
 RULES = {"least-control": {"alpha": 1.0}, "reptile": {}, "first-order-maml": {}}
-INNER_STEPS = (10, 30, 100)
-STEP_SIZES = (0.005, 0.02)
-LEARNING_RATES = (0.01, 0.03)
+# Steps to learn a task, and their size.
+ADAPTATIONS = ((30, 0.01), (100, 0.005), (100, 0.02))
+LEARNING_RATES = (0.03, 0.01)
 EVALUATION_STEPS = 100
 EVALUATION_STEP_SIZES = (0.01, 0.02)
 # Apart from those of any training, of its validation and of the test.
@@ -91,8 +91,8 @@ def judged(config: MetaConfig) -> list[dict[str, Any]]:
 def main() -> int:
     """Runs the search and returns its exit status."""
     parser = argparse.ArgumentParser(description="Search settings of rules on sinusoids.")
-    parser.add_argument("--total-tasks", type=int, default=8000)
-    parser.add_argument("--validation-tasks", type=int, default=1000)
+    parser.add_argument("--total-tasks", type=int, default=4000)
+    parser.add_argument("--validation-tasks", type=int, default=500)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.total_tasks < 16 or options.validation_tasks < 2:
@@ -108,8 +108,8 @@ def main() -> int:
         "best": {},
         "trials": [],
     }
-    settings = itertools.product(INNER_STEPS, STEP_SIZES, LEARNING_RATES)
-    for (steps, size, rate), (rule, own) in itertools.product(settings, RULES.items()):
+    settings = itertools.product(LEARNING_RATES, ADAPTATIONS, RULES.items())
+    for rate, (steps, size), (rule, own) in settings:
         chosen = {"rule": rule, **own, "inner_steps": steps, "step_size": size}
         chosen["learning_rate"] = rate
         config = MetaConfig(
