@@ -1,5 +1,6 @@
 """Meta-training and its command: on small learners, with what it reports checked by hand."""
 
+import dataclasses
 import json
 import math
 
@@ -257,11 +258,16 @@ def test_several_seeds_go_on_with_the_one_that_was_interrupted(tmp_path):
     # Tasks are learned in the steps that were asked for, and judged by them.
     seeds = evaluate_meta(tmp_path / "run")["seeds"]
     assert [row["test"] for row in seeds] == [own["test"] for own in summary["per_seed"]]
+
+
+def test_a_task_of_the_evaluation_is_learned_in_steps_of_its_own():
+    config = MetaConfig(rule="reptile")
     rule = build_rule(config)
-    assert evaluation_adaptation(config, rule) == lc.GradientDescent(7, 0.01)
-    assert evaluation_adaptation(MetaConfig(), rule) == rule.adaptation
-    coarse = MetaConfig(evaluation_step_size=0.5)
-    assert evaluation_adaptation(coarse, rule) == lc.GradientDescent(5, 0.5)
+    assert evaluation_adaptation(config, rule) == rule.adaptation == lc.GradientDescent(5, 0.01)
+    longer = dataclasses.replace(config, evaluation_steps=7)
+    assert evaluation_adaptation(longer, rule) == lc.GradientDescent(7, 0.01)
+    larger = dataclasses.replace(config, evaluation_step_size=0.5)
+    assert evaluation_adaptation(larger, rule) == lc.GradientDescent(5, 0.5)
 
 
 @pytest.mark.parametrize(
