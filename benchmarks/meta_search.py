@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from _origin import origin
 
-from leastcontrol.experiments import running
 from leastcontrol.experiments.meta import (
     build_rule,
     build_system,
@@ -98,9 +98,7 @@ def main() -> int:
     if options.total_tasks < 16 or options.validation_tasks < 2:
         parser.error("--total-tasks takes at least 16, and --validation-tasks at least 2.")
     result: dict[str, Any] = {
-        "command": f"python benchmarks/meta_search.py {' '.join(sys.argv[1:])}".strip(),
-        "commit": running.commit(),
-        "versions": running.versions(),
+        **origin(),
         "seed": 0,
         "total_tasks": options.total_tasks,
         "validation_tasks": options.validation_tasks,
