@@ -95,6 +95,9 @@ def test_the_figures_are_those_of_the_runs(compared):
             assert trial["test_accuracy"] == summary["test_accuracy"]
             assert trial["control_norm"] == epochs[-1]["control_norm"]
             assert trial["training_seconds"] == sum(own["seconds"] for own in epochs)
+            # 20 whole batches of 64 are in the 1 318 samples.
+            assert [own["updates"] for own in trial["epochs"]] == [20, 40, 60][: len(epochs)]
+            assert trial["step_bytes"] == epochs[-1]["step_bytes"] > 0
             reached = [own["epoch"] for own in epochs if own["validation"]["accuracy"] >= 0.5]
             assert trial["epochs_to_target"] == (reached[0] if reached else None)
             accuracies.append(trial["test_accuracy"])

@@ -367,6 +367,7 @@ _COLUMNS = (
     ("‖(ψ, u)‖", "control_norm", 1.0, ".3f"),
     ("solved, %", "converged_fraction", 100.0, ".2f"),
     ("ms/step", "step_ms_median", 1.0, ".2f"),
+    ("MiB", "step_bytes", 2.0**-20, ".2f"),
     ("epochs to target", "epochs_to_target", 1.0, ".1f"),
     ("s to target", "seconds_to_target", 1.0, ".1f"),
 )

@@ -37,6 +37,7 @@ FIGURES = (
     "control_norm",
     "converged_fraction",
     "step_ms_median",
+    "step_bytes",
     "training_seconds",
     "epochs_to_target",
     "seconds_to_target",
@@ -177,6 +178,7 @@ def _trial(
         curve.append(
             {
                 "epoch": own["epoch"],
+                "updates": own["updates"],
                 "seconds": seconds,
                 name: own["validation"][measure.name],
                 **{
@@ -196,6 +198,8 @@ def _trial(
         "control_norm": curve[-1]["control_norm"],
         "converged_fraction": summary["solve"]["converged_fraction"],
         "step_ms_median": summary["step_ms_median"],
+        # Nothing is known of it where XLA tells nothing.
+        "step_bytes": epochs[-1]["step_bytes"] or None,
         "training_seconds": seconds,
         "epochs_to_target": reached[0]["epoch"] if reached else None,
         "seconds_to_target": reached[0]["seconds"] if reached else None,

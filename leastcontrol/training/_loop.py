@@ -55,6 +55,9 @@ class EpochMetrics:
     * `step_ms`: wall time of a step, in milliseconds, the epoch's compilation not counted.
     * `seconds`: wall time of the epoch's steps.
     * `validation`: of the weights at the end of the epoch.
+    * `updates`: steps of the optimiser so far.
+    * `step_bytes`: the working memory that XLA has planned for a device's steps, weights and data
+      not counted; 0 where it tells none.
     * `diagnostics`: what `diagnose` returned of them, if it was given.
     """
 
@@ -70,6 +73,8 @@ class EpochMetrics:
     step_ms: float
     seconds: float
     validation: AnyEvaluation
+    updates: int = 0
+    step_bytes: int = 0
     diagnostics: Diagnostics | None = None
 
 
@@ -290,6 +295,7 @@ def train(
     sharding = None if mesh is None else NamedSharding(mesh, PartitionSpec())
     on_mesh = jax.jit(epoch, out_shardings=sharding)
     compiled = on_mesh.lower(carry, everything, place(jnp.asarray(0))).compile()
+    memory = compiled.memory_analysis()
     # Inside the compiled epoch labels have no values to check.
     own = local(everything)
     outputs = eqx.filter_eval_shape(
@@ -345,6 +351,8 @@ def train(
             step_ms=1e3 * elapsed / steps,
             seconds=elapsed,
             validation=evaluate(system, validation),
+            updates=(number + 1) * steps,
+            step_bytes=int(memory.temp_size_in_bytes) if memory else 0,
             diagnostics=diagnostics,
         )
         metrics.append(own)
