@@ -573,9 +573,7 @@ def test_the_best_weights_are_those_of_the_best_validation(tmp_path, monkeypatch
     samples = data.load("digits")
     weights = [running.build_system(SMALL, samples, seed) for seed in range(3)]
 
-    def train(
-        system, rule, training_set, validation, config, *, seed, start, diagnose, mesh, report
-    ):
+    def train(system, rule, training_set, validation, config, *, seed, start, report, **options):
         measured = training.evaluate(system, validation)
         rows = []
         for epoch, accuracy in enumerate((0.5, 0.9, 0.7)):
