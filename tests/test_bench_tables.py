@@ -160,6 +160,34 @@ def test_the_parts_of_a_step_are_a_table(project: Path, capsys):
         assert "does not hold the parts of a step: run" in capsys.readouterr().err
 
 
+def test_the_steps_of_deep_feedback_control_are_a_table(project: Path, capsys):
+    page = project / bench_tables.GROWTH_PAGE
+    text = page.read_text(encoding="utf-8")
+    page.write_text(f"{text}<!-- control:begin -->\n<!-- control:end -->\n", encoding="utf-8")
+    step = {
+        "name": "single phase",
+        "median_seconds": 0.8804,
+        "processor_seconds": 0.91,
+        "times_published": 25.44,
+        "times_repaired": 14.65,
+        "temporary_mb": 4.292,
+        "temporary_mb_of_a_tenth": 4.292,
+    }
+    command = "python benchmarks/deep_feedback_control.py --json FILE"
+    figures = {"steps": [step], "process_mb": 612.3, "command": command}
+    write(project, "deep-feedback-control.json", figures)
+    assert bench_tables.main(["--root", str(project)]) == 0
+    written = page.read_text(encoding="utf-8")
+    assert "| single phase | 880 | 910 | 25 | 15 | 4.3 | 4.3 |" in written
+    assert "held 612 MB" in written
+    assert command in written
+    capsys.readouterr()
+    for broken in ([], {"steps": [{}]}, {**figures, "process_mb": "much"}):
+        write(project, "deep-feedback-control.json", broken)
+        assert bench_tables.main(["--root", str(project)]) == 2
+        assert "does not hold steps of deep feedback control: run" in capsys.readouterr().err
+
+
 def test_missing_files_are_refused(project: Path, capsys):
     (project / "results" / "bench-mnist.json").write_text("{", encoding="utf-8")
     assert bench_tables.main(["--root", str(project)]) == 2

@@ -210,3 +210,31 @@ def test_the_weights_before_it_are_kept(tmp_path):
             watch=watch,
         )
     assert len(caught.value.trained.metrics) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--softness 0.1 --points 2", "`points` is 2, but a simulation has at least 3"),
+        (
+            "--softness 0.1 --time-step 0.2 --voltage-time-constant 0.1",
+            "`voltage_time_constant` is 0.1 and the time step 0.2",
+        ),
+        ("", "no finite output has the probability 1 of a hard label: write --softness 0.01"),
+        (
+            "--softness 0.1 --noise 0.1 --feedback-learning single-phase --points 20 "
+            "--feedback-start 19",
+            "`start` is 19, but the simulation has 20 time points",
+        ),
+    ],
+    ids=["points", "time step", "softness", "start"],
+)
+def test_constants_that_cannot_control_are_one_sentence(words, said, tmp_path, capsys):
+    start = "train --rule deep-feedback-control --phase continuous --teaching strong"
+    with pytest.raises(SystemExit) as caught:
+        main([*f"{start} {words}".split(), "--out", str(tmp_path / "run")])
+    assert caught.value.code == 2
+    sentence = capsys.readouterr().err
+    assert said in sentence
+    assert sentence.count("\n") == 1
+    assert not (tmp_path / "run").exists()

@@ -3,7 +3,7 @@
     python docs/figures/free_and_controlled.py
 
 Two neurons, f = −φ + W tanh(φ) + Ux + b, with one output y = h(φ) + u and the squared error to a
-target t. Diffrax integrates, from the same start,
+target t. `leastcontrol.diagnostics` integrates, from the same start,
 
     free         φ̇ = f(φ)
     controlled   φ̇ = f(φ) + ψ,   ψ̇ = ∂_φfᵀψ + ∂_φhᵀu,   u̇ = −αu − ∇_yL
@@ -13,7 +13,6 @@ The script fails if a trajectory does not end where the library's solvers find r
 
 from pathlib import Path
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -23,6 +22,7 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 
 import leastcontrol as lc
+from leastcontrol import diagnostics
 
 LEAKS = (1.0, 0.1)
 COLOURS = ("C0", "C1", "C2")
@@ -51,43 +51,9 @@ def network() -> lc.EquilibriumRNN:
     )
 
 
-def trajectory(field, start, times: jax.Array):
-    """Returns the solution of ż = field(z) at the given times."""
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, z, arguments: field(z)),
-        diffrax.Tsit5(),
-        t0=times[0],
-        t1=times[-1],
-        dt0=None,
-        y0=start,
-        saveat=diffrax.SaveAt(ts=times),
-        stepsize_controller=diffrax.PIDController(rtol=1e-8, atol=1e-8),
-    )
-    return solution.ys
-
-
-def controlled_field(system: lc.EquilibriumRNN, output_control: lc.LeakyIntegral):
-    """Returns the dynamics of a `Point` under dynamic inversion with an output controller."""
-    drive, loss = system.drive(X), lc.SquaredError()
-
-    def field(point: lc.Point) -> lc.Point:
-        def field_and_readout(state):
-            return system.vector_field(state, drive), system.readout(state)
-
-        (free, read), pull = jax.vjp(field_and_readout, point.state)
-        # With the default gains the output control is the controller's own state.
-        slope = loss.gradient(read + point.output_control, TARGET)
-        (control,) = pull((point.control, point.output_control))
-        return lc.Point(
-            free + point.control, control, output_control.derivative(point.output_control, slope)
-        )
-
-    return field
-
-
-def rest(system: lc.EquilibriumRNN, leak: float) -> lc.Point:
+def rest(problem: lc.ControlProblem) -> lc.Point:
     """Returns the controlled rest point, certified."""
-    problem = lc.ControlProblem(system, lc.SquaredError(), leak)
+    system = problem.system
     samples = lc.Sample(system.drive(X)[None], TARGET[None])
     solution = lc.Exact().equilibrium(problem, samples)
     assert lc.solved(solution).all()
@@ -123,17 +89,18 @@ def main() -> None:
     times = jnp.linspace(0.0, DURATION, 1601)
     shown = np.asarray(times) <= SHOWN
 
-    free = trajectory(lambda state: system.vector_field(state, drive), START, times)
+    free = diagnostics.free_trajectory(system, drive, times, START).points.state
     free_rest = lc.free_equilibrium(system, drive[None], solver=lc.FixedPoint(max_steps=400))
     assert lc.solved(free_rest).all()
     curves = [("free, ψ = 0", free, jax.vmap(system.readout)(free), free_rest.value[0])]
-    start = lc.Point(START, jnp.zeros(2), jnp.zeros(1))
     for leak in LEAKS:
-        points = trajectory(controlled_field(system, lc.LeakyIntegral(leak)), start, times)
-        outputs = jax.vmap(system.readout)(points.state) + points.output_control
-        curves.append(
-            (f"controlled, α = {leak:g}", points.state, outputs, rest(system, leak).state)
+        problem = lc.ControlProblem(system, loss, leak)
+        way = diagnostics.controlled_trajectory(
+            problem, lc.Sample(drive, TARGET), times, start=START
         )
+        assert way.finished
+        end = rest(problem).state
+        curves.append((f"controlled, α = {leak:g}", way.points.state, way.outputs, end))
 
     matplotlib.rcParams.update({"svg.hashsalt": "free_and_controlled", "font.size": 9})
     figure, (plane, time) = pyplot.subplots(1, 2, figsize=(9, 4), layout="constrained")

@@ -36,16 +36,18 @@ MAX_STEPS = 16384
 
 
 def free_trajectory(
-    system: AbstractSystem, drive: PyTree[Any], times: Float[Array, " times"]
+    system: AbstractSystem,
+    drive: PyTree[Any],
+    times: Float[Array, " times"],
+    start: PyTree[Array] = None,
 ) -> Trajectory:
-    """Returns φ̇ = f(φ) of one sample from the system's initial state.
+    """Returns φ̇ = f(φ) of one sample.
 
     **Arguments:** `system`; `drive`, one sample's; `times`, increasing, the first that of the
-    start.
+    start; `start`, the first state, the system's initial one by default.
     """
-    states, finished = _integrated(
-        lambda state: system.vector_field(state, drive), system.initial_state(drive), times
-    )
+    start = system.initial_state(drive) if start is None else start
+    states, finished = _integrated(lambda state: system.vector_field(state, drive), start, times)
     outputs = jax.vmap(system.readout)(states)
     points = Point(states, jax.tree.map(jnp.zeros_like, states), jnp.zeros_like(outputs))
     return Trajectory(times, points, outputs, finished)
@@ -56,8 +58,9 @@ def controlled_trajectory(
     sample: Sample,
     times: Float[Array, " times"],
     missing: Callable[[Sample, Point], PyTree[Array]] | None = None,
+    start: PyTree[Array] = None,
 ) -> Trajectory:
-    """Returns dynamic inversion of one sample from the system's initial state without control.
+    """Returns dynamic inversion of one sample, without control at first.
 
         φ̇ = f(φ) + ψ,   ψ̇ = ∂_φfᵀψ + ∂_φhᵀu,   u̇ = −αu − ∇_yL
 
@@ -70,6 +73,7 @@ def controlled_trajectory(
     * `sample`: one sample's drive and target.
     * `times`: increasing, the first that of the start.
     * `missing`: what ψ lacks at a point, as for `certify`, in the place of ∂_φfᵀψ + ∂_φhᵀu.
+    * `start`: the first state, the system's initial one by default.
     """
     system = problem.system
 
@@ -87,7 +91,10 @@ def controlled_trajectory(
             -problem.leak * point.output_control - slope,
         )
 
-    points, finished = _integrated(field, Point.uncontrolled(system, sample.drive), times)
+    first = Point.uncontrolled(system, sample.drive)
+    if start is not None:
+        first = first._replace(state=start)
+    points, finished = _integrated(field, first, times)
     outputs = jax.vmap(system.readout)(points.state) + problem.own_gain * points.output_control
     return Trajectory(times, points, outputs, finished)
 

@@ -4,7 +4,8 @@
     python -m leastcontrol.experiments.bench_tables --check   # exits with 1 if it would change any
 
 The rows are those of all files `results/bench-*.json`, which `leastcontrol bench --json` writes;
-the parts of a step are those of `results/profile-rnn.json`, by `benchmarks/joint_step.py`.
+the parts of a step are those of `results/profile-rnn.json`, by `benchmarks/joint_step.py`, and the
+steps of deep feedback control those of `results/deep-feedback-control.json`.
 """
 
 import math
@@ -143,6 +144,38 @@ def profile_table(path: Path) -> str:
         ) from error
 
 
+def control_table(path: Path) -> str:
+    """Returns the steps of deep feedback control as a Markdown table, with the command below it.
+
+    **Raises:** `TablesError` for a file that is damaged or was not written by the script.
+    """
+    found = read_result(path)
+    try:
+        lines = [
+            "| step | ms | processor, ms | times the published one | times the repaired one "
+            "| temporary memory, MB | of a tenth of the time points, MB |",
+            "|---|---:|---:|---:|---:|---:|---:|",
+        ]
+        for own in found["steps"]:
+            cells = (
+                own["name"],
+                f"{1e3 * own['median_seconds']:.0f}",
+                f"{1e3 * own['processor_seconds']:.0f}",
+                f"{own['times_published']:.0f}",
+                f"{own['times_repaired']:.0f}",
+                f"{own['temporary_mb']:.1f}",
+                f"{own['temporary_mb_of_a_tenth']:.1f}",
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+        held = f"The process held {found['process_mb']:.0f} MB at most, compilations included."
+        return "\n".join([*lines, "", held, "", "```bash", found["command"], "```"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise TablesError(
+            f"{path} does not hold steps of deep feedback control: run `python "
+            "benchmarks/deep_feedback_control.py --json FILE` again."
+        ) from error
+
+
 def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
     """Rewrites the tables in the pages under `root` and returns the pages that changed.
 
@@ -165,9 +198,12 @@ def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
         own = [row for row in rows if ("grown" in row) == (part == "growth")]
         if own:
             parts.append((page, part, make(own)))
-    profile = results / "profile-rnn.json"
-    if profile.exists():
-        parts.append((GROWTH_PAGE, "profile", profile_table(profile)))
+    for name, part, make in (
+        ("profile-rnn.json", "profile", profile_table),
+        ("deep-feedback-control.json", "control", control_table),
+    ):
+        if (results / name).exists():
+            parts.append((GROWTH_PAGE, part, make(results / name)))
     return rewrite(root, parts, check=check)
 
 

@@ -42,12 +42,20 @@ TEST_ACCURACY = Quantity("test accuracy", "%", ("summary", "test_accuracy"), 100
 META_ACCURACY = Quantity("test accuracy", "%", ("summary", "test", "accuracy"), 100.0, 2)
 META_LOSS = Quantity("test loss", "", ("summary", "test", "loss"))
 TRAINING_LOSS = Quantity("training loss", "nats", ("metrics", "loss"), digits=4)
-EXACT_ANGLE = Quantity(
-    "angle to the exact gradient",
-    "°",
-    ("metrics", "diagnostics", "angle_to_exact", "all"),
-    digits=1,
-)
+
+
+def _diagnosed(name: str, figure: str, unit: str, digits: int) -> Quantity:
+    """Returns a figure of the whole system that a run diagnoses after its last epoch."""
+    return Quantity(name, unit, ("metrics", "diagnostics", figure, "all"), digits=digits)
+
+
+EXACT_ANGLE = _diagnosed("angle to the exact gradient", "angle_to_exact", "°", 1)
+CONDITION = _diagnosed("condition 2", "condition", "", 3)
+MARGIN = _diagnosed("stability margin", "margin", "", 4)
+MINIMUM_NORM_ANGLE = _diagnosed("angle to minimum-norm", "angle_to_minimum_norm", "°", 1)
+GAUSS_NEWTON_ANGLE = _diagnosed("angle to Gauss–Newton", "angle_to_gauss_newton", "°", 1)
+ANALYTIC_ANGLE = _diagnosed("angle to the linearised update", "angle_to_analytic", "°", 1)
+LOSS_ANGLE = _diagnosed("angle to the loss's gradient", "angle_to_loss", "°", 1)
 CONTROL_NORM = Quantity("‖(ψ, u)‖", "", ("metrics", "control_norm"), digits=4)
 
 
