@@ -174,12 +174,32 @@ def test_the_residual_network_is_the_formula():
     for layer in range(5):
         before = np.asarray(state[layer])
         change = np.asarray(blocks.weight[layer]) @ np.tanh(before) + np.asarray(blocks.bias[layer])
-        expected = before + change / np.sqrt(5) - np.asarray(state[layer + 1])
+        expected = (before - np.asarray(state[layer + 1])) * np.sqrt(5) + change
         np.testing.assert_allclose(field[layer + 1], expected, rtol=1e-11)
     assert len(np.unique(np.asarray(blocks.weight).round(6))) == 5 * 9
     decoder = system.decoder.affine
     expected = decoder.weight @ np.tanh(state[-1]) + decoder.bias
     np.testing.assert_allclose(system.readout(state), expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("depth", [1, 25])
+def test_all_blocks_of_a_residual_network_move_the_output_as_far_as_one_block(depth):
+    system = lc.dense_residual_network(4, 3, depth, OUTPUTS, activation=lc.tanh, key=KEY)
+    # Without weights inside, the states of all blocks are the same and h moves with their sum.
+    system = eqx.tree_at(
+        lambda system: system.blocks.affine.weight, system, replace_fn=jnp.zeros_like
+    )
+    drive = system.drive(numbers(0, 4))
+
+    def read(control):
+        return system.readout(system.settle(drive, control))
+
+    jacobian = jax.jacobian(read)(jnp.zeros((depth + 1, 3))).reshape(OUTPUTS, depth + 1, 3)
+    gain = jnp.einsum("alk,blk->ab", jacobian[:, 1:], jacobian[:, 1:])
+    np.testing.assert_allclose(gain, jacobian[:, -1] @ jacobian[:, -1].T * depth, rtol=1e-11)
+    last = np.asarray(system.settle(drive, jnp.zeros((depth + 1, 3)))[-1])
+    slopes = np.asarray(system.decoder.affine.weight) * (1 - np.tanh(last) ** 2)
+    np.testing.assert_allclose(gain, slopes @ slopes.T, rtol=1e-11)
 
 
 def test_what_is_compiled_does_not_grow_with_depth():
@@ -310,14 +330,18 @@ def batch_of(shape, batch=3):
 
 
 def plain_loss(system, batch):
-    """Returns the mean loss of the free forward pass, unrolled, for differentiation."""
+    """Returns the mean loss at the end of Euler's method without control, for differentiation."""
+    # The states of a residual network follow √D times as fast.
+    step = system.scale if isinstance(system, lc.ResidualNetwork) else 1
 
     def one(x, target):
         drive = system.drive(x)
         state = system.initial_state(drive)
         state, _ = jax.lax.scan(
             lambda state, _: (
-                jax.tree.map(jnp.add, state, system.vector_field(state, drive)),
+                jax.tree.map(
+                    lambda own, rate: own + step * rate, state, system.vector_field(state, drive)
+                ),
                 None,
             ),
             state,

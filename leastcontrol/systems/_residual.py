@@ -25,13 +25,17 @@ class ResidualNetwork(AbstractOrderedSystem):
     """An encoder, many residual blocks of one shape, and a decoder.
 
         f_0 = −φ_0 + E(x)
-        f_l = −φ_l + φ_{l−1} + s B_l(φ_{l−1}),   l = 1 … D
+        f_l = (φ_{l−1} − φ_l)/s + B_l(φ_{l−1}),   l = 1 … D
         h   = R(φ_D)
 
-    At rest without control this is the ordinary forward pass of a residual network; s = 1/√D keeps
-    the size of the state, and of what is sent back through it, independent of the depth. An update
-    is local to its block, and to a single layer where a block has one layer, as those of
-    `dense_residual_network` have; a block of several layers is differentiated inside.
+    At rest without control this is the ordinary forward pass of a residual network,
+    φ_l = φ_{l−1} + s B_l(φ_{l−1}), where s = 1/√D keeps the size of the state, and of what is sent
+    back through it, independent of the depth. A control enters beside its block, as s ψ_l: the
+    control of all blocks together moves the output as far as that of one, and a leak asks for the
+    same output control at every depth. With control in units of the state it would be D times as
+    far. An update is ψ_l times what entered the block: local to the block, and to a single layer
+    where a block has one layer, as those of `dense_residual_network` have; a block of several
+    layers is differentiated inside.
 
     **Arguments:**
 
@@ -69,7 +73,7 @@ class ResidualNetwork(AbstractOrderedSystem):
 
     @property
     def scale(self) -> float:
-        """The share s = 1/√D of a block in its state."""
+        """The share s = 1/√D of a block, and of its control, in its state."""
         return 1 / math.sqrt(self.depth)
 
     def drive(self, x: Array) -> Float[Array, "..."]:
@@ -90,21 +94,21 @@ class ResidualNetwork(AbstractOrderedSystem):
                 f"{list(before.shape[1:])}, but a residual block keeps the shape of its state: "
                 "give blocks that do."
             )
-        return jnp.concatenate([drive[None], before + self.scale * changes]) - state
+        rates = (before - state[1:]) / self.scale + changes
+        return jnp.concatenate([(drive - state[0])[None], rates])
 
     def readout(self, state: States) -> Float[Array, " outputs"]:
         """Returns R(φ_D)."""
         return self.decoder(state[-1])
 
     def settle(self, drive: Float[Array, "..."], control: States) -> States:
-        """Returns φ_l = φ_{l−1} + s B_l(φ_{l−1}) + ψ_l, block after block."""
+        """Returns φ_l = φ_{l−1} + s (B_l(φ_{l−1}) + ψ_l), block after block."""
         learned, fixed = eqx.partition(self.blocks, eqx.is_array)
         first = drive + control[0]
 
         def step(before: Array, own: tuple[Any, Array]) -> tuple[Array, Array]:
             block, block_control = own
-            change = self.scale * eqx.combine(block, fixed)(before)
-            state = before + change + block_control
+            state = before + self.scale * (eqx.combine(block, fixed)(before) + block_control)
             return state, state
 
         _, others = jax.lax.scan(step, first, (learned, control[1:]))
