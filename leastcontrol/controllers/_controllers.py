@@ -71,7 +71,7 @@ class DynamicInversion(AbstractController):
             return certify(problem, samples, point, steps, self.tolerance)
         if isinstance(system, AbstractOrderedSystem):
             sweeps = SweepProblem(problem, system, self.tolerance)
-            last, steps, _ = run(sweeps, self.solver or FixedPoint(max_steps=60), samples)
+            last, steps, _ = run(sweeps, self.solver or FixedPoint(60, relax=True), samples)
             return certified(last.point, steps, last.residuals)
         joint = JointProblem(problem, self.tolerance)
         last, steps, _ = run(joint, self.solver or FixedPoint(max_steps=200), samples)
@@ -187,7 +187,7 @@ class Automatic(AbstractController):
             # A flip of units may raise the error for a step, which is no reason to give up.
             solver = FixedPoint(max_steps=24, memory=KINKED_MEMORY)
         elif isinstance(problem.system, AbstractOrderedSystem):
-            solver = FixedPoint(max_steps=12, give_up=True)
+            solver = FixedPoint(max_steps=24, relax=True, give_up=True)
         else:
             solver = FixedPoint(max_steps=80, give_up=True)
         safeguard = Exact(self.tolerance) if self.safeguard is None else self.safeguard

@@ -99,7 +99,7 @@ class ControlPathProblem(AbstractProblem):
         if isinstance(system, AbstractOrderedSystem):
             state = system.settle(sample.drive, control)
         read = system.readout(state)
-        gain = gain.updated(problem, read, last)
+        gain = gain.updated(problem, read, last, problem.own_gain)
         output_control = problem.respond(sample, read, last, gain.value, self.tolerance.rounding)
         point = Point(state, control, output_control)
         carried = self.path.carry(sample, point)

@@ -5,7 +5,8 @@ batch. The batch is iterated as a whole until at most a quarter of its samples a
 those are gathered and iterated alone, and so on: a few hard samples cost what they are, not what
 their batch is. Which samples are gathered together changes no sample's result.
 
-With a memory the iterates are mixed as `_anderson` says.
+With a memory the iterates are mixed as `_anderson` says; with `relax` they go as far as
+`_relaxation` says.
 """
 
 import abc
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ._anderson import RESTART, Blocks, History, mix
+from ._relaxation import Relaxation, relax
 from ._trees import tree_where
 
 # Below this size a batch is no longer worth splitting.
@@ -55,13 +57,15 @@ class AbstractProblem(eqx.Module):
 class FixedPoint(eqx.Module):
     """How an iteration is run: for how many steps, and how many past iterates are mixed.
 
-    With `memory` 1 the iteration is plain; with more it is Anderson's. With `give_up` a sample is
-    judged after 4, 8, 16, … steps: it ends there, unsolved, if the rate at which its error fell
-    since half as many would not bring it within the tolerance in the steps that are left.
+    With `memory` 1 the iteration is plain; with more it is Anderson's. With `relax` a plain step is
+    shortened where the iteration swings to and fro. With `give_up` a sample is judged after 4, 8,
+    16, … steps: it ends there, unsolved, if the rate at which its error fell since half as many
+    would not bring it within the tolerance in the steps that are left.
     """
 
     max_steps: int = eqx.field(static=True, default=200)
     memory: int = eqx.field(static=True, default=1)
+    relax: bool = eqx.field(static=True, default=False)
     give_up: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
@@ -70,13 +74,19 @@ class FixedPoint(eqx.Module):
                 f"The fixed-point solver was given max_steps={self.max_steps} and "
                 f"memory={self.memory}, but both are at least 1: write FixedPoint(max_steps=200)."
             )
+        if self.relax and self.memory > 1:
+            raise ValueError(
+                f"The fixed-point solver was given relax=True and memory={self.memory}, but only "
+                f"plain steps are relaxed: write FixedPoint(relax=True), or "
+                f"FixedPoint(memory={self.memory})."
+            )
 
 
 class Progress(eqx.Module):
     """How far the samples of a batch, or one of them, have come."""
 
     z: PyTree[Any]
-    history: History | None
+    history: History | Relaxation | None
     # Iterates in the history.
     mixed: Int[Array, "*batch"]
     steps: Int[Array, "*batch"]
@@ -86,7 +96,9 @@ class Progress(eqx.Module):
     active: Bool[Array, "*batch"]
 
     @staticmethod
-    def first(start: PyTree[Any], history: History | None, batch: int, dtype: Any) -> "Progress":
+    def first(
+        start: PyTree[Any], history: History | Relaxation | None, batch: int, dtype: Any
+    ) -> "Progress":
         """Returns that of a batch before its first step."""
         none, unknown = jnp.zeros(batch, jnp.int32), jnp.full(batch, jnp.inf, dtype)
         return Progress(start, history, none, none, unknown, unknown, jnp.ones(batch, bool))
@@ -110,7 +122,7 @@ def run(
         start = jax.vmap(problem.initial)(samples)
     error_shape = jax.eval_shape(jax.vmap(lambda s, z: problem.iterate(s, z)[2]), samples, start)
     batch = error_shape.shape[0]
-    history = jax.vmap(lambda z: _empty_history(problem, solver, z))(start)
+    history = jax.vmap(lambda z: _empty_history(problem, solver, z, error_shape.dtype))(start)
     progress = Progress.first(start, history, batch, error_shape.dtype)
     progress = _run_group(problem, solver, samples, progress)
     return progress.z, progress.steps, progress.error
@@ -202,15 +214,22 @@ def for_the_rest(
     return values
 
 
-def _empty_history(problem: AbstractProblem, solver: FixedPoint, z: PyTree[Any]) -> History | None:
+def _empty_history(
+    problem: AbstractProblem, solver: FixedPoint, z: PyTree[Any], dtype: Any
+) -> History | Relaxation | None:
+    if solver.relax:
+        return Relaxation.initial(problem.mixed(z), dtype)
     return None if solver.memory == 1 else History.empty(problem.mixed(z), solver.memory)
 
 
 def _accelerate(
     problem: AbstractProblem, own: Progress, proposed: PyTree[Any], count: Int[Array, ""]
-) -> tuple[PyTree[Any], History | None]:
+) -> tuple[PyTree[Any], History | Relaxation | None]:
     if own.history is None:
         return proposed, None
     before, after = problem.mixed(own.z), problem.mixed(proposed)
-    mixed, history = mix(own.history, before, after, count, own.error.dtype)
-    return problem.with_mixed(proposed, mixed), history
+    if isinstance(own.history, Relaxation):
+        blocks, history = relax(own.history, before, after, own.steps)
+    else:
+        blocks, history = mix(own.history, before, after, count, own.error.dtype)
+    return problem.with_mixed(proposed, blocks), history

@@ -59,7 +59,7 @@ class JointProblem(AbstractProblem):
         (state, control, last), gain, _ = z
         problem = self.problem
         field, read, pull = problem.system.pullback(state, sample.drive)
-        gain = gain.updated(problem, read, last)
+        gain = gain.updated(problem, read, last, problem.own_gain)
         output_control = problem.respond(sample, read, last, gain.value, self.tolerance.rounding)
         control_change = pull(control, output_control)
         state_change = tree_add(field, control)

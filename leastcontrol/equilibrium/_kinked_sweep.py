@@ -46,7 +46,7 @@ class KinkedSweepProblem(AbstractProblem):
 
         nudge = jax.tree.map(jnp.zeros_like, last.state)
         read, pull, (state, control) = jax.vjp(read_of, signals, nudge, has_aux=True)
-        gain = gain.updated(self.problem, read, last.output_control)
+        gain = gain.updated(self.problem, read, last.output_control, self.problem.own_gain)
         output_control = self.problem.respond(
             sample, read, last.output_control, gain.value, self.tolerance.rounding
         )

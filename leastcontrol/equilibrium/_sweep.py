@@ -9,6 +9,8 @@ state forward, control backward, each node once (Gauss and Seidel's order). What
 output control. Taking u from the current output alone overshoots where the network answers
 strongly to its own control, so the response is solved with the gain κ of the output, estimated for
 each sample from its last two sweeps: αu′ + ∇L(y + κ(u′ − u)) = 0. At a fixed point κ drops out.
+The gain along u itself is also known from one sweep, uᵀ(dh/dψ)(dh/dψ)ᵀu = ‖ψ‖²; the larger of the
+two is the safer.
 """
 
 from collections.abc import Callable
@@ -23,7 +25,7 @@ from ..systems import AbstractOrderedSystem
 from ._certificate import Point, Residuals, Tolerance, residuals_of
 from ._driver import AbstractProblem
 from ._problem import ControlProblem, Sample
-from ._trees import norm, tree_subtract
+from ._trees import dot, norm, tree_subtract
 
 # A larger gain would only take smaller steps than rounding can measure.
 LARGEST_GAIN = 1e4
@@ -47,15 +49,16 @@ class Gain(eqx.Module):
         problem: ControlProblem,
         read: Float[Array, " outputs"],
         output_control: Float[Array, " outputs"],
+        least: float | Float[Array, ""],
     ) -> "Gain":
-        """Returns the gain seen between the last and this readout h(φ) under u."""
+        """Returns the gain seen between the last and this readout h(φ) under u, or `least`."""
         change = output_control - self.output_control
         square = jnp.sum(change**2)
         gain = problem.own_gain + jnp.sum(change * (read - self.read)) / square
         # Differences of nearly equal controls say nothing about the gain.
         resolution = jnp.finfo(change.dtype).eps ** 0.5
         usable = (square > (resolution * norm(output_control)) ** 2) & jnp.isfinite(gain)
-        value = jnp.where(usable, jnp.clip(gain, problem.own_gain, LARGEST_GAIN), self.value)
+        value = jnp.where(usable, jnp.clip(gain, least, LARGEST_GAIN), self.value)
         return Gain(value, read, output_control)
 
 
@@ -87,7 +90,9 @@ class SweepProblem(AbstractProblem):
     def iterate(self, sample: Sample, z: Sweep) -> tuple[Sweep, Sweep, Float[Array, ""]]:
         point, gain, _ = z
         read, pull, state = settle_and_read(self.system, sample, point.control)
-        gain = gain.updated(self.problem, read, point.output_control)
+        square = dot(point.output_control, point.output_control)
+        along = dot(point.control, point.control) / jnp.where(square > 0, square, 1)
+        gain = gain.updated(self.problem, read, point.output_control, self.problem.own_gain + along)
         output_control = self.problem.respond(
             sample, read, point.output_control, gain.value, self.tolerance.rounding
         )
