@@ -1,5 +1,7 @@
 """The controllers that are exact: they differ in their road, not in where it ends."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -38,6 +40,7 @@ TO_ROUNDING = 1e-30
 # Sweeps on kinks are mixed: plain ones end in cycles of two on trained weights, for a unit that
 # leaves its kink and the output's answer to that call for each other.
 KINKED_MEMORY = 8
+MIXED = FixedPoint(max_steps=60, memory=3, give_up=True)
 
 
 class DynamicInversion(AbstractController):
@@ -50,8 +53,8 @@ class DynamicInversion(AbstractController):
     **Arguments:**
 
     * `tolerance`: of the residuals.
-    * `solver`: how the iteration is run; by default 60 sweeps for an ordered system, plain or, for
-      a rectified one, with Anderson's mixing of eight, and 200 plain steps for any other.
+    * `solver`: how the iteration is run; by default 60 relaxed sweeps for an ordered system, 60 with
+      Anderson's mixing of eight for a rectified one, and 200 plain steps for any other.
     """
 
     tolerance: Tolerance = Tolerance()
@@ -162,14 +165,15 @@ class Automatic(AbstractController):
 
     The choice is made by structure and strength: sweeps for an ordered system and the joint
     iteration for any other, as long as a sample's error falls fast enough to end in the budget;
-    the samples that are given up go on, by themselves, with the safeguarded solver. How the two
-    compare is measured in `docs/how-to-choose-a-solver.md`.
+    the samples that are given up go on, by themselves, from where they are: those of a joint
+    iteration with Anderson's mixing, which strong control needs, and what that gives up with the
+    safeguarded solver. How they compare is measured in `docs/how-to-choose-a-solver.md`.
 
     **Arguments:**
 
     * `tolerance`: of the residuals.
-    * `solver`: of the dynamic inversion; by default 12 sweeps for an ordered system, 24 mixed ones
-      for a rectified one, and 80 joint steps for any other.
+    * `solver`: of the dynamic inversion; by default 24 relaxed sweeps for an ordered system, 24
+      mixed ones for a rectified one, and for any other 80 joint steps and 60 mixed ones.
     * `safeguard`: finds what is left; by default `Exact` with the same tolerance.
     """
 
@@ -191,11 +195,25 @@ class Automatic(AbstractController):
         else:
             solver = FixedPoint(max_steps=80, give_up=True)
         safeguard = Exact(self.tolerance) if self.safeguard is None else self.safeguard
-        first = DynamicInversion(self.tolerance, solver).equilibrium(problem, samples)
+        solution = DynamicInversion(self.tolerance, solver).equilibrium(problem, samples)
+        if self.solver is None and not isinstance(problem.system, AbstractOrderedSystem):
+            mixed = DynamicInversion(self.tolerance, MIXED)
 
-        def again(samples: Sample, first: Solution[Point]) -> Solution[Point]:
-            second = safeguard.continued(problem, samples, first.value)
-            steps = first.stats.steps + second.stats.steps
-            return eqx.tree_at(lambda solution: solution.stats.steps, second, steps)
+            def accelerated(samples: Sample, points: Point) -> Solution[Point]:
+                return mixed.equilibrium(problem, samples._replace(start=points))
 
-        return for_the_rest(again, solved(first), samples, first)
+            solution = _continued(accelerated, samples, solution)
+        return _continued(functools.partial(safeguard.continued, problem), samples, solution)
+
+
+def _continued(
+    solve: Callable[[Sample, Point], Solution[Point]], samples: Sample, first: Solution[Point]
+) -> Solution[Point]:
+    """Returns a batch's solution, gone on with where it is not solved; steps are those of both."""
+
+    def again(samples: Sample, first: Solution[Point]) -> Solution[Point]:
+        second = solve(samples, first.value)
+        steps = first.stats.steps + second.stats.steps
+        return eqx.tree_at(lambda solution: solution.stats.steps, second, steps)
+
+    return for_the_rest(again, solved(first), samples, first)
