@@ -135,6 +135,38 @@ def test_anderson_is_faster_in_optimistix_too_and_keeps_pytrees():
         lc.Anderson(1e-6, 1e-6, memory=0)
 
 
+def test_a_relaxed_step_along_one_direction_ends_where_the_secant_says():
+    # z ← 4 − 3z diverges; after the two plain steps the secant is exact, and the next image rests.
+    sample = (jnp.full((1, 1, 1), -3.0), jnp.full((1, 1), 4.0))
+    z, steps, error = compiled_run(Linear(), lc.FixedPoint(10, relax=True), sample)
+    np.testing.assert_allclose(z, [[1.0]], rtol=1e-12)
+    assert (int(steps[0]), bool(error[0] <= 1)) == (4, True)
+
+
+def test_relaxed_steps_settle_where_plain_ones_swing_apart():
+    rates = jnp.asarray([-2.0, -0.5, 0.4])
+    sample = (jnp.diag(rates)[None], jnp.ones((1, 3)))
+    _, _, plain = compiled_run(Linear(), lc.FixedPoint(60), sample)
+    z, _, relaxed = compiled_run(Linear(), lc.FixedPoint(60, relax=True), sample)
+    assert plain[0] > 1e20
+    assert relaxed[0] <= 1
+    np.testing.assert_allclose(z[0], 1 / (1 - rates), rtol=1e-9)
+
+
+def test_relaxed_steps_are_plain_where_nothing_swings():
+    # Shrinking residuals of one sign call for longer steps, which are not taken.
+    sample = (jnp.diag(jnp.asarray([0.3, 0.6]))[None], jnp.ones((1, 2)))
+    plain = compiled_run(Linear(), lc.FixedPoint(100), sample)
+    relaxed = compiled_run(Linear(), lc.FixedPoint(100, relax=True), sample)
+    for own, other in zip(relaxed, plain, strict=True):
+        np.testing.assert_array_equal(own, other)
+
+
+def test_mixed_steps_are_not_relaxed():
+    with pytest.raises(ValueError, match="only plain steps are relaxed"):
+        lc.FixedPoint(memory=3, relax=True)
+
+
 class Shrink(AbstractProblem):
     """z ← ρz from one, finished at or below an accuracy: the number of steps is known."""
 

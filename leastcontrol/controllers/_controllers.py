@@ -53,8 +53,8 @@ class DynamicInversion(AbstractController):
     **Arguments:**
 
     * `tolerance`: of the residuals.
-    * `solver`: how the iteration is run; by default 60 relaxed sweeps for an ordered system, 60 with
-      Anderson's mixing of eight for a rectified one, and 200 plain steps for any other.
+    * `solver`: how the iteration is run; by default 60 relaxed sweeps for an ordered system, 60
+      with Anderson's mixing of eight for a rectified one, and 200 plain steps for any other.
     """
 
     tolerance: Tolerance = Tolerance()

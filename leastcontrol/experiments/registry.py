@@ -265,7 +265,8 @@ RECURRENT_TABLE = Experiment(
         ),
         Row(
             "kolen-pollack",
-            dataclasses.replace(RECURRENT, **KOLEN_POLLACK),
+            # At the paper's decay the weights are still unlike after 30 epochs.
+            dataclasses.replace(RECURRENT, controller="kolen-pollack", weight_decay=3e-5),
             _accuracy(97.75, 0.11),
             15,
         ),
@@ -282,7 +283,8 @@ RECURRENT_TABLE = Experiment(
     dataclasses.replace(TWO_EPOCHS, minutes=4),
     ("MNIST", "MNIST"),
     "a penalty on the Jacobian keeps the networks solvable, α is 1 and not 0.1 (but for linear "
-    "feedback), and gradients are clipped at equal relative norms.",
+    "feedback), Kolen and Pollack's weights decay by 3e-5 and not 1e-6, and gradients are "
+    "clipped at equal relative norms.",
 )
 
 
