@@ -123,7 +123,8 @@ def test_two_processes_train_like_one(whole, tmp_path):
     assert (first[0], second[0]) == (0, 0), (first, second)
     # Only the first one has anything to say.
     assert "test accuracy" in first[1]
-    assert second[1] == ""
+    # Gloo itself tells on some machines that it is connected.
+    assert [line for line in second[1].splitlines() if not line.startswith("[Gloo]")] == []
     assert figures(tmp_path / "run")["processes"] == 2
     same(tmp_path / "run", whole / "run")
 
