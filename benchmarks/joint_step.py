@@ -68,7 +68,7 @@ def parts() -> dict[str, tuple[Callable[[PyTree, PyTree], PyTree], PyTree, PyTre
 
     def answered(sample: Sample, z: Any) -> Any:
         read, last = system.readout(z.point.state), z.point.output_control
-        gain = z.gain.updated(problem, read, last)
+        gain = z.gain.updated(problem, read, last, problem.own_gain)
         answer = problem.respond(sample, read, last, gain.value, tolerance.rounding)
         return moved(sample, z._replace(gain=gain), answer)
 

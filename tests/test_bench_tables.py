@@ -160,6 +160,25 @@ def test_the_parts_of_a_step_are_a_table(project: Path, capsys):
         assert "does not hold the parts of a step: run" in capsys.readouterr().err
 
 
+def test_the_errors_of_gradients_are_a_table(project: Path, capsys):
+    page = project / bench_tables.GROWTH_PAGE
+    text = page.read_text(encoding="utf-8")
+    page.write_text(f"{text}<!-- accuracy:begin -->\n<!-- accuracy:end -->\n", encoding="utf-8")
+    row = {"weights": "30 epochs (run)", "rule": "least control", "tolerance": 1e-5}
+    row |= {"error": 0.00123, "products": 10.66, "solved": 0.999999}
+    command = "python benchmarks/gradient_accuracy.py --json results/gradient-accuracy.json"
+    write(project, "gradient-accuracy.json", {"gradients": [row], "command": command})
+    assert bench_tables.main(["--root", str(project)]) == 0
+    written = page.read_text(encoding="utf-8")
+    assert "| 30 epochs (run) | least control | 1e-05 | 1.2e-03 | 10.7 | 99.99 |" in written
+    assert command in written
+    capsys.readouterr()
+    for broken in ([], {"gradients": [{"rule": "a"}]}, {"gradients": [{**row, "error": "x"}]}):
+        write(project, "gradient-accuracy.json", broken)
+        assert bench_tables.main(["--root", str(project)]) == 2
+        assert "does not hold errors of gradients: run" in capsys.readouterr().err
+
+
 def test_the_steps_of_deep_feedback_control_are_a_table(project: Path, capsys):
     page = project / bench_tables.GROWTH_PAGE
     text = page.read_text(encoding="utf-8")

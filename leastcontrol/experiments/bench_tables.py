@@ -4,8 +4,9 @@
     python -m leastcontrol.experiments.bench_tables --check   # exits with 1 if it would change any
 
 The rows are those of all files `results/bench-*.json`, which `leastcontrol bench --json` writes;
-the parts of a step are those of `results/profile-rnn.json`, by `benchmarks/joint_step.py`, and the
-steps of deep feedback control those of `results/deep-feedback-control.json`.
+the parts of a step are those of `results/profile-rnn.json`, by `benchmarks/joint_step.py`,
+errors of gradients those of `results/gradient-accuracy.json`, and the steps of deep feedback control
+those of `results/deep-feedback-control.json`.
 """
 
 import math
@@ -144,6 +145,35 @@ def profile_table(path: Path) -> str:
         ) from error
 
 
+def accuracy_table(path: Path) -> str:
+    """Returns errors of gradients as a Markdown table, with the command below it.
+
+    **Raises:** `TablesError` for a file that is damaged or was not written by the script.
+    """
+    found = read_result(path)
+    try:
+        lines = [
+            "| weights | rule | tolerance | error of the gradient | products a sample | solved, % |",
+            "|---|---|---:|---:|---:|---:|",
+        ]
+        for own in found["gradients"]:
+            cells = (
+                own["weights"],
+                own["rule"],
+                f"{own['tolerance']:.0e}",
+                f"{own['error']:.1e}",
+                f"{own['products']:.1f}",
+                share(own["solved"]),
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+        return "\n".join([*lines, "", "```bash", found["command"], "```"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise TablesError(
+            f"{path} does not hold errors of gradients: run `python "
+            "benchmarks/gradient_accuracy.py --json FILE` again."
+        ) from error
+
+
 def control_table(path: Path) -> str:
     """Returns the steps of deep feedback control as a Markdown table, with the command below it.
 
@@ -200,6 +230,7 @@ def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
             parts.append((page, part, make(own)))
     for name, part, make in (
         ("profile-rnn.json", "profile", profile_table),
+        ("gradient-accuracy.json", "accuracy", accuracy_table),
         ("deep-feedback-control.json", "control", control_table),
     ):
         if (results / name).exists():
