@@ -4,9 +4,9 @@
     python -m leastcontrol.experiments.bench_tables --check   # exits with 1 if it would change any
 
 The rows are those of all files `results/bench-*.json`, which `leastcontrol bench --json` writes;
-the parts of a step are those of `results/profile-rnn.json`, by `benchmarks/joint_step.py`,
-errors of gradients those of `results/gradient-accuracy.json`, and the steps of deep feedback control
-those of `results/deep-feedback-control.json`.
+the parts of a step are those of `results/profile-rnn.json`, by `benchmarks/joint_step.py`, errors of
+gradients those of `results/gradient-accuracy.json`, and the steps of deep feedback control those of
+`results/deep-feedback-control.json`.
 """
 
 import math
