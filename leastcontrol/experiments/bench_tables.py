@@ -4,9 +4,9 @@
     python -m leastcontrol.experiments.bench_tables --check   # exits with 1 if it would change any
 
 The rows are those of all files `results/bench-*.json`, which `leastcontrol bench --json` writes;
-the parts of a step are those of `results/profile-rnn.json`, by `benchmarks/joint_step.py`, errors of
-gradients those of `results/gradient-accuracy.json`, and the steps of deep feedback control those of
-`results/deep-feedback-control.json`.
+the parts of a step are those of `results/profile-rnn.json`, by `benchmarks/joint_step.py`, errors
+of gradients those of `results/gradient-accuracy.json`, and the steps of deep feedback control those
+of `results/deep-feedback-control.json`.
 """
 
 import math
@@ -153,7 +153,8 @@ def accuracy_table(path: Path) -> str:
     found = read_result(path)
     try:
         lines = [
-            "| weights | rule | tolerance | error of the gradient | products a sample | solved, % |",
+            "| weights | rule | tolerance | error of the gradient | products a sample "
+            "| solved, % |",
             "|---|---|---:|---:|---:|---:|",
         ]
         for own in found["gradients"]:
