@@ -1,7 +1,5 @@
 """The controllers that are exact: they differ in their road, not in where it ends."""
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -40,7 +38,6 @@ TO_ROUNDING = 1e-30
 # Sweeps on kinks are mixed: plain ones end in cycles of two on trained weights, for a unit that
 # leaves its kink and the output's answer to that call for each other.
 KINKED_MEMORY = 8
-MIXED = FixedPoint(max_steps=60, memory=3, give_up=True)
 
 
 class DynamicInversion(AbstractController):
@@ -164,16 +161,15 @@ class Automatic(AbstractController):
     """Dynamic inversion where it is quick, and Newton's method for the samples where it is not.
 
     The choice is made by structure and strength: sweeps for an ordered system and the joint
-    iteration for any other, as long as a sample's error falls fast enough to end in the budget;
-    the samples that are given up go on, by themselves, from where they are: those of a joint
-    iteration with Anderson's mixing, which strong control needs, and what that gives up with the
-    safeguarded solver. How they compare is measured in `docs/how-to-choose-a-solver.md`.
+    iteration for any other, that as long as a sample's error falls fast enough to end in the
+    budget; the samples that are left go on, by themselves, with the safeguarded solver. How the
+    two compare is measured in `docs/how-to-choose-a-solver.md`.
 
     **Arguments:**
 
     * `tolerance`: of the residuals.
-    * `solver`: of the dynamic inversion; by default 24 relaxed sweeps for an ordered system, 24
-      mixed ones for a rectified one, and for any other 80 joint steps and 60 mixed ones.
+    * `solver`: of the dynamic inversion; by default 40 relaxed sweeps for an ordered system, 24
+      mixed ones for a rectified one, and 80 joint steps for any other.
     * `safeguard`: finds what is left; by default `Exact` with the same tolerance.
     """
 
@@ -191,29 +187,15 @@ class Automatic(AbstractController):
             # A flip of units may raise the error for a step, which is no reason to give up.
             solver = FixedPoint(max_steps=24, memory=KINKED_MEMORY)
         elif isinstance(problem.system, AbstractOrderedSystem):
-            solver = FixedPoint(max_steps=24, relax=True, give_up=True)
+            solver = FixedPoint(max_steps=40, relax=True)
         else:
             solver = FixedPoint(max_steps=80, give_up=True)
         safeguard = Exact(self.tolerance) if self.safeguard is None else self.safeguard
-        solution = DynamicInversion(self.tolerance, solver).equilibrium(problem, samples)
-        if self.solver is None and not isinstance(problem.system, AbstractOrderedSystem):
-            mixed = DynamicInversion(self.tolerance, MIXED)
+        first = DynamicInversion(self.tolerance, solver).equilibrium(problem, samples)
 
-            def accelerated(samples: Sample, points: Point) -> Solution[Point]:
-                return mixed.equilibrium(problem, samples._replace(start=points))
+        def again(samples: Sample, first: Solution[Point]) -> Solution[Point]:
+            second = safeguard.continued(problem, samples, first.value)
+            steps = first.stats.steps + second.stats.steps
+            return eqx.tree_at(lambda solution: solution.stats.steps, second, steps)
 
-            solution = _continued(accelerated, samples, solution)
-        return _continued(functools.partial(safeguard.continued, problem), samples, solution)
-
-
-def _continued(
-    solve: Callable[[Sample, Point], Solution[Point]], samples: Sample, first: Solution[Point]
-) -> Solution[Point]:
-    """Returns a batch's solution, gone on with where it is not solved; steps are those of both."""
-
-    def again(samples: Sample, first: Solution[Point]) -> Solution[Point]:
-        second = solve(samples, first.value)
-        steps = first.stats.steps + second.stats.steps
-        return eqx.tree_at(lambda solution: solution.stats.steps, second, steps)
-
-    return for_the_rest(again, solved(first), samples, first)
+        return for_the_rest(again, solved(first), samples, first)

@@ -10,6 +10,7 @@ With a memory the iterates are mixed as `_anderson` says; with `relax` they go a
 """
 
 import abc
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,8 @@ from ._trees import tree_where
 SMALLEST_GROUP = 4
 # The first rates are those of the start, not of the iteration.
 FIRST_JUDGED = 4
+# Steps of a batch before it is relaxed.
+PLAIN_STEPS = 4
 
 
 class AbstractProblem(eqx.Module):
@@ -58,9 +61,11 @@ class FixedPoint(eqx.Module):
     """How an iteration is run: for how many steps, and how many past iterates are mixed.
 
     With `memory` 1 the iteration is plain; with more it is Anderson's. With `relax` a plain step is
-    shortened where the iteration swings to and fro. With `give_up` a sample is judged after 4, 8,
-    16, … steps: it ends there, unsolved, if the rate at which its error fell since half as many
-    would not bring it within the tolerance in the steps that are left.
+    shortened where the iteration swings to and fro, from the fifth on: most samples need no more,
+    and the first ones, which begin without a control, say nothing of the others. With `give_up` a
+    sample is judged after 4, 8, 16, … steps: it ends there, unsolved, if the rate at which its
+    error fell since half as many would not bring it within the tolerance in the steps that are
+    left.
     """
 
     max_steps: int = eqx.field(static=True, default=200)
@@ -122,17 +127,44 @@ def run(
         start = jax.vmap(problem.initial)(samples)
     error_shape = jax.eval_shape(jax.vmap(lambda s, z: problem.iterate(s, z)[2]), samples, start)
     batch = error_shape.shape[0]
-    history = jax.vmap(lambda z: _empty_history(problem, solver, z, error_shape.dtype))(start)
+    history = (
+        None
+        if solver.memory == 1
+        else jax.vmap(lambda z: History.empty(problem.mixed(z), solver.memory))(start)
+    )
     progress = Progress.first(start, history, batch, error_shape.dtype)
+    if solver.relax:
+        progress = _begin(problem, solver, samples, progress)
     progress = _run_group(problem, solver, samples, progress)
     return progress.z, progress.steps, progress.error
+
+
+def _begin(
+    problem: AbstractProblem, solver: FixedPoint, samples: PyTree[Any], progress: Progress
+) -> Progress:
+    """Takes the plain steps of a relaxed iteration, as long as the batch goes on as a whole."""
+    batch, dtype = progress.error.shape[0], progress.error.dtype
+    step = jax.vmap(lambda sample, own: advance(problem, solver, sample, own))
+
+    def plain(progress: Progress) -> Bool[Array, ""]:
+        together = jnp.sum(progress.active) > _smaller(batch)
+        return together & (jnp.max(progress.steps) < PLAIN_STEPS)
+
+    progress = jax.lax.while_loop(plain, lambda progress: step(samples, progress), progress)
+    first = jax.vmap(lambda z: Relaxation.initial(problem.mixed(z), dtype))(progress.z)
+    return dataclasses.replace(progress, history=first)
+
+
+def _smaller(batch: int) -> int:
+    """Returns the size of the group that goes on alone, or 0 where a batch is not split."""
+    return batch // 4 if batch // 4 >= SMALLEST_GROUP else 0
 
 
 def _run_group(
     problem: AbstractProblem, solver: FixedPoint, samples: PyTree[Any], progress: Progress
 ) -> Progress:
     batch = progress.steps.shape[0]
-    smaller = batch // 4 if batch // 4 >= SMALLEST_GROUP else 0
+    smaller = _smaller(batch)
     step = jax.vmap(lambda sample, own: advance(problem, solver, sample, own))
 
     def unfinished(progress: Progress) -> Bool[Array, ""]:
@@ -214,14 +246,6 @@ def for_the_rest(
     return values
 
 
-def _empty_history(
-    problem: AbstractProblem, solver: FixedPoint, z: PyTree[Any], dtype: Any
-) -> History | Relaxation | None:
-    if solver.relax:
-        return Relaxation.initial(problem.mixed(z), dtype)
-    return None if solver.memory == 1 else History.empty(problem.mixed(z), solver.memory)
-
-
 def _accelerate(
     problem: AbstractProblem, own: Progress, proposed: PyTree[Any], count: Int[Array, ""]
 ) -> tuple[PyTree[Any], History | Relaxation | None]:
@@ -229,7 +253,7 @@ def _accelerate(
         return proposed, None
     before, after = problem.mixed(own.z), problem.mixed(proposed)
     if isinstance(own.history, Relaxation):
-        blocks, history = relax(own.history, before, after, own.steps)
+        blocks, history = relax(own.history, before, after)
     else:
         blocks, history = mix(own.history, before, after, count, own.error.dtype)
     return problem.with_mixed(proposed, blocks), history

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from ._trees import dot, tree_subtract
 
@@ -31,27 +31,19 @@ class Relaxation(NamedTuple):
 
     @staticmethod
     def initial(blocks: PyTree[Array], dtype: Any) -> "Relaxation":
-        """Returns that of a sample before its first step."""
+        """Returns that of a sample before its first relaxed step, which goes all the way."""
         return Relaxation(jnp.ones((), dtype), jax.tree.map(jnp.zeros_like, blocks))
 
 
 def relax(
-    relaxation: Relaxation, before: PyTree[Array], after: PyTree[Array], steps: Int[Array, ""]
+    relaxation: Relaxation, before: PyTree[Array], after: PyTree[Array]
 ) -> tuple[PyTree[Array], Relaxation]:
-    """Returns z + ωr for an iterate z and its image T(z), and what the next step has to know.
-
-    **Arguments:**
-
-    * `before`, `after`: z and T(z).
-    * `steps`: how many steps the sample has taken; the first two are plain, for the first one
-      begins without a control and says nothing about the others.
-    """
+    """Returns z + ωr for an iterate z and its image T(z), and what the next step has to know."""
     residual = tree_subtract(after, before)
     square = dot(relaxation.residual, relaxation.residual)
     fallen = square - dot(relaxation.residual, residual)
     secant = relaxation.share * square / jnp.where(fallen > 0, fallen, 1)
-    known = (steps > 1) & (fallen > 0)
-    share = jnp.where(known, jnp.clip(secant, SMALLEST_SHARE, 1.0), 1.0)
+    share = jnp.where(fallen > 0, jnp.clip(secant, SMALLEST_SHARE, 1.0), 1.0)
     share = share.astype(relaxation.share.dtype)
     moved = jax.tree.map(lambda own, change: own + share * change, before, residual)
     return moved, Relaxation(share, residual)

@@ -90,9 +90,7 @@ class SweepProblem(AbstractProblem):
     def iterate(self, sample: Sample, z: Sweep) -> tuple[Sweep, Sweep, Float[Array, ""]]:
         point, gain, _ = z
         read, pull, state = settle_and_read(self.system, sample, point.control)
-        square = dot(point.output_control, point.output_control)
-        along = dot(point.control, point.control) / jnp.where(square > 0, square, 1)
-        gain = gain.updated(self.problem, read, point.output_control, self.problem.own_gain + along)
+        gain = gain.updated(self.problem, read, point.output_control, self._along(z))
         output_control = self.problem.respond(
             sample, read, point.output_control, gain.value, self.tolerance.rounding
         )
@@ -103,6 +101,13 @@ class SweepProblem(AbstractProblem):
         )
         own = Sweep(proposed, gain, residuals)
         return own, own, residuals.error
+
+    def _along(self, z: Sweep) -> Float[Array, ""]:
+        """Returns the gain along u, of which the last sweep had measured ‖(ψ, u)‖."""
+        square = dot(z.point.output_control, z.point.output_control)
+        known = (square > 0) & jnp.isfinite(z.residuals.control_norm)
+        share = z.residuals.control_norm**2 / jnp.where(square > 0, square, 1)
+        return self.problem.own_gain + jnp.where(known, share - 1, 0)
 
     def mixed(self, z: Sweep) -> tuple[PyTree[Array], ...]:
         return (z.point.control,)
