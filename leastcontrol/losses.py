@@ -29,10 +29,10 @@ Scalar = Float[Array, ""]
 Number = float | Scalar
 
 RESPONSE_ITERATIONS = 2
-"""Steps of Newton's method for the cross-entropy's response.
+"""Steps of Newton's method for the cross-entropy's response, unless a solver asks for fewer.
 
-It converges quadratically once started within a unit of the answer; a solver calls it once per
-sweep, each time from the last answer.
+It converges quadratically once started within a unit of the answer; a solver calls it in every
+step, each time from the last answer.
 """
 
 
@@ -65,9 +65,18 @@ class AbstractLoss(eqx.Module):
 
     @abc.abstractmethod
     def response(
-        self, center: Output, gain: Number, leak: Number, target: PyTree[Any], guess: Output
+        self,
+        center: Output,
+        gain: Number,
+        leak: Number,
+        target: PyTree[Any],
+        guess: Output,
+        iterations: int = RESPONSE_ITERATIONS,
     ) -> Output:
-        """Returns u with αu + ∇_y L(c + γu, t) = 0, for a gain γ > 0 and a leak α ≥ 0."""
+        """Returns u with αu + ∇_y L(c + γu, t) = 0, for a gain γ > 0 and a leak α ≥ 0.
+
+        Where that takes an iteration, it is one of so many steps from a guess.
+        """
 
     @abc.abstractmethod
     def response_slope(
@@ -111,10 +120,16 @@ class SquaredError(AbstractLoss):
         return jnp.ones((), change.dtype)
 
     def response(
-        self, center: Output, gain: Number, leak: Number, target: Output, guess: Output
+        self,
+        center: Output,
+        gain: Number,
+        leak: Number,
+        target: Output,
+        guess: Output,
+        iterations: int = RESPONSE_ITERATIONS,
     ) -> Output:
         """Returns (t − c) / (α + γ)."""
-        del guess
+        del guess, iterations
         return (target - center) / (leak + gain)
 
     def response_slope(
@@ -247,6 +262,7 @@ class CrossEntropy(AbstractLoss):
         leak: Number,
         target: Integer[Array, ""] | Output,
         guess: Output,
+        iterations: int = RESPONSE_ITERATIONS,
     ) -> Output:
         """Returns the response by damped Newton steps from a guess; in closed form for α = 0."""
         t = self.probabilities(target, center.size, center.dtype)
@@ -269,7 +285,7 @@ class CrossEntropy(AbstractLoss):
 
         # Unrolled, so that the compiler fuses the steps on these few numbers into one.
         u = guess
-        for iteration in range(RESPONSE_ITERATIONS):
+        for iteration in range(iterations):
             u = step(iteration, u)
         return jnp.where(no_leak, without_leak, u)
 

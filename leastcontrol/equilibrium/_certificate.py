@@ -72,13 +72,14 @@ class Tolerance(eqx.Module):
     With ψ̄ = (ψ, u), the conditions of a controlled rest point are allowed
 
         ‖f + ψ‖              ≤ relative · ‖ψ̄‖   + rounding · ε (‖φ‖ + ‖ψ‖)
-        ‖∂_φfᵀψ + ∂_φhᵀu‖    ≤ relative · ‖ψ̄‖   + rounding · ε (‖φ‖ + ‖ψ‖)
+        ‖∂_φfᵀψ + ∂_φhᵀu‖    ≤ relative · ‖ψ̄‖   + rounding · ε (‖φ‖ + ‖ψ‖), or (‖ψ‖) alone
         ‖αu + ∇_yL‖          ≤ relative · α‖ψ̄‖  + rounding · ε (1 + ‖y‖) tr ∂²_yL
 
     where ε is the spacing of the numbers at 1 in the state's dtype. The second terms are floors:
     f, and the output that ∇_yL is taken at, are sums of numbers of about the state's and the
     output's size, so their last digits cannot be smaller, however little control a sample needs,
-    and neither can those of a control that is read off as −f.
+    and neither can those of a control that is read off as −f or found under an order's rounding.
+    The joint iteration of dynamic inversion has a control of its own, whose floor is its own size.
     A free rest point is allowed ‖f‖ ≤ relative · ‖φ‖ + rounding · ε ‖φ‖.
     """
 
@@ -110,14 +111,20 @@ class Tolerance(eqx.Module):
         control_norm: Float[Array, ""],
         output_floor: Float[Array, ""],
         leak: float | Float[Array, ""],
+        own_control: bool = False,
     ) -> "Residuals":
-        """Returns the three residuals and the largest of them as a multiple of its allowance."""
+        """Returns the three residuals and the largest of them as a multiple of its allowance.
+
+        `own_control` says that the control is iterated by itself, so that the rounding of the state
+        is no excuse for what it lacks.
+        """
         floor = self.rounding * jnp.finfo(state_norm.dtype).eps
         scale = self.relative * control_norm
+        control_size = control_norm if own_control else state_norm + control_norm
         error = jnp.maximum(
             jnp.maximum(
                 _ratio(state_residual, scale + floor * (state_norm + control_norm)),
-                _ratio(optimality_residual, scale + floor * (state_norm + control_norm)),
+                _ratio(optimality_residual, scale + floor * control_size),
             ),
             _ratio(leak_residual, leak * scale + output_floor),
         )
@@ -234,6 +241,7 @@ def residuals_of(
     state_residual: PyTree[Array],
     optimality_residual: PyTree[Array],
     read: Float[Array, " outputs"],
+    own_control: bool = False,
 ) -> Residuals:
     """Returns one sample's residuals where f + ψ, ∂_φfᵀψ + ∂_φhᵀu and h at the point are known."""
     output = read + problem.own_gain * point.output_control
@@ -246,6 +254,7 @@ def residuals_of(
         control_norm=norm((point.control, point.output_control)),
         output_floor=problem.output_floor(sample, output, tolerance.rounding),
         leak=problem.leak,
+        own_control=own_control,
     )
 
 

@@ -60,12 +60,22 @@ class JointProblem(AbstractProblem):
         problem = self.problem
         field, read, pull = problem.system.pullback(state, sample.drive)
         gain = gain.updated(problem, read, last, problem.own_gain)
-        output_control = problem.respond(sample, read, last, gain.value, self.tolerance.rounding)
+        # One Newton step: the loop has many steps, and the answer is refined by each of them.
+        output_control = problem.respond(
+            sample, read, last, gain.value, self.tolerance.rounding, iterations=1
+        )
         control_change = pull(control, output_control)
         state_change = tree_add(field, control)
         measured = Point(state, control, output_control)
         residuals = residuals_of(
-            problem, sample, measured, self.tolerance, state_change, control_change, read
+            problem,
+            sample,
+            measured,
+            self.tolerance,
+            state_change,
+            control_change,
+            read,
+            own_control=True,
         )
         proposed = Point(
             tree_add(state, state_change), tree_add(control, control_change), output_control

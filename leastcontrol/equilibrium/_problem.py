@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ..losses import AbstractLoss
+from ..losses import RESPONSE_ITERATIONS, AbstractLoss
 from ..systems import AbstractSystem
 
 # Answers of the loss are a few Newton steps each. From zero, and under strong control, a saturated
@@ -54,6 +54,7 @@ class ControlProblem(eqx.Module):
         guess: Float[Array, " outputs"],
         gain: float | Float[Array, ""],
         rounding: float,
+        iterations: int = RESPONSE_ITERATIONS,
     ) -> Float[Array, " outputs"]:
         """Returns the output control, with the output expected to change by `gain` times it.
 
@@ -62,7 +63,7 @@ class ControlProblem(eqx.Module):
         to its own control carries back a hundred times as large.
         """
         center = read + (self.own_gain - gain) * guess
-        answer = self.loss.response(center, gain, self.leak, sample.target, guess)
+        answer = self.loss.response(center, gain, self.leak, sample.target, guess, iterations)
         output = read + self.own_gain * guess
         residual = self.leak * guess + self.loss.gradient(output, sample.target)
         floor = self.output_floor(sample, output, rounding)

@@ -9,8 +9,9 @@ state forward, control backward, each node once (Gauss and Seidel's order). What
 output control. Taking u from the current output alone overshoots where the network answers
 strongly to its own control, so the response is solved with the gain κ of the output, estimated for
 each sample from its last two sweeps: αu′ + ∇L(y + κ(u′ − u)) = 0. At a fixed point κ drops out.
-The gain along u itself is also known from one sweep, uᵀ(dh/dψ)(dh/dψ)ᵀu = ‖ψ‖²; the larger of the
-two is the safer.
+The gain along u itself is known within a sweep, uᵀ(dh/dψ)(dh/dψ)ᵀu = ‖ψ‖²: the response is asked
+for once more with that gain, and both controls are scaled to its length. The larger of that gain
+and the secant is what the next sweep begins with, for it is the safer.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from ..systems import AbstractOrderedSystem
 from ._certificate import Point, Residuals, Tolerance, residuals_of
 from ._driver import AbstractProblem
 from ._problem import ControlProblem, Sample
-from ._trees import dot, norm, tree_subtract
+from ._trees import dot, norm, tree_scale, tree_subtract
 
 # A larger gain would only take smaller steps than rounding can measure.
 LARGEST_GAIN = 1e4
@@ -95,12 +96,32 @@ class SweepProblem(AbstractProblem):
             sample, read, point.output_control, gain.value, self.tolerance.rounding
         )
         (control,) = pull(output_control)
+        output_control, control = self._rescaled(sample, read, point, output_control, control)
         proposed = Point(state, control, output_control)
         residuals = sweep_residuals(
             self.problem, self.tolerance, sample, point.control, proposed, read
         )
         own = Sweep(proposed, gain, residuals)
         return own, own, residuals.error
+
+    def _rescaled(
+        self,
+        sample: Sample,
+        read: Float[Array, " outputs"],
+        settled: Point,
+        output_control: Float[Array, " outputs"],
+        control: PyTree[Array],
+    ) -> tuple[Float[Array, " outputs"], PyTree[Array]]:
+        """Returns both controls, scaled to what the loss asks for at the gain seen along them."""
+        problem = self.problem
+        square = dot(output_control, output_control)
+        safe = jnp.where(square > 0, square, 1)
+        gain = jnp.minimum(problem.own_gain + dot(control, control) / safe, LARGEST_GAIN)
+        answer = problem.respond(
+            sample, read, settled.output_control, gain, self.tolerance.rounding
+        )
+        share = jnp.where(square > 0, dot(output_control, answer) / safe, 1)
+        return share * output_control, tree_scale(share, control)
 
     def _along(self, z: Sweep) -> Float[Array, ""]:
         """Returns the gain along u, of which the last sweep had measured ‖(ψ, u)‖."""
