@@ -26,7 +26,7 @@ from ..equilibrium import AbstractProblem, FixedPoint, Tolerance, run
 from ..equilibrium._trees import norm, tree_where
 from ..losses import AbstractLoss
 from ..systems import Feedforward, activation_difference
-from ._direct_feedback import Layers, output_jacobian
+from ._direct_feedback import Layers, output_jacobian, output_response
 from ._teaching import AbstractTeaching
 
 Output = Float[Array, " outputs"]
@@ -114,13 +114,12 @@ class FeedbackEquilibrium(AbstractProblem):
 
     def initial(self, sample: _Scaled) -> _Iterate:
         own = sample.own
-        jacobian = output_jacobian(self.network, own.free)
-        response = sum(block @ weight for block, weight in zip(jacobian, self.weights, strict=True))
+        response = output_response(self.network, self.weights, own.free)
         control = jnp.zeros_like(own.free[-1])
         still = tuple(jnp.zeros_like(leaf) for leaf in own.free)
         one = jnp.ones((), control.dtype)
         best = FeedbackPoint(control, still)
-        return _Iterate(control, best, control, jnp.asarray(response), one, jnp.asarray(False))
+        return _Iterate(control, best, control, response, one, jnp.asarray(False))
 
     def iterate(self, sample: _Scaled, z: _Iterate) -> tuple[_Iterate, _Iterate, Float[Array, ""]]:
         own = sample.own
@@ -255,9 +254,8 @@ def linearised_control(
     **Arguments:** `network`; `weights` Q_i of each layer, or `None`; `leak` α; `free` voltages;
     `error` e of the free output.
     """
-    jacobian = output_jacobian(network, free)
     if weights is None:
-        weights = tuple(block.T for block in jacobian)
-    response = sum(block @ weight for block, weight in zip(jacobian, weights, strict=True))
+        weights = tuple(block.T for block in output_jacobian(network, free))
+    response = output_response(network, weights, free)
     control = jnp.linalg.solve(response + leak * jnp.eye(error.size, dtype=error.dtype), error)
     return control, tuple(weight @ control for weight in weights)
