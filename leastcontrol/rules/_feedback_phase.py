@@ -460,8 +460,7 @@ class SteadyState(AbstractPhase):
         problem = FeedbackEquilibrium(
             task.network, task.weights, task.teaching, task.loss, self.leak, self.tolerance
         )
-        silent = task.free.apical
-        return problem, FeedbackSample(task.free.soma, task.references, silent)
+        return problem, FeedbackSample(task.free.soma, task.references)
 
     def run(
         self,
