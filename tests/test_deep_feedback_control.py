@@ -363,7 +363,7 @@ def test_a_sample_that_was_not_solved_is_dropped():
     ("noise", "apical"),
     [
         (lc.FilteredNoise(0.3, 0.5, time_constant=0.2), None),
-        (lc.FilteredNoise(0.3, 0.5, 0.2, lc.TwoPointIncrements()), None),
+        (lc.FilteredNoise(0.3, 0.5, time_constant=0.2, increments=lc.TwoPointIncrements()), None),
         (lc.WhiteNoise(0.3, 0.5), 0.1),
         (lc.WhiteNoise(0.3, 0.5), None),
     ],

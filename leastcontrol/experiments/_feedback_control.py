@@ -124,7 +124,9 @@ def _noise(config: RunConfig, hidden: float, output: float) -> AbstractNoise:
     increments = INCREMENTS[config.noise_increments]()
     if config.noise_time_constant is None:
         return WhiteNoise(hidden, output, increments)
-    return FilteredNoise(hidden, output, config.noise_time_constant, increments)
+    return FilteredNoise(
+        hidden, output, time_constant=config.noise_time_constant, increments=increments
+    )
 
 
 def _dynamics(config: RunConfig, noise: AbstractNoise | None) -> Dynamics:
