@@ -60,7 +60,7 @@ class SimulatedEquilibriumPropagation(lc.AbstractRule):
         gradient = jax.tree.map(
             lambda a, b: (a - b) / (2 * self.strength), near.gradient, far.gradient
         )
-        return lc.Credit(gradient, None, near.objective, near.loss, near.solution)
+        return lc.Credit(gradient, None, near.objective, near.loss, near.count, near.solution)
 
 
 def dynamics(points, deviation, leak, *, gain=1.0, slowness=1.0):

@@ -15,7 +15,7 @@ import pytest
 
 import leastcontrol as lc
 from leastcontrol import diagnostics
-from leastcontrol.controllers import output_jacobian
+from leastcontrol.controllers import output_jacobian, output_response
 from leastcontrol.equilibrium import deviation_of
 
 SIZES = (4, 5, 4, 3)
@@ -313,6 +313,23 @@ def test_a_sample_does_not_depend_on_its_batch():
         np.testing.assert_allclose(mean, (first + second) / 2, rtol=0, atol=1e-12)
 
 
+def test_updates_from_a_time_point_on_are_the_mean_of_the_later_ones():
+    """The mean over all time points is that over the first s and that over the others, weighed."""
+    start, points = 15, 40
+    noise = filtered(0.1, 0.1, 0.02)
+    early, whole, late = (
+        credit(lc.DeepFeedbackControl(own, NUDGED), noisy=True).gradient
+        for own in (
+            lc.Continuous(forward(noise, points=start)),
+            lc.Continuous(forward(noise)),
+            lc.Continuous(forward(noise), start=start),
+        )
+    )
+    for first, mean, rest in zip(*map(jax.tree.leaves, (early, whole, late)), strict=True):
+        both = (start * first + (points - start) * rest) / points
+        np.testing.assert_allclose(both, mean, rtol=0, atol=1e-15)
+
+
 def test_an_update_reads_only_its_own_layer():
     """Weights and feedback of other layers matter through the state alone: with the same voltages
     a layer's update does not see them."""
@@ -346,10 +363,11 @@ def test_a_sample_that_was_not_solved_is_dropped():
     ("noise", "apical"),
     [
         (lc.FilteredNoise(0.3, 0.5, time_constant=0.2), None),
+        (lc.FilteredNoise(0.3, 0.5, time_constant=0.2, increments=lc.TwoPointIncrements()), None),
         (lc.WhiteNoise(0.3, 0.5), 0.1),
         (lc.WhiteNoise(0.3, 0.5), None),
     ],
-    ids=["filtered", "lagging", "white"],
+    ids=["filtered", "two-point", "lagging", "white"],
 )
 def test_the_noise_has_the_deviation_that_it_says(noise, apical):
     """Of the apical voltages, with no control in them."""
@@ -367,7 +385,7 @@ def test_the_noise_has_the_deviation_that_it_says(noise, apical):
             jnp.zeros((size, 3)),
             error=lambda output, reference: jnp.zeros_like(output),
             feedback=lambda soma, control: tuple(jnp.zeros_like(own) for own in soma),
-            draws=lc.equilibrium.normal_draws(key, like),
+            draws=noise.increments(key, like),
             record=lambda moment: tuple(own[:, 0] for own in moment.apical),
         ).recorded
 
@@ -377,6 +395,22 @@ def test_the_noise_has_the_deviation_that_it_says(noise, apical):
     amplitude = noise.amplitudes(3, 0.02, dynamics.apical)[0]
     memory = noise.memory(dynamics.apical)
     np.testing.assert_allclose(deviation_of(amplitude, 0.02, memory), 0.3, rtol=1e-12)
+
+
+def test_two_point_increments_are_independent_signs():
+    like = [jnp.zeros((100, n)) for n in (40, 5)]
+    draw = lc.TwoPointIncrements()(jax.random.key(0), like)
+    steps = [np.concatenate(draw(jnp.asarray(k)), axis=1) for k in range(40)]
+    signs = np.stack(steps).astype(float)
+    assert signs.shape == (40, 100, 45)
+    assert set(np.unique(signs)) == {-1.0, 1.0}
+    # Means and correlations are within five of their standard deviations of nothing.
+    assert abs(signs.mean()) < 5 / np.sqrt(signs.size)
+    for one, other in ((signs[1:], signs[:-1]), (signs[:, 1:], signs[:, :-1])):
+        assert abs(np.mean(one * other)) < 5 / np.sqrt(one.size)
+    columns = signs.reshape(-1, 45)
+    correlations = columns.T @ columns / len(columns) - np.eye(45)
+    assert np.abs(correlations).max() < 6 / np.sqrt(len(columns))
 
 
 def test_the_noise_of_updates_is_that_of_each_neuron_and_sample():
@@ -455,6 +489,32 @@ def test_the_ways_of_feedback():
     random = lc.DirectFeedback().init(NETWORK, key=jax.random.key(0))
     assert [own.shape for own in random] == [(5, 3), (4, 3), (3, 3)]
     np.testing.assert_array_equal(random[2], np.eye(3))
+
+
+def test_the_answer_of_the_output_is_that_of_its_jacobian():
+    soma = jax.vmap(lambda x: lc.equilibrium.free_moment(NETWORK, NETWORK.drive(x)).soma)(
+        BATCH.inputs
+    )
+    for own in (tuple(leaf[b] for leaf in soma) for b in range(2)):
+        blocks = zip(output_jacobian(NETWORK, own), FEEDBACK, strict=True)
+        expected = sum(block @ weight for block, weight in blocks)
+        found = output_response(NETWORK, FEEDBACK, own)
+        np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-15)
+
+
+def test_some_samples_teach_the_feedback_what_a_batch_of_them_would():
+    first = lc.Batch(BATCH.inputs[:1], BATCH.targets[:1])
+    noise = tuple(own[:1] for own in draws(0))
+
+    def gradient(learning, batch):
+        rule = lc.DeepFeedbackControl(SOLVED, NUDGED, feedback_learning=learning)
+        task = rule.task(NETWORK, FEEDBACK, batch)
+        return rule.credit(task, batch, None, learning_draws=lambda _: noise).feedback_gradient
+
+    some = gradient(lc.QuasiStatic(0.05, 0.01, 0.1, samples=1), BATCH)
+    alone = gradient(lc.QuasiStatic(0.05, 0.01, 0.1), first)
+    for one, other in zip(some, alone, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
 LEARNING = {
@@ -536,7 +596,10 @@ NOISY = lc.Continuous(forward(lc.FilteredNoise(0.1, 0.1, 0.1)))
         (lambda: lc.SteadyState(0.0), "`leak` is 0.0"),
         (lambda: lc.Continuous(forward(), reach=0.0), "`reach` is 0.0"),
         (lambda: lc.QuasiStatic(0.0), "noise above 0"),
+        (lambda: lc.Continuous(forward(), start=40), "`start` is 40"),
         (lambda: lc.QuasiStatic(decay=-1.0), "`decay` is -1.0"),
+        (lambda: lc.QuasiStatic(leak=1.0, samples=0), "`samples` is 0"),
+        (lambda: lc.QuasiStatic(samples=4), "`leak` None"),
         (lambda: lc.SinglePhase(0.0), "`filter_time_constant` is 0.0"),
         (lambda: lc.SinglePhase(0.5, start=-1), "`start` is -1"),
         (lambda: lc.SinglePhase(0.5, decay=-1.0), "`decay` is -1.0"),
@@ -572,7 +635,7 @@ NOISY = lc.Continuous(forward(lc.FilteredNoise(0.1, 0.1, 0.1)))
         ),
         (lambda: lc.DeepFeedbackControl(SOLVED, NUDGED).pretraining(NOISY), "single-phase"),
     ],
-    ids=range(19),
+    ids=range(22),
 )
 def test_parts_that_do_not_fit_are_refused(make, words):
     with pytest.raises(ValueError, match=words):

@@ -113,6 +113,7 @@ CHANGED = {
     "feedback_noise": 0.3,
     "quasi_static_leak": 0.5,
     "direct_feedback_decay": 0.01,
+    "feedback_samples": 2,
     "feedback_start": 20,
     "filter_time_constant": 0.7,
     "difference": "voltage",
@@ -127,7 +128,9 @@ CHANGED = {
     "noise": 0.2,
     "output_noise": 0.3,
     "noise_time_constant": 0.4,
+    "noise_increments": "two-point",
     "update_noise": 0.2,
+    "update_start": 10,
     "reach": 0.5,
     "noise_steps": 50,
     "noise_samples": 4,
@@ -150,12 +153,17 @@ PLACES = {
         ("feedback_noise", "quasi_static_leak", "direct_feedback_decay"),
         dataclasses.replace(FEEDBACK_CONTROL, feedback_learning="quasi-static"),
     ),
+    "feedback_samples": dataclasses.replace(
+        FEEDBACK_CONTROL, feedback_learning="quasi-static", quasi_static_leak=1.0
+    ),
     **dict.fromkeys(
         (
             *SIMULATION_OPTIONS,
             "noise",
             "output_noise",
             "noise_time_constant",
+            "noise_increments",
+            "update_start",
             "filter_time_constant",
             "feedback_start",
             "reach",

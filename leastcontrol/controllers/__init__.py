@@ -36,6 +36,7 @@ from ._direct_feedback import DirectFeedback as DirectFeedback
 from ._direct_feedback import JacobianFeedback as JacobianFeedback
 from ._direct_feedback import WeightProductFeedback as WeightProductFeedback
 from ._direct_feedback import output_jacobian as output_jacobian
+from ._direct_feedback import output_response as output_response
 from ._feedback_equilibrium import FeedbackEquilibrium as FeedbackEquilibrium
 from ._feedback_equilibrium import FeedbackPoint as FeedbackPoint
 from ._feedback_equilibrium import FeedbackRest as FeedbackRest

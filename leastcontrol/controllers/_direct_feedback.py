@@ -125,6 +125,20 @@ class JacobianFeedback(AbstractFeedbackPath):
         return tuple(drives[::-1])
 
 
+def output_response(
+    network: Feedforward, weights: Layers, soma: Layers
+) -> Float[Array, "outputs outputs"]:
+    """Returns dy/du = Σ_i J_i Q_i of one sample: the output's answer to a control through weights.
+
+    Forward, layer by layer, A_i = Q_i + W_i diag(σ′(v_{i−1})) A_{i−1}, without the Jacobian.
+    """
+    answers = weights[0].T
+    for layer, weight, voltage in zip(network.layers[1:], weights[1:], soma[:-1], strict=True):
+        _, slope = jax.jvp(network.activation, (voltage,), (jnp.ones_like(voltage),))
+        answers = (answers * slope[None, :]) @ layer.weight.T + weight.T
+    return answers.T
+
+
 def output_jacobian(network: Feedforward, soma: Layers) -> tuple[Float[Array, "outputs _"], ...]:
     """Returns J_i = ∂y/∂v_i of one sample for each layer, at the somata that it is given.
 

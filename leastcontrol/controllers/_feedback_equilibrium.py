@@ -26,7 +26,7 @@ from ..equilibrium import AbstractProblem, FixedPoint, Tolerance, run
 from ..equilibrium._trees import norm, tree_where
 from ..losses import AbstractLoss
 from ..systems import Feedforward, activation_difference
-from ._direct_feedback import Layers, output_jacobian
+from ._direct_feedback import Layers, output_jacobian, output_response
 from ._teaching import AbstractTeaching
 
 Output = Float[Array, " outputs"]
@@ -35,12 +35,13 @@ Output = Float[Array, " outputs"]
 class FeedbackSample(NamedTuple):
     """What is one sample's own: its free voltages, its reference, and a constant disturbance.
 
-    The disturbance is a voltage for each layer that is added to what feedback drives it with.
+    The disturbance is a voltage for each layer that is added to what feedback drives it with, or
+    `None` for none.
     """
 
     free: Layers
     reference: PyTree[Any]
-    disturbance: Layers
+    disturbance: Layers | None = None
 
 
 class FeedbackPoint(NamedTuple):
@@ -86,7 +87,9 @@ class FeedbackEquilibrium(AbstractProblem):
         """Returns the changes of the voltages under a control."""
         changes: list[Array] = []
         for index, layer in enumerate(self.network.layers):
-            change = self.weights[index] @ control + sample.disturbance[index]
+            change = self.weights[index] @ control
+            if sample.disturbance is not None:
+                change = change + sample.disturbance[index]
             if index > 0:
                 below = activation_difference(
                     self.network.activation, sample.free[index - 1], changes[-1]
@@ -101,8 +104,10 @@ class FeedbackEquilibrium(AbstractProblem):
 
     def first_error(self, sample: FeedbackSample) -> Float[Array, ""]:
         """Returns ‖e‖ without control, under the disturbance."""
-        change = self.settle(sample, jnp.zeros_like(sample.free[-1]))
-        return norm(self.output_error(sample, change[-1]))
+        change = jnp.zeros_like(sample.free[-1])
+        if sample.disturbance is not None:
+            change = self.settle(sample, change)[-1]
+        return norm(self.output_error(sample, change))
 
     def allowed(
         self, sample: FeedbackSample, first: Float[Array, ""], change: Output
@@ -114,13 +119,12 @@ class FeedbackEquilibrium(AbstractProblem):
 
     def initial(self, sample: _Scaled) -> _Iterate:
         own = sample.own
-        jacobian = output_jacobian(self.network, own.free)
-        response = sum(block @ weight for block, weight in zip(jacobian, self.weights, strict=True))
+        response = output_response(self.network, self.weights, own.free)
         control = jnp.zeros_like(own.free[-1])
         still = tuple(jnp.zeros_like(leaf) for leaf in own.free)
         one = jnp.ones((), control.dtype)
         best = FeedbackPoint(control, still)
-        return _Iterate(control, best, control, jnp.asarray(response), one, jnp.asarray(False))
+        return _Iterate(control, best, control, response, one, jnp.asarray(False))
 
     def iterate(self, sample: _Scaled, z: _Iterate) -> tuple[_Iterate, _Iterate, Float[Array, ""]]:
         own = sample.own
@@ -201,10 +205,11 @@ def feedback_equilibrium(
     def measured(
         sample: _Scaled, point: FeedbackPoint
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        change = problem.settle(sample.own, point.control)
-        error = problem.output_error(sample.own, change[-1])
+        # Its changes are those that this very control settles the network with.
+        change = point.change[-1]
+        error = problem.output_error(sample.own, change)
         residual = norm(error - problem.leak * point.control)
-        multiple = residual / problem.allowed(sample.own, sample.first, change[-1])
+        multiple = residual / problem.allowed(sample.own, sample.first, change)
         # A sample that needs no control at all is allowed none.
         return residual, jnp.where(residual == 0, 0, multiple)
 
@@ -255,9 +260,8 @@ def linearised_control(
     **Arguments:** `network`; `weights` Q_i of each layer, or `None`; `leak` α; `free` voltages;
     `error` e of the free output.
     """
-    jacobian = output_jacobian(network, free)
     if weights is None:
-        weights = tuple(block.T for block in jacobian)
-    response = sum(block @ weight for block, weight in zip(jacobian, weights, strict=True))
+        weights = tuple(block.T for block in output_jacobian(network, free))
+    response = output_response(network, weights, free)
     control = jnp.linalg.solve(response + leak * jnp.eye(error.size, dtype=error.dtype), error)
     return control, tuple(weight @ control for weight in weights)

@@ -59,8 +59,11 @@ from ._landscape import FieldLandscape as FieldLandscape
 from ._landscape import StateLandscape as StateLandscape
 from ._merit import MeritLandscape as MeritLandscape
 from ._merit import minimum as minimum
+from ._noise import AbstractIncrements as AbstractIncrements
 from ._noise import AbstractNoise as AbstractNoise
 from ._noise import FilteredNoise as FilteredNoise
+from ._noise import NormalIncrements as NormalIncrements
+from ._noise import TwoPointIncrements as TwoPointIncrements
 from ._noise import WhiteNoise as WhiteNoise
 from ._noise import deviation_of as deviation_of
 from ._noise import normal_draws as normal_draws

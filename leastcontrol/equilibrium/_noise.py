@@ -5,13 +5,15 @@ standard deviation of that voltage once it is stationary. How it depends on time
 differ in. The papers give instead the amplitude σ of the Wiener process behind it; `deviation_of`
 converts.
 
-What is drawn is a standard normal number for each neuron and step. `normal_draws` makes them from a
-key; anything that is called with the number of a step may stand in its place.
+What is drawn is a number of mean 0 and variance 1 for each neuron and step, by the noise's
+`increments`: normal numbers, or signs, which cost a thirtieth of the random bits. Anything that is
+called with the number of a step may stand in their place.
 """
 
 import abc
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -31,11 +33,48 @@ def deviation_of(amplitude: float, time_step: float, time_constant: float) -> fl
     return amplitude * math.sqrt(time_step) / time_constant / math.sqrt(1 - (1 - rate) ** 2)
 
 
+class AbstractIncrements(eqx.Module):
+    """What stands for the Wiener process's increments, in units of √Δt."""
+
+    @abc.abstractmethod
+    def __call__(self, key: PRNGKeyArray, like: Sequence[Float[Array, "batch _"]]) -> Draws:
+        """Returns a function from the number of a step to numbers for each layer.
+
+        **Arguments:** `key`; `like`, arrays of the shapes that are drawn.
+        """
+
+
+class NormalIncrements(AbstractIncrements):
+    """Standard normal numbers."""
+
+    def __call__(self, key: PRNGKeyArray, like: Sequence[Float[Array, "batch _"]]) -> Draws:
+        return normal_draws(key, like)
+
+
+class TwoPointIncrements(AbstractIncrements):
+    """Signs: 1 or −1, with equal probabilities.
+
+    The simplified weak Euler scheme (Kloeden and Platen, Numerical Solution of Stochastic
+    Differential Equations, section 14.1): as their first three moments are those of normal numbers,
+    means over the noise are as exact, of weak order 1. One random bit is drawn instead of a word.
+    """
+
+    def __call__(self, key: PRNGKeyArray, like: Sequence[Float[Array, "batch _"]]) -> Draws:
+        def signs(key: PRNGKeyArray, shape: tuple[int, int], dtype: Any) -> Float[Array, "batch _"]:
+            batch, neurons = shape
+            words = jax.random.bits(key, (batch, -(-neurons // 32)), jnp.uint32)
+            bits = words[:, :, None] >> jnp.arange(32, dtype=jnp.uint32)[None, None] & 1
+            return 2 * bits.reshape(batch, -1)[:, :neurons].astype(dtype) - 1
+
+        return _draws(signs, key, like)
+
+
 class AbstractNoise(eqx.Module):
     """Noise in the apical voltages, by its stationary deviation there."""
 
     deviation: eqx.AbstractVar[float]
     output_deviation: eqx.AbstractVar[float]
+    increments: eqx.AbstractVar[AbstractIncrements]
 
     def __check_init__(self):
         for name in ("deviation", "output_deviation"):
@@ -71,13 +110,15 @@ class WhiteNoise(AbstractNoise):
 
     The noise of the feedback phase of deep feedback control (arXiv 2106.07887).
 
-    **Arguments:** `deviation`, of the hidden neurons' apical voltage, and `output_deviation`.
+    **Arguments:** `deviation`, of the hidden neurons' apical voltage, and `output_deviation`;
+    `increments`, what ξ is drawn as.
 
     **Raises:** `ValueError` for a deviation that is negative or not finite.
     """
 
     deviation: float = eqx.field(static=True)
     output_deviation: float = eqx.field(static=True)
+    increments: AbstractIncrements = NormalIncrements()
 
     def memory(self, apical_time_constant: float) -> float:
         return apical_time_constant
@@ -102,6 +143,7 @@ class FilteredNoise(AbstractNoise):
 
     * `deviation`, `output_deviation`: of σn in hidden and output neurons.
     * `time_constant`: τ_ε, in units of the controller's.
+    * `increments`: what ξ is drawn as.
 
     **Raises:** `ValueError` for a deviation that is negative or not finite, or a time constant that
     is not positive.
@@ -110,6 +152,7 @@ class FilteredNoise(AbstractNoise):
     deviation: float = eqx.field(static=True)
     output_deviation: float = eqx.field(static=True)
     time_constant: float = eqx.field(static=True)
+    increments: AbstractIncrements = NormalIncrements()
 
     def __check_init__(self):
         if not 0 < self.time_constant < math.inf:
@@ -136,12 +179,20 @@ class FilteredNoise(AbstractNoise):
 
 def normal_draws(key: PRNGKeyArray, like: Sequence[Float[Array, "batch _"]]) -> Draws:
     """Returns a function from the number of a step to standard normal numbers for each layer."""
+    return _draws(jax.random.normal, key, like)
+
+
+def _draws(
+    sample: Callable[[PRNGKeyArray, tuple[int, int], Any], Array],
+    key: PRNGKeyArray,
+    like: Sequence[Float[Array, "batch _"]],
+) -> Draws:
     sizes = [leaf.shape[1] for leaf in like]
     bounds = [sum(sizes[:index]) for index in range(1, len(sizes))]
     shape, dtype = (like[0].shape[0], sum(sizes)), like[0].dtype
 
     def draws(step: Array) -> Layers:
-        numbers = jax.random.normal(jax.random.fold_in(key, step), shape, dtype)
+        numbers = sample(jax.random.fold_in(key, step), shape, dtype)
         return tuple(jnp.split(numbers, bounds, axis=1))
 
     return draws

@@ -14,7 +14,9 @@ from ..equilibrium import (
     Dynamics,
     FilteredNoise,
     FixedPoint,
+    NormalIncrements,
     Tolerance,
+    TwoPointIncrements,
     WhiteNoise,
 )
 from ..losses import AbstractLoss, CrossEntropy, SquaredError
@@ -43,6 +45,7 @@ PATHS = {
     "weight-product": WeightProductFeedback,
     "jacobian": JacobianFeedback,
 }
+INCREMENTS = {"normal": NormalIncrements, "two-point": TwoPointIncrements}
 DIFFERENCES = {"rate": RateDifference, "voltage": VoltageDifference}
 
 
@@ -88,7 +91,7 @@ def _phase(config: RunConfig) -> AbstractPhase:
     noise = None if config.noise == output == 0 else _noise(config, config.noise, output)
     dynamics = _dynamics(config, noise)
     if config.phase == "continuous":
-        return Continuous(dynamics, config.reach)
+        return Continuous(dynamics, config.reach, config.update_start)
     return SimulatedSteadyState(dynamics, config.reach)
 
 
@@ -97,7 +100,10 @@ def _feedback_learning(config: RunConfig) -> AbstractFeedbackLearning | None:
         return None
     if config.feedback_learning == "quasi-static":
         return QuasiStatic(
-            config.feedback_noise, config.direct_feedback_decay, config.quasi_static_leak
+            config.feedback_noise,
+            config.direct_feedback_decay,
+            config.quasi_static_leak,
+            config.feedback_samples,
         )
     if config.feedback_learning == "single-phase":
         return SinglePhase(
@@ -115,9 +121,12 @@ def _feedback_learning(config: RunConfig) -> AbstractFeedbackLearning | None:
 
 
 def _noise(config: RunConfig, hidden: float, output: float) -> AbstractNoise:
+    increments = INCREMENTS[config.noise_increments]()
     if config.noise_time_constant is None:
-        return WhiteNoise(hidden, output)
-    return FilteredNoise(hidden, output, time_constant=config.noise_time_constant)
+        return WhiteNoise(hidden, output, increments)
+    return FilteredNoise(
+        hidden, output, time_constant=config.noise_time_constant, increments=increments
+    )
 
 
 def _dynamics(config: RunConfig, noise: AbstractNoise | None) -> Dynamics:

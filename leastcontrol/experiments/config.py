@@ -59,6 +59,7 @@ CHOICES = {
     "transmission": ("instant", "delayed"),
     "control_timing": ("proactive", "reactive"),
     "conventions": ("corrected", "published"),
+    "noise_increments": ("normal", "two-point"),
     "unsolved": ("drop", "keep", "raise"),
     "start": ("cold", "warm"),
     "preprocessing": ("none", "standardise"),
@@ -236,6 +237,8 @@ class RunConfig:
     direct_feedback_decay: float = 0.0
     """Decay γ of quasi-static or single-phase feedback weights, beside what they learn from
     noise."""
+    feedback_samples: int | None = None
+    """Samples of each batch that have that phase, its first ones; all by default."""
     feedback_start: int = 0
     """Time point of a single phase from which feedback learns."""
     filter_time_constant: float = 0.5
@@ -265,8 +268,14 @@ class RunConfig:
     """The same for output neurons; that of the hidden ones by default."""
     noise_time_constant: float | None = None
     """Time constant of the noise; white by default."""
+    noise_increments: str = "normal"
+    """What drives the noise in every step: normal numbers, or two-point, which are signs and cheap
+    to draw, with the same means and covariances."""
     update_noise: float = 0.0
     """Standard deviation of the noise in what weights read of their neurons, as a voltage."""
+    update_start: int = 0
+    """Time point of a continuous phase from which weights learn; what was before is its way to the
+    target, and costs less."""
     reach: float = 1.0
     """Share of the error that simulated control may leave in a sample that counts as solved."""
     diagnose: int = 0
@@ -564,10 +573,16 @@ class RunConfig:
             "nudge": (not strong, "--teaching nudged"),
             "feedback_noise": (two_phases or quasi_static, slow_noise),
             "quasi_static_leak": (quasi_static, slow_noise),
+            "feedback_samples": (
+                quasi_static and self.quasi_static_leak is not None,
+                f"{slow_noise} --quasi-static-leak 1",
+            ),
             "direct_feedback_decay": (quasi_static or single_phase, slow_noise),
             "feedback_start": (single_phase, "--feedback-learning single-phase"),
             "filter_time_constant": (filtered, "--feedback-learning single-phase"),
             "noise_time_constant": (noisy or two_phases, "--noise 0.1"),
+            "noise_increments": (noisy or two_phases, "--noise 0.1"),
+            "update_start": (self.phase == "continuous", phase),
         }
         for name, (has_effect, needed) in needs.items():
             if getattr(self, name) != getattr(RunConfig, name) and not (used and has_effect):

@@ -34,7 +34,6 @@ from ..equilibrium import (
     Point,
     Sample,
     free_equilibrium,
-    normal_draws,
     solved,
 )
 from ..losses import AbstractLoss
@@ -230,7 +229,9 @@ def _under_feedback(
     # What is learned from the way has no part in it.
     rule = dataclasses.replace(rule, feedback_learning=None, update_noise=0.0)
     task = rule.task(system, feedback, batch)
-    draws = None if dynamics.noise is None else normal_draws(jax.random.key(0), task.free.soma)
+    draws = None
+    if dynamics.noise is not None:
+        draws = dynamics.noise.increments(jax.random.key(0), task.free.soma)
     solution = rule.credit(task, batch, draws).solution
     simulation = task.simulate(dynamics, (), draws, record=lambda moment: moment)
     moments = jax.tree.map(

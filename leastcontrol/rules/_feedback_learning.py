@@ -17,6 +17,7 @@ import math
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
@@ -251,14 +252,16 @@ class QuasiStatic(AbstractFeedbackLearning):
     * `decay`: γ ≥ 0.
     * `leak`: α of a phase of its own in which the free output is held, as in `TwoPhase`; with
       `None` the rest point of the forward phase is what is shifted, as in `SinglePhase`.
+    * `samples`: how many samples of each batch have such a phase, its first ones; all by default.
 
-    **Raises:** `ValueError` for a deviation that is not positive, a decay or leak below 0, and
-    beside any phase but `SteadyState`.
+    **Raises:** `ValueError` for a deviation that is not positive, a decay or leak below 0, fewer
+    than one sample, samples without a leak, and beside any phase but `SteadyState`.
     """
 
     deviation: float = eqx.field(static=True, default=0.1)
     decay: float = eqx.field(static=True, default=0.0)
     leak: float | None = eqx.field(static=True, default=None)
+    samples: int | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         if not 0 < self.deviation < math.inf:
@@ -277,6 +280,12 @@ class QuasiStatic(AbstractFeedbackLearning):
             raise ValueError(
                 "`leak` is 0, but the rest point is solved for with a leak above 0: write "
                 "QuasiStatic(leak=1.0)."
+            )
+        if self.samples is not None and (self.samples < 1 or self.leak is None):
+            raise ValueError(
+                f"`samples` is {self.samples} and `leak` {self.leak}, but a share of the batch, at "
+                "least one sample, learns in a phase of its own: write QuasiStatic(leak=1.0, "
+                "samples=32)."
             )
 
     def check(self, phase: AbstractPhase) -> None:
@@ -297,16 +306,17 @@ class QuasiStatic(AbstractFeedbackLearning):
         key: PRNGKeyArray | None,
     ) -> Layers:
         assert isinstance(phase, SteadyState)
+        rest = result.rest
+        if self.leak is not None:
+            phase = dataclasses.replace(phase, leak=self.leak)
+            batch = jax.tree.map(lambda leaf: leaf[: self.samples], batch)
+            held = Nudged(0.0)
+            task = Task.of(task.network, task.path, task.weights, held, task.loss, batch)
+            rest = None
         if draws is None:
             quiet = Dynamics(1.0, 3, 1.0, 0.0, noise=WhiteNoise(1.0, 1.0))
             draws = draws_of(quiet, task, key)
         noise = tuple(self.deviation * draw for draw in draws(jnp.asarray(0)))
-        rest = result.rest
-        if self.leak is not None:
-            phase = dataclasses.replace(phase, leak=self.leak)
-            held = Nudged(0.0)
-            task = Task.of(task.network, task.path, task.weights, held, task.loss, batch)
-            rest = None
         problem, samples = phase.problem(task)
         apical, moved, found = noisy_response(problem, phase.solver, samples, rest, noise)
         moved = jnp.where(found[:, None], moved, 0)

@@ -214,10 +214,12 @@ class UpdateSum(AbstractSum):
     """Σ_k Σ_b D_i r_{i−1}ᵀ and Σ_k Σ_b D_i; for the first layer Σ_k D_1 of each sample.
 
     The input does not change in time, so that the first layer needs one outer product at the end.
+    The sum starts with the time point `start`; earlier ones form no products.
     """
 
     activation: Activation = eqx.field(static=True)
     difference: AbstractDifference
+    start: int = eqx.field(static=True, default=0)
 
     def initial(self, first: Moment) -> PyTree[Any]:
         weights = tuple(
@@ -230,7 +232,14 @@ class UpdateSum(AbstractSum):
     def add(
         self, total: PyTree[Any], step: Int[Array, ""], before: Moment, after: Moment
     ) -> PyTree[Any]:
-        del step, before
+        del before
+        if self.start == 0:
+            return self._added(total, after)
+        # Step number k leads to time point k + 1.
+        started = step + 1 >= self.start
+        return jax.lax.cond(started, self._added, lambda held, _: held, total, after)
+
+    def _added(self, total: PyTree[Any], after: Moment) -> PyTree[Any]:
         drawn, weights, biases = total
         last = len(after.soma) - 1
         parts = []
@@ -247,7 +256,8 @@ class UpdateSum(AbstractSum):
         return drawn + parts[0], weights, biases
 
     def updates(self, total: PyTree[Any], inputs: Float[Array, "batch _"], points: int) -> Updates:
-        """Returns the mean over K time points."""
+        """Returns the mean over the time points that were summed, of K in all."""
+        points = points - self.start
         drawn, weights, biases = total
         all_weights = (drawn.T @ inputs, *weights)
         all_biases = (jnp.sum(drawn, axis=0), *biases)
@@ -276,7 +286,7 @@ class AbstractSimulatedPhase(AbstractPhase):
 
 
 class Continuous(AbstractSimulatedPhase):
-    """Updates at every time point of a simulation, averaged over all K of them.
+    """Updates at the time points of a simulation, averaged over all K of them or the later ones.
 
     A batch is summed while time runs, so that every sample counts, however it ended.
 
@@ -285,12 +295,24 @@ class Continuous(AbstractSimulatedPhase):
     * `dynamics`: of the simulation.
     * `reach`: a sample is solved if the control leaves at most this share of its error,
       ‖e_end‖ ≤ reach · ‖e_0‖; only reported.
+    * `start`: the time point from which updates are averaged; all of them by default, as in the
+      papers. Before it nothing is learned and no products are formed.
 
-    **Raises:** `ValueError` for a `reach` that is not positive.
+    **Raises:** `ValueError` for a `reach` that is not positive, and for a `start` that is no time
+    point of the simulation.
     """
 
     dynamics: Dynamics
     reach: float = eqx.field(static=True, default=1.0)
+    start: int = eqx.field(static=True, default=0)
+
+    def __check_init__(self):
+        points = self.dynamics.points
+        if not 0 <= self.start < points:
+            raise ValueError(
+                f"`start` is {self.start}, but it is one of the {points} time points, from 0 to "
+                f"{points - 1}: write start={points // 2}."
+            )
 
     @property
     def at_rest(self) -> bool:
@@ -303,7 +325,7 @@ class Continuous(AbstractSimulatedPhase):
         sums: tuple[AbstractSum, ...],
         draws: Any,
     ) -> PhaseResult:
-        own = UpdateSum(task.network.activation, difference)
+        own = UpdateSum(task.network.activation, difference, self.start)
         simulation = task.simulate(self.dynamics, (own, *sums), draws)
         updates = own.updates(simulation.sums[0], task.inputs, self.dynamics.points)
         solution = _simulated(task, self.dynamics, simulation, self.reach)
@@ -438,8 +460,7 @@ class SteadyState(AbstractPhase):
         problem = FeedbackEquilibrium(
             task.network, task.weights, task.teaching, task.loss, self.leak, self.tolerance
         )
-        silent = task.free.apical
-        return problem, FeedbackSample(task.free.soma, task.references, silent)
+        return problem, FeedbackSample(task.free.soma, task.references)
 
     def run(
         self,
@@ -511,7 +532,7 @@ def noise_of_updates(
 
 
 def draws_of(dynamics: Dynamics | None, task: Task, key: PRNGKeyArray | None) -> Any:
-    """Returns normal draws for noisy dynamics; `None` for quiet ones.
+    """Returns the noise's increments for noisy dynamics; `None` for quiet ones.
 
     **Raises:** `ValueError` for noise without a key.
     """
@@ -522,7 +543,7 @@ def draws_of(dynamics: Dynamics | None, task: Task, key: PRNGKeyArray | None) ->
             "The simulated dynamics have noise, which is drawn from a key: call the rule with "
             "key=jax.random.key(0)."
         )
-    return normal_draws(key, task.free.soma)
+    return dynamics.noise.increments(key, task.free.soma)
 
 
 def _settled(task: Task, control: Float[Array, "batch _"], change: Layers) -> Moment:
