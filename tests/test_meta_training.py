@@ -1,6 +1,7 @@
 """Meta-training and its command: on small learners, with what it reports checked by hand."""
 
 import dataclasses
+import itertools
 import json
 import math
 
@@ -45,6 +46,15 @@ class Recorded(lc.AbstractMetaRule):
         none = jax.tree.map(jnp.zeros_like, own.gradient)
         told = jnp.sum(support.targets) + jnp.sum(query.targets)
         return eqx.tree_at(lambda o: (o.gradient, o.objective), own, (none, told))
+
+
+class Constant(Recorded):
+    """Asks for the same of every weight, whatever the task."""
+
+    def of_task(self, system, support, query):
+        own = super().of_task(system, support, query)
+        same = jax.tree.map(jnp.ones_like, own.gradient)
+        return eqx.tree_at(lambda o: o.gradient, own, same)
 
 
 def trained(rule, *, seed=0, steps=4):
@@ -99,6 +109,31 @@ def test_training_moves_the_slow_weights_to_easier_adaptation():
     assert after.metrics[-1].not_finite_fraction == 0
 
 
+def test_the_learning_rate_falls_by_half_a_cosine():
+    """One weight, whose gradient is always the same: Adam moves it by its rate."""
+    rate, moved = 0.01, []
+    for last in (None, 0.001):
+        config = training.MetaTrainingConfig(
+            steps=3, task_batch=2, learning_rate=rate, final_learning_rate=last, report_every=1
+        )
+        before = system()
+        weights = [flat(before.model)]
+        training.meta_train(
+            before,
+            Constant(),
+            TASKS,
+            TASKS,
+            dataclasses.replace(config, validation_tasks=2),
+            seed=0,
+            report=lambda _, trained, weights=weights: weights.append(flat(trained.system.model)),
+        )
+        moved.append([np.abs(after - own) for own, after in itertools.pairwise(weights)])
+    turns = 0.5 * (1 + np.cos(np.pi * np.arange(3) / 3))
+    for steps, expected in zip(moved, (np.full(3, rate), 0.001 + 0.009 * turns), strict=True):
+        for step, own in zip(steps, expected, strict=True):
+            np.testing.assert_allclose(step, own, rtol=1e-3)
+
+
 def test_the_evaluation_is_mean_and_interval_over_tasks():
     own, adaptation, key = system(), lc.Relaxation(steps=5), jax.random.key(4)
     found = training.meta_evaluate(own, adaptation, TASKS, 12, key=key, task_batch=5)
@@ -147,6 +182,8 @@ def test_bad_training_options_are_refused():
         training.MetaTrainingConfig(steps=0)
     with pytest.raises(ValueError, match=r"`learning_rate` is -1"):
         training.MetaTrainingConfig(steps=1, learning_rate=-1.0)
+    with pytest.raises(ValueError, match=r"`final_learning_rate` is 0.1"):
+        training.MetaTrainingConfig(steps=1, learning_rate=0.01, final_learning_rate=0.1)
 
 
 def test_the_command_leaves_a_run_folder(tmp_path, capsys):
@@ -296,6 +333,10 @@ def test_a_task_of_the_evaluation_is_learned_in_steps_of_its_own():
         ("--seed 1 --seeds 2 3", "--seed and --seeds are both given"),
         ("--evaluation-steps 0", "--evaluation-steps is 0, but it must be at least 1"),
         ("--evaluation-step-size 0", "--evaluation-step-size is 0.0, but it must be above 0 and"),
+        (
+            "--final-learning-rate 1",
+            "--final-learning-rate is 1.0, but it must be between 0 and the",
+        ),
         ("--keep-last 0", "--keep-last is 0, but it must be at least 1"),
         ("--tasks glyphs --shots 20", "more than the 24 images of a class"),
         ("--tasks omniglot --data-dir /nowhere", "holds an archive of Omniglot; put images_backg"),

@@ -38,7 +38,8 @@ class MetaTrainingConfig:
     **Arguments:**
 
     * `steps`: of the optimiser. `task_batch`: tasks in each of them.
-    * `learning_rate`: Adam's.
+    * `learning_rate`, `final_learning_rate`: Adam's at the first step and, by half a cosine, at the
+      last; `None` for one that stays as it is.
     * `report_every`: steps between two looks at the validation tasks.
     * `validation_tasks`: how many; always the same ones.
 
@@ -48,6 +49,7 @@ class MetaTrainingConfig:
     steps: int
     task_batch: int = 16
     learning_rate: float = 1e-3
+    final_learning_rate: float | None = None
     report_every: int = 500
     validation_tasks: int = 200
 
@@ -62,6 +64,12 @@ class MetaTrainingConfig:
             raise ValueError(
                 f"`learning_rate` is {self.learning_rate}, but it is above 0 and finite: write "
                 "learning_rate=1e-3."
+            )
+        last = self.final_learning_rate
+        if last is not None and not 0 <= last <= self.learning_rate:
+            raise ValueError(
+                f"`final_learning_rate` is {last}, but it lies between 0 and the first one, "
+                f"{self.learning_rate}: write final_learning_rate={self.learning_rate / 10:g}."
             )
 
 
@@ -146,7 +154,13 @@ class MetaTrained:
 def meta_untrained(system: FastWeights, config: MetaTrainingConfig) -> MetaTrained:
     """Returns what meta-training with the same arguments starts from."""
     learned = eqx.filter(system, eqx.is_inexact_array)
-    return MetaTrained(system, (), optax.adam(config.learning_rate).init(learned))
+    return MetaTrained(system, (), _optimiser(config).init(learned))
+
+
+def _optimiser(config: MetaTrainingConfig) -> optax.GradientTransformation:
+    first, last = config.learning_rate, config.final_learning_rate
+    share = 1.0 if last is None else last / first
+    return optax.adam(optax.cosine_decay_schedule(first, config.steps, alpha=share))
 
 
 def meta_evaluate(
@@ -253,7 +267,7 @@ def meta_train(
     start = meta_untrained(system, config) if start is None else start
     adaptation = rule.adaptation if adaptation is None else adaptation
     task_key, validation_key = jax.random.split(jax.random.key(seed))
-    optimiser = optax.adam(config.learning_rate)
+    optimiser = _optimiser(config)
     learned, fixed = eqx.partition(start.system, eqx.is_inexact_array)
 
     def step(
