@@ -1,11 +1,13 @@
-"""Settings for meta-learning of sinusoids: the same trials for every rule, by validation tasks.
+"""Settings for meta-learning: the same trials for every rule, judged on validation tasks.
 
-    python benchmarks/meta_search.py --json results/search-meta-sinusoid.json
+    python benchmarks/meta_search.py --tasks sinusoid --json results/search-meta-sinusoid.json
+    python benchmarks/meta_search.py --tasks glyphs --ways 20 --json FILE
 
-Every rule is trained with every combination of a few ways to learn a task and of learning rates,
-from one seed on the same tasks. What it has learned is then judged on validation tasks, which are
-adapted to in as many steps for every rule, of each of a few sizes. No test task is looked at. The
-file is written after every trial.
+A trial is one combination of the values in `GRIDS`. Every rule is trained with each of them, from
+one seed on the same tasks, and what it has learned is judged on validation tasks that are the same
+for all: by the loss of sinusoids, which are adapted to in as many steps for every rule, of each of
+a few sizes, and by the accuracy of letters. No test task is looked at. The file is written after
+every trial; its `best` are the options with which the runs of `docs/meta-learning.md` are made.
 """
 
 import argparse
@@ -27,6 +29,7 @@ from leastcontrol.experiments.meta import (
 )
 from leastcontrol.experiments.meta_config import MetaConfig
 from leastcontrol.training import (
+    MetaEvaluation,
     MetaTrainingConfig,
     MetaTrainingError,
     meta_evaluate,
@@ -34,12 +37,43 @@ from leastcontrol.training import (
     write_json,
 )
 
-RULES = {"least-control": {"alpha": 1.0}, "reptile": {}, "first-order-maml": {}}
-# Steps to learn a task, and their size.
-ADAPTATIONS = ((30, 0.01), (100, 0.005), (100, 0.02))
-LEARNING_RATES = (0.03, 0.01)
-EVALUATION_STEPS = 100
-EVALUATION_STEP_SIZES = (0.01, 0.02)
+# What a rule has besides the common options.
+RULES: dict[str, dict[str, dict[str, Any]]] = {
+    "sinusoid": {"least-control": {"alpha": 1.0}, "reptile": {}, "first-order-maml": {}},
+    "glyphs": {
+        "least-control": {},
+        "first-order-maml": {},
+        "t1-t2": {},
+        "reptile": {},
+        # Its Hessian has to be positive (see `leastcontrol reproduce omniglot`).
+        "implicit-maml": {"pull": 2.0},
+        "contrastive": {},
+    },
+}
+COMMON: dict[str, dict[str, Any]] = {
+    "sinusoid": {"task_batch": 4, "evaluation_steps": 100},
+    "glyphs": {
+        "shots": 1,
+        "image_size": 14,
+        "modules": 3,
+        "channels": 16,
+        "inner_steps": 10,
+        "step_size": 0.1,
+    },
+}
+# The least precious values first, so that one compiled program serves for several learning rates.
+GRIDS: dict[str, dict[tuple[str, ...], tuple[tuple[Any, ...], ...]]] = {
+    "sinusoid": {
+        ("inner_steps", "step_size"): ((30, 0.01), (100, 0.02)),
+        ("learning_rate",): ((0.003,), (0.01,), (0.03,)),
+    },
+    "glyphs": {("learning_rate",): ((0.001,), (0.003,), (0.01,))},
+}
+# Sizes of the steps of an evaluation; as in training where there is none.
+EVALUATION_STEP_SIZES: dict[str, tuple[float | None, ...]] = {
+    "sinusoid": (0.01, 0.02),
+    "glyphs": (None,),
+}
 # Apart from those of any training, of its validation and of the test.
 VALIDATION_KEY = 1_000_000
 
@@ -48,9 +82,10 @@ def judged(config: MetaConfig) -> list[dict[str, Any]]:
     """Returns what a trained configuration does on validation tasks, by evaluation step size."""
     parts = build_tasks(config)
     rule = build_rule(config)
+    sizes = EVALUATION_STEP_SIZES[config.tasks]
     judges = [
         evaluation_adaptation(dataclasses.replace(config, evaluation_step_size=size), rule)
-        for size in EVALUATION_STEP_SIZES
+        for size in sizes
     ]
     loop = MetaTrainingConfig(
         steps=config.steps(),
@@ -73,63 +108,86 @@ def judged(config: MetaConfig) -> list[dict[str, Any]]:
         return []
     key = jax.random.key(VALIDATION_KEY)
     rows = []
-    for size, judge in zip(EVALUATION_STEP_SIZES, judges, strict=True):
+    for size, judge in zip(sizes, judges, strict=True):
         figures = meta_evaluate(trained.system, judge, parts[1], config.validation_tasks, key=key)
-        rows.append(
-            {
-                "evaluation_step_size": size,
-                # What is not a number has no place in JSON; no loss says as much.
-                "loss": figures.loss if figures.not_finite_fraction == 0 else None,
-                "loss_interval": figures.loss_interval
-                if figures.not_finite_fraction == 0
-                else None,
-            }
-        )
+        chosen = {} if size is None else {"evaluation_step_size": size}
+        rows.append({**chosen, **of_numbers(figures)})
     return rows
+
+
+def of_numbers(figures: MetaEvaluation) -> dict[str, float | None]:
+    """Returns the figures that are asked for; what is not a number has no place in JSON."""
+    names = ["loss", "loss_interval"]
+    if figures.accuracy is not None:
+        names += ["accuracy", "accuracy_interval"]
+    finite = figures.not_finite_fraction == 0
+    return {name: getattr(figures, name) if finite else None for name in names}
+
+
+def better(row: dict[str, Any], best: dict[str, Any] | None) -> bool:
+    """Returns whether a trial's row is better than the best so far, by accuracy or else by loss."""
+    if row["loss"] is None:
+        return False
+    if best is None:
+        return True
+    if "accuracy" in row:
+        return row["accuracy"] > best["accuracy"]
+    return row["loss"] < best["loss"]
 
 
 def main() -> int:
     """Runs the search and returns its exit status."""
-    parser = argparse.ArgumentParser(description="Search settings of rules on sinusoids.")
+    parser = argparse.ArgumentParser(description="Search settings of meta-learning rules.")
+    parser.add_argument("--tasks", choices=tuple(RULES), default="sinusoid")
+    parser.add_argument("--ways", type=int, default=5)
+    parser.add_argument("--queries", type=int)
+    parser.add_argument("--task-batch", type=int)
     parser.add_argument("--total-tasks", type=int, default=4000)
-    parser.add_argument("--validation-tasks", type=int, default=500)
+    parser.add_argument("--validation-tasks", type=int, default=200)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.total_tasks < 16 or options.validation_tasks < 2:
         parser.error("--total-tasks takes at least 16, and --validation-tasks at least 2.")
+    common = dict(COMMON[options.tasks])
+    for name in ("queries", "task_batch"):
+        if getattr(options, name) is not None:
+            common[name] = getattr(options, name)
     result: dict[str, Any] = {
         **origin(),
         "seed": 0,
+        "tasks": options.tasks,
+        "ways": options.ways,
         "total_tasks": options.total_tasks,
         "validation_tasks": options.validation_tasks,
-        "evaluation_steps": EVALUATION_STEPS,
+        "common": common,
         "best": {},
         "trials": [],
     }
-    settings = itertools.product(LEARNING_RATES, ADAPTATIONS, RULES.items())
-    for rate, (steps, size), (rule, own) in settings:
-        chosen = {"rule": rule, **own, "inner_steps": steps, "step_size": size}
-        chosen["learning_rate"] = rate
-        config = MetaConfig(
-            tasks="sinusoid",
-            evaluation_steps=EVALUATION_STEPS,
-            total_tasks=options.total_tasks,
-            validation_tasks=options.validation_tasks,
-            **chosen,
-        )
-        config.check()
-        began = time.perf_counter()
-        validation = judged(config)
-        seconds = time.perf_counter() - began
-        result["trials"].append({**chosen, "validation": validation, "seconds": seconds})
-        for row in validation:
-            best = result["best"].get(rule)
-            if row["loss"] is not None and (best is None or row["loss"] < best["loss"]):
-                result["best"][rule] = {**chosen, **row}
-        told = ", ".join(f"{row['loss']} at {row['evaluation_step_size']}" for row in validation)
-        print(f"{rule:18} {steps:4} steps of {size}, {rate}: {told or 'not finite'}", flush=True)
-        if options.json is not None:
-            write_json(options.json, result)
+    grid = GRIDS[options.tasks]
+    for rule, own in RULES[options.tasks].items():
+        for values in itertools.product(*grid.values()):
+            chosen = {"rule": rule, **own}
+            for names, given in zip(grid, values, strict=True):
+                chosen.update(zip(names, given, strict=True))
+            config = MetaConfig(
+                tasks=options.tasks,
+                ways=options.ways,
+                total_tasks=options.total_tasks,
+                validation_tasks=options.validation_tasks,
+                **common,
+                **chosen,
+            )
+            config.check()
+            began = time.process_time()
+            validation = judged(config)
+            seconds = time.process_time() - began
+            result["trials"].append({**chosen, "validation": validation, "cpu_seconds": seconds})
+            for row in validation:
+                if better(row, result["best"].get(rule)):
+                    result["best"][rule] = {**chosen, **row}
+            print(f"{chosen}: {validation or 'not finite'}, {seconds:.0f} s", flush=True)
+            if options.json is not None:
+                write_json(options.json, result)
     return 0
 
 

@@ -1,7 +1,6 @@
 """Meta-training and its command: on small learners, with what it reports checked by hand."""
 
 import dataclasses
-import itertools
 import json
 import math
 
@@ -46,15 +45,6 @@ class Recorded(lc.AbstractMetaRule):
         none = jax.tree.map(jnp.zeros_like, own.gradient)
         told = jnp.sum(support.targets) + jnp.sum(query.targets)
         return eqx.tree_at(lambda o: (o.gradient, o.objective), own, (none, told))
-
-
-class Constant(Recorded):
-    """Asks for the same of every weight, whatever the task."""
-
-    def of_task(self, system, support, query):
-        own = super().of_task(system, support, query)
-        same = jax.tree.map(jnp.ones_like, own.gradient)
-        return eqx.tree_at(lambda o: o.gradient, own, same)
 
 
 def trained(rule, *, seed=0, steps=4):
@@ -109,29 +99,17 @@ def test_training_moves_the_slow_weights_to_easier_adaptation():
     assert after.metrics[-1].not_finite_fraction == 0
 
 
-def test_the_learning_rate_falls_by_half_a_cosine():
-    """One weight, whose gradient is always the same: Adam moves it by its rate."""
-    rate, moved = 0.01, []
-    for last in (None, 0.001):
+def test_every_training_has_its_own_learning_rate():
+    """What was compiled for one rate serves another: of Adam, a first step is as long as it is."""
+    for rate in (0.01, 0.002):
         config = training.MetaTrainingConfig(
-            steps=3, task_batch=2, learning_rate=rate, final_learning_rate=last, report_every=1
+            steps=1, task_batch=2, learning_rate=rate, validation_tasks=2
         )
         before = system()
-        weights = [flat(before.model)]
-        training.meta_train(
-            before,
-            Constant(),
-            TASKS,
-            TASKS,
-            dataclasses.replace(config, validation_tasks=2),
-            seed=0,
-            report=lambda _, trained, weights=weights: weights.append(flat(trained.system.model)),
-        )
-        moved.append([np.abs(after - own) for own, after in itertools.pairwise(weights)])
-    turns = 0.5 * (1 + np.cos(np.pi * np.arange(3) / 3))
-    for steps, expected in zip(moved, (np.full(3, rate), 0.001 + 0.009 * turns), strict=True):
-        for step, own in zip(steps, expected, strict=True):
-            np.testing.assert_allclose(step, own, rtol=1e-3)
+        after = training.meta_train(before, lc.Reptile(), TASKS, TASKS, config, seed=0).system
+        moved = np.abs(flat(after.model) - flat(before.model))
+        # Of a weight that no sample reaches there is no gradient.
+        np.testing.assert_allclose(moved[moved > 0], rate, rtol=1e-2)
 
 
 def test_the_evaluation_is_mean_and_interval_over_tasks():
@@ -182,8 +160,6 @@ def test_bad_training_options_are_refused():
         training.MetaTrainingConfig(steps=0)
     with pytest.raises(ValueError, match=r"`learning_rate` is -1"):
         training.MetaTrainingConfig(steps=1, learning_rate=-1.0)
-    with pytest.raises(ValueError, match=r"`final_learning_rate` is 0.1"):
-        training.MetaTrainingConfig(steps=1, learning_rate=0.01, final_learning_rate=0.1)
 
 
 def test_the_command_leaves_a_run_folder(tmp_path, capsys):

@@ -196,7 +196,6 @@ def _run_seed(
         steps=config.steps(),
         task_batch=config.task_batch,
         learning_rate=config.learning_rate,
-        final_learning_rate=config.final_learning_rate,
         report_every=max(1, config.steps() // config.reports),
         validation_tasks=config.validation_tasks,
     )

@@ -96,9 +96,6 @@ class MetaConfig:
     """Tasks of a step."""
     learning_rate: float = 1e-3
     """Adam's learning rate."""
-    final_learning_rate: float | None = None
-    """Adam's learning rate at the last step, reached by half a cosine; it stays as it is by
-    default."""
     validation_tasks: int = 200
     """Validation tasks looked at during training."""
     evaluation_tasks: int = 600
@@ -167,9 +164,6 @@ class MetaConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 _refuse(name, value, "above 0 and finite", example)
-        last = self.final_learning_rate
-        if last is not None and not 0 <= last <= self.learning_rate:
-            _refuse("final_learning_rate", last, "between 0 and the first one", "1e-4")
         if not 0 <= self.momentum < 1:
             _refuse("momentum", self.momentum, "at least 0 and below 1", "0.9")
         check_seeds(self)

@@ -1,7 +1,6 @@
 """Meta-training: steps of a meta rule on tasks that are drawn as it goes, compiled in stretches."""
 
 import dataclasses
-import functools
 import math
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..data import AbstractTasks
 from ..equilibrium import Tolerance, solved
@@ -38,8 +37,7 @@ class MetaTrainingConfig:
     **Arguments:**
 
     * `steps`: of the optimiser. `task_batch`: tasks in each of them.
-    * `learning_rate`, `final_learning_rate`: Adam's at the first step and, by half a cosine, at the
-      last; `None` for one that stays as it is.
+    * `learning_rate`: Adam's.
     * `report_every`: steps between two looks at the validation tasks.
     * `validation_tasks`: how many; always the same ones.
 
@@ -49,7 +47,6 @@ class MetaTrainingConfig:
     steps: int
     task_batch: int = 16
     learning_rate: float = 1e-3
-    final_learning_rate: float | None = None
     report_every: int = 500
     validation_tasks: int = 200
 
@@ -64,12 +61,6 @@ class MetaTrainingConfig:
             raise ValueError(
                 f"`learning_rate` is {self.learning_rate}, but it is above 0 and finite: write "
                 "learning_rate=1e-3."
-            )
-        last = self.final_learning_rate
-        if last is not None and not 0 <= last <= self.learning_rate:
-            raise ValueError(
-                f"`final_learning_rate` is {last}, but it lies between 0 and the first one, "
-                f"{self.learning_rate}: write final_learning_rate={self.learning_rate / 10:g}."
             )
 
 
@@ -154,13 +145,7 @@ class MetaTrained:
 def meta_untrained(system: FastWeights, config: MetaTrainingConfig) -> MetaTrained:
     """Returns what meta-training with the same arguments starts from."""
     learned = eqx.filter(system, eqx.is_inexact_array)
-    return MetaTrained(system, (), _optimiser(config).init(learned))
-
-
-def _optimiser(config: MetaTrainingConfig) -> optax.GradientTransformation:
-    first, last = config.learning_rate, config.final_learning_rate
-    share = 1.0 if last is None else last / first
-    return optax.adam(optax.cosine_decay_schedule(first, config.steps, alpha=share))
+    return MetaTrained(system, (), optax.adam(config.learning_rate).init(learned))
 
 
 def meta_evaluate(
@@ -267,48 +252,18 @@ def meta_train(
     start = meta_untrained(system, config) if start is None else start
     adaptation = rule.adaptation if adaptation is None else adaptation
     task_key, validation_key = jax.random.split(jax.random.key(seed))
-    optimiser = _optimiser(config)
     learned, fixed = eqx.partition(start.system, eqx.is_inexact_array)
-
-    def step(
-        tasks: AbstractTasks, key: PRNGKeyArray, carry: PyTree, index: Array
-    ) -> tuple[PyTree, PyTree]:
-        learned, state = carry
-        support, query = tasks.batch(jax.random.fold_in(key, index), config.task_batch)
-        credit = rule(eqx.combine(learned, fixed), None, Batch(support, query))
-        updates, state = optimiser.update(credit.gradient, state, learned)
-        stats = credit.solution.stats
-        figures = (
-            credit.loss,
-            credit.objective,
-            jnp.mean(stats.control_norm),
-            jnp.mean(solved(credit.solution)),
-            stats.error,
-            stats.leak_residual,
-        )
-        return (optax.apply_updates(learned, updates), state), figures
-
-    # Whatever depends on the seed is an argument, so that JAX's cache of compiled programs serves
-    # all seeds of a run.
-    def stretch(
-        carry: PyTree, tasks: AbstractTasks, key: PRNGKeyArray, indices: Array
-    ) -> tuple[PyTree, PyTree]:
-        return jax.lax.scan(functools.partial(step, tasks, key), carry, indices)
-
     carry = (learned, start.optimiser_state)
-    # Static parts of the tasks are structure; their arrays are arguments and not constants.
-    compiled = {}
+    rate = jnp.asarray(config.learning_rate)
     metrics = list(start.metrics)
     done = metrics[-1].step if metrics else 0
     for first in range(done, config.steps, config.report_every):
         indices = jnp.arange(first, min(first + config.report_every, config.steps))
-        if len(indices) not in compiled:
-            lowered = jax.jit(stretch).lower(carry, tasks, task_key, indices)
-            compiled[len(indices)] = lowered.compile()
-        memory = compiled[len(indices)].memory_analysis()
+        given = (carry, fixed, rule, tasks, task_key, rate, indices)
+        run = _stretch.lower(*given, config.task_batch).compile()
+        memory = run.compiled.memory_analysis()
         began = time.perf_counter()
-        run = compiled[len(indices)]
-        after, figures = jax.block_until_ready(run(carry, tasks, task_key, indices))
+        after, figures = jax.block_until_ready(run(*given, config.task_batch))
         elapsed = time.perf_counter() - began
         loss, objective, control, found, error, leak_residual = map(np.asarray, figures)
         kept = map(np.asarray, jax.tree.leaves(after[0]))
@@ -344,6 +299,40 @@ def meta_train(
         if report is not None:
             report(metrics[-1], _trained(carry, fixed, metrics))
     return _trained(carry, fixed, metrics)
+
+
+# Whatever depends on the seed is an array, and so is the learning rate: what was compiled serves
+# all seeds of a run and all rates of a search.
+@eqx.filter_jit
+def _stretch(
+    carry: PyTree,
+    fixed: PyTree,
+    rule: AbstractMetaRule,
+    tasks: AbstractTasks,
+    key: PRNGKeyArray,
+    rate: Float[Array, ""],
+    indices: Int[Array, " stretch"],
+    task_batch: int,
+) -> tuple[PyTree, PyTree]:
+    optimiser = optax.adam(rate)
+
+    def step(carry: PyTree, index: Int[Array, ""]) -> tuple[PyTree, PyTree]:
+        learned, state = carry
+        support, query = tasks.batch(jax.random.fold_in(key, index), task_batch)
+        credit = rule(eqx.combine(learned, fixed), None, Batch(support, query))
+        updates, state = optimiser.update(credit.gradient, state, learned)
+        stats = credit.solution.stats
+        figures = (
+            credit.loss,
+            credit.objective,
+            jnp.mean(stats.control_norm),
+            jnp.mean(solved(credit.solution)),
+            stats.error,
+            stats.leak_residual,
+        )
+        return (optax.apply_updates(learned, updates), state), figures
+
+    return jax.lax.scan(step, carry, indices)
 
 
 def _trained(carry: PyTree, fixed: PyTree, metrics: list[MetaMetrics]) -> MetaTrained:
