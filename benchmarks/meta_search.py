@@ -7,12 +7,15 @@ A trial is one combination of the values in `GRIDS`. Every rule is trained with 
 one seed on the same tasks, and what it has learned is judged on validation tasks that are the same
 for all: by the loss of sinusoids, which are adapted to in as many steps for every rule, of each of
 a few sizes, and by the accuracy of letters. No test task is looked at. The file is written after
-every trial; its `best` are the options with which the runs of `docs/meta-learning.md` are made.
+every trial, and the same command goes on with those that it does not hold yet; its `best` are the
+options with which the runs of `docs/meta-learning.md` are made.
 """
 
 import argparse
 import dataclasses
 import itertools
+import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -74,6 +77,8 @@ EVALUATION_STEP_SIZES: dict[str, tuple[float | None, ...]] = {
     "sinusoid": (0.01, 0.02),
     "glyphs": (None,),
 }
+# What a search that goes on takes over, the command being the last one's.
+DONE = ("best", "trials")
 # Apart from those of any training, of its validation and of the test.
 VALIDATION_KEY = 1_000_000
 
@@ -144,6 +149,7 @@ def main() -> int:
     parser.add_argument("--task-batch", type=int)
     parser.add_argument("--total-tasks", type=int, default=4000)
     parser.add_argument("--validation-tasks", type=int, default=200)
+    parser.add_argument("--at-most", type=int, help="stop after so many trials, to go on later")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.total_tasks < 16 or options.validation_tasks < 2:
@@ -163,6 +169,17 @@ def main() -> int:
         "best": {},
         "trials": [],
     }
+    if options.json is not None and options.json.is_file():
+        before = json.loads(options.json.read_text())
+        changed = [
+            name
+            for name in result
+            if name not in (*DONE, "command") and before[name] != result[name]
+        ]
+        if changed:
+            parser.error(f"{options.json} is of another search, by its {changed[0]}.")
+        result.update({name: before[name] for name in DONE})
+    left = math.inf if options.at_most is None else options.at_most
     grid = GRIDS[options.tasks]
     for rule, own in RULES[options.tasks].items():
         for values in itertools.product(*grid.values()):
@@ -178,6 +195,10 @@ def main() -> int:
                 **chosen,
             )
             config.check()
+            held = [trial for trial in result["trials"] if chosen.items() <= trial.items()]
+            if held or left < 1:
+                continue
+            left -= 1
             began = time.process_time()
             validation = judged(config)
             seconds = time.process_time() - began
