@@ -174,7 +174,7 @@ def main() -> int:
         changed = [
             name
             for name in result
-            if name not in (*DONE, "command") and before[name] != result[name]
+            if name not in (*DONE, "command") and before.get(name) != result[name]
         ]
         if changed:
             parser.error(f"{options.json} is of another search, by its {changed[0]}.")
