@@ -64,11 +64,11 @@ COMMON: dict[str, dict[str, Any]] = {
         "step_size": 0.1,
     },
 }
-# The least precious values first, so that one compiled program serves for several learning rates.
+# What is compiled anew comes first, for one program serves several learning rates.
 GRIDS: dict[str, dict[tuple[str, ...], tuple[tuple[Any, ...], ...]]] = {
     "sinusoid": {
         ("inner_steps", "step_size"): ((30, 0.01), (100, 0.02)),
-        ("learning_rate",): ((0.003,), (0.01,), (0.03,)),
+        ("learning_rate",): ((0.01,), (0.03,), (0.1,)),
     },
     "glyphs": {("learning_rate",): ((0.001,), (0.003,), (0.01,))},
 }
