@@ -260,7 +260,8 @@ def meta_train(
     for first in range(done, config.steps, config.report_every):
         indices = jnp.arange(first, min(first + config.report_every, config.steps))
         given = (carry, fixed, rule, tasks, task_key, rate, indices)
-        run = _stretch.lower(*given, config.task_batch).compile()
+        lower = _stretch.lower  # pyright: ignore[reportFunctionMemberAccess]
+        run = lower(*given, config.task_batch).compile()
         memory = run.compiled.memory_analysis()
         began = time.perf_counter()
         after, figures = jax.block_until_ready(run(*given, config.task_batch))
