@@ -314,6 +314,7 @@ def test_a_task_of_the_evaluation_is_learned_in_steps_of_its_own():
             "--final-learning-rate is 1.0, but it must be between 0 and the",
         ),
         ("--keep-last 0", "--keep-last is 0, but it must be at least 1"),
+        ("--tasks glyphs --ways 100", "ways=100: there are 6 classes, 24 with their rotations;"),
         ("--tasks glyphs --shots 20", "more than the 24 images of a class"),
         ("--tasks omniglot --data-dir /nowhere", "holds an archive of Omniglot; put images_backg"),
     ],
