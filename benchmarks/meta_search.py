@@ -1,18 +1,27 @@
-"""Settings for meta-learning of sinusoids: the same trials for every rule, by validation tasks.
+"""Settings for meta-learning: the same trials for every rule, judged on validation tasks.
 
-    python benchmarks/meta_search.py --json results/search-meta-sinusoid.json
+    python benchmarks/meta_search.py --tasks sinusoid --json results/search-meta-sinusoid.json
+    python benchmarks/meta_search.py --tasks glyphs --ways 20 --json FILE
 
-Every rule is trained with every combination of a few ways to learn a task and of learning rates,
-from one seed on the same tasks. What it has learned is then judged on validation tasks, which are
-adapted to in as many steps for every rule, of each of a few sizes. No test task is looked at. The
-file is written after every trial.
+A trial is one combination of the values in `GRIDS`. Every rule is trained with each of them, from
+the same seeds on the same tasks, and what it has learned is judged on validation tasks that are the
+same for all, by the mean over the seeds: of the loss of sinusoids, which are adapted to in as many
+steps for every rule, of each of a few sizes, and of the accuracy of letters. No test task is looked
+at. Several seeds matter for sinusoids, where the rate that is best from one seed is lost from the
+next. The file is written after every trial, and the same command goes on with those that it does
+not hold yet; its `best` are the options with which the runs of `docs/meta-learning.md` are made.
 """
 
 import argparse
 import dataclasses
+import functools
 import itertools
+import json
+import math
+import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +36,7 @@ from leastcontrol.experiments.meta import (
 )
 from leastcontrol.experiments.meta_config import MetaConfig
 from leastcontrol.training import (
+    MetaEvaluation,
     MetaTrainingConfig,
     MetaTrainingError,
     meta_evaluate,
@@ -34,102 +44,181 @@ from leastcontrol.training import (
     write_json,
 )
 
-RULES = {"least-control": {"alpha": 1.0}, "reptile": {}, "first-order-maml": {}}
-# Steps to learn a task, and their size.
-ADAPTATIONS = ((30, 0.01), (100, 0.005), (100, 0.02))
-LEARNING_RATES = (0.03, 0.01)
-EVALUATION_STEPS = 100
-EVALUATION_STEP_SIZES = (0.01, 0.02)
+# What a rule has besides the common options.
+RULES: dict[str, dict[str, dict[str, Any]]] = {
+    "sinusoid": {
+        "least-control": {"alpha": 1.0, "inner_steps": 30, "step_size": 0.01},
+        # It learns from longer adaptations, which the others do not.
+        "reptile": {"inner_steps": 100, "step_size": 0.02},
+        "first-order-maml": {"inner_steps": 30, "step_size": 0.01},
+    },
+    "glyphs": {
+        "least-control": {},
+        "first-order-maml": {},
+        "t1-t2": {},
+        "reptile": {},
+        # Its Hessian has to be positive (see `leastcontrol reproduce omniglot`).
+        "implicit-maml": {"pull": 2.0},
+        "contrastive": {},
+    },
+}
+COMMON: dict[str, dict[str, Any]] = {
+    "sinusoid": {"evaluation_steps": 100},
+    "glyphs": {
+        "shots": 1,
+        "image_size": 14,
+        "modules": 3,
+        "channels": 16,
+        "inner_steps": 10,
+        "step_size": 0.1,
+    },
+}
+# What is compiled anew comes first, for one program serves several learning rates.
+GRIDS: dict[str, dict[tuple[str, ...], tuple[tuple[Any, ...], ...]]] = {
+    "sinusoid": {
+        ("task_batch",): ((4,), (16,)),
+        ("learning_rate",): ((0.01,), (0.03,)),
+    },
+    "glyphs": {("learning_rate",): ((0.001,), (0.003,), (0.01,))},
+}
+# Sizes of the steps of an evaluation; as in training where there is none.
+EVALUATION_STEP_SIZES: dict[str, tuple[float | None, ...]] = {
+    "sinusoid": (0.01, 0.02),
+    "glyphs": (None,),
+}
+# What a search that goes on takes over, the command being the last one's.
+DONE = ("best", "trials")
 # Apart from those of any training, of its validation and of the test.
 VALIDATION_KEY = 1_000_000
 
 
 def judged(config: MetaConfig) -> list[dict[str, Any]]:
-    """Returns what a trained configuration does on validation tasks, by evaluation step size."""
+    """Returns what a configuration's seeds do on validation tasks, by evaluation step size."""
     parts = build_tasks(config)
     rule = build_rule(config)
+    sizes = EVALUATION_STEP_SIZES[config.tasks]
     judges = [
         evaluation_adaptation(dataclasses.replace(config, evaluation_step_size=size), rule)
-        for size in EVALUATION_STEP_SIZES
+        for size in sizes
     ]
     loop = MetaTrainingConfig(
         steps=config.steps(),
         task_batch=config.task_batch,
         learning_rate=config.learning_rate,
         report_every=config.steps(),
-        validation_tasks=2,
+        validation_tasks=config.validation_tasks,
     )
-    try:
-        trained = meta_train(
-            build_system(config, parts[0], 0),
-            rule,
-            parts[0],
-            parts[1],
-            loop,
-            seed=0,
-            adaptation=judges[0],
-        )
-    except MetaTrainingError:
-        return []
-    key = jax.random.key(VALIDATION_KEY)
-    rows = []
-    for size, judge in zip(EVALUATION_STEP_SIZES, judges, strict=True):
-        figures = meta_evaluate(trained.system, judge, parts[1], config.validation_tasks, key=key)
-        rows.append(
-            {
-                "evaluation_step_size": size,
-                # What is not a number has no place in JSON; no loss says as much.
-                "loss": figures.loss if figures.not_finite_fraction == 0 else None,
-                "loss_interval": figures.loss_interval
-                if figures.not_finite_fraction == 0
-                else None,
-            }
-        )
-    return rows
+    key, count = jax.random.key(VALIDATION_KEY), config.validation_tasks
+    # Looked at as it is judged, so that one compiled program serves both.
+    train = functools.partial(meta_train, adaptation=judges[0])
+    figures: list[list[MetaEvaluation]] = []
+    for seed in config.all_seeds():
+        first = build_system(config, parts[0], seed)
+        try:
+            system = train(first, rule, parts[0], parts[1], loop, seed=seed).system
+        except MetaTrainingError:
+            return []
+        figures.append([meta_evaluate(system, own, parts[1], count, key=key) for own in judges])
+    return [
+        {**({} if size is None else {"evaluation_step_size": size}), **of_numbers(own)}
+        for size, own in zip(sizes, zip(*figures, strict=True), strict=True)
+    ]
+
+
+def of_numbers(seeds: Sequence[MetaEvaluation]) -> dict[str, Any]:
+    """Returns every seed's figure and their mean; what is not a number has no place in JSON."""
+    finite = all(own.not_finite_fraction == 0 for own in seeds)
+    numbers: dict[str, Any] = {}
+    for name in ("loss", "accuracy"):
+        values = [getattr(own, name) for own in seeds]
+        if values[0] is not None:
+            numbers[name] = statistics.fmean(values) if finite else None
+            numbers[f"{name}_per_seed"] = values if finite else None
+    return numbers
+
+
+def better(row: dict[str, Any], best: dict[str, Any] | None) -> bool:
+    """Returns whether a trial's row is better than the best so far, by accuracy or else by loss."""
+    if row["loss"] is None:
+        return False
+    if best is None:
+        return True
+    if "accuracy" in row:
+        return row["accuracy"] > best["accuracy"]
+    return row["loss"] < best["loss"]
 
 
 def main() -> int:
     """Runs the search and returns its exit status."""
-    parser = argparse.ArgumentParser(description="Search settings of rules on sinusoids.")
+    parser = argparse.ArgumentParser(description="Search settings of meta-learning rules.")
+    parser.add_argument("--tasks", choices=tuple(RULES), default="sinusoid")
+    parser.add_argument("--ways", type=int, default=5)
+    parser.add_argument("--queries", type=int)
+    parser.add_argument("--task-batch", type=int)
     parser.add_argument("--total-tasks", type=int, default=4000)
-    parser.add_argument("--validation-tasks", type=int, default=500)
+    parser.add_argument("--validation-tasks", type=int, default=200)
+    parser.add_argument("--at-most", type=int, help="stop after so many trials, to go on later")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.total_tasks < 16 or options.validation_tasks < 2:
         parser.error("--total-tasks takes at least 16, and --validation-tasks at least 2.")
+    common = dict(COMMON[options.tasks])
+    for name in ("queries", "task_batch"):
+        if getattr(options, name) is not None:
+            common[name] = getattr(options, name)
     result: dict[str, Any] = {
         **origin(),
-        "seed": 0,
+        "seeds": options.seeds,
+        "tasks": options.tasks,
+        "ways": options.ways,
         "total_tasks": options.total_tasks,
         "validation_tasks": options.validation_tasks,
-        "evaluation_steps": EVALUATION_STEPS,
+        "common": common,
         "best": {},
         "trials": [],
     }
-    settings = itertools.product(LEARNING_RATES, ADAPTATIONS, RULES.items())
-    for rate, (steps, size), (rule, own) in settings:
-        chosen = {"rule": rule, **own, "inner_steps": steps, "step_size": size}
-        chosen["learning_rate"] = rate
-        config = MetaConfig(
-            tasks="sinusoid",
-            evaluation_steps=EVALUATION_STEPS,
-            total_tasks=options.total_tasks,
-            validation_tasks=options.validation_tasks,
-            **chosen,
-        )
-        config.check()
-        began = time.perf_counter()
-        validation = judged(config)
-        seconds = time.perf_counter() - began
-        result["trials"].append({**chosen, "validation": validation, "seconds": seconds})
-        for row in validation:
-            best = result["best"].get(rule)
-            if row["loss"] is not None and (best is None or row["loss"] < best["loss"]):
-                result["best"][rule] = {**chosen, **row}
-        told = ", ".join(f"{row['loss']} at {row['evaluation_step_size']}" for row in validation)
-        print(f"{rule:18} {steps:4} steps of {size}, {rate}: {told or 'not finite'}", flush=True)
-        if options.json is not None:
-            write_json(options.json, result)
+    if options.json is not None and options.json.is_file():
+        before = json.loads(options.json.read_text())
+        changed = [
+            name
+            for name in result
+            if name not in (*DONE, "command") and before.get(name) != result[name]
+        ]
+        if changed:
+            parser.error(f"{options.json} is of another search, by its {changed[0]}.")
+        result.update({name: before[name] for name in DONE})
+    left = math.inf if options.at_most is None else options.at_most
+    grid = GRIDS[options.tasks]
+    for rule, own in RULES[options.tasks].items():
+        for values in itertools.product(*grid.values()):
+            chosen = {"rule": rule, **own}
+            for names, given in zip(grid, values, strict=True):
+                chosen.update(zip(names, given, strict=True))
+            config = MetaConfig(
+                tasks=options.tasks,
+                ways=options.ways,
+                total_tasks=options.total_tasks,
+                validation_tasks=options.validation_tasks,
+                seeds=tuple(options.seeds),
+                **common,
+                **chosen,
+            )
+            config.check()
+            held = [trial for trial in result["trials"] if chosen.items() <= trial.items()]
+            if held or left < 1:
+                continue
+            left -= 1
+            began = time.process_time()
+            validation = judged(config)
+            seconds = time.process_time() - began
+            result["trials"].append({**chosen, "validation": validation, "cpu_seconds": seconds})
+            for row in validation:
+                if better(row, result["best"].get(rule)):
+                    result["best"][rule] = {**chosen, **row}
+            print(f"{chosen}: {validation or 'not finite'}, {seconds:.0f} s", flush=True)
+            if options.json is not None:
+                write_json(options.json, result)
     return 0
 
 

@@ -155,6 +155,7 @@ BAD = [
     (["--seeds", "1", "2", "--seed", "1"], "--seed and --seeds"),
     (["--data-dir", "somewhere"], "--data-dir is given"),
     (["--data", "mnist", "--data-dir", "no-such-folder"], "no such folder"),
+    (["--data", "glyphs"], "tasks to be learned fast and no data set: write leastcontrol meta"),
     (["--results", "no-such-folder/results.json"], "--results is no-such-folder"),
     (["--results", "x" * 300], "--results cannot be the name of a file"),
 ]

@@ -1,6 +1,7 @@
 """The tables of meta-learning: what they say, where they go, what is refused."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,19 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def summary(rule: str, figures: dict[str, list[float]], **options: Any) -> dict[str, Any]:
     config = MetaConfig(rule=rule, seeds=(0, 1), **options)
+    apart = {0: -math.sqrt(0.5), 1: math.sqrt(0.5)}
+    per_seed = [
+        {
+            "seed": seed,
+            "test": {
+                name.removeprefix("test_"): mean + side * std
+                for name, (mean, std) in figures.items()
+            },
+        }
+        for seed, side in apart.items()
+    ]
     return {
+        "per_seed": per_seed,
         "mean": {name: mean for name, (mean, _) in figures.items()},
         "std": {name: std for name, (_, std) in figures.items()},
         "test_tasks": 600,
@@ -41,6 +54,9 @@ FILES = {
     ),
     "meta-e.json": summary(
         "reptile", {"test_loss": [0.3, 0.1], "test_accuracy": [0.95, 0.01]}, tasks="glyphs"
+    ),
+    "meta-g.json": summary(
+        "least-control", {"test_loss": [0.25, 0.1], "test_accuracy": [0.93, 0.02]}, tasks="glyphs"
     ),
     "meta-f.json": {
         "test": {"tasks": 600, "loss": 0.25, "loss_interval": 0.04, "accuracy": None},
@@ -82,8 +98,9 @@ def test_the_best_rule_comes_first_among_those_on_the_same_tasks(project):
     assert rows(sinusoids) == [
         "| MAML | 0.300 ± 0.030 | 12 | 4.6e+01 |",
         "| implicit MAML | 0.250 ± 0.040 | 70 | 1.0e+00 |",
-        "| least control, descent | 0.400 ± 0.020 | 12 | 4.6e+01 |",
-        "| Reptile | 0.500 ± 0.010 | 12 | 4.6e+01 |",
+        "| least control, descent | 0.400 ± 0.020 |  | 12 | 4.6e+01 |",
+        # Losses of 0.493 and 0.507 less 0.386 and 0.414.
+        "| Reptile | 0.500 ± 0.010 | 0.100 ± 0.007 | 12 | 4.6e+01 |",
     ]
     first, second = sinusoids.split("100000 tasks of training, 2 seeds (mean ± deviation")
     assert "4000 tasks of training, 2 seeds" in first
@@ -92,8 +109,9 @@ def test_the_best_rule_comes_first_among_those_on_the_same_tasks(project):
     # By accuracy, where there is one.
     glyphs = meta_tables.comparison_table(summaries, "glyphs")
     assert rows(glyphs) == [
-        "| Reptile | 95.00 ± 1.00 | 0.300 ± 0.100 | 12 | 4.6e+01 |",
-        "| T1–T2 | 90.00 ± 1.10 | 0.200 ± 0.100 | 12 | 4.6e+01 |",
+        "| Reptile | 95.00 ± 1.00 | 0.300 ± 0.100 | -2.00 ± 0.71 | 12 | 4.6e+01 |",
+        "| least control | 93.00 ± 2.00 | 0.250 ± 0.100 |  | 12 | 4.6e+01 |",
+        "| T1–T2 | 90.00 ± 1.10 | 0.200 ± 0.100 | 3.00 ± 0.64 | 12 | 4.6e+01 |",
     ]
     assert glyphs.startswith("5-way, 100000 tasks")
     assert rows(meta_tables.cost_table(costs)) == [
@@ -122,6 +140,8 @@ def test_the_page_is_rewritten_and_then_up_to_date(project, capsys):
         ("meta-a.json", "{", "cannot be read as JSON"),
         ("meta-a.json", "[]", "is not the summary of a meta-training"),
         ("meta-a.json", json.dumps({**FILES["meta-a.json"], "std": None}), "is not the summary"),
+        ("meta-a.json", json.dumps({**FILES["meta-a.json"], "per_seed": [{}]}), "is not the"),
+        ("meta-a.json", json.dumps({**FILES["meta-a.json"], "per_seed": [{}] * 2}), "is not the"),
         ("meta-cost.json", '[{"rule": "maml"}]', "does not hold the rows of a cost"),
     ],
 )

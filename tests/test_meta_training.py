@@ -99,6 +99,19 @@ def test_training_moves_the_slow_weights_to_easier_adaptation():
     assert after.metrics[-1].not_finite_fraction == 0
 
 
+def test_every_training_has_its_own_learning_rate():
+    """What was compiled for one rate serves another: of Adam, a first step is as long as it is."""
+    for rate in (0.01, 0.002):
+        config = training.MetaTrainingConfig(
+            steps=1, task_batch=2, learning_rate=rate, validation_tasks=2
+        )
+        before = system()
+        after = training.meta_train(before, lc.Reptile(), TASKS, TASKS, config, seed=0).system
+        moved = np.abs(flat(after.model) - flat(before.model))
+        # Of a weight that no sample reaches there is no gradient.
+        np.testing.assert_allclose(moved[moved > 0], rate, rtol=1e-2)
+
+
 def test_the_evaluation_is_mean_and_interval_over_tasks():
     own, adaptation, key = system(), lc.Relaxation(steps=5), jax.random.key(4)
     found = training.meta_evaluate(own, adaptation, TASKS, 12, key=key, task_batch=5)
@@ -296,7 +309,12 @@ def test_a_task_of_the_evaluation_is_learned_in_steps_of_its_own():
         ("--seed 1 --seeds 2 3", "--seed and --seeds are both given"),
         ("--evaluation-steps 0", "--evaluation-steps is 0, but it must be at least 1"),
         ("--evaluation-step-size 0", "--evaluation-step-size is 0.0, but it must be above 0 and"),
+        (
+            "--final-learning-rate 1",
+            "--final-learning-rate is 1.0, but it must be between 0 and the",
+        ),
         ("--keep-last 0", "--keep-last is 0, but it must be at least 1"),
+        ("--tasks glyphs --ways 100", "ways=100: there are 6 classes, 24 with their rotations;"),
         ("--tasks glyphs --shots 20", "more than the 24 images of a class"),
         ("--tasks omniglot --data-dir /nowhere", "holds an archive of Omniglot; put images_backg"),
     ],

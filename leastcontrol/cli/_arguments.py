@@ -12,7 +12,7 @@ import tyro
 from ..experiments import registry
 from ..experiments.config import CHOICES, ConfigError, RunConfig, check_choice, flag
 from ..experiments.config_file import read_options
-from ..experiments.meta_config import MetaConfig
+from ..experiments.meta_config import META_CHOICES, MetaConfig
 from ..experiments.represent_config import RepresentConfig
 from ..experiments.sweep_config import read_sweep
 from ._options import (
@@ -71,6 +71,11 @@ def parse(arguments: list[str]) -> Any:
             args=arguments[1:],
             default=Train(**read_options(verb.config)),
             config=(tyro.conf.FlagCreatePairsOff,),
+        )
+    if isinstance(verb, Train) and verb.data in META_CHOICES["tasks"]:
+        raise ConfigError(
+            f"--data is {verb.data!r}, which are tasks to be learned fast and no data set: write "
+            f"leastcontrol meta --tasks {verb.data}."
         )
     if isinstance(verb, Train | Meta | Represent):
         verb.check()

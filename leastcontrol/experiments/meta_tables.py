@@ -4,12 +4,15 @@
     python -m leastcontrol.experiments.meta_tables --check   # exits with 1 if it would change any
 
 A row of a comparison is one file `results/meta-*.json`, which `leastcontrol meta --results FILE`
-wrote; those on the same tasks, as many of them and with as many seeds are one table. Of one seed a
-figure has its interval over test tasks, of several their deviation. The rows of the cost are those
-of `results/meta-cost.json`, which `benchmarks/meta_cost.py` wrote.
+wrote; those on the same tasks, as many of them and with the same seeds are one table. Of one seed a
+figure has its interval over test tasks, of several their deviation. How far least control is ahead
+of a rule is the mean of its differences seed by seed, for runs of one seed have the same tasks and
+the same first weights, with the standard error of that mean. The rows of the cost are those of
+`results/meta-cost.json`, which `benchmarks/meta_cost.py` wrote.
 """
 
 import math
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +32,9 @@ NAMES = {
     "implicit-maml": "implicit MAML",
     "contrastive": "contrastive",
 }
+
+# What tests are judged by; and which way is better.
+_FIGURES = {"loss": -1.0, "accuracy": 1.0}
 
 Row = dict[str, Any]
 
@@ -63,9 +69,10 @@ def _of_seeds(values: Any) -> Any:
     """Returns the summary of one seed in the form of several, with the intervals over its tasks."""
     if not isinstance(values, dict) or not isinstance(test := values.get("test"), dict):
         return values
-    names = [name for name in ("loss", "accuracy") if test.get(name) is not None]
+    names = [name for name in _FIGURES if test.get(name) is not None]
     return {
         **values,
+        "per_seed": [{"seed": values.get("seed"), "test": test}],
         "seed": [values.get("seed")],
         "test_tasks": test.get("tasks"),
         "mean": {f"test_{name}": test[name] for name in names},
@@ -103,7 +110,16 @@ def _is_summary(values: Any) -> bool:
         and "test_loss" in mean
         and all(map(_is_number, mean.values()))
         and all(_is_number(std.get(name)) for name in mean)
+        and isinstance(values.get("per_seed"), list)
+        and len(values["per_seed"]) == len(values["seed"])
+        and all(_has_figures(own, mean) for own in values["per_seed"])
     )
+
+
+def _has_figures(own: Any, mean: dict[str, Any]) -> bool:
+    if not isinstance(own, dict) or not isinstance(test := own.get("test"), dict):
+        return False
+    return all(_is_number(test.get(name)) for name in _FIGURES if f"test_{name}" in mean)
 
 
 def comparison_table(summaries: Sequence[Row], tasks: str) -> str:
@@ -112,7 +128,7 @@ def comparison_table(summaries: Sequence[Row], tasks: str) -> str:
     parts = []
     for group in sorted(set(map(_group, own))):
         rows = [row for row in own if _group(row) == group]
-        ways, total, seeds = group
+        ways, total, seeds = group[0], group[1], len(group[2])
         several = "seeds (mean ± deviation over them, each on"
         told = f"{seeds} {several if seeds > 1 else 'seed (± 95 % interval over'}"
         classified = "test_accuracy" in rows[0]["mean"]
@@ -121,17 +137,24 @@ def comparison_table(summaries: Sequence[Row], tasks: str) -> str:
         if classified:
             rows.sort(key=lambda row: -row["mean"]["test_accuracy"])
         heading = "test accuracy, % | test loss" if classified else "test loss"
+        first = next((row for row in rows if row["config"]["rule"] == "least-control"), None)
+        if seeds == 1:
+            first = None
+        if first is not None:
+            heading += f" | least control's lead{', points' if classified else ''}"
         lines = [
             f"{kind}{total} tasks of training, {told} {rows[0]['test_tasks']} test tasks):",
             "",
             f"| rule | {heading} | seconds a seed | residual of the allowed |",
-            f"|---|{'---:|' * (4 if classified else 3)}",
+            f"|---|{'---:|' * (3 + classified + (first is not None))}",
         ]
         for row in rows:
             cells = [_named(row["config"])]
             if classified:
                 cells.append(_spread(row, "test_accuracy", 100.0, 2))
             cells.append(_spread(row, "test_loss", 1.0, 3))
+            if first is not None:
+                cells.append("" if row is first else _lead(first, row, classified))
             cells += [f"{row['seconds']:.0f}", f"{row['residual_median']:.1e}"]
             lines.append(f"| {' | '.join(cells)} |")
         commands = dict.fromkeys(row["command"] for row in rows)
@@ -139,8 +162,17 @@ def comparison_table(summaries: Sequence[Row], tasks: str) -> str:
     return "\n\n".join(parts)
 
 
-def _group(row: Row) -> tuple[int, int, int]:
-    return row["config"]["ways"], row["total_tasks"], len(row["seed"])
+def _group(row: Row) -> tuple[int, int, tuple[int, ...]]:
+    return row["config"]["ways"], row["total_tasks"], tuple(row["seed"])
+
+
+def _lead(first: Row, other: Row, classified: bool) -> str:
+    """Returns the mean lead of one row over another, seed by seed, with its standard error."""
+    name, scale, digits = ("accuracy", 100.0, 2) if classified else ("loss", 1.0, 3)
+    figures = [[own["test"][name] for own in row["per_seed"]] for row in (first, other)]
+    leads = [scale * _FIGURES[name] * (own - rival) for own, rival in zip(*figures, strict=True)]
+    error = statistics.stdev(leads) / math.sqrt(len(leads))
+    return f"{statistics.fmean(leads):.{digits}f} ± {error:.{digits}f}"
 
 
 def _named(config: dict[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """Meta-training: steps of a meta rule on tasks that are drawn as it goes, compiled in stretches."""
 
 import dataclasses
-import functools
 import math
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..data import AbstractTasks
 from ..equilibrium import Tolerance, solved
@@ -253,48 +252,19 @@ def meta_train(
     start = meta_untrained(system, config) if start is None else start
     adaptation = rule.adaptation if adaptation is None else adaptation
     task_key, validation_key = jax.random.split(jax.random.key(seed))
-    optimiser = optax.adam(config.learning_rate)
     learned, fixed = eqx.partition(start.system, eqx.is_inexact_array)
-
-    def step(
-        tasks: AbstractTasks, key: PRNGKeyArray, carry: PyTree, index: Array
-    ) -> tuple[PyTree, PyTree]:
-        learned, state = carry
-        support, query = tasks.batch(jax.random.fold_in(key, index), config.task_batch)
-        credit = rule(eqx.combine(learned, fixed), None, Batch(support, query))
-        updates, state = optimiser.update(credit.gradient, state, learned)
-        stats = credit.solution.stats
-        figures = (
-            credit.loss,
-            credit.objective,
-            jnp.mean(stats.control_norm),
-            jnp.mean(solved(credit.solution)),
-            stats.error,
-            stats.leak_residual,
-        )
-        return (optax.apply_updates(learned, updates), state), figures
-
-    # Whatever depends on the seed is an argument, so that JAX's cache of compiled programs serves
-    # all seeds of a run.
-    def stretch(
-        carry: PyTree, tasks: AbstractTasks, key: PRNGKeyArray, indices: Array
-    ) -> tuple[PyTree, PyTree]:
-        return jax.lax.scan(functools.partial(step, tasks, key), carry, indices)
-
     carry = (learned, start.optimiser_state)
-    # Static parts of the tasks are structure; their arrays are arguments and not constants.
-    compiled = {}
+    rate = jnp.asarray(config.learning_rate)
     metrics = list(start.metrics)
     done = metrics[-1].step if metrics else 0
     for first in range(done, config.steps, config.report_every):
         indices = jnp.arange(first, min(first + config.report_every, config.steps))
-        if len(indices) not in compiled:
-            lowered = jax.jit(stretch).lower(carry, tasks, task_key, indices)
-            compiled[len(indices)] = lowered.compile()
-        memory = compiled[len(indices)].memory_analysis()
+        given = (carry, fixed, rule, tasks, task_key, rate, indices)
+        lower = _stretch.lower  # pyright: ignore[reportFunctionMemberAccess]
+        run = lower(*given, config.task_batch).compile()
+        memory = run.compiled.memory_analysis()
         began = time.perf_counter()
-        run = compiled[len(indices)]
-        after, figures = jax.block_until_ready(run(carry, tasks, task_key, indices))
+        after, figures = jax.block_until_ready(run(*given, config.task_batch))
         elapsed = time.perf_counter() - began
         loss, objective, control, found, error, leak_residual = map(np.asarray, figures)
         kept = map(np.asarray, jax.tree.leaves(after[0]))
@@ -330,6 +300,40 @@ def meta_train(
         if report is not None:
             report(metrics[-1], _trained(carry, fixed, metrics))
     return _trained(carry, fixed, metrics)
+
+
+# Whatever depends on the seed is an array, and so is the learning rate: what was compiled serves
+# all seeds of a run and all rates of a search.
+@eqx.filter_jit
+def _stretch(
+    carry: PyTree,
+    fixed: PyTree,
+    rule: AbstractMetaRule,
+    tasks: AbstractTasks,
+    key: PRNGKeyArray,
+    rate: Float[Array, ""],
+    indices: Int[Array, " stretch"],
+    task_batch: int,
+) -> tuple[PyTree, PyTree]:
+    optimiser = optax.adam(rate)
+
+    def step(carry: PyTree, index: Int[Array, ""]) -> tuple[PyTree, PyTree]:
+        learned, state = carry
+        support, query = tasks.batch(jax.random.fold_in(key, index), task_batch)
+        credit = rule(eqx.combine(learned, fixed), None, Batch(support, query))
+        updates, state = optimiser.update(credit.gradient, state, learned)
+        stats = credit.solution.stats
+        figures = (
+            credit.loss,
+            credit.objective,
+            jnp.mean(stats.control_norm),
+            jnp.mean(solved(credit.solution)),
+            stats.error,
+            stats.leak_residual,
+        )
+        return (optax.apply_updates(learned, updates), state), figures
+
+    return jax.lax.scan(step, carry, indices)
 
 
 def _trained(carry: PyTree, fixed: PyTree, metrics: list[MetaMetrics]) -> MetaTrained:
