@@ -12,13 +12,15 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from leastcontrol import data
-from leastcontrol.data import _dataset, _download, _idx
+from leastcontrol.data import _dataset, _digits, _download, _idx
 
 NAMES = (
     "train-images-idx3-ubyte",
@@ -570,13 +572,20 @@ class TestDigits:
         monkeypatch.setitem(sys.modules, "sklearn", None)
         fails(lambda: data.load("digits"), "needs scikit-learn", "pip install scikit-learn")
 
-    def test_changed_digits(self, monkeypatch):
-        import sklearn.datasets
-
-        pixels, targets = sklearn.datasets.load_digits(return_X_y=True)
-        pixels[0, 0] += 1
-        monkeypatch.setattr(sklearn.datasets, "load_digits", lambda return_X_y: (pixels, targets))
+    def test_changed_and_damaged_digits(self, monkeypatch, tmp_path):
+        original = Path(find_spec("sklearn").submodule_search_locations[0])
+        spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+        monkeypatch.setattr(_digits, "find_spec", lambda name: spec)
+        path = tmp_path / "datasets" / "data" / "digits.csv.gz"
+        path.parent.mkdir(parents=True)
+        fails(lambda: data.load("digits"), str(path), "install scikit-learn again")
+        lines = gzip.decompress((original / path.relative_to(tmp_path)).read_bytes()).splitlines()
+        first = lines[0].split(b",")
+        first[3] = b"7"
+        path.write_bytes(gzip.compress(b"\n".join([b",".join(first), *lines[1:]])))
         fails(lambda: data.load("digits"), "SHA-256 of data in scikit-learn")
+        path.write_bytes(b"no archive")
+        fails(lambda: data.load("digits"), str(path), "install scikit-learn again")
 
 
 class TestDataset:
@@ -716,7 +725,7 @@ def test_describe(tmp_path):
 
 
 def test_what_is_slow_or_rare_is_imported_where_it_is_used():
-    late = "{'sklearn', 'urllib.request'}"
+    late = "{'diffrax', 'scipy.sparse', 'sklearn', 'urllib.request'}"
     code = f"import sys, leastcontrol.data; print(sorted({late} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

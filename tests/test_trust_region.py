@@ -58,7 +58,7 @@ def test_the_gradient_and_the_curvature_are_derivatives_of_the_energy(name):
     problem = lc.ControlProblem(system, lc.CrossEntropy(), 0.3)
     own = landscape(problem)
     sample = jax.tree.map(lambda leaf: leaf[0], samples(system, inputs(), labels()))
-    place, guess = own.initial(sample)
+    place, guess = own.start_from(own.initial(sample))
     leaves, structure = jax.tree.flatten(place)
     keys = jax.random.split(KEY, 2 * len(leaves))
     draw = lambda keys: jax.tree.unflatten(  # noqa: E731

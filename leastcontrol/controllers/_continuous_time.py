@@ -1,9 +1,8 @@
 """Dynamic inversion in continuous time, for those who want the dynamics."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -20,6 +19,9 @@ from ..equilibrium import (
 )
 from ._controller import AbstractController
 
+if TYPE_CHECKING:
+    import diffrax
+
 
 class ContinuousTime(AbstractController):
     """State and control follow their differential equations until both rest.
@@ -33,8 +35,8 @@ class ContinuousTime(AbstractController):
     **Arguments:**
 
     * `tolerance`: of the residuals, which are measured after every step and end a sample's run.
-    * `method`: a solver of Diffrax. Its steps are equal: one that adapts them to the error of the
-      trajectory keeps moving about the rest point at the size of that error.
+    * `method`: a solver of Diffrax, Heun's by default. Its steps are equal: one that adapts them to
+      the error of the trajectory keeps moving about the rest point at the size of that error.
     * `step`: in units of the state's time constant, short enough for the fastest part of f.
     * `max_steps`: steps after which a sample counts as unsolved.
 
@@ -42,7 +44,7 @@ class ContinuousTime(AbstractController):
     """
 
     tolerance: Tolerance = Tolerance()
-    method: diffrax.AbstractSolver = diffrax.Heun()
+    method: "diffrax.AbstractSolver | None" = None
     step: float = eqx.field(static=True, default=0.25)
     max_steps: int = eqx.field(static=True, default=1000)
 
@@ -57,11 +59,15 @@ class ContinuousTime(AbstractController):
     def equilibrium(
         self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
     ) -> Solution[Point]:
+        # Imported here because it takes long, and few need it.
+        import diffrax
+
         del feedback
         system = problem.system
+        method = diffrax.Heun() if self.method is None else self.method
 
         def answered(sample: Sample, read: Array) -> Array:
-            return problem.answer(sample, read, self.tolerance.rounding)
+            return problem.answer(sample, read, self.tolerance.rounding, jnp.zeros_like(read))
 
         def point_of(moving: tuple[PyTree, PyTree], sample: Sample) -> Point:
             state, control = moving
@@ -80,7 +86,7 @@ class ContinuousTime(AbstractController):
             start = Point.uncontrolled(system, sample.drive)
             path = diffrax.diffeqsolve(
                 diffrax.ODETerm(velocity),
-                self.method,
+                method,
                 t0=0.0,
                 t1=math.inf,
                 dt0=self.step,

@@ -13,7 +13,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse.linalg
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
@@ -160,6 +159,9 @@ def _eigenvalues(
     if flat.size < SMALLEST_FOR_ARNOLDI:
         matrix = np.stack([times(column) for column in np.eye(flat.size)], axis=1)
         return np.linalg.eigvals(matrix)
+    # Imported here because it takes long, and few need it.
+    import scipy.sparse.linalg
+
     linear_operator: Any = scipy.sparse.linalg.LinearOperator
     operator = linear_operator((flat.size, flat.size), matvec=times)
     try:

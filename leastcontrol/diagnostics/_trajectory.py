@@ -7,7 +7,6 @@ looked at.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import diffrax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
@@ -102,6 +101,9 @@ def controlled_trajectory(
 def _integrated(
     field: Callable[[Any], Any], start: Any, times: Float[Array, " times"]
 ) -> tuple[Any, Bool[Array, ""]]:
+    # Imported here because it takes long, and few need it.
+    import diffrax
+
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda t, z, arguments: field(z)),
         diffrax.Tsit5(),

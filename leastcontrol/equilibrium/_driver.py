@@ -1,16 +1,16 @@
 """Running an iteration on a batch, sample by sample.
 
 `AbstractProblem` is one sample's iteration; `FixedPoint` says how it is run; `run` does it for a
-batch. The batch is iterated as a whole until at most a quarter of its samples are unfinished, then
-those are gathered and iterated alone, and so on: a few hard samples cost what they are, not what
-their batch is. Which samples are gathered together changes no sample's result.
+batch. The batch is iterated as a whole until at most a quarter of its samples are unfinished; those
+go on alone, gathered in groups of an eighth of the batch, and so on in every group: a few hard
+samples cost what they are, not what their batch is. Which samples are gathered together changes no
+sample's result. Every size is a loop of its own that has to be compiled, hence so few of them.
 
 With a memory the iterates are mixed as `_anderson` says; with `relax` they go as far as
 `_relaxation` says.
 """
 
 import abc
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +23,7 @@ from ._anderson import RESTART, Blocks, History, mix
 from ._relaxation import Relaxation, relax
 from ._trees import tree_where
 
-# Below this size a batch is no longer worth splitting.
+# A smaller group would cost as much.
 SMALLEST_GROUP = 4
 # The first rates are those of the start, not of the iteration.
 FIRST_JUDGED = 4
@@ -127,67 +127,74 @@ def run(
         start = jax.vmap(problem.initial)(samples)
     error_shape = jax.eval_shape(jax.vmap(lambda s, z: problem.iterate(s, z)[2]), samples, start)
     batch = error_shape.shape[0]
-    history = (
-        None
-        if solver.memory == 1
-        else jax.vmap(lambda z: History.empty(problem.mixed(z), solver.memory))(start)
-    )
-    progress = Progress.first(start, history, batch, error_shape.dtype)
     if solver.relax:
-        progress = _begin(problem, solver, samples, progress)
-    progress = _run_group(problem, solver, samples, progress)
-    return progress.z, progress.steps, progress.error
+        first = lambda z: Relaxation.initial(problem.mixed(z), error_shape.dtype)  # noqa: E731
+        history = jax.vmap(first)(start)
+    elif solver.memory > 1:
+        history = jax.vmap(lambda z: History.empty(problem.mixed(z), solver.memory))(start)
+    else:
+        history = None
+    progress = Progress.first(start, history, batch, error_shape.dtype)
+    return _run_group(problem, solver, samples, progress, first=True)
 
 
-def _begin(
-    problem: AbstractProblem, solver: FixedPoint, samples: PyTree[Any], progress: Progress
-) -> Progress:
-    """Takes the plain steps of a relaxed iteration, as long as the batch goes on as a whole."""
-    batch, dtype = progress.error.shape[0], progress.error.dtype
-    step = jax.vmap(lambda sample, own: advance(problem, solver, sample, own))
-
-    def plain(progress: Progress) -> Bool[Array, ""]:
-        together = jnp.sum(progress.active) > _smaller(batch)
-        return together & (jnp.max(progress.steps) < PLAIN_STEPS)
-
-    progress = jax.lax.while_loop(plain, lambda progress: step(samples, progress), progress)
-    first = jax.vmap(lambda z: Relaxation.initial(problem.mixed(z), dtype))(progress.z)
-    return dataclasses.replace(progress, history=first)
-
-
-def _smaller(batch: int) -> int:
-    """Returns the size of the group that goes on alone, or 0 where a batch is not split."""
-    return batch // 4 if batch // 4 >= SMALLEST_GROUP else 0
+def _left_alone(batch: int) -> int:
+    """Returns how many samples of a batch go on in groups: none where it is not split."""
+    return batch // 4 if batch // 8 >= SMALLEST_GROUP else 0
 
 
 def _run_group(
-    problem: AbstractProblem, solver: FixedPoint, samples: PyTree[Any], progress: Progress
-) -> Progress:
-    batch = progress.steps.shape[0]
-    smaller = _smaller(batch)
-    step = jax.vmap(lambda sample, own: advance(problem, solver, sample, own))
+    problem: AbstractProblem,
+    solver: FixedPoint,
+    samples: PyTree[Any],
+    progress: Progress,
+    *,
+    first: bool = False,
+) -> tuple[PyTree[Any], Int[Array, " batch"], Float[Array, " batch"]]:
+    left = _left_alone(progress.steps.shape[0])
 
     def unfinished(progress: Progress) -> Bool[Array, ""]:
-        return jnp.sum(progress.active) > smaller
+        return jnp.sum(progress.active) > left
 
-    progress = jax.lax.while_loop(unfinished, lambda progress: step(samples, progress), progress)
-    if smaller == 0:
-        return progress
-    hardest = jnp.argsort(~progress.active, stable=True)[:smaller]
-    group = jax.tree.map(lambda leaf: leaf[hardest], (samples, progress))
-    group = _run_group(problem, solver, *group)
-    return jax.tree.map(lambda leaf, part: leaf.at[hardest].set(part), progress, group)
+    def step(progress: Progress) -> Progress:
+        # As long as the batch goes on as a whole.
+        plain = jnp.max(progress.steps) < PLAIN_STEPS if first and solver.relax else None
+        return jax.vmap(lambda sample, own: advance(problem, solver, sample, own, plain))(
+            samples, progress
+        )
+
+    progress = jax.lax.while_loop(unfinished, step, progress)
+    found = (progress.z, progress.steps, progress.error)
+    if left == 0:
+        return found
+
+    def again(own: tuple[PyTree, Progress], _: PyTree) -> PyTree:
+        return _run_group(problem, solver, *own)
+
+    return for_the_rest(again, ~progress.active, (samples, progress), found)
 
 
 def advance(
-    problem: AbstractProblem, solver: FixedPoint, sample: PyTree[Any], own: Progress
+    problem: AbstractProblem,
+    solver: FixedPoint,
+    sample: PyTree[Any],
+    own: Progress,
+    plain: Bool[Array, ""] | None = None,
 ) -> Progress:
-    """Takes one step of one sample, unless it has finished."""
+    """Takes one step of one sample, unless it has finished; a plain one leaves the past alone."""
     proposed, measured, error = problem.iterate(sample, own.z)
     finished = (error <= 1) | ~jnp.isfinite(error)
     # Where the error grows, the past says nothing about the present: begin a new history.
     count = jnp.where(error > RESTART * own.error, 0, own.mixed)
-    proposed, history = _accelerate(problem, own, proposed, count)
+    if plain is None:
+        proposed, history = _accelerate(problem, own, proposed, count)
+    else:
+        # The same for the whole batch: what is not needed is not computed.
+        proposed, history = jax.lax.cond(
+            plain,
+            lambda: (proposed, own.history),
+            lambda: _accelerate(problem, own, proposed, count),
+        )
     last = own.steps + 1 >= solver.max_steps
     earlier = own.earlier
     if solver.give_up:
@@ -222,25 +229,20 @@ def for_the_rest(
 ) -> PyTree[Array]:
     """Returns a batch's values, replaced by `solve(samples, values)` where they are not done.
 
-    The samples that are left are gathered in groups of a quarter of the batch, so that a few of
+    The samples that are left are gathered in groups of an eighth of the batch, so that a few of
     them cost what a few samples cost.
     """
     batch = done.shape[0]
-    group = max(batch // 4, min(batch, SMALLEST_GROUP))
+    group = max(batch // 8, min(batch, SMALLEST_GROUP))
 
     def next_group(carry: tuple[Bool[Array, " batch"], PyTree]) -> tuple[Array, PyTree]:
         done, values = carry
         chosen = jnp.argsort(done, stable=True)[:group]
-        gather = lambda tree: jax.tree.map(lambda leaf: leaf[chosen], tree)  # noqa: E731
-        old = gather(values)
-        new = solve(gather(samples), old)
-        kept = done[chosen]
-
-        def put(leaf: Array, new: Array, old: Array) -> Array:
-            keep = kept.reshape(kept.shape + (1,) * (new.ndim - 1))
-            return leaf.at[chosen].set(jnp.where(keep, old, new))
-
-        return done.at[chosen].set(True), jax.tree.map(put, values, new, old)
+        new = solve(*jax.tree.map(lambda leaf: leaf[chosen], (samples, values)))
+        # What was done before is not put back.
+        place = jnp.where(done[chosen], batch, chosen)
+        put = lambda leaf, new: leaf.at[place].set(new, mode="drop")  # noqa: E731
+        return done.at[chosen].set(True), jax.tree.map(put, values, new)
 
     _, values = jax.lax.while_loop(lambda carry: ~jnp.all(carry[0]), next_group, (done, values))
     return values

@@ -53,8 +53,8 @@ class AbstractLandscape(eqx.Module):
     """An energy over coordinates z, pytrees of arrays, for one sample."""
 
     @abc.abstractmethod
-    def initial(self, sample: Any) -> tuple[PyTree[Array], Float[Array, "..."]]:
-        """Returns the place where a descent starts, and the output control there."""
+    def initial(self, sample: Any) -> Any:
+        """Returns the point where a descent starts."""
 
     @abc.abstractmethod
     def look(self, sample: Any, place: PyTree[Array], guess: Float[Array, "..."]) -> View:
@@ -68,7 +68,7 @@ class AbstractLandscape(eqx.Module):
 
     @abc.abstractmethod
     def start_from(self, point: Any) -> tuple[PyTree[Array], Float[Array, "..."]]:
-        """Returns the place of a point that another solver has reached, and its output control."""
+        """Returns the place of a point, and a guess at the output control there."""
 
 
 def _rounding(
@@ -85,6 +85,9 @@ class _AbstractControlledLandscape(AbstractLandscape):
     problem: eqx.AbstractVar[ControlProblem]
     tolerance: eqx.AbstractVar[Tolerance]
 
+    def initial(self, sample: Sample) -> Point:
+        return Point.uncontrolled(self.problem.system, sample.drive)
+
     @abc.abstractmethod
     def square_and_readout(self, sample: Sample, place: PyTree[Array]) -> tuple[Array, Array]:
         """Returns ‖ψ‖² and h(φ) at a place."""
@@ -94,9 +97,7 @@ class _AbstractControlledLandscape(AbstractLandscape):
         output_control = self.answer(sample, read, guess)
         return self.problem.energy(sample, square, read, output_control), output_control
 
-    def answer(
-        self, sample: Sample, read: Array, guess: Array | None = None
-    ) -> Float[Array, " outputs"]:
+    def answer(self, sample: Sample, read: Array, guess: Array) -> Float[Array, " outputs"]:
         """Returns the output control."""
         return self.problem.answer(sample, read, self.tolerance.rounding, guess)
 
@@ -116,12 +117,6 @@ class ErrorLandscape(_AbstractControlledLandscape):
     problem: ControlProblem
     system: AbstractOrderedSystem
     tolerance: Tolerance
-
-    def initial(self, sample: Sample) -> tuple[PyTree[Array], Array]:
-        state = self.system.initial_state(sample.drive)
-        control = jax.tree.map(jnp.zeros_like, state)
-        read = self.system.readout(self.system.settle(sample.drive, control))
-        return control, self.answer(sample, read)
 
     def look(self, sample: Sample, place: PyTree[Array], guess: Array) -> View:
         def gradient_of(control: PyTree) -> tuple[tuple, tuple]:
@@ -153,11 +148,6 @@ class StateLandscape(_AbstractControlledLandscape):
 
     problem: ControlProblem
     tolerance: Tolerance
-
-    def initial(self, sample: Sample) -> tuple[PyTree[Array], Array]:
-        state = self.problem.system.initial_state(sample.drive)
-        read = self.problem.system.readout(state)
-        return state, self.answer(sample, read)
 
     def look(self, sample: Sample, place: PyTree[Array], guess: Array) -> View:
         problem = self.problem
@@ -202,8 +192,8 @@ class FieldLandscape(AbstractLandscape):
     system: AbstractSystem
     tolerance: Tolerance
 
-    def initial(self, sample: Controlled) -> tuple[PyTree[Array], Array]:
-        return self.start_from(self.system.initial_state(sample.drive))
+    def initial(self, sample: Controlled) -> PyTree[Array]:
+        return self.system.initial_state(sample.drive)
 
     def _field(self, sample: Controlled, state: PyTree) -> PyTree:
         field = self.system.vector_field(state, sample.drive)

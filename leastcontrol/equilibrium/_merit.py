@@ -30,8 +30,8 @@ class MeritLandscape(AbstractLandscape):
     merit: Callable[[State], Float[Array, ""]]
     error_of: Callable[[State, State], Float[Array, ""]]
 
-    def initial(self, sample: State) -> tuple[State, Float[Array, ""]]:
-        return sample, jnp.zeros(())
+    def initial(self, sample: State) -> State:
+        return sample
 
     def look(self, sample: State, place: State, guess: Float[Array, ""]) -> View:
         del sample

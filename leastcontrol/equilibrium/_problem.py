@@ -5,15 +5,14 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from ..losses import RESPONSE_ITERATIONS, AbstractLoss
 from ..systems import AbstractSystem
 
 # Answers of the loss are a few Newton steps each. From zero, and under strong control, a saturated
-# output needs many; from a near guess one answer is enough, and the others are for safety.
-_FROM_ZERO = 16
-_FROM_NEAR = 4
+# output needs many; from a near guess one answer is enough.
+_MOST_ANSWERS = 16
 
 
 class Sample(NamedTuple):
@@ -75,16 +74,22 @@ class ControlProblem(eqx.Module):
         sample: Sample,
         read: Float[Array, " outputs"],
         rounding: float,
-        guess: Float[Array, " outputs"] | None = None,
+        guess: Float[Array, " outputs"],
     ) -> Float[Array, " outputs"]:
-        """Returns the output control for a readout that stays, from a near guess or from zero."""
-        start = jnp.zeros_like(read) if guess is None else guess
+        """Returns the output control for a readout that stays, sought from a guess."""
 
-        def again(_: Array, guess: Float[Array, " outputs"]) -> Float[Array, " outputs"]:
-            return self.respond(sample, read, guess, self.own_gain, rounding)
+        def unanswered(carry: tuple[Array, Array, Array]) -> Bool[Array, ""]:
+            answers, kept, _ = carry
+            return ~kept & (answers < _MOST_ANSWERS)
+
+        def again(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            answers, _, guess = carry
+            answer = self.respond(sample, read, guess, self.own_gain, rounding)
+            return answers + 1, jnp.all(answer == guess), answer
 
         # A loop, and not its steps written out, for the compiler's sake.
-        return jax.lax.fori_loop(0, _FROM_ZERO if guess is None else _FROM_NEAR, again, start)
+        first = (jnp.zeros((), jnp.int32), jnp.zeros((), bool), guess)
+        return jax.lax.while_loop(unanswered, again, first)[2]
 
     def output_floor(
         self, sample: Sample, output: Float[Array, " outputs"], rounding: float

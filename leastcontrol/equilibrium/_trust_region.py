@@ -50,7 +50,11 @@ class TrustRegion(eqx.Module):
 
 
 class Descent(NamedTuple):
-    """An iterate: a place on the landscape and how far the model is trusted there."""
+    """An iterate: a place on the landscape and how far the model is trusted there.
+
+    The radius is infinite until the first step, which is Cauchy's: as far as the gradient and the
+    curvature along it say.
+    """
 
     place: PyTree[Array]
     output_control: Float[Array, "..."]
@@ -71,24 +75,24 @@ class TrustRegionProblem(AbstractProblem):
     solver: TrustRegion = TrustRegion()
 
     def initial(self, sample: Any) -> Descent:
-        place, output_control = self.landscape.initial(sample)
-        return self._at(sample, place, output_control)
+        return self._first(self.landscape.initial(sample))
 
     def start_from(self, sample: Any, point: Any) -> Descent:
         """Returns the first iterate at a point that another solver has left, if that is lower."""
-        first = self.landscape.initial(sample)
-        other = self.landscape.start_from(point)
-        lower = self.landscape.height(sample, *other)[0] < self.landscape.height(sample, *first)[0]
-        return self._at(sample, *tree_where(lower, other, first))
+        points = (point, self.landscape.initial(sample))
+        both = jax.tree.map(lambda *own: jnp.stack(own), *points)
 
-    def _at(self, sample: Any, place: PyTree[Array], output_control: Array) -> Descent:
-        view = self.landscape.look(sample, place, output_control)
-        # Cauchy's step: as far as the gradient and the curvature along it say.
-        slope = norm(view.gradient)
-        along = dot(view.gradient, view.curvature(view.gradient)[0])
-        cauchy = jnp.where(along > 0, slope**3 / jnp.where(along > 0, along, 1), slope)
-        smallest = jnp.finfo(slope.dtype).eps * (1 + norm(place))
-        return Descent(place, output_control, jnp.maximum(cauchy, smallest), view.point)
+        def height(point: Any) -> Float[Array, ""]:
+            return self.landscape.height(sample, *self.landscape.start_from(point))[0]
+
+        # Of both at once, for the compiler's sake.
+        of_other, of_first = jax.vmap(height)(both)
+        return self._first(tree_where(of_other < of_first, *points))
+
+    def _first(self, point: Any) -> Descent:
+        place, output_control = self.landscape.start_from(point)
+        unknown = jnp.full((), jnp.inf, jax.tree.leaves(place)[0].dtype)
+        return Descent(place, output_control, unknown, point)
 
     def iterate(self, sample: Any, z: Descent) -> tuple[Descent, Descent, Float[Array, ""]]:
         view = self.landscape.look(sample, z.place, z.output_control)
@@ -112,8 +116,8 @@ class TrustRegionProblem(AbstractProblem):
         length = norm(model.step)
         radius = jnp.where(
             agreement >= POOR,
-            jnp.where((agreement > GOOD) & model.at_edge, GROW * z.radius, z.radius),
-            SHRINK * jnp.minimum(length, z.radius),
+            jnp.where((agreement > GOOD) & model.at_edge, GROW * model.radius, model.radius),
+            SHRINK * jnp.minimum(length, model.radius),
         )
         measured = Descent(z.place, view.output_control, z.radius, view.point)
         onwards = Descent(place, output_control, radius, view.point)
@@ -134,6 +138,7 @@ class _Conjugate(NamedTuple):
     residual: PyTree[Array]
     direction: PyTree[Array]
     square: Float[Array, ""]
+    radius: Float[Array, ""]
     at_edge: Bool[Array, ""]
     steps: Int[Array, ""]
     active: Bool[Array, ""]
@@ -161,7 +166,10 @@ def _model_step(
         along = dot(own.direction, bent)
         length = own.square / jnp.where(along > 0, along, 1)
         inner = tree_add(own.step, tree_scale(length, own.direction))
-        outside = (along <= 0) | (norm(inner) >= radius)
+        reached = norm(inner)
+        cauchy = jnp.where(along > 0, reached, slope)
+        radius = jnp.where(jnp.isinf(own.radius), cauchy, own.radius)
+        outside = (along <= 0) | (reached >= radius)
         # The positive root τ of ‖step + τ direction‖ = radius.
         squared, half = dot(own.direction, own.direction), dot(own.step, own.direction)
         room = jnp.maximum(radius**2 - dot(own.step, own.step), 0)
@@ -173,7 +181,9 @@ def _model_step(
         direction = tree_add(residual, tree_scale(square / own.square, own.direction))
         active = ~outside & (jnp.sqrt(square) > enough) & (own.steps + 1 < linear_steps)
         turn = own.turn + length * turning
-        return _Conjugate(step, turn, residual, direction, square, outside, own.steps + 1, active)
+        return _Conjugate(
+            step, turn, residual, direction, square, radius, outside, own.steps + 1, active
+        )
 
     down = tree_scale(-1.0, gradient)
     first = _Conjugate(
@@ -182,6 +192,7 @@ def _model_step(
         down,
         down,
         slope**2,
+        radius,
         jnp.asarray(False),
         jnp.asarray(0),
         wanted & (slope > 0),
