@@ -300,7 +300,7 @@ class Noting(lc.AbstractRule):
 
 
 def test_a_safeguard_comes_in_where_a_batch_needs_it_and_changes_nothing_else():
-    # Sample 9 is the only one that eight sweeps do not solve; it comes in the third of four batches.
+    # Eight sweeps do not solve sample 9 alone, which comes in the third of four batches.
     controller = lc.Automatic(lc.Tolerance(1e-3), lc.FixedPoint(max_steps=8, relax=True))
     rule = lc.LeastControl(controller, 0.5, loss=lc.CrossEntropy(), unsolved=lc.RaiseError())
     config = TrainingConfig(epochs=2, batch_size=3, learning_rate=1e-4)
