@@ -281,6 +281,47 @@ def test_a_loss_that_is_not_finite_stops_the_training():
     assert not same(kept.system, network())
 
 
+class Noting(lc.AbstractRule):
+    """Another rule that notes of every call whether it solved all samples.
+
+    `inner` is seen by who looks for a safeguard in it, and `hidden` is not.
+    """
+
+    loss: lc.AbstractLoss
+    inner: lc.AbstractRule | None
+    hidden: lc.AbstractRule | None = eqx.field(static=True)
+    seen: list = eqx.field(static=True)
+
+    def __call__(self, system, feedback, batch, *, key=None):
+        credit = (self.inner or self.hidden)(system, feedback, batch, key=key)
+        note = lambda all_solved: self.seen.append(bool(all_solved))  # noqa: E731
+        jax.debug.callback(note, lc.solved(credit.solution).all(), ordered=True)
+        return credit
+
+
+def test_a_safeguard_comes_in_where_a_batch_needs_it_and_changes_nothing_else():
+    # Eight sweeps do not solve sample 9 alone, which comes in the third of four batches.
+    controller = lc.Automatic(lc.Tolerance(1e-3), lc.FixedPoint(max_steps=8, relax=True))
+    rule = lc.LeastControl(controller, 0.5, loss=lc.CrossEntropy(), unsolved=lc.RaiseError())
+    config = TrainingConfig(epochs=2, batch_size=3, learning_rate=1e-4)
+    found = []
+    for inner, hidden in ((rule, None), (None, rule)):
+        seen = []
+        own = Noting(rule.loss, inner, hidden, seen)
+        trained = training.train(network(), own, dataset(), dataset(), config, seed=0)
+        jax.effects_barrier()
+        found.append((trained, seen))
+    (split, of_split), (whole, of_whole) = found
+    assert of_split == [True, True, False, True, True] * 2
+    assert of_whole == [True] * 8
+    for one, other in zip(leaves(split.kept()), leaves(whole.kept()), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    for one, other in zip(split.metrics, whole.metrics, strict=True):
+        assert one.converged_fraction == other.converged_fraction == 1
+        assert one.steps_max == other.steps_max > 8
+        assert one.loss == pytest.approx(other.loss, rel=1e-5)
+
+
 def test_an_epoch_without_a_solved_sample_stops_the_training():
     rule = least_control(lc.DynamicInversion(solver=lc.FixedPoint(max_steps=1)))
     with pytest.raises(training.TrainingError, match="Epoch 1 learned nothing") as caught:

@@ -8,7 +8,8 @@ least-control problem is solved and by what solver; the answer is measured the s
 * `DynamicInversion` inverts the dynamics with a control of its own, iterated with the state;
 * `Energy` descends the energy, reading the control off as ψ = −f;
 * `Exact` minimises the energy by Newton's method in a trust region: the oracle;
-* `Automatic` is dynamic inversion, safeguarded by `Exact` sample by sample;
+* `Automatic` is dynamic inversion, safeguarded by `Exact` sample by sample, and `Quick` the same
+  without the safeguard;
 * `ContinuousTime` integrates the equations of dynamic inversion themselves.
 
 Two need no transposed weights, and have **feedback weights** of their own that learn beside the
@@ -30,6 +31,7 @@ from ._controllers import Automatic as Automatic
 from ._controllers import DynamicInversion as DynamicInversion
 from ._controllers import Energy as Energy
 from ._controllers import Exact as Exact
+from ._controllers import Quick as Quick
 from ._direct_feedback import AbstractDirectPath as AbstractDirectPath
 from ._direct_feedback import AbstractFeedbackPath as AbstractFeedbackPath
 from ._direct_feedback import DirectFeedback as DirectFeedback

@@ -157,25 +157,19 @@ class Exact(AbstractController):
         return certify(problem, samples, last.point, steps, self.tolerance)
 
 
-class Automatic(AbstractController):
-    """Dynamic inversion where it is quick, and Newton's method for the samples where it is not.
-
-    The choice is made by structure and strength: sweeps for an ordered system and the joint
-    iteration for any other, that as long as a sample's error falls fast enough to end in the
-    budget; the samples that are left go on, by themselves, with the safeguarded solver. How the
-    two compare is measured in `docs/how-to-choose-a-solver.md`.
+class Quick(AbstractController):
+    """Dynamic inversion as long as it is quick, which most samples of most batches need no more of.
 
     **Arguments:**
 
     * `tolerance`: of the residuals.
     * `solver`: of the dynamic inversion; by default 40 relaxed sweeps for an ordered system, 24
-      mixed ones for a rectified one, and 80 joint steps for any other.
-    * `safeguard`: finds what is left; by default `Exact` with the same tolerance.
+      mixed ones for a rectified one, and for any other 80 joint steps, as long as a sample's error
+      falls fast enough to end in them.
     """
 
     tolerance: Tolerance = Tolerance()
     solver: FixedPoint | None = None
-    safeguard: Exact | None = None
 
     def equilibrium(
         self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
@@ -190,8 +184,37 @@ class Automatic(AbstractController):
             solver = FixedPoint(max_steps=40, relax=True)
         else:
             solver = FixedPoint(max_steps=80, give_up=True)
+        return DynamicInversion(self.tolerance, solver).equilibrium(problem, samples)
+
+
+class Automatic(AbstractController):
+    """Dynamic inversion where it is quick, and Newton's method for the samples where it is not.
+
+    The choice is made by structure and strength: `Quick` by what the system is, and the samples
+    that it leaves go on, by themselves, with the safeguarded solver. How the two compare is
+    measured in `docs/how-to-choose-a-solver.md`.
+
+    **Arguments:**
+
+    * `tolerance`: of the residuals.
+    * `solver`: of the dynamic inversion; the default is that of `Quick`.
+    * `safeguard`: finds what is left; by default `Exact` with the same tolerance.
+    """
+
+    tolerance: Tolerance = Tolerance()
+    solver: FixedPoint | None = None
+    safeguard: Exact | None = None
+
+    @property
+    def quick(self) -> Quick:
+        """The same without the safeguard."""
+        return Quick(self.tolerance, self.solver)
+
+    def equilibrium(
+        self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
+    ) -> Solution[Point]:
         safeguard = Exact(self.tolerance) if self.safeguard is None else self.safeguard
-        first = DynamicInversion(self.tolerance, solver).equilibrium(problem, samples)
+        first = self.quick.equilibrium(problem, samples, feedback)
 
         def again(samples: Sample, first: Solution[Point]) -> Solution[Point]:
             second = safeguard.continued(problem, samples, first.value)

@@ -1,4 +1,10 @@
-"""Epochs of a rule's steps, compiled as a whole."""
+"""Epochs of a rule's steps, compiled as a whole.
+
+A rule with a safeguard has two programs (`leastcontrol.rules.without_safeguard`). Every epoch
+begins in the one without; the first batch of which a sample was not solved, and all that follow,
+are the other's, which is compiled when it is first needed. What an epoch does depends on its start
+alone and not on the epochs before it, so training goes on from a checkpoint with the same numbers.
+"""
 
 import contextlib
 import dataclasses
@@ -8,7 +14,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -16,16 +22,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from ..data import Samples
-from ..equilibrium import Point, solved
-from ..rules import AbstractRule, Batch, InParts
+from ..equilibrium import Point, solved, tree_where
+from ..rules import AbstractRule, Batch, InParts, without_safeguard
 from ..systems import AbstractSystem
 from ._augmentation import augmented
 from ._calibration import calibrate
 from ._config import TrainingConfig
 from ._evaluation import AnyEvaluation, evaluate, evaluation_of
+
+# What a step tells of itself.
+FIGURES = 8
 
 Diagnostics = dict[str, dict[str, float]]
 """Figures by name and, for each, numbers by the part of the system that they are of."""
@@ -105,6 +114,14 @@ class Trained:
         )
         system, feedback, optimiser_states, points = kept
         return Trained(system, feedback, metrics, optimiser_states, points)
+
+
+class Begun(NamedTuple):
+    """An epoch under way: the steps that were taken, what they left, and the figures of each."""
+
+    steps: Int[Array, ""]
+    carry: PyTree[Any]
+    figures: Float[Array, "steps figures"]
 
 
 def make_optimiser(config: TrainingConfig, total_steps: int) -> optax.GradientTransformation:
@@ -240,10 +257,18 @@ def train(
     everything = place(Batch(training.inputs, training.targets))
 
     def step(
-        everything: Batch, carry: PyTree, own: tuple[Int[Array, " batch"], Array]
-    ) -> tuple[PyTree, PyTree]:
+        rule: AbstractRule,
+        attempt: bool,
+        everything: Batch,
+        carry: PyTree,
+        indices: Int[Array, " batch"],
+        key: Array,
+    ) -> tuple[Array, PyTree, Array]:
+        """Returns whether the step was taken, what it left and its figures.
+
+        An attempt is not taken where a sample was not solved.
+        """
         learned, optimiser_state, weights, feedback_state, points = carry
-        indices, key = own
         inputs = everything.inputs[indices]
         if config.augmentations:
             # A stream of its own, so that the rule's noise is the same without.
@@ -263,16 +288,17 @@ def train(
             updates, feedback_state = feedback_optimiser.update(gradient, feedback_state, weights)
             weights = _stepped(weights, updates, config.weight_decay)
         stats, found = credit.solution.stats, solved(credit.solution)
+        taken = jnp.all(found) if attempt else jnp.asarray(True)
         if points is not None:
             # A sample that was not solved keeps the point that it had.
             points = jax.tree.map(
-                lambda leaf, new: leaf.at[jnp.where(found, indices, len(training))].set(
+                lambda leaf, new: leaf.at[jnp.where(found & taken, indices, len(training))].set(
                     new, mode="drop"
                 ),
                 points,
                 credit.solution.value,
             )
-        figures = (
+        figures = [
             credit.loss,
             credit.objective,
             jnp.mean(stats.control_norm),
@@ -281,21 +307,49 @@ def train(
             jnp.max(jnp.where(found, stats.error, 0)),
             jnp.mean(stats.steps),
             jnp.max(stats.steps),
-        )
-        return (learned, optimiser_state, weights, feedback_state, points), figures
+        ]
+        assert len(figures) == FIGURES
+        figures = jnp.stack([jnp.asarray(figure, blank.dtype) for figure in figures])
+        after = (learned, optimiser_state, weights, feedback_state)
+        if attempt:
+            after = tree_where(taken, after, carry[:-1])
+        return taken, (*after, points), figures
 
-    def epoch(carry: PyTree, everything: Batch, index: Array) -> tuple[PyTree, PyTree]:
+    def epoch(
+        rule: AbstractRule, attempt: bool, everything: Batch, index: Array, begun: Begun
+    ) -> Begun:
+        """Returns the epoch after its last step, or after the last that an attempt has taken."""
         shuffled = jax.random.permutation(jax.random.fold_in(order_key, index), len(training))
         batches = shuffled[: steps * config.batch_size].reshape(steps, config.batch_size)
         keys = jax.random.split(jax.random.fold_in(noise_key, index), steps)
-        return jax.lax.scan(functools.partial(step, everything), carry, (batches, keys))
+        single = functools.partial(step, rule, attempt, everything)
+
+        def unfinished(state: tuple[Array, Begun]) -> Array:
+            taken, begun = state
+            return taken & (begun.steps < steps)
+
+        def next_step(state: tuple[Array, Begun]) -> tuple[Array, Begun]:
+            _, (number, carry, figures) = state
+            taken, carry, own = single(carry, batches[number], keys[number])
+            return taken, Begun(number + taken, carry, figures.at[number].set(own))
+
+        return jax.lax.while_loop(unfinished, next_step, (jnp.asarray(True), begun))[1]
 
     optimiser_state, feedback_state = start.optimiser_states
     carry = place((learned, optimiser_state, weights, feedback_state, start.points))
     sharding = None if mesh is None else NamedSharding(mesh, PartitionSpec())
-    on_mesh = jax.jit(epoch, out_shardings=sharding)
-    compiled = on_mesh.lower(carry, everything, place(jnp.asarray(0))).compile()
-    memory = compiled.memory_analysis()
+    none, blank = place((jnp.zeros((), jnp.int32), jnp.zeros((steps, FIGURES))))
+
+    def program(rule: AbstractRule, attempt: bool) -> tuple[jax.stages.Compiled, int]:
+        """Returns a compiled epoch and its working memory in bytes."""
+        on_mesh = jax.jit(functools.partial(epoch, rule, attempt), out_shardings=sharding)
+        compiled = on_mesh.lower(everything, none, Begun(none, carry, blank)).compile()
+        memory = compiled.memory_analysis()
+        return compiled, int(memory.temp_size_in_bytes) if memory else 0
+
+    quick = without_safeguard(rule)
+    first, first_bytes = program(rule if quick is None else quick, quick is not None)
+    safeguarded, safeguarded_bytes = None, 0
     # Inside the compiled epoch labels have no values to check.
     own = local(everything)
     outputs = eqx.filter_eval_shape(
@@ -309,11 +363,20 @@ def train(
         before = _trained(local(carry), fixed, fixed_feedback, metrics)
         if number > len(start.metrics):
             look(number + 1, before)
-        index = place(jnp.asarray(number))
+        index = place(jnp.asarray(number, jnp.int32))
+        step_bytes = first_bytes
         with _rule_errors(number + 1, before):
-            after, figures = jax.block_until_ready(compiled(carry, everything, index))
-        elapsed = time.perf_counter() - began
-        figures = [np.asarray(figure) for figure in figures]
+            begun = jax.block_until_ready(first(everything, index, Begun(none, carry, blank)))
+            elapsed = time.perf_counter() - began
+            if int(local(begun.steps)) < steps:
+                if safeguarded is None:
+                    safeguarded, safeguarded_bytes = program(rule, False)
+                step_bytes = max(step_bytes, safeguarded_bytes)
+                began = time.perf_counter()
+                begun = jax.block_until_ready(safeguarded(everything, index, begun))
+                elapsed += time.perf_counter() - began
+        after = begun.carry
+        figures = np.asarray(local(begun.figures)).T
         kept = map(np.asarray, jax.tree.leaves((after[0], after[2])))
         finite = all(np.isfinite(leaf).all() for leaf in kept)
         if not finite or not np.isfinite(figures[0]).all():
@@ -352,7 +415,7 @@ def train(
             seconds=elapsed,
             validation=evaluate(system, validation),
             updates=(number + 1) * steps,
-            step_bytes=int(memory.temp_size_in_bytes) if memory else 0,
+            step_bytes=step_bytes,
             diagnostics=diagnostics,
         )
         metrics.append(own)
