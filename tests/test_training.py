@@ -300,8 +300,8 @@ class Noting(lc.AbstractRule):
 
 
 def test_a_safeguard_comes_in_where_a_batch_needs_it_and_changes_nothing_else():
-    # Eight sweeps do not solve sample 9 alone, which comes in the third of four batches.
-    controller = lc.Automatic(lc.Tolerance(1e-3), lc.FixedPoint(max_steps=8, relax=True))
+    # Six sweeps solve most samples and not all of them, and an epoch has four batches.
+    controller = lc.Automatic(lc.Tolerance(1e-3), lc.FixedPoint(max_steps=6, relax=True))
     rule = lc.LeastControl(controller, 0.5, loss=lc.CrossEntropy(), unsolved=lc.RaiseError())
     config = TrainingConfig(epochs=2, batch_size=3, learning_rate=1e-4)
     found = []
@@ -312,13 +312,15 @@ def test_a_safeguard_comes_in_where_a_batch_needs_it_and_changes_nothing_else():
         jax.effects_barrier()
         found.append((trained, seen))
     (split, of_split), (whole, of_whole) = found
-    assert of_split == [True, True, False, True, True] * 2
+    # Once an epoch a batch is not solved at the first attempt, and seen again.
+    for epoch in (of_split[:5], of_split[5:]):
+        assert epoch.count(False) == 1 and len(epoch) == 5 and epoch[-1]
     assert of_whole == [True] * 8
     for one, other in zip(leaves(split.kept()), leaves(whole.kept()), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
     for one, other in zip(split.metrics, whole.metrics, strict=True):
         assert one.converged_fraction == other.converged_fraction == 1
-        assert one.steps_max == other.steps_max > 8
+        assert one.steps_max == other.steps_max > 6
         assert one.loss == pytest.approx(other.loss, rel=1e-5)
 
 
