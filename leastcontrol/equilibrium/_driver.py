@@ -1,9 +1,10 @@
 """Running an iteration on a batch, sample by sample.
 
 `AbstractProblem` is one sample's iteration; `FixedPoint` says how it is run; `run` does it for a
-batch. The batch is iterated as a whole until at most a quarter of its samples are unfinished, then
-those are gathered and iterated alone, and so on: a few hard samples cost what they are, not what
-their batch is. Which samples are gathered together changes no sample's result.
+batch. The batch is iterated as a whole until at most a quarter of its samples are unfinished (or
+the `first_share` of its solver), then those are gathered and iterated alone, and so on by quarters:
+a few hard samples cost what they are, not what their batch is. Which samples are gathered together
+changes no sample's result.
 
 With a memory the iterates are mixed as `_anderson` says; with `relax` they go as far as
 `_relaxation` says.
@@ -65,19 +66,26 @@ class FixedPoint(eqx.Module):
     and the first ones, which begin without a control, say nothing of the others. With `give_up` a
     sample is judged after 4, 8, 16, … steps: it ends there, unsolved, if the rate at which its
     error fell since half as many would not bring it within the tolerance in the steps that are
-    left.
+    left. One in `first_share` is the share of a batch that goes on by itself first: 2 where most
+    samples end within a few dear steps of each other, which the others then need not take.
     """
 
     max_steps: int = eqx.field(static=True, default=200)
     memory: int = eqx.field(static=True, default=1)
     relax: bool = eqx.field(static=True, default=False)
     give_up: bool = eqx.field(static=True, default=False)
+    first_share: int = eqx.field(static=True, default=4)
 
     def __check_init__(self):
         if self.max_steps < 1 or self.memory < 1:
             raise ValueError(
                 f"The fixed-point solver was given max_steps={self.max_steps} and "
                 f"memory={self.memory}, but both are at least 1: write FixedPoint(max_steps=200)."
+            )
+        if self.first_share < 2:
+            raise ValueError(
+                f"The fixed-point solver was given first_share={self.first_share}, but a share of "
+                "a batch, one in so many, is at least one in 2: write FixedPoint(first_share=4)."
             )
         if self.relax and self.memory > 1:
             raise ValueError(
@@ -135,7 +143,7 @@ def run(
     progress = Progress.first(start, history, batch, error_shape.dtype)
     if solver.relax:
         progress = _begin(problem, solver, samples, progress)
-    progress = _run_group(problem, solver, samples, progress)
+    progress = _run_group(problem, solver, samples, progress, solver.first_share)
     return progress.z, progress.steps, progress.error
 
 
@@ -147,7 +155,7 @@ def _begin(
     step = jax.vmap(lambda sample, own: advance(problem, solver, sample, own))
 
     def plain(progress: Progress) -> Bool[Array, ""]:
-        together = jnp.sum(progress.active) > _smaller(batch)
+        together = jnp.sum(progress.active) > _smaller(batch, solver.first_share)
         return together & (jnp.max(progress.steps) < PLAIN_STEPS)
 
     progress = jax.lax.while_loop(plain, lambda progress: step(samples, progress), progress)
@@ -155,16 +163,20 @@ def _begin(
     return dataclasses.replace(progress, history=first)
 
 
-def _smaller(batch: int) -> int:
+def _smaller(batch: int, share: int) -> int:
     """Returns the size of the group that goes on alone, or 0 where a batch is not split."""
-    return batch // 4 if batch // 4 >= SMALLEST_GROUP else 0
+    return batch // share if batch // share >= SMALLEST_GROUP else 0
 
 
 def _run_group(
-    problem: AbstractProblem, solver: FixedPoint, samples: PyTree[Any], progress: Progress
+    problem: AbstractProblem,
+    solver: FixedPoint,
+    samples: PyTree[Any],
+    progress: Progress,
+    share: int = 4,
 ) -> Progress:
     batch = progress.steps.shape[0]
-    smaller = _smaller(batch)
+    smaller = _smaller(batch, share)
     step = jax.vmap(lambda sample, own: advance(problem, solver, sample, own))
 
     def unfinished(progress: Progress) -> Bool[Array, ""]:

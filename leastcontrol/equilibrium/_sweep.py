@@ -90,7 +90,8 @@ class SweepProblem(AbstractProblem):
     def iterate(self, sample: Sample, z: Sweep) -> tuple[Sweep, Sweep, Float[Array, ""]]:
         point, gain, _ = z
         read, pull, state = settle_and_read(self.system, sample, point.control)
-        gain = gain.updated(self.problem, read, point.output_control, self._along(z))
+        least = gain_along(self.problem, point.output_control, z.residuals.control_norm)
+        gain = gain.updated(self.problem, read, point.output_control, least)
         output_control = self.problem.respond(
             sample, read, point.output_control, gain.value, self.tolerance.rounding
         )
@@ -102,18 +103,23 @@ class SweepProblem(AbstractProblem):
         own = Sweep(proposed, gain, residuals)
         return own, own, residuals.error
 
-    def _along(self, z: Sweep) -> Float[Array, ""]:
-        """Returns the gain along u, of which the last sweep had measured ‖(ψ, u)‖."""
-        square = dot(z.point.output_control, z.point.output_control)
-        known = (square > 0) & jnp.isfinite(z.residuals.control_norm)
-        share = z.residuals.control_norm**2 / jnp.where(square > 0, square, 1)
-        return self.problem.own_gain + jnp.where(known, share - 1, 0)
-
     def mixed(self, z: Sweep) -> tuple[PyTree[Array], ...]:
         return (z.point.control,)
 
     def with_mixed(self, z: Sweep, blocks: tuple[PyTree[Array], ...]) -> Sweep:
         return z._replace(point=z.point._replace(control=blocks[0]))
+
+
+def gain_along(
+    problem: ControlProblem,
+    output_control: Float[Array, " outputs"],
+    control_norm: Float[Array, ""],
+) -> Float[Array, ""]:
+    """Returns the gain along u, whose sweep had a control of size ‖(ψ, u)‖."""
+    square = dot(output_control, output_control)
+    known = (square > 0) & jnp.isfinite(control_norm)
+    share = control_norm**2 / jnp.where(square > 0, square, 1)
+    return problem.own_gain + jnp.where(known, share - 1, 0)
 
 
 def settle_and_read(
