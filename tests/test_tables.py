@@ -97,6 +97,26 @@ def test_the_second_table_says_how_strong_the_feedback_was(project: Path):
         tables.read(project / "results", tables.FEEDBACK_ROWS)
 
 
+def test_the_runs_of_depth_and_space_stand_on_their_own_page(project: Path):
+    page = project / tables.DEPTH_PAGE
+    page.write_text("<!-- depth:begin -->\nstale\n<!-- depth:end -->\n", encoding="utf-8")
+    by_name = {expected.name: expected for expected in tables.DEPTH_ROWS}
+    assert len(by_name) == 6
+    least = by_name["fashion-mnist-convolutional-dynamic-inversion"]
+    assert least.words["controller"] == "dynamic-inversion"
+    write(project / "results", least, epochs=5)
+    write(project / "results", by_name["fashion-mnist-deep-equilibrium-recurrent-backpropagation"])
+    assert tables.main(["--root", str(project)]) == 0
+    written = page.read_text(encoding="utf-8")
+    lines = tables.depth_table(tables.read(project / "results", tables.DEPTH_ROWS))
+    assert lines in written
+    assert f"\nleastcontrol train --out runs/{least.name}\n" in written
+    first, second = (cells(line) for line in lines.splitlines()[2:])
+    assert first[:2] == ["convolutional", "least control, dynamic inversion"]
+    assert first[2:] == ["98.11 ± 0.07", "3", "5", "98.76", "6.5", "3.46"]
+    assert second[:2] == ["deep equilibrium", "recurrent backpropagation"]
+
+
 def test_a_share_that_is_not_whole_never_reads_100(project: Path):
     shares = {0.999999: "99.99", 1.0: "100.00", 0.99994: "99.99", 0.5: "50.00"}
     for share, expected in shares.items():

@@ -314,7 +314,9 @@ def test_a_safeguard_comes_in_where_a_batch_needs_it_and_changes_nothing_else():
     (split, of_split), (whole, of_whole) = found
     # Once an epoch a batch is not solved at the first attempt, and seen again.
     for epoch in (of_split[:5], of_split[5:]):
-        assert epoch.count(False) == 1 and len(epoch) == 5 and epoch[-1]
+        assert len(epoch) == 5
+        assert epoch.count(False) == 1
+        assert epoch[-1]
     assert of_whole == [True] * 8
     for one, other in zip(leaves(split.kept()), leaves(whole.kept()), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)

@@ -35,9 +35,6 @@ from ..systems import AbstractOrderedSystem, AbstractRectifiedSystem
 from ._controller import AbstractController
 
 TO_ROUNDING = 1e-30
-# Sweeps on kinks are mixed: plain ones end in cycles of two on trained weights, for a unit that
-# leaves its kink and the output's answer to that call for each other.
-KINKED_MEMORY = 8
 
 
 class DynamicInversion(AbstractController):
@@ -51,7 +48,7 @@ class DynamicInversion(AbstractController):
 
     * `tolerance`: of the residuals.
     * `solver`: how the iteration is run; by default 60 relaxed sweeps for an ordered system, 60
-      with Anderson's mixing of eight for a rectified one, and 200 plain steps for any other.
+      plain ones for a rectified one, and 200 plain steps for any other.
     """
 
     tolerance: Tolerance = Tolerance()
@@ -63,12 +60,9 @@ class DynamicInversion(AbstractController):
         del feedback
         system = problem.system
         if isinstance(system, AbstractRectifiedSystem) and system.rectified:
-            # Measured where the sweep began, one sweep before the certificate.
-            tighter = Tolerance(0.5 * self.tolerance.relative, self.tolerance.rounding)
-            kinked = KinkedSweepProblem(problem, system, tighter)
-            solver = self.solver or FixedPoint(max_steps=60, memory=KINKED_MEMORY)
-            (point, *_), steps, _ = run(kinked, solver, samples)
-            return certify(problem, samples, point, steps, self.tolerance)
+            kinked = KinkedSweepProblem(problem, system, self.tolerance)
+            last, steps, _ = run(kinked, self.solver or FixedPoint(60, first_share=2), samples)
+            return certified(last.point, steps, last.residuals)
         if isinstance(system, AbstractOrderedSystem):
             sweeps = SweepProblem(problem, system, self.tolerance)
             last, steps, _ = run(sweeps, self.solver or FixedPoint(60, relax=True), samples)
@@ -164,7 +158,7 @@ class Quick(AbstractController):
 
     * `tolerance`: of the residuals.
     * `solver`: of the dynamic inversion; by default 40 relaxed sweeps for an ordered system, 24
-      mixed ones for a rectified one, and for any other 80 joint steps, as long as a sample's error
+      plain ones for a rectified one, and for any other 80 joint steps, as long as a sample's error
       falls fast enough to end in them.
     """
 
@@ -179,7 +173,7 @@ class Quick(AbstractController):
             solver = self.solver
         elif isinstance(problem.system, AbstractRectifiedSystem) and problem.system.rectified:
             # A flip of units may raise the error for a step, which is no reason to give up.
-            solver = FixedPoint(max_steps=24, memory=KINKED_MEMORY)
+            solver = FixedPoint(max_steps=24, first_share=2)
         elif isinstance(problem.system, AbstractOrderedSystem):
             solver = FixedPoint(max_steps=40, relax=True)
         else:

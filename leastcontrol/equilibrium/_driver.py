@@ -1,10 +1,11 @@
 """Running an iteration on a batch, sample by sample.
 
 `AbstractProblem` is one sample's iteration; `FixedPoint` says how it is run; `run` does it for a
-batch. The batch is iterated as a whole until at most a quarter of its samples are unfinished; those
-go on alone, gathered in groups of an eighth of the batch, and so on in every group: a few hard
-samples cost what they are, not what their batch is. Which samples are gathered together changes no
-sample's result. Every size is a loop of its own that has to be compiled, hence so few of them.
+batch. The batch is iterated as a whole until at most a quarter of its samples are unfinished (or
+the `first_share` of its solver); those go on alone, gathered in groups of an eighth of the batch,
+and so on in every group: a few hard samples cost what they are, not what their batch is. Which
+samples are gathered together changes no sample's result. Every size is a loop of its own that has
+to be compiled, hence so few of them.
 
 With a memory the iterates are mixed as `_anderson` says; with `relax` they go as far as
 `_relaxation` says.
@@ -65,19 +66,26 @@ class FixedPoint(eqx.Module):
     and the first ones, which begin without a control, say nothing of the others. With `give_up` a
     sample is judged after 4, 8, 16, … steps: it ends there, unsolved, if the rate at which its
     error fell since half as many would not bring it within the tolerance in the steps that are
-    left.
+    left. One in `first_share` is the share of a batch that goes on by itself first: 2 where most
+    samples end within a few dear steps of each other, which the others then need not take.
     """
 
     max_steps: int = eqx.field(static=True, default=200)
     memory: int = eqx.field(static=True, default=1)
     relax: bool = eqx.field(static=True, default=False)
     give_up: bool = eqx.field(static=True, default=False)
+    first_share: int = eqx.field(static=True, default=4)
 
     def __check_init__(self):
         if self.max_steps < 1 or self.memory < 1:
             raise ValueError(
                 f"The fixed-point solver was given max_steps={self.max_steps} and "
                 f"memory={self.memory}, but both are at least 1: write FixedPoint(max_steps=200)."
+            )
+        if self.first_share < 2:
+            raise ValueError(
+                f"The fixed-point solver was given first_share={self.first_share}, but a share of "
+                "a batch, one in so many, is at least one in 2: write FixedPoint(first_share=4)."
             )
         if self.relax and self.memory > 1:
             raise ValueError(
@@ -138,9 +146,9 @@ def run(
     return _run_group(problem, solver, samples, progress, first=True)
 
 
-def _left_alone(batch: int) -> int:
+def _left_alone(batch: int, share: int) -> int:
     """Returns how many samples of a batch go on in groups: none where it is not split."""
-    return batch // 4 if batch // 8 >= SMALLEST_GROUP else 0
+    return batch // share if batch // 8 >= SMALLEST_GROUP else 0
 
 
 def _run_group(
@@ -151,7 +159,7 @@ def _run_group(
     *,
     first: bool = False,
 ) -> tuple[PyTree[Any], Int[Array, " batch"], Float[Array, " batch"]]:
-    left = _left_alone(progress.steps.shape[0])
+    left = _left_alone(progress.steps.shape[0], solver.first_share if first else 4)
 
     def unfinished(progress: Progress) -> Bool[Array, ""]:
         return jnp.sum(progress.active) > left

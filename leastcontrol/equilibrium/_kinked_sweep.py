@@ -5,66 +5,123 @@ one to the next are the signals that the activities received and not the control
 takes of its signal the share that holds it there, which depends on where the next forward pass
 finds it (`leastcontrol.systems._kinks`). The map from signals to signals is continuous where units
 come to rest on their kinks, so the sweeps converge where those of controls flip units for ever.
+
+Continuous is not yet contracting. What holds a unit on its kink calls on the layers before, and
+where they can do more than is asked, each answer overshoots the last. So units expect their targets
+to answer by a stiffness, which the system estimates; for a sample that takes longer than most it is
+an underestimate, and grows.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from ..systems import AbstractRectifiedSystem
-from ._certificate import Point, Tolerance
+from ._certificate import Point, Residuals, Tolerance, residuals_of
 from ._driver import AbstractProblem
 from ._problem import ControlProblem, Sample
-from ._sweep import Gain, sweep_residuals
+from ._sweep import Gain, gain_along, share_asked_for
+from ._trees import tree_scale, tree_subtract
 
-Iterate = tuple[Point, PyTree[Float[Array, "..."]], Gain]
+# The estimate holds for the first sweeps, which are enough for most samples. Then it is four times
+# as much, and sixteen times after some more; beyond that the sweeps would only be slow.
+ESTIMATED = 5
+STIFFENED = 15
+
+
+class KinkedSweep(NamedTuple):
+    """An iterate: a point with its residuals, the signals that ask for its control, the gain that
+    was seen, and how many sweeps there were."""
+
+    point: Point
+    signals: PyTree[Float[Array, "..."]]
+    gain: Gain
+    residuals: Residuals
+    sweeps: Int[Array, "*batch"]
 
 
 class KinkedSweepProblem(AbstractProblem):
     """The controlled equilibrium of a rectified system, by sweeps of signals.
 
-    An iterate is a `Point`, the signals that were sent back from it, and a gain.
+    What certifies a point, with the generalised gradient on its kinks, is known with the point, and
+    is not evaluated again.
     """
 
     problem: ControlProblem
     system: AbstractRectifiedSystem
     tolerance: Tolerance
+    stiffness: PyTree[Float[Array, "..."]]
 
-    def initial(self, sample: Sample) -> Iterate:
+    def __init__(
+        self, problem: ControlProblem, system: AbstractRectifiedSystem, tolerance: Tolerance
+    ):
+        self.problem = problem
+        self.system = system
+        self.tolerance = tolerance
+        self.stiffness = system.stiffness()
+
+    def initial(self, sample: Sample) -> KinkedSweep:
         point = Point.first(self.system, sample)
-        signals = self.system.initial_signals(sample.drive)
-        return point, signals, Gain.initial(self.problem, point.output_control)
-
-    def iterate(self, sample: Sample, z: Iterate) -> tuple[Iterate, Iterate, Float[Array, ""]]:
-        last, signals, gain = z
-
-        def read_of(signals: PyTree, nudge: PyTree) -> tuple[Array, tuple[PyTree, PyTree]]:
-            state, control, read = self.system.settle_by_signals(
-                sample.drive, signals, last.state, nudge
-            )
-            return read, (state, control)
-
-        nudge = jax.tree.map(jnp.zeros_like, last.state)
-        read, pull, (state, control) = jax.vjp(read_of, signals, nudge, has_aux=True)
-        gain = gain.updated(self.problem, read, last.output_control, self.problem.own_gain)
-        output_control = self.problem.respond(
-            sample, read, last.output_control, gain.value, self.tolerance.rounding
+        # No signal asks for a control yet.
+        point = point._replace(control=jax.tree.map(jnp.zeros_like, point.control))
+        return KinkedSweep(
+            point,
+            self.system.initial_signals(sample.drive),
+            Gain.initial(self.problem, point.output_control),
+            Residuals.unknown(point.output_control.dtype),
+            jnp.zeros((), jnp.int32),
         )
-        signals, asked = pull(output_control)
-        residuals = sweep_residuals(
-            self.problem,
-            self.tolerance,
+
+    def iterate(
+        self, sample: Sample, z: KinkedSweep
+    ) -> tuple[KinkedSweep, KinkedSweep, Float[Array, ""]]:
+        last, problem = z.point, self.problem
+        settled = self.system.settle_by_signals(sample.drive, z.signals, last.state)
+        least = gain_along(problem, last.output_control, z.residuals.control_norm)
+        gain = z.gain.updated(problem, settled.read, last.output_control, least)
+        output_control = problem.respond(
+            sample, settled.read, last.output_control, gain.value, self.tolerance.rounding
+        )
+        grown = jnp.where(z.sweeps < ESTIMATED, 1.0, jnp.where(z.sweeps < STIFFENED, 4.0, 16.0))
+        stiffness = tree_scale(grown.astype(output_control.dtype), self.stiffness)
+        signals, control, missing = settled.answer(output_control, last.control, stiffness)
+        point = Point(settled.state, control, output_control)
+        residuals = residuals_of(
+            problem,
             sample,
-            control,
-            Point(state, asked, output_control),
-            read,
+            point,
+            self.tolerance,
+            tree_subtract(control, settled.control),
+            missing,
+            settled.read,
         )
-        # The control that holds the state, which solves f + ψ = 0 exactly.
-        proposed = Point(state, control, output_control), signals, gain
-        return proposed, proposed, residuals.error
+        measured = KinkedSweep(point, signals, gain, residuals, z.sweeps + 1)
+        proposed = self._shortened(sample, settled.read, measured, z.sweeps == 0)
+        return proposed, measured, residuals.error
 
-    def mixed(self, z: Iterate) -> tuple[PyTree[Array], ...]:
-        return (z[1],)
+    def _shortened(self, sample: Sample, read: Array, z: KinkedSweep, first: Array) -> KinkedSweep:
+        """Returns the first sweep's control as short as the gain asks that it has just measured."""
+        before = z.point.output_control
+        share = share_asked_for(
+            self.problem,
+            sample,
+            read,
+            jnp.zeros_like(before),
+            before,
+            z.residuals.control_norm,
+            self.tolerance.rounding,
+        )
+        share = jnp.where(first, share, 1)
+        point = z.point._replace(
+            control=tree_scale(share, z.point.control), output_control=share * before
+        )
+        residuals = z.residuals._replace(control_norm=share * z.residuals.control_norm)
+        return z._replace(point=point, signals=tree_scale(share, z.signals), residuals=residuals)
 
-    def with_mixed(self, z: Iterate, blocks: tuple[PyTree[Array], ...]) -> Iterate:
-        return z[0], blocks[0], z[2]
+    def mixed(self, z: KinkedSweep) -> tuple[PyTree[Array], ...]:
+        return (z.signals,)
+
+    def with_mixed(self, z: KinkedSweep, blocks: tuple[PyTree[Array], ...]) -> KinkedSweep:
+        return z._replace(signals=blocks[0])

@@ -91,50 +91,68 @@ class SweepProblem(AbstractProblem):
     def iterate(self, sample: Sample, z: Sweep) -> tuple[Sweep, Sweep, Float[Array, ""]]:
         point, gain, _ = z
         read, pull, state = settle_and_read(self.system, sample, point.control)
-        gain = gain.updated(self.problem, read, point.output_control, self._along(z))
+        least = gain_along(self.problem, point.output_control, z.residuals.control_norm)
+        gain = gain.updated(self.problem, read, point.output_control, least)
         output_control = self.problem.respond(
             sample, read, point.output_control, gain.value, self.tolerance.rounding
         )
         (control,) = pull(output_control)
-        output_control, control = self._rescaled(sample, read, point, output_control, control)
-        proposed = Point(state, control, output_control)
+        share = share_asked_for(
+            self.problem,
+            sample,
+            read,
+            point.output_control,
+            output_control,
+            norm((control, output_control)),
+            self.tolerance.rounding,
+        )
+        proposed = Point(state, tree_scale(share, control), share * output_control)
         residuals = sweep_residuals(
             self.problem, self.tolerance, sample, point.control, proposed, read
         )
         own = Sweep(proposed, gain, residuals)
         return own, own, residuals.error
 
-    def _rescaled(
-        self,
-        sample: Sample,
-        read: Float[Array, " outputs"],
-        settled: Point,
-        output_control: Float[Array, " outputs"],
-        control: PyTree[Array],
-    ) -> tuple[Float[Array, " outputs"], PyTree[Array]]:
-        """Returns both controls, scaled to what the loss asks for at the gain seen along them."""
-        problem = self.problem
-        square = dot(output_control, output_control)
-        safe = jnp.where(square > 0, square, 1)
-        gain = jnp.minimum(problem.own_gain + dot(control, control) / safe, LARGEST_GAIN)
-        answer = problem.respond(
-            sample, read, settled.output_control, gain, self.tolerance.rounding
-        )
-        share = jnp.where(square > 0, dot(output_control, answer) / safe, 1)
-        return share * output_control, tree_scale(share, control)
-
-    def _along(self, z: Sweep) -> Float[Array, ""]:
-        """Returns the gain along u, of which the last sweep had measured ‖(ψ, u)‖."""
-        square = dot(z.point.output_control, z.point.output_control)
-        known = (square > 0) & jnp.isfinite(z.residuals.control_norm)
-        share = z.residuals.control_norm**2 / jnp.where(square > 0, square, 1)
-        return self.problem.own_gain + jnp.where(known, share - 1, 0)
-
     def mixed(self, z: Sweep) -> tuple[PyTree[Array], ...]:
         return (z.point.control,)
 
     def with_mixed(self, z: Sweep, blocks: tuple[PyTree[Array], ...]) -> Sweep:
         return z._replace(point=z.point._replace(control=blocks[0]))
+
+
+def gain_along(
+    problem: ControlProblem,
+    output_control: Float[Array, " outputs"],
+    control_norm: Float[Array, ""],
+) -> Float[Array, ""]:
+    """Returns the gain along u, whose sweep had a control of size ‖(ψ, u)‖."""
+    square = dot(output_control, output_control)
+    known = (square > 0) & jnp.isfinite(control_norm)
+    share = control_norm**2 / jnp.where(square > 0, square, 1)
+    return problem.own_gain + jnp.where(known, share - 1, 0)
+
+
+def share_asked_for(
+    problem: ControlProblem,
+    sample: Sample,
+    read: Float[Array, " outputs"],
+    guess: Float[Array, " outputs"],
+    output_control: Float[Array, " outputs"],
+    control_norm: Float[Array, ""],
+    rounding: float,
+) -> Float[Array, ""]:
+    """Returns how much of a sweep's controls the loss asks for at the gain seen along them.
+
+    **Arguments:**
+
+    * `read`, `guess`: the readout of the sweep, and the output control that it was settled under.
+    * `output_control`, `control_norm`: u, and ‖(ψ, u)‖ for its pullback ψ.
+    """
+    gain = jnp.minimum(gain_along(problem, output_control, control_norm), LARGEST_GAIN)
+    answer = problem.respond(sample, read, guess, gain, rounding)
+    square = dot(output_control, output_control)
+    share = dot(output_control, answer) / jnp.where(square > 0, square, 1)
+    return jnp.where(square > 0, share, 1)
 
 
 def settle_and_read(

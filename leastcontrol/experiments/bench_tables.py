@@ -4,9 +4,10 @@
     python -m leastcontrol.experiments.bench_tables --check   # exits with 1 if it would change any
 
 The rows are those of all files `results/bench-*.json`, which `leastcontrol bench --json` writes;
-the parts of a step are those of `results/profile-rnn.json`, by `benchmarks/joint_step.py`, errors
-of gradients those of `results/gradient-accuracy.json`, and the steps of deep feedback control those
-of `results/deep-feedback-control.json`.
+the parts of a step are those of `results/profile-rnn.json`, by `benchmarks/joint_step.py`, and of
+`results/profile-conv.json`, by `benchmarks/convolutional_step.py`, errors of gradients those of
+`results/gradient-accuracy.json`, and the steps of deep feedback control those of
+`results/deep-feedback-control.json`.
 """
 
 import math
@@ -19,6 +20,7 @@ from .tables import TablesError, read_result, rewrite, script, share
 
 STEPS_PAGE = Path("docs/how-to-choose-a-solver.md")
 GROWTH_PAGE = Path("docs/performance.md")
+DEPTH_PAGE = Path("docs/depth-and-space.md")
 NUMBERS = ("ms", "ratio", "steps", "converged_fraction", "batch_size")
 WORDS = ("case", "weights", "data", "rule", "ratio_to", "command")
 
@@ -140,8 +142,39 @@ def profile_table(path: Path) -> str:
         return "\n".join([*lines, "", "```bash", profile["command"], "```"])
     except (KeyError, TypeError, ValueError) as error:
         raise TablesError(
-            f"{path} does not hold the parts of a step: run `python benchmarks/joint_step.py "
-            "--json FILE` again."
+            f"{path} does not hold the parts of a step: run the script of benchmarks/ that writes "
+            "it again, with --json FILE."
+        ) from error
+
+
+def convolutional_table(path: Path) -> str:
+    """Returns the parts of a step on kinks, and what its solves were like.
+
+    **Raises:** `TablesError` for a file that is damaged or was not written by the script.
+    """
+    table, found = profile_table(path), read_result(path)
+    try:
+        ended = ", ".join(
+            f"{share(own)} % after {number}"
+            for number, own in enumerate(found["share_after_sweeps"][:8], start=1)
+        )
+        said = (
+            f"Least control took {found['ratio']:.2f} × backpropagation a step, "
+            f"{found['sweeps_mean']:.2f} sweeps a solve and {found['sweeps_max']} at most; "
+            f"{share(found['solved_fraction'])} % of {found['samples']} solves were within the "
+            f"tolerance. Ended had {ended}."
+        )
+        kinds = [
+            f"| {own['sweeps']} | {share(own['solved'])} | {own['sweeps_mean']:.2f} |"
+            for own in found["kinds"]
+        ]
+        most = found["most_sweeps"]
+        head = f"| sweeps, at most {most} | solved, % | sweeps a solve, of the solved |"
+        return "\n".join([table, "", said, "", head, "|---|---:|---:|", *kinds])
+    except (KeyError, TypeError, ValueError) as error:
+        raise TablesError(
+            f"{path} does not hold the solves of a step: run `python "
+            "benchmarks/convolutional_step.py --json FILE` again."
         ) from error
 
 
@@ -229,13 +262,14 @@ def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
         own = [row for row in rows if ("grown" in row) == (part == "growth")]
         if own:
             parts.append((page, part, make(own)))
-    for name, part, make in (
-        ("profile-rnn.json", "profile", profile_table),
-        ("gradient-accuracy.json", "accuracy", accuracy_table),
-        ("deep-feedback-control.json", "control", control_table),
+    for name, page, part, make in (
+        ("profile-rnn.json", GROWTH_PAGE, "profile", profile_table),
+        ("gradient-accuracy.json", GROWTH_PAGE, "accuracy", accuracy_table),
+        ("deep-feedback-control.json", GROWTH_PAGE, "control", control_table),
+        ("profile-conv.json", DEPTH_PAGE, "convolutional-step", convolutional_table),
     ):
         if (results / name).exists():
-            parts.append((GROWTH_PAGE, part, make(results / name)))
+            parts.append((page, part, make(results / name)))
     return rewrite(root, parts, check=check)
 
 

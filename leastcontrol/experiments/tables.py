@@ -5,7 +5,8 @@
 
 A row is one run of several seeds: `results/NAME.json`, the file that `leastcontrol train --results`
 wrote. `ROWS` says which names there are and, from the registry, what the paper reports for each;
-`FEEDBACK_ROWS` says it of the second table, of deep feedback control. A run whose file is missing
+`FEEDBACK_ROWS` says it of the second table, of deep feedback control, and `DEPTH_ROWS` which runs
+stand on the page of depth and space, without numbers of a paper. A run whose file is missing
 has no row; a file that does not hold the run that its name promises is refused.
 """
 
@@ -29,6 +30,7 @@ END = "<!-- results:end -->"
 PAGES = (Path("README.md"), Path("docs/results.md"))
 # The page that also prints the commands.
 COMMANDS_PAGE = Path("docs/results.md")
+DEPTH_PAGE = Path("docs/depth-and-space.md")
 
 
 class TablesError(ValueError):
@@ -146,6 +148,26 @@ FEEDBACK_ROWS = tuple(
     _feedback_row(experiment, data, *own)
     for experiment, data in ((DEEP_TABLE, "mnist"), (FASHION_TABLE, "fashion-mnist"))
     for own in FEEDBACK_RULES
+)
+
+
+def _depth_row(system: str, name: str, rule: str) -> Expected:
+    words = {"data": "fashion-mnist", "system": system}
+    if rule == "dynamic-inversion":
+        words |= {"rule": "least-control", "controller": rule}
+    else:
+        words["rule"] = rule
+    return Expected(f"fashion-mnist-{system}-{rule}", name, RULES[rule], words, None, None)
+
+
+DEPTH_ROWS = tuple(
+    _depth_row(system, name, rule)
+    for system, name, baseline in (
+        ("convolutional", "convolutional", "backpropagation"),
+        ("residual", "residual", "backpropagation"),
+        ("deep-equilibrium", "deep equilibrium", "recurrent-backpropagation"),
+    )
+    for rule in (baseline, "dynamic-inversion")
 )
 
 
@@ -311,6 +333,28 @@ def feedback_table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def depth_table(rows: Sequence[Row]) -> str:
+    """Returns the rows of the page of depth and space as a Markdown table."""
+    lines = [
+        "| system | rule | test accuracy, % | seeds | epochs | solved, % | steps a solve "
+        "| ms a step |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        cells = (
+            row.expected.system,
+            row.expected.rule,
+            f"{100 * row.test_accuracy:.2f} ± {100 * row.deviation:.2f}",
+            f"{row.seeds}",
+            f"{row.epochs}",
+            share(row.solved),
+            f"{row.steps:.1f}",
+            f"{row.step_ms:.2f}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def share(solved: float) -> str:
     """Returns a share in %; one that is not whole never reads 100."""
     text = f"{100 * solved:.2f}"
@@ -358,6 +402,9 @@ def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
     if controlled:
         own = f"{feedback_table(controlled)}\n\n{commands(controlled)}"
         parts.append((COMMANDS_PAGE, "feedback-control", own))
+    deep = read(results, DEPTH_ROWS)
+    if deep:
+        parts.append((DEPTH_PAGE, "depth", f"{depth_table(deep)}\n\n{commands(deep)}"))
     return rewrite(root, parts, check=check)
 
 

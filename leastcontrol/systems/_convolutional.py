@@ -6,6 +6,7 @@ that one pass settles the network and every weight has a state of its own to rea
 """
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Sequence
 
@@ -18,7 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ._convolve import ConvolutionalLayer
 from ._initialisation import AbstractInitialisation, FanInUniform
 from ._kinks import Kinked
-from ._system import AbstractRectifiedSystem, Activation, Affine, check_size, relu
+from ._system import AbstractRectifiedSystem, Activation, Affine, Settled, check_size, relu
 
 Image = Float[Array, "channels height width"]
 Map = Float[Array, "maps rows columns"]
@@ -240,17 +241,48 @@ class ConvolutionalFeedforward(AbstractRectifiedSystem):
         )
         return tuple(jnp.zeros(own.shape, own.dtype) for own in shapes)
 
-    def settle_by_signals(
-        self, drive: Map, signals: State, last: State, nudge: State
-    ) -> tuple[State, State, Float[Array, " outputs"]]:
-        """Returns the state under the control that the signals ask for, that control, and h."""
-        states, controls, target = [], [], drive
-        for index, own in enumerate(zip(signals, last, nudge, strict=True)):
-            state, control, active = self._kinked(index).settle(target, *own)
+    def settle_by_signals(self, drive: Map, signals: State, last: State) -> Settled:
+        """Returns what the signals settle the network to, layer after layer."""
+        targets, states, controls, backs, target = [], [], [], [], drive
+        for index, (signal, before) in enumerate(zip(signals, last, strict=True)):
+            kinked = self._kinked(index)
+            state, control = kinked.settle(target, signal, before)
+            targets.append(target)
             states.append(state)
             controls.append(control)
-            target = self._behind(index, active)
-        return tuple(states), tuple(controls), target
+            behind = functools.partial(self._behind, index)
+            target, back = jax.vjp(behind, kinked.activity(state))
+            backs.append(back)
+
+        def answer(
+            output_control: Float[Array, " outputs"], before: State, stiffness: State
+        ) -> tuple[State, State, State]:
+            sent, asked, missing, behind = [], [], [], output_control
+            for index in reversed(range(len(states))):
+                kinked, state = self._kinked(index), states[index]
+                (signal,) = backs[index](behind)
+                behind = kinked.answer(
+                    targets[index], signal, state, before[index], stiffness[index]
+                )
+                sent.append(signal)
+                asked.append(behind)
+                missing.append(kinked.unanswered(state, signal, behind))
+            return tuple(sent[::-1]), tuple(asked[::-1]), tuple(missing[::-1])
+
+        return Settled(tuple(states), tuple(controls), target, answer)
+
+    def stiffness(self) -> State:
+        """Returns κ_i = ½ Σ_j W_ij² (1 + κ_j), with half of the units before a layer active."""
+        found = [jnp.zeros(())]
+        for layer in (*self.convolutions[1:], *self.dense[:-1]):
+            square = layer.weight**2
+            if square.ndim == 4:
+                square = jnp.sum(square, axis=(2, 3))
+            before = 1 + found[-1].reshape(-1)
+            before = jnp.repeat(before, square.shape[1] // before.size)
+            own = 0.5 * square @ before
+            found.append(own[:, None, None] if layer.weight.ndim == 4 else own)
+        return tuple(found)
 
     def field_and_readout(self, state: State, drive: Map) -> tuple[State, Float[Array, " outputs"]]:
         """Returns f and h, with a pullback that takes the generalised gradient on a kink."""

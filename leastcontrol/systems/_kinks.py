@@ -14,16 +14,19 @@ Both are the same question, for the pre-activations p of a window of one or seve
 For g < 0 it is convex, and solved by lowering the largest p_j to a common level t ≥ 0 until the
 control spent is |g|, or the level is 0. For g > 0 the largest pixel is raised by g if it is active;
 a silent one stays silent; all of these are rest points, of which an iteration keeps the one that
-it is at. `Kinked` is a window's activity in two forms that
-know this:
+it is at. `Kinked` has what an iteration asks of a window:
 
-* `settle(p, g, …)` is the state under the minimiser above; its pullback of the signal from behind
-  is the minimiser for that signal, instead of σ′(φ)g;
-* `split(φ)`, whose pullback of g in the presence of ψ is the element λg of the generalised
-  gradient (Clarke) that is nearest to ψ: on a kink, and exactly there, residuals are measured with
-  it, elsewhere it is the derivative.
+* `settle(p, g, …)`, the state under the minimiser above;
+* `answer(p, g, …)`, the minimiser alone, for a g that has just come from behind. What holds a unit
+  on its kink also moves p, by way of the layers before, and an answer that takes p for given
+  overshoots. With the **stiffness** κ, an estimate of ∂p/∂ψ, p is expected at p + κ(ψ − ψ₋) for the
+  last answer ψ₋. At a fixed point κ drops out;
+* `unanswered(φ, g, ψ)`, how far ψ is from the nearest element λg of the generalised gradient
+  (Clarke): on a kink, and exactly there, residuals are measured with it, elsewhere it is the
+  derivative;
+* `split(φ)`, of which this is the pullback.
 
-A fixed point of the first is a stationary point in the sense of the second, and the energy's
+A fixed point of the first two is a stationary point in the sense of the others, and the energy's
 gradient in the parameters is −∂_θfᵀψ there as everywhere.
 """
 
@@ -51,16 +54,39 @@ class Kinked:
 
     pool: int = 1
 
-    def settle(
-        self, target: Pixels, signal: Pooled, last: Pixels, nudge: Pixels
-    ) -> tuple[Pixels, Pixels, Pooled]:
-        """Returns the state under the control that a signal asks for, that control, the activity.
+    def settle(self, target: Pixels, signal: Pooled, last: Pixels) -> tuple[Pixels, Pixels]:
+        """Returns the state p + ψ under the control ψ that a signal asks for, and that control.
 
         `last` is an earlier state: where several pixels may lead, or a pixel may be active or
-        silent, it stays as it was. `nudge` is zero; its cotangent is the control that the signal
-        from behind asks for.
+        silent, it stays as it was.
         """
-        return _settle(self, target, signal, last, nudge)
+        controls, level = _controls(self, target, target, signal, last)
+        # Not p + ψ where it is lowered, whose rounding would take it off the kink.
+        states = [
+            jnp.where(signal < 0, jnp.minimum(p, level), p + control)
+            for p, control in zip(self.places(target), controls, strict=True)
+        ]
+        return self.pixels(states), self.pixels(controls)
+
+    def answer(
+        self,
+        target: Pixels,
+        signal: Pooled,
+        last: Pixels,
+        before: Pixels,
+        stiffness: Float[Array, "..."],
+    ) -> Pixels:
+        """Returns the control that a signal asks for where p answers to it by the stiffness.
+
+        `before` is the control under which p is the target.
+        """
+        expected = (target - stiffness * before) / (1 + stiffness)
+        controls, _ = _controls(self, target, expected, signal, last)
+        return self.pixels(controls)
+
+    def unanswered(self, state: Pixels, signal: Pooled, control: Pixels) -> Pixels:
+        """Returns λg − ψ for the share λ on the kinks that makes it least."""
+        return _nearest(self, state, signal, control) - control
 
     def split(self, state: Pixels) -> tuple[Pixels, Pooled]:
         """Returns the state itself, of which −φ in f is a copy, and its activity."""
@@ -117,14 +143,26 @@ def _level(places: Sequence[Pooled], cost: Pooled) -> Pooled:
     return level
 
 
-def _answer(kinked: Kinked, target: Pixels, signal: Pooled, last: Pixels) -> tuple[Pixels, Pixels]:
-    """Returns the state p + ψ and the control ψ that a signal asks for."""
-    places, before = kinked.places(target), kinked.places(last)
+def _controls(
+    kinked: Kinked, target: Pixels, expected: Pixels, signal: Pooled, last: Pixels
+) -> tuple[list[Pooled], Pooled]:
+    """Returns the control for each place in a window, and the level that it is lowered to.
+
+    What is lowered is the expected target, what is raised the present one.
+    """
+    cost = jnp.maximum(-signal, 0)
+    places, lowered, before = (kinked.places(own) for own in (target, expected, last))
+    if kinked.pool == 1:
+        (p,), (low,), (was,) = places, lowered, before
+        # Not p − level, which loses the digits of a small control.
+        down = -jnp.minimum(cost, jnp.maximum(low, 0))
+        up = jnp.where((p > 0) | ((was > 0) & (p + signal > 0)), signal, 0)
+        return [jnp.where(signal < 0, down, up)], jnp.maximum(p - cost, 0)
     # Barriers keep a compiler from computing a window's numbers anew for each of its pixels.
-    places, before = lax.optimization_barrier((places, before))
+    places, lowered, before = lax.optimization_barrier((places, lowered, before))
     top, before_top = (functools.reduce(jnp.maximum, own) for own in (places, before))
-    up, down = jnp.maximum(signal, 0), signal < 0
-    level = _level(places, jnp.maximum(-signal, 0))
+    up = jnp.maximum(signal, 0)
+    level = _level(lowered, cost)
     keeps = [
         (was == before_top) & (was > 0) & (p + up > 0) & (p + up >= top)
         for p, was in zip(places, before, strict=True)
@@ -138,42 +176,10 @@ def _answer(kinked: Kinked, target: Pixels, signal: Pooled, last: Pixels) -> tup
     share = up / jnp.maximum(leaders, 1)
     level, share, raised = lax.optimization_barrier((level, share, raised))
     controls = [
-        jnp.where(down, -jnp.maximum(p - level, 0), jnp.where(own, share, 0))
-        for p, own in zip(places, raised, strict=True)
+        jnp.where(signal < 0, -jnp.maximum(low - level, 0), jnp.where(own, share, 0))
+        for low, own in zip(lowered, raised, strict=True)
     ]
-    # Not p + ψ where it is lowered, whose rounding would take it off the kink.
-    states = [
-        jnp.where(down, jnp.minimum(p, level), p + control)
-        for p, control in zip(places, controls, strict=True)
-    ]
-    return kinked.pixels(states), kinked.pixels(controls)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _settle(
-    kinked: Kinked, target: Pixels, signal: Pooled, last: Pixels, nudge: Pixels
-) -> tuple[Pixels, Pixels, Pooled]:
-    del nudge
-    state, control = _answer(kinked, target, signal, last)
-    return state, control, kinked.activity(state)
-
-
-def _settle_forward(
-    kinked: Kinked, target: Pixels, signal: Pooled, last: Pixels, nudge: Pixels
-) -> tuple:
-    del nudge
-    state, control = _answer(kinked, target, signal, last)
-    return (state, control, kinked.activity(state)), (target, state)
-
-
-def _settle_backward(kinked: Kinked, saved: tuple, cotangents: tuple) -> tuple:
-    target, state = saved
-    *_, signal = cotangents
-    _, control = _answer(kinked, target, signal, state)
-    return control, signal, jnp.zeros_like(state), control
-
-
-_settle.defvjp(_settle_forward, _settle_backward)
+    return controls, level
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -187,21 +193,26 @@ def _split_forward(kinked: Kinked, state: Pixels) -> tuple:
 
 def _split_backward(kinked: Kinked, state: Pixels, cotangents: tuple) -> tuple[Pixels]:
     copy, signal = cotangents
+    # f holds −φ: the cotangent of the copy is minus the control.
+    return (copy + _nearest(kinked, state, signal, -copy),)
+
+
+_split.defvjp(_split_forward, _split_backward)
+
+
+def _nearest(kinked: Kinked, state: Pixels, signal: Pooled, control: Pixels) -> Pixels:
+    """Returns the element λg of the generalised gradient that is nearest to a control."""
+    if kinked.pool == 1:
+        on_kink = jnp.clip(control, jnp.minimum(signal, 0), jnp.maximum(signal, 0))
+        return jnp.where(state > 0, signal, jnp.where(state == 0, on_kink, 0))
     top = kinked.spread(kinked.largest(state))
     ties = (state == top) & (top >= 0)
     signal = kinked.spread(signal)
-    # f holds −φ: the cotangent of the copy is minus the control.
-    share = jnp.where(ties, -copy / jnp.where(signal == 0, 1, signal), 0)
-    if kinked.pool > 1:
-        count = kinked.spread(kinked.sum(ties.astype(share.dtype)))
-        missing = (1 - kinked.spread(kinked.sum(share))) / jnp.maximum(count, 1)
-    else:
-        missing = 1 - share
+    share = jnp.where(ties, control / jnp.where(signal == 0, 1, signal), 0)
+    count = kinked.spread(kinked.sum(ties.astype(share.dtype)))
+    missing = (1 - kinked.spread(kinked.sum(share))) / jnp.maximum(count, 1)
     # Above zero the shares sum to one, at zero to one at most.
     share = jnp.where(ties, jnp.maximum(share + jnp.where(top > 0, missing, 0), 0), 0)
     total = kinked.spread(kinked.sum(share))
     total = jnp.where(top > 0, jnp.where(total > 0, total, 1), jnp.maximum(total, 1))
-    return (copy + share / total * signal,)
-
-
-_split.defvjp(_split_forward, _split_backward)
+    return share / total * signal

@@ -6,7 +6,7 @@ explains why); `Affine` is the one linear map, and the activations are plain fun
 
 import abc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -99,6 +99,22 @@ class AbstractOrderedSystem(AbstractSystem):
         """Returns the state with f(φ, θ, x) + ψ = 0, exactly and in one pass through the order."""
 
 
+class Settled(NamedTuple):
+    """What a rectified system settles to under signals.
+
+    * `state`, `control`: φ, and the control ψ that holds it there, f + ψ = 0.
+    * `read`: h(φ).
+    * `answer(u, before, stiffness)`: for an output control u, the signals that it sends back; the
+      control that these ask for at this state, given the one that was asked for `before`; and
+      ∂_φfᵀψ + ∂_φhᵀu under that control.
+    """
+
+    state: State
+    control: State
+    read: Output
+    answer: Callable[[Output, State, State], tuple[State, State, State]]
+
+
 class AbstractRectifiedSystem(AbstractOrderedSystem):
     """An ordered system whose activities have kinks, and which knows their derivatives there.
 
@@ -117,14 +133,19 @@ class AbstractRectifiedSystem(AbstractOrderedSystem):
         """Returns zeros of the shapes of the activities."""
 
     @abc.abstractmethod
-    def settle_by_signals(
-        self, drive: Drive, signals: State, last: State, nudge: State
-    ) -> tuple[State, State, Output]:
-        """Returns the state under the control that the signals ask for, that control, and h.
+    def settle_by_signals(self, drive: Drive, signals: State, last: State) -> "Settled":
+        """Returns what the system settles to under the control that the signals ask for.
 
-        Of several such states it is the one on the same side of its kinks as `last`. `nudge` is
-        zero and like the state. The pullback of an output control through h gives, for the signals,
-        those that it sends back, and for the nudge, the control that these ask for.
+        Of several such states it is the one on the same side of its kinks as `last`.
+        """
+
+    @abc.abstractmethod
+    def stiffness(self) -> State:
+        """Returns an estimate of ∂p/∂ψ for the pre-activation p and the control ψ of each unit.
+
+        A unit's control asks the layers before to move the way it does, which adds to p as much as
+        they answer: the squared size of the unit's gradient in their controls. Its arrays broadcast
+        to those of the state, and are the same for all samples.
         """
 
     @abc.abstractmethod

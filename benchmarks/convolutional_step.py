@@ -1,0 +1,215 @@
+"""Where the time of a step of least control on a convolutional network goes.
+
+    python benchmarks/convolutional_step.py --json results/profile-conv.json
+
+The strided network of 89 050 weights learns Fashion-MNIST by 800 steps of backpropagation; then
+whole steps, of training images that it has not seen, and parts of them are compiled as loops and
+timed in turn, in CPU time on one core, so that other work on the machine counts less.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from _origin import origin
+from jaxtyping import PyTree
+
+from leastcontrol import data
+from leastcontrol.controllers import DynamicInversion
+from leastcontrol.equilibrium import (
+    ControlProblem,
+    FixedPoint,
+    KinkedSweepProblem,
+    Sample,
+    Tolerance,
+    run,
+)
+from leastcontrol.equilibrium._driver import Progress, advance
+from leastcontrol.experiments._timing import Spread
+from leastcontrol.losses import CrossEntropy
+from leastcontrol.rules import AbstractRule, Backpropagation, Batch, LeastControl
+from leastcontrol.systems import STRIDED_CONVOLUTIONS, ConvolutionalFeedforward
+from leastcontrol.training import write_json
+
+BATCH, LEAK, LEARNED = 64, 6.4, 800
+BATCHES, REPEATS, ROUNDS = 8, 10, 9
+MOST_SWEEPS = 40
+ENDLESS = FixedPoint(max_steps=2**30)
+Call = Callable[[], PyTree]
+
+
+def batches(folder: Path | None) -> tuple[Batch, Batch]:
+    """Returns batches to learn from, and others to measure with."""
+    splits = data.load("fashion-mnist", data_dir=folder)
+    many = LEARNED + BATCHES
+    x, y = splits.train.inputs[: many * BATCH], splits.train.targets[: many * BATCH]
+    shape = (many, BATCH, 1, 28, 28)
+    batch = Batch(jnp.asarray(np.asarray(x)).reshape(shape), jnp.asarray(y).reshape(many, BATCH))
+    first = jax.tree.map(lambda leaf: leaf[:LEARNED], batch)
+    return first, jax.tree.map(lambda leaf: leaf[LEARNED:], batch)
+
+
+def learned(first: Batch) -> ConvolutionalFeedforward:
+    """Returns the network after its steps of backpropagation."""
+    system = ConvolutionalFeedforward(
+        (1, 28, 28), STRIDED_CONVOLUTIONS, (48,), 10, key=jax.random.key(0)
+    )
+    rule, optimiser = Backpropagation(), optax.adam(1e-3)
+    weights, fixed = eqx.partition(system, eqx.is_inexact_array)
+
+    def step(carry: PyTree, own: Batch) -> tuple[PyTree, None]:
+        weights, state = carry
+        credit = rule(eqx.combine(weights, fixed), None, own)
+        change, state = optimiser.update(credit.gradient, state)
+        return (eqx.apply_updates(weights, change), state), None
+
+    train = jax.jit(
+        lambda weights, own: jax.lax.scan(step, (weights, optimiser.init(weights)), own)
+    )
+    return eqx.combine(train(weights, first)[0][0], fixed)
+
+
+def whole(system: ConvolutionalFeedforward, rule: AbstractRule, own: Batch) -> tuple[Call, PyTree]:
+    """Returns a call of one step for each batch, and what the solves were like."""
+
+    def step(total: Any, own: Batch) -> tuple[Any, Any]:
+        moved = eqx.tree_at(lambda s: s.dense[-1].bias, system, system.dense[-1].bias + total)
+        credit = rule(moved, None, own)
+        used = sum(jnp.sum(leaf) for leaf in jax.tree.leaves(credit.gradient))
+        return 1e-12 * used, credit.solution.stats
+
+    program = jax.jit(lambda own: jax.lax.scan(step, jnp.zeros(()), own)).lower(own).compile()
+    return lambda: jax.block_until_ready(program(own)), program(own)[1]
+
+
+def parts(system: ConvolutionalFeedforward, own: Batch) -> dict[str, Call]:
+    """Returns calls of a sweep's parts, each with everything in it that the one above it has."""
+    own = jax.tree.map(lambda leaf: leaf[0], own)
+    samples = Sample(jax.vmap(system.drive)(own.inputs), own.targets)
+    problem = KinkedSweepProblem(ControlProblem(system, CrossEntropy(), LEAK), system, Tolerance())
+    sweep = lambda sample, z: problem.iterate(sample, z)[0]  # noqa: E731
+    start = jax.vmap(problem.initial)(samples)
+    for _ in range(2):
+        start = jax.jit(jax.vmap(sweep))(samples, start)
+
+    def products(sample: Sample, z: Any) -> Any:
+        read = lambda control: system.readout(system.settle(sample.drive, control))  # noqa: E731
+        _, pull = jax.vjp(read, z.point.control)
+        return z._replace(point=z.point._replace(control=pull(z.point.output_control)[0]))
+
+    def settled(sample: Sample, z: Any) -> Any:
+        settled = system.settle_by_signals(sample.drive, z.signals, z.point.state)
+        u = z.point.output_control + 1e-9 * settled.read
+        signals, control, _ = settled.answer(u, z.point.control, problem.stiffness)
+        return z._replace(
+            point=z.point._replace(state=settled.state, control=control), signals=signals
+        )
+
+    def running(sample: Sample, progress: Any) -> Any:
+        return advance(problem, ENDLESS, sample, progress)
+
+    progress = Progress.first(start, None, BATCH, jnp.float32)
+
+    def loop(step: Callable, start: PyTree) -> Call:
+        repeat = lambda samples, start: jax.lax.fori_loop(  # noqa: E731
+            0, REPEATS, lambda _, z: jax.vmap(step)(samples, z), start
+        )
+        program = jax.jit(repeat).lower(samples, start).compile()
+        return lambda: jax.block_until_ready(program(samples, start))
+
+    return {
+        "forward and back, without kinks": loop(products, start),
+        "forward and back on kinks": loop(settled, start),
+        "the same, with the output control and residuals": loop(sweep, start),
+        "a sweep inside the driver": loop(running, progress),
+    }
+
+
+def solves(system: ConvolutionalFeedforward, own: Batch) -> list[dict[str, Any]]:
+    """Returns a row for each kind of sweep: how many samples it solves, and in how many sweeps."""
+    inputs, targets = (leaf.reshape(-1, *leaf.shape[2:]) for leaf in (own.inputs, own.targets))
+    samples = Sample(jax.vmap(system.drive)(inputs), targets)
+    stiff = KinkedSweepProblem(ControlProblem(system, CrossEntropy(), LEAK), system, Tolerance())
+    zeros = jax.tree.map(jnp.zeros_like, stiff.stiffness)
+    plain = eqx.tree_at(lambda problem: problem.stiffness, stiff, zeros)
+    rows = []
+    for name, problem, memory in (
+        ("with the stiffness", stiff, 1),
+        ("without", plain, 1),
+        ("without, eight mixed", plain, 8),
+    ):
+        solver = FixedPoint(MOST_SWEEPS, memory=memory)
+        solve = jax.jit(lambda samples, p=problem, s=solver: run(p, s, samples)[1:])
+        steps, error = map(np.asarray, solve(samples))
+        solved = error <= 1
+        mean = float(steps[solved].mean())
+        rows.append({"sweeps": name, "solved": float(solved.mean()), "sweeps_mean": mean})
+    return rows
+
+
+def timed(calls: dict[str, tuple[Call, int]]) -> dict[str, list[float]]:
+    """Returns each call's times in microseconds, divided by how many steps it takes."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for call, _ in calls.values():
+        call()
+    for _ in range(ROUNDS):
+        for name, (call, steps) in calls.items():
+            began = time.process_time()
+            call()
+            times[name].append(1e6 * (time.process_time() - began) / steps)
+    return times
+
+
+def main() -> None:
+    """Runs the script."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data-dir", type=Path, help="folder with Fashion-MNIST's files")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures are written")
+    given = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    first, own = batches(given.data_dir)
+    system = learned(first)
+    backpropagation, _ = whole(system, Backpropagation(), own)
+    control, stats = whole(system, LeastControl(DynamicInversion(), LEAK), own)
+    calls = {
+        "a step of backpropagation": (backpropagation, BATCHES),
+        "a step of least control": (control, BATCHES),
+        **{name: (call, REPEATS) for name, call in parts(system, own).items()},
+    }
+    times = timed(calls)
+    rows = [{"part": name, "us": Spread.of(own)._asdict()} for name, own in times.items()]
+    pairs = zip(*(times[name] for name in list(calls)[:2]), strict=True)
+    ratio = statistics.median(least / base for base, least in pairs)
+    steps = np.asarray(stats.steps)
+    figures = {
+        "parts": rows,
+        "ratio": ratio,
+        "sweeps_mean": float(steps.mean()),
+        "sweeps_max": int(steps.max()),
+        "solved_fraction": float((np.asarray(stats.error) <= 1).mean()),
+        "share_after_sweeps": [float((steps <= n).mean()) for n in range(1, int(steps.max()) + 1)],
+        "kinds": solves(system, own),
+        "most_sweeps": MOST_SWEEPS,
+        "batch_size": BATCH,
+        "samples": int(steps.size),
+        "leak": LEAK,
+    }
+    for row in rows:
+        print(f"{row['us']['median']:9.0f} us  {row['part']}")
+    print({name: value for name, value in figures.items() if name != "parts"})
+    if given.json is not None:
+        write_json(given.json, {**figures, **origin()})
+
+
+if __name__ == "__main__":
+    main()
