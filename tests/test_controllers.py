@@ -320,6 +320,34 @@ def test_single_precision_reaches_the_default_tolerance(kind, controller):
             assert jnp.all(stats.state_residual <= allowed)
 
 
+def test_little_control_is_not_excused_by_the_rounding_of_the_state():
+    with jax.enable_x64(False):
+        system, x, y = medium("recurrent")
+        solution = equilibrium(lc.DynamicInversion(), system, lc.CrossEntropy(), 1e4, x, y)
+        assert lc.solved(solution).all()
+        stats = solution.stats
+        assert stats.control_norm.max() < 1e-3
+        share = stats.optimality_residual / stats.control_norm
+        assert share.max() <= 1e-5 + 16 * np.finfo(np.float32).eps
+
+
+def test_a_single_output_of_a_linear_network_is_controlled_by_one_sweep():
+    # y = y₀ + (1 + ‖J‖²)u is linear in u: the gain along u is all there is to know, so that the
+    # first sweep finds the control and the second finds nothing to change.
+    system = lc.Feedforward(3, (5, 4), 1, activation=lc.identity, key=jax.random.key(2))
+    x, targets = jax.random.normal(jax.random.key(3), (6, 3)), jnp.linspace(-2.0, 2.0, 6)[:, None]
+    solution = equilibrium(lc.DynamicInversion(TIGHT), system, lc.SquaredError(), 0.3, x, targets)
+    assert lc.solved(solution).all()
+    np.testing.assert_array_equal(solution.stats.steps, 2)
+    free = lambda x: system.readout(system.settle(system.drive(x), system.zero_state()))  # noqa: E731
+    weights = [layer.weight for layer in system.layers]
+    last = weights[2]
+    jacobian = [last, last @ weights[1]]
+    gain = 1 + sum(float(jnp.sum(block**2)) for block in jacobian)
+    expected = (targets - jax.vmap(free)(x)) / (0.3 + gain)
+    np.testing.assert_allclose(solution.value.output_control, expected, rtol=1e-9)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("leak", [0.5, 1000.0])
 def test_newtons_method_works_in_single_precision(leak):
