@@ -309,10 +309,6 @@ def test_a_task_of_the_evaluation_is_learned_in_steps_of_its_own():
         ("--seed 1 --seeds 2 3", "--seed and --seeds are both given"),
         ("--evaluation-steps 0", "--evaluation-steps is 0, but it must be at least 1"),
         ("--evaluation-step-size 0", "--evaluation-step-size is 0.0, but it must be above 0 and"),
-        (
-            "--final-learning-rate 1",
-            "--final-learning-rate is 1.0, but it must be between 0 and the",
-        ),
         ("--keep-last 0", "--keep-last is 0, but it must be at least 1"),
         ("--tasks glyphs --ways 100", "ways=100: there are 6 classes, 24 with their rotations;"),
         ("--tasks glyphs --shots 20", "more than the 24 images of a class"),

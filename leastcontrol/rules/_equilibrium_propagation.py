@@ -19,7 +19,7 @@ from ..equilibrium import (
     free_equilibrium,
     verdict,
 )
-from ..losses import AbstractLoss, CrossEntropy
+from ..losses import RESPONSE_ITERATIONS, AbstractLoss, CrossEntropy
 from ..systems import AbstractSystem
 from ._policy import AbstractUnsolved, Drop
 from ._rule import (
@@ -180,9 +180,9 @@ class _Negated(AbstractLoss):
     def trusted_step(self, change: Array) -> Array:
         return self.inner.trusted_step(change)
 
-    def response(self, center, gain, leak, target, guess):
+    def response(self, center, gain, leak, target, guess, iterations=RESPONSE_ITERATIONS):
         # αu − ∇L = 0 is −αu + ∇L = 0.
-        return self.inner.response(center, gain, -leak, target, guess)
+        return self.inner.response(center, gain, -leak, target, guess, iterations)
 
     def response_slope(self, output, target, gain, leak):
         return self.inner.response_slope(output, target, gain, -leak)

@@ -53,7 +53,7 @@ from ._system import AbstractRectifiedSystem as AbstractRectifiedSystem
 from ._system import AbstractSystem as AbstractSystem
 from ._system import Activation as Activation
 from ._system import Affine as Affine
-from ._system import Settled as Settled
+from ._system import SettledOnKinks as SettledOnKinks
 from ._system import gelu as gelu
 from ._system import identity as identity
 from ._system import relu as relu

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ._convolve import ConvolutionalLayer
 from ._initialisation import AbstractInitialisation, FanInUniform
 from ._kinks import Kinked
-from ._system import AbstractRectifiedSystem, Activation, Affine, Settled, check_size, relu
+from ._system import AbstractRectifiedSystem, Activation, Affine, SettledOnKinks, check_size, relu
 
 Image = Float[Array, "channels height width"]
 Map = Float[Array, "maps rows columns"]
@@ -241,7 +241,7 @@ class ConvolutionalFeedforward(AbstractRectifiedSystem):
         )
         return tuple(jnp.zeros(own.shape, own.dtype) for own in shapes)
 
-    def settle_by_signals(self, drive: Map, signals: State, last: State) -> Settled:
+    def settle_by_signals(self, drive: Map, signals: State, last: State) -> SettledOnKinks:
         """Returns what the signals settle the network to, layer after layer."""
         targets, states, controls, backs, target = [], [], [], [], drive
         for index, (signal, before) in enumerate(zip(signals, last, strict=True)):
@@ -269,7 +269,7 @@ class ConvolutionalFeedforward(AbstractRectifiedSystem):
                 missing.append(kinked.unanswered(state, signal, behind))
             return tuple(sent[::-1]), tuple(asked[::-1]), tuple(missing[::-1])
 
-        return Settled(tuple(states), tuple(controls), target, answer)
+        return SettledOnKinks(tuple(states), tuple(controls), target, answer)
 
     def stiffness(self) -> State:
         """Returns κ_i = ½ Σ_j W_ij² (1 + κ_j), with half of the units before a layer active."""

@@ -99,7 +99,7 @@ class AbstractOrderedSystem(AbstractSystem):
         """Returns the state with f(φ, θ, x) + ψ = 0, exactly and in one pass through the order."""
 
 
-class Settled(NamedTuple):
+class SettledOnKinks(NamedTuple):
     """What a rectified system settles to under signals.
 
     * `state`, `control`: φ, and the control ψ that holds it there, f + ψ = 0.
@@ -133,7 +133,7 @@ class AbstractRectifiedSystem(AbstractOrderedSystem):
         """Returns zeros of the shapes of the activities."""
 
     @abc.abstractmethod
-    def settle_by_signals(self, drive: Drive, signals: State, last: State) -> "Settled":
+    def settle_by_signals(self, drive: Drive, signals: State, last: State) -> "SettledOnKinks":
         """Returns what the system settles to under the control that the signals ask for.
 
         Of several such states it is the one on the same side of its kinks as `last`.
