@@ -282,6 +282,10 @@ def _read_row(expected: Expected, path: Path) -> Row:
     )
 
 
+def _accuracy(row: Row) -> str:
+    return f"{100 * row.test_accuracy:.2f} ± {100 * row.deviation:.2f}"
+
+
 def table(rows: Sequence[Row]) -> str:
     """Returns the rows as a Markdown table."""
     lines = [
@@ -294,7 +298,7 @@ def table(rows: Sequence[Row]) -> str:
         cells = (
             expected.system,
             expected.rule,
-            f"{100 * row.test_accuracy:.2f} ± {100 * row.deviation:.2f}",
+            _accuracy(row),
             f"{row.seeds}",
             expected.published(),
             share(row.solved),
@@ -320,7 +324,7 @@ def feedback_table(rows: Sequence[Row]) -> str:
         cells = (
             expected.system,
             expected.rule,
-            f"{100 * row.test_accuracy:.2f} ± {100 * row.deviation:.2f}",
+            _accuracy(row),
             f"{row.seeds}",
             f"{row.epochs}",
             expected.published(),
@@ -344,7 +348,7 @@ def depth_table(rows: Sequence[Row]) -> str:
         cells = (
             row.expected.system,
             row.expected.rule,
-            f"{100 * row.test_accuracy:.2f} ± {100 * row.deviation:.2f}",
+            _accuracy(row),
             f"{row.seeds}",
             f"{row.epochs}",
             share(row.solved),
