@@ -3,13 +3,14 @@
     python benchmarks/meta_search.py --tasks sinusoid --json results/search-meta-sinusoid.json
     python benchmarks/meta_search.py --tasks glyphs --ways 20 --json FILE
 
-A trial is one combination of the values in `GRIDS`. Every rule is trained with each of them, from
-the same seeds on the same tasks, and what it has learned is judged on validation tasks that are the
-same for all, by the mean over the seeds: of the loss of sinusoids, which are adapted to in as many
-steps for every rule, of each of a few sizes, and of the accuracy of letters. No test task is looked
-at. Several seeds matter for sinusoids, where the rate that is best from one seed is lost from the
-next. The file is written after every trial, and the same command goes on with those that it does
-not hold yet; its `best` are the options with which the runs of `docs/meta-learning.md` are made.
+A trial is one combination of the values in `RULES` and `TRIED`, of which every rule has as many.
+Every rule is trained with each of them, from the same seeds on the same tasks, and what it has
+learned is judged on validation tasks that are the same for all, by the mean over the seeds: of the
+loss of sinusoids, which are adapted to in as many steps for every rule, of each of a few sizes, and
+of the accuracy of letters. No test task is looked at. Several seeds matter for sinusoids, where the
+rate that is best from one seed is lost from the next. The file is written after every trial, and
+the same command goes on with those that it does not hold yet; its `best` are the options with which
+the runs of `docs/meta-learning.md` are made.
 """
 
 import argparse
@@ -44,13 +45,14 @@ from leastcontrol.training import (
     write_json,
 )
 
-# What a rule has besides the common options.
-RULES: dict[str, dict[str, dict[str, Any]]] = {
+# What is tried of the options that a rule has of its own, and of those that all have. What is
+# compiled anew comes first, for one program serves several learning rates.
+RULES: dict[str, dict[str, dict[str, tuple[Any, ...]]]] = {
     "sinusoid": {
-        "least-control": {"alpha": 1.0, "inner_steps": 30, "step_size": 0.01},
+        "least-control": {"alpha": (1.0,), "inner_steps": (30,), "step_size": (0.01, 0.015)},
         # It learns from longer adaptations, which the others do not.
-        "reptile": {"inner_steps": 100, "step_size": 0.02},
-        "first-order-maml": {"inner_steps": 30, "step_size": 0.01},
+        "reptile": {"inner_steps": (100,), "step_size": (0.02, 0.03)},
+        "first-order-maml": {"inner_steps": (30,), "step_size": (0.01, 0.02)},
     },
     "glyphs": {
         "least-control": {},
@@ -58,9 +60,13 @@ RULES: dict[str, dict[str, dict[str, Any]]] = {
         "t1-t2": {},
         "reptile": {},
         # Its Hessian has to be positive (see `leastcontrol reproduce omniglot`).
-        "implicit-maml": {"pull": 2.0},
+        "implicit-maml": {"pull": (2.0,)},
         "contrastive": {},
     },
+}
+TRIED: dict[str, dict[str, tuple[Any, ...]]] = {
+    "sinusoid": {"task_batch": (4, 16), "learning_rate": (0.01, 0.03)},
+    "glyphs": {"learning_rate": (0.001, 0.003, 0.01)},
 }
 COMMON: dict[str, dict[str, Any]] = {
     "sinusoid": {"evaluation_steps": 100},
@@ -72,14 +78,6 @@ COMMON: dict[str, dict[str, Any]] = {
         "inner_steps": 10,
         "step_size": 0.1,
     },
-}
-# What is compiled anew comes first, for one program serves several learning rates.
-GRIDS: dict[str, dict[tuple[str, ...], tuple[tuple[Any, ...], ...]]] = {
-    "sinusoid": {
-        ("task_batch",): ((4,), (16,)),
-        ("learning_rate",): ((0.01,), (0.03,)),
-    },
-    "glyphs": {("learning_rate",): ((0.001,), (0.003,), (0.01,))},
 }
 # Sizes of the steps of an evaluation; as in training where there is none.
 EVALUATION_STEP_SIZES: dict[str, tuple[float | None, ...]] = {
@@ -189,12 +187,10 @@ def main() -> int:
             parser.error(f"{options.json} is of another search, by its {changed[0]}.")
         result.update({name: before[name] for name in DONE})
     left = math.inf if options.at_most is None else options.at_most
-    grid = GRIDS[options.tasks]
     for rule, own in RULES[options.tasks].items():
-        for values in itertools.product(*grid.values()):
-            chosen = {"rule": rule, **own}
-            for names, given in zip(grid, values, strict=True):
-                chosen.update(zip(names, given, strict=True))
+        tried = {**own, **TRIED[options.tasks]}
+        for values in itertools.product(*tried.values()):
+            chosen = {"rule": rule, **dict(zip(tried, values, strict=True))}
             config = MetaConfig(
                 tasks=options.tasks,
                 ways=options.ways,

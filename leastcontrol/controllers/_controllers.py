@@ -37,6 +37,11 @@ from ._controller import AbstractController
 TO_ROUNDING = 1e-30
 
 
+def _of_kinks(max_steps: int) -> FixedPoint:
+    """Returns how the sweeps of a rectified system are run: most samples end after a few."""
+    return FixedPoint(max_steps, first_share=2, groups=16)
+
+
 class DynamicInversion(AbstractController):
     """The control has dynamics that invert the system's: ψ̇ = ∂_φfᵀψ + ∂_φhᵀu.
 
@@ -61,7 +66,9 @@ class DynamicInversion(AbstractController):
         system = problem.system
         if isinstance(system, AbstractRectifiedSystem) and system.rectified:
             kinked = KinkedSweepProblem(problem, system, self.tolerance)
-            last, steps, _ = run(kinked, self.solver or FixedPoint(60, first_share=2), samples)
+            last, steps, _ = run(
+                kinked, self.solver or FixedPoint(60, first_share=2, groups=16), samples
+            )
             return certified(last.point, steps, last.residuals)
         if isinstance(system, AbstractOrderedSystem):
             sweeps = SweepProblem(problem, system, self.tolerance)
@@ -173,7 +180,7 @@ class Quick(AbstractController):
             solver = self.solver
         elif isinstance(problem.system, AbstractRectifiedSystem) and problem.system.rectified:
             # A flip of units may raise the error for a step, which is no reason to give up.
-            solver = FixedPoint(max_steps=24, first_share=2)
+            solver = _of_kinks(max_steps=24)
         elif isinstance(problem.system, AbstractOrderedSystem):
             solver = FixedPoint(max_steps=40, relax=True)
         else:

@@ -2,10 +2,11 @@
 
 `AbstractProblem` is one sample's iteration; `FixedPoint` says how it is run; `run` does it for a
 batch. The batch is iterated as a whole until at most a quarter of its samples are unfinished (or
-the `first_share` of its solver); those go on alone, gathered in groups of an eighth of the batch,
-and so on in every group: a few hard samples cost what they are, not what their batch is. Which
-samples are gathered together changes no sample's result. Every size is a loop of its own that has
-to be compiled, hence so few of them.
+the `first_share` of its solver); those go on alone, gathered in groups of an eighth of the batch
+(or of its solver's `groups`) by how far they are from being finished, and so on in every group: a
+few hard samples cost what they are, not what their batch is. Which samples are gathered together
+changes no sample's result. Every size is a loop of its own that has to be compiled, hence so few of
+them.
 
 With a memory the iterates are mixed as `_anderson` says; with `relax` they go as far as
 `_relaxation` says.
@@ -24,6 +25,8 @@ from ._anderson import RESTART, Blocks, History, mix
 from ._relaxation import Relaxation, relax
 from ._trees import tree_where
 
+# Into so many groups is a batch divided whose last samples go on.
+GROUPS = 8
 # A smaller group would cost as much.
 SMALLEST_GROUP = 4
 # The first rates are those of the start, not of the iteration.
@@ -66,8 +69,9 @@ class FixedPoint(eqx.Module):
     and the first ones, which begin without a control, say nothing of the others. With `give_up` a
     sample is judged after 4, 8, 16, … steps: it ends there, unsolved, if the rate at which its
     error fell since half as many would not bring it within the tolerance in the steps that are
-    left. One in `first_share` is the share of a batch that goes on by itself first: 2 where most
-    samples end within a few dear steps of each other, which the others then need not take.
+    left. One in `first_share` is the share of a batch that goes on by itself first, in groups of
+    one in `groups` of its samples: 2, and many groups, where most samples end within a few dear
+    steps of each other, which the others then need not take.
     """
 
     max_steps: int = eqx.field(static=True, default=200)
@@ -75,6 +79,7 @@ class FixedPoint(eqx.Module):
     relax: bool = eqx.field(static=True, default=False)
     give_up: bool = eqx.field(static=True, default=False)
     first_share: int = eqx.field(static=True, default=4)
+    groups: int = eqx.field(static=True, default=GROUPS)
 
     def __check_init__(self):
         if self.max_steps < 1 or self.memory < 1:
@@ -82,10 +87,11 @@ class FixedPoint(eqx.Module):
                 f"The fixed-point solver was given max_steps={self.max_steps} and "
                 f"memory={self.memory}, but both are at least 1: write FixedPoint(max_steps=200)."
             )
-        if self.first_share < 2:
+        if self.first_share < 2 or self.groups < 2:
             raise ValueError(
-                f"The fixed-point solver was given first_share={self.first_share}, but a share of "
-                "a batch, one in so many, is at least one in 2: write FixedPoint(first_share=4)."
+                f"The fixed-point solver was given first_share={self.first_share} and "
+                f"groups={self.groups}, but a part of a batch, one in so many, is at most one in "
+                "2: write FixedPoint(first_share=4, groups=8)."
             )
         if self.relax and self.memory > 1:
             raise ValueError(
@@ -146,9 +152,9 @@ def run(
     return _run_group(problem, solver, samples, progress, first=True)
 
 
-def _left_alone(batch: int, share: int) -> int:
+def _left_alone(batch: int, share: int, groups: int) -> int:
     """Returns how many samples of a batch go on in groups: none where it is not split."""
-    return batch // share if batch // 8 >= SMALLEST_GROUP else 0
+    return batch // share if batch // groups >= SMALLEST_GROUP else 0
 
 
 def _run_group(
@@ -159,7 +165,8 @@ def _run_group(
     *,
     first: bool = False,
 ) -> tuple[PyTree[Any], Int[Array, " batch"], Float[Array, " batch"]]:
-    left = _left_alone(progress.steps.shape[0], solver.first_share if first else 4)
+    share = solver.first_share if first else 4
+    left = _left_alone(progress.steps.shape[0], share, solver.groups)
 
     def unfinished(progress: Progress) -> Bool[Array, ""]:
         return jnp.sum(progress.active) > left
@@ -179,7 +186,9 @@ def _run_group(
     def again(own: tuple[PyTree, Progress], _: PyTree) -> PyTree:
         return _run_group(problem, solver, *own)
 
-    return for_the_rest(again, ~progress.active, (samples, progress), found)
+    return for_the_rest(
+        again, ~progress.active, (samples, progress), found, solver.groups, progress.error
+    )
 
 
 def advance(
@@ -234,18 +243,22 @@ def for_the_rest(
     done: Bool[Array, " batch"],
     samples: PyTree[Any],
     values: PyTree[Array],
+    groups: int = GROUPS,
+    order: Float[Array, " batch"] | None = None,
 ) -> PyTree[Array]:
     """Returns a batch's values, replaced by `solve(samples, values)` where they are not done.
 
-    The samples that are left are gathered in groups of an eighth of the batch, so that a few of
-    them cost what a few samples cost.
+    The samples that are left are gathered in groups of one in `groups` of the batch, so that a few
+    of them cost what a few samples cost: neighbours in `order`, which says how long they will take
+    and is finite where they are not done.
     """
     batch = done.shape[0]
-    group = max(batch // 8, min(batch, SMALLEST_GROUP))
+    group = max(batch // groups, min(batch, SMALLEST_GROUP))
+    place_in_order = jnp.zeros(batch) if order is None else order
 
     def next_group(carry: tuple[Bool[Array, " batch"], PyTree]) -> tuple[Array, PyTree]:
         done, values = carry
-        chosen = jnp.argsort(done, stable=True)[:group]
+        chosen = jnp.argsort(jnp.where(done, jnp.inf, place_in_order), stable=True)[:group]
         new = solve(*jax.tree.map(lambda leaf: leaf[chosen], (samples, values)))
         # What was done before is not put back.
         place = jnp.where(done[chosen], batch, chosen)

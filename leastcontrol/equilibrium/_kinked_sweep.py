@@ -8,15 +8,15 @@ come to rest on their kinks, so the sweeps converge where those of controls flip
 
 Continuous is not yet contracting. What holds a unit on its kink calls on the layers before, and
 where they can do more than is asked, each answer overshoots the last. So units expect their targets
-to answer by a stiffness, which the system estimates; for a sample that takes longer than most it is
-an underestimate, and grows.
+to answer by a stiffness, which the system estimates. For a few samples it is an underestimate, and
+their errors soon stay where they are: these go on with a multiple of it.
 """
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from ..systems import AbstractRectifiedSystem
 from ._certificate import Point, Residuals, Tolerance, residuals_of
@@ -25,21 +25,21 @@ from ._problem import ControlProblem, Sample
 from ._sweep import Gain, gain_along, share_asked_for
 from ._trees import tree_scale, tree_subtract
 
-# The estimate holds for the first sweeps, which are enough for most samples. Then it is four times
-# as much, and sixteen times after some more; beyond that the sweeps would only be slow.
-ESTIMATED = 5
-STIFFENED = 15
+# A sweep leaves about a tenth of the error where the estimate holds. Where more than this share is
+# left the sample goes on with so many times the stiffness: with more, sweeps would only be slow.
+STAYS = 0.3
+STIFFER = 4.0
 
 
 class KinkedSweep(NamedTuple):
     """An iterate: a point with its residuals, the signals that ask for its control, the gain that
-    was seen, and how many sweeps there were."""
+    was seen, and by how much the stiffness is multiplied."""
 
     point: Point
     signals: PyTree[Float[Array, "..."]]
     gain: Gain
     residuals: Residuals
-    sweeps: Int[Array, "*batch"]
+    stiffer: Float[Array, "*batch"]
 
 
 class KinkedSweepProblem(AbstractProblem):
@@ -71,7 +71,7 @@ class KinkedSweepProblem(AbstractProblem):
             self.system.initial_signals(sample.drive),
             Gain.initial(self.problem, point.output_control),
             Residuals.unknown(point.output_control.dtype),
-            jnp.zeros((), jnp.int32),
+            jnp.ones((), point.output_control.dtype),
         )
 
     def iterate(
@@ -84,8 +84,7 @@ class KinkedSweepProblem(AbstractProblem):
         output_control = problem.respond(
             sample, settled.read, last.output_control, gain.value, self.tolerance.rounding
         )
-        grown = jnp.where(z.sweeps < ESTIMATED, 1.0, jnp.where(z.sweeps < STIFFENED, 4.0, 16.0))
-        stiffness = tree_scale(grown.astype(output_control.dtype), self.stiffness)
+        stiffness = tree_scale(z.stiffer, self.stiffness)
         signals, control, missing = settled.answer(output_control, last.control, stiffness)
         point = Point(settled.state, control, output_control)
         residuals = residuals_of(
@@ -97,8 +96,12 @@ class KinkedSweepProblem(AbstractProblem):
             missing,
             settled.read,
         )
-        measured = KinkedSweep(point, signals, gain, residuals, z.sweeps + 1)
-        proposed = self._shortened(sample, settled.read, measured, z.sweeps == 0)
+        # Of the first sweep's error, the one before is infinite.
+        stays = residuals.error > STAYS * z.residuals.error
+        stiffer = jnp.where(stays, jnp.full_like(z.stiffer, STIFFER), z.stiffer)
+        measured = KinkedSweep(point, signals, gain, residuals, stiffer)
+        first = jnp.isinf(z.residuals.error)
+        proposed = self._shortened(sample, settled.read, measured, first)
         return proposed, measured, residuals.error
 
     def _shortened(self, sample: Sample, read: Array, z: KinkedSweep, first: Array) -> KinkedSweep:
