@@ -8,6 +8,7 @@ import pytest
 from helpers import KEY, credit, flat, solve, stronger
 
 import leastcontrol as lc
+from leastcontrol.equilibrium import KinkedSweepProblem, _kinked_sweep, run
 from leastcontrol.systems._kinks import Kinked
 
 OUTPUTS = 3
@@ -166,6 +167,23 @@ def test_stiff_units_come_to_rest_where_unprepared_ones_flip_for_ever():
         found.append(float(lc.solved(solve(lc.DynamicInversion(), problem, samples)).mean()))
     assert found[0] < 0.9
     assert found[1] == 1
+
+
+def test_a_sample_whose_error_stays_where_it_is_goes_on_with_more_stiffness(monkeypatch):
+    own = stronger(lc.ConvolutionalFeedforward((1, 8, 8), LAYERS, (6,), OUTPUTS, key=KEY), 1.95)
+    samples = lc.Sample(jax.vmap(own.drive)(numbers(40, 12, 1, 8, 8)), jnp.arange(12) % OUTPUTS)
+    problem = KinkedSweepProblem(lc.ControlProblem(own, SOFT, 3.0), own, lc.Tolerance())
+    # A fifth of what the system estimates.
+    low = eqx.tree_at(
+        lambda p: p.stiffness, problem, jax.tree.map(lambda leaf: 0.2 * leaf, problem.stiffness)
+    )
+    solved = []
+    for stiffer in (1.0, _kinked_sweep.STIFFER):
+        monkeypatch.setattr(_kinked_sweep, "STIFFER", stiffer)
+        _, _, error = jax.jit(lambda samples: run(low, lc.FixedPoint(40), samples))(samples)
+        solved.append(int((error <= 1).sum()))
+    assert solved[0] < 10
+    assert solved[1] == 12
 
 
 def test_the_stiffness_is_the_answer_of_the_layers_before():

@@ -216,24 +216,64 @@ def test_the_rest_is_solved_and_nothing_else(left):
     np.testing.assert_array_equal(found, jnp.where(done, values, values + 100))
 
 
+@pytest.mark.parametrize("groups", [2, 4, 8])
+def test_the_rest_is_gathered_in_order(groups):
+    # Every group takes as long as its slowest: here each sample learns how long that is.
+    length, done = jax.random.permutation(KEY, jnp.arange(1.0, 33)), jnp.arange(32) % 4 == 1
+    slowest = lambda own, _: jnp.full_like(own, jnp.max(own))  # noqa: E731
+    found = for_the_rest(slowest, done, length, jnp.zeros(32), groups, length)
+    expected = np.zeros(32)
+    left = sorted(np.flatnonzero(~done), key=lambda i: length[i])
+    for first in range(0, len(left), 32 // groups):
+        group = left[first : first + 32 // groups]
+        expected[group] = max(length[i] for i in group)
+    # The last group is filled up with samples that are done, which may be the slowest.
+    full = len(left) - len(left) % (32 // groups)
+    np.testing.assert_array_equal(found[np.array(left[:full])], expected[left[:full]])
+    np.testing.assert_array_equal(found[done], 0)
+
+
+class Shrinking(lc.equilibrium.AbstractProblem):
+    """z ← rz from 1 until |z| ≤ 1.1e-6: 6 digits at a rate r take 6/log₁₀(1/r) steps.
+
+    A sample is its rate and a multiple of the error after every third step.
+    """
+
+    def initial(self, sample):
+        return jnp.ones(()), jnp.zeros((), int)
+
+    def iterate(self, sample, z):
+        (rate, rise), (value, count) = sample, z
+        error = jnp.abs(value) * jnp.where(count % 3 == 2, rise, 1) / 1.1e-6
+        return (rate * value, count + 1), z, error
+
+    def mixed(self, z):
+        return (z[0],)
+
+    def with_mixed(self, z, blocks):
+        return blocks[0], z[1]
+
+
+@pytest.mark.parametrize(("first_share", "groups"), [(2, 8), (4, 2), (2, 16)])
+def test_a_sample_ends_in_the_same_step_in_any_group(first_share, groups):
+    rates = jax.random.permutation(KEY, jnp.linspace(0.1, 0.9, 64))
+    samples = rates, jnp.ones(64)
+    solver = lc.FixedPoint(200, first_share=first_share, groups=groups)
+    (value, _), steps, error = jax.jit(lambda own: run(Shrinking(), solver, own))(samples)
+    expected = np.ceil(np.log(1.1e-6) / np.log(np.asarray(rates)))
+    np.testing.assert_array_equal(steps, expected + 1)
+    np.testing.assert_allclose(value, np.asarray(rates) ** expected, rtol=1e-10)
+    assert bool((error <= 1).all())
+
+
+@pytest.mark.parametrize("given", [{"first_share": 1}, {"groups": 1}])
+def test_a_part_of_a_batch_is_at_most_its_half(given):
+    with pytest.raises(ValueError, match="write FixedPoint\\(first_share=4, groups=8\\)"):
+        lc.FixedPoint(**given)
+
+
 def test_a_sample_is_given_up_only_where_its_rate_is_too_slow():
-    # z ← rz from 1 until |z| ≤ 1.1e-6: 6 digits at a rate r take 6/log₁₀(1/r) steps. The error of
-    # the last sample is threefold after every third step.
-    class Shrinking(lc.equilibrium.AbstractProblem):
-        def initial(self, sample):
-            return jnp.ones(()), jnp.zeros((), int)
-
-        def iterate(self, sample, z):
-            (rate, rise), (value, count) = sample, z
-            error = jnp.abs(value) * jnp.where(count % 3 == 2, rise, 1) / 1.1e-6
-            return (rate * value, count + 1), z, error
-
-        def mixed(self, z):
-            return (z[0],)
-
-        def with_mixed(self, z, blocks):
-            return blocks[0], z[1]
-
+    # The error of the last sample is threefold after every third step.
     samples = jnp.asarray([0.1, 0.3, 0.9, 1.0, 1.5, 0.4]), jnp.asarray([1.0, 1, 1, 1, 1, 3])
     patient = lc.FixedPoint(max_steps=20)
     _, steps, error = run(Shrinking(), patient, samples)
