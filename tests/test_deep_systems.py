@@ -87,6 +87,17 @@ def block(make_cell=None, shape=(1, 4, 4)):
     return eqx.tree_at(where, system, [5 * kernel for kernel in where(system)])
 
 
+def test_a_stride_of_the_encoder_leaves_fewer_rows_and_columns():
+    system = lc.convolutional_deep_equilibrium(
+        (2, 9, 8), OUTPUTS, channels=4, inner=4, groups=2, pool=1, stride=2, key=KEY
+    )
+    x = jax.random.normal(KEY, (2, 9, 8))
+    drive = system.drive(x)
+    assert drive.shape == system.initial_state(drive).shape == (4, 5, 4)
+    expected = naive_convolution(system.encoder.convolution, x, stride=2)
+    np.testing.assert_allclose(drive * np.sqrt(1 + 1e-5), expected, atol=1e-12)
+
+
 def _cell(system):
     return system.cell if isinstance(system.cell, lc.ResidualCell) else system.cell.cell
 
@@ -526,6 +537,10 @@ REFUSED = {
     "average": (
         lambda: lc.convolutional_deep_equilibrium((1, 28, 28), 10, pool=8, key=KEY),
         r"Windows of 8 × 8 pixels do not divide an image of 28 × 28: write pool=7",
+    ),
+    "average behind a stride": (
+        lambda: lc.convolutional_deep_equilibrium((1, 27, 28), 10, pool=4, stride=2, key=KEY),
+        r"do not divide the maps behind a stride of 2, those of 14 × 14: write pool=2",
     ),
 }
 

@@ -86,6 +86,7 @@ CHANGED = {
     "inner": 8,
     "groups": 4,
     "pool": 4,
+    "encoder_stride": 2,
     "rule": "recurrent-backpropagation",
     "controller": "energy",
     "alpha": 1.0,
@@ -175,7 +176,7 @@ PLACES = {
         dataclasses.replace(STARTED, controller="linear-feedback"),
     ),
     **dict.fromkeys(
-        ("cell", "channels", "inner", "groups", "pool"),
+        ("cell", "channels", "inner", "groups", "pool", "encoder_stride"),
         RunConfig(system="deep-equilibrium"),
     ),
     **dict.fromkeys(
@@ -477,6 +478,7 @@ FIGURES = {
     "test_accuracy",
     "test_nll",
     "train_accuracy",
+    "train_nll",
     "validation_accuracy",
     "step_ms_median",
     "epochs",
@@ -529,7 +531,7 @@ def test_several_seeds_have_folders_and_their_mean_and_deviation(pair):
     assert summary == returned
     own = [strict_json(folder / f"seed-{seed}" / "summary.json") for seed in (3, 4)]
     assert [one["seed"] for one in own] == [3, 4]
-    for name in ("test_accuracy", "test_nll", "train_accuracy", "validation_accuracy"):
+    for name in ("test_accuracy", "test_nll", "train_accuracy", "train_nll", "validation_accuracy"):
         values = [one[name] for one in own]
         assert summary["mean"][name] == pytest.approx(statistics.fmean(values))
         assert summary["std"][name] == pytest.approx(abs(values[0] - values[1]) / math.sqrt(2))

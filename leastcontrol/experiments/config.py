@@ -82,6 +82,7 @@ SYSTEM_OPTIONS = {
     "inner": "deep-equilibrium",
     "groups": "deep-equilibrium",
     "pool": "deep-equilibrium",
+    "encoder_stride": "deep-equilibrium",
 }
 # Options of deep feedback control alone, and those of them that belong to its simulation.
 SIMULATION_OPTIONS = (
@@ -162,7 +163,9 @@ class RunConfig:
     groups: int = 8
     """Groups of its norms; divides both."""
     pool: int = 8
-    """Size in pixels of its last average; divides the images."""
+    """Size in pixels of its last average; divides its maps."""
+    encoder_stride: int = 1
+    """How many times fewer rows and columns its maps have than the images."""
     rule: str = "least-control"
     """What changes: least-control, backpropagation, recurrent-backpropagation,
     backpropagation-through-time (of as many steps as --max-steps says, 30 by default),

@@ -53,5 +53,5 @@ def summary_measures(config: RunConfig) -> dict[str, tuple[str, Measure]]:
     own = measure_of(config)
     parts = [("test", own), ("train", own), ("validation", own)]
     if not config.regression:
-        parts.insert(1, ("test", LIKELIHOOD))
+        parts += [("test", LIKELIHOOD), ("train", LIKELIHOOD)]
     return {f"{part}_{measure.name}": (part, measure) for part, measure in parts}

@@ -174,6 +174,7 @@ def build_network(
             inner=config.inner,
             groups=config.groups,
             pool=config.pool,
+            stride=config.encoder_stride,
             make_cell=CELLS[config.cell],
             initialisation=initialisation,
             key=key,

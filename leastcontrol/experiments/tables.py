@@ -70,6 +70,7 @@ RULES = {
     "backpropagation": "backpropagation",
     "recurrent-backpropagation": "recurrent backpropagation",
     "dynamic-inversion": "least control, dynamic inversion",
+    "automatic": "least control, automatic",
     "energy": "least control, energy",
     "kolen-pollack": "least control, Kolen–Pollack feedback",
     "linear-feedback": "least control, linear feedback",
@@ -153,7 +154,7 @@ FEEDBACK_ROWS = tuple(
 
 def _depth_row(system: str, name: str, rule: str) -> Expected:
     words = {"data": "fashion-mnist", "system": system}
-    if rule == "dynamic-inversion":
+    if rule in ("automatic", "dynamic-inversion"):
         words |= {"rule": "least-control", "controller": rule}
     else:
         words["rule"] = rule
@@ -162,12 +163,16 @@ def _depth_row(system: str, name: str, rule: str) -> Expected:
 
 DEPTH_ROWS = tuple(
     _depth_row(system, name, rule)
-    for system, name, baseline in (
-        ("convolutional", "convolutional", "backpropagation"),
-        ("residual", "residual", "backpropagation"),
-        ("deep-equilibrium", "deep equilibrium", "recurrent-backpropagation"),
+    for system, name, rules in (
+        ("convolutional", "convolutional", ("backpropagation", "dynamic-inversion")),
+        ("residual", "residual", ("backpropagation", "automatic")),
+        (
+            "deep-equilibrium",
+            "deep equilibrium",
+            ("recurrent-backpropagation", "dynamic-inversion"),
+        ),
     )
-    for rule in (baseline, "dynamic-inversion")
+    for rule in rules
 )
 
 
@@ -176,7 +181,8 @@ class Row:
     """What a run of several seeds has shown; shares lie between 0 and 1.
 
     `error_ratio` and the condition of learned and of `random` feedback are known of runs that
-    diagnosed themselves.
+    diagnosed themselves, and the loss on the training samples, in nats, with its deviation of those
+    that measured it.
     """
 
     expected: Expected
@@ -191,6 +197,7 @@ class Row:
     error_ratio: float | None
     condition: float | None
     random: float | None
+    train_nll: tuple[float, float] | None
 
 
 def read(results: Path, rows: Sequence[Expected] = ROWS) -> list[Row]:
@@ -279,6 +286,9 @@ def _read_row(expected: Expected, path: Path) -> Row:
         diagnosed("error_ratio", "all"),
         diagnosed("condition", "all"),
         diagnosed("condition", "random"),
+        (number("mean", "train_nll"), number("std", "train_nll"))
+        if "train_nll" in entry("mean")
+        else None,
     )
 
 
@@ -340,15 +350,16 @@ def feedback_table(rows: Sequence[Row]) -> str:
 def depth_table(rows: Sequence[Row]) -> str:
     """Returns the rows of the page of depth and space as a Markdown table."""
     lines = [
-        "| system | rule | test accuracy, % | seeds | epochs | solved, % | steps a solve "
-        "| ms a step |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
+        "| system | rule | test accuracy, % | training loss, nats | seeds | epochs | solved, % "
+        "| steps a solve | ms a step |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
         cells = (
             row.expected.system,
             row.expected.rule,
             _accuracy(row),
+            "–" if row.train_nll is None else "{:.3f} ± {:.3f}".format(*row.train_nll),
             f"{row.seeds}",
             f"{row.epochs}",
             share(row.solved),

@@ -80,6 +80,7 @@ FIGURES = (
     ("test accuracy, %", "test_accuracy", 100.0, 2),
     ("test NLL, nats", "test_nll", 1.0, 4),
     ("train accuracy, %", "train_accuracy", 100.0, 2),
+    ("train NLL, nats", "train_nll", 1.0, 4),
     ("validation accuracy, %", "validation_accuracy", 100.0, 2),
     ("test squared error", "test_mean_squared_error", 1.0, 5),
     ("train squared error", "train_mean_squared_error", 1.0, 5),

@@ -26,7 +26,7 @@ from ._system import AbstractSystem, Affine, check_size, relu
 
 Image = Float[Array, "channels height width"]
 Nodes = tuple[Float[Array, "..."], ...]
-Map = Float[Array, "maps height width"]
+Map = Float[Array, "maps rows columns"]
 State = PyTree[Float[Array, "..."]]
 
 
@@ -320,6 +320,7 @@ def convolutional_deep_equilibrium(
     inner: int = 64,
     groups: int = 8,
     pool: int = 8,
+    stride: int = 1,
     make_cell: Callable[[ResidualCell], Callable[[Any, Array], Any]] | None = None,
     initialisation: AbstractInitialisation | None = None,
     key: PRNGKeyArray,
@@ -331,35 +332,43 @@ def convolutional_deep_equilibrium(
 
     **Arguments:**
 
-    * `shape`: of an image, (channels, height, width); the pool divides height and width.
+    * `shape`: of an image, (channels, height, width).
     * `outputs`: size of y, in neurons.
     * `channels`, `inner`, `groups`: of the `ResidualCell`.
-    * `pool`: size of the average pool's windows, in pixels.
+    * `pool`: size of the average pool's windows, in pixels of the state's maps; divides their
+      height and width.
+    * `stride`: of the encoder's convolution, in pixels; 1 in the paper. The state's maps have that
+      many times fewer rows and columns than the image, so that every step of a solve costs its
+      square less.
     * `make_cell`: from the block to the cell: `Swapped`, `WithNodes`, or the block itself.
     * `initialisation`: of encoder and decoder.
     * `key`: for all weights.
 
-    **Raises:** `ValueError` for a size below one, channels that the groups do not divide, or an
-    image that the pool does not divide.
+    **Raises:** `ValueError` for a size below one, channels that the groups do not divide, or maps
+    that the pool does not divide.
     """
     check_shape(shape)
-    for name, size in (("outputs", outputs), ("pool", pool)):
+    for name, size in (("outputs", outputs), ("pool", pool), ("stride", stride)):
         check_size(name, size)
-    if shape[1] % pool or shape[2] % pool:
-        divisor = math.gcd(shape[1], shape[2])
+    height, width = ((extent - 1) // stride + 1 for extent in shape[1:])
+    if height % pool or width % pool:
+        divisor = math.gcd(height, width)
         fitting = max(n for n in range(1, min(pool, divisor) + 1) if divisor % n == 0)
+        maps = "an image" if stride == 1 else f"the maps behind a stride of {stride}, those"
         raise ValueError(
-            f"Windows of {pool} × {pool} pixels do not divide an image of {shape[1]} × {shape[2]}: "
+            f"Windows of {pool} × {pool} pixels do not divide {maps} of {height} × {width}: "
             f"write pool={fitting}, or crop the images."
         )
     drawn = FanInUniform() if initialisation is None else initialisation
     keys = jax.random.split(key, 3)
     encoder = ConvolutionalEncoder(
-        initialised_convolution(shape[0], Convolution(channels, padding=1), drawn, key=keys[0]),
+        initialised_convolution(
+            shape[0], Convolution(channels, stride=stride, padding=1), drawn, key=keys[0]
+        ),
         BatchNorm(channels),
     )
     block = ResidualCell(channels, inner, groups=groups, key=keys[1])
-    features = channels * (shape[1] // pool) * (shape[2] // pool)
+    features = channels * (height // pool) * (width // pool)
     decoder = PoolingDecoder(
         BatchNorm(channels), Affine.initialise(features, outputs, drawn, key=keys[2]), pool
     )
