@@ -169,12 +169,17 @@ def test_a_step_on_kinks_is_a_table_with_its_solves(project: Path, capsys):
     profile = {
         "parts": [{"part": "a sweep", "us": us}],
         "command": "python benchmarks/convolutional_step.py --json FILE",
-        "ratio": 3.456,
-        "sweeps_mean": 3.204,
-        "sweeps_max": 11,
-        "solved_fraction": 1.0,
+        "states": [
+            {
+                "weights": "first weights",
+                "ratio": 3.456,
+                "sweeps_mean": 3.204,
+                "sweeps_max": 11,
+                "solved_fraction": 0.9999999,
+                "share_after_sweeps": [0.0566, 0.4, 0.75],
+            }
+        ],
         "samples": 512,
-        "share_after_sweeps": [0.0566, 0.4],
         "kinds": [{"sweeps": "without", "solved": 0.762, "sweeps_mean": 6.19}],
         "most_sweeps": 40,
     }
@@ -182,13 +187,11 @@ def test_a_step_on_kinks_is_a_table_with_its_solves(project: Path, capsys):
     assert bench_tables.main(["--root", str(project)]) == 0
     written = page.read_text(encoding="utf-8")
     assert "| a sweep | 6204 | 6100 to 6400 |" in written
-    assert "3.46 × backpropagation a step, 3.20 sweeps a solve and 11 at most" in written
-    assert "100.00 % of 512 solves" in written
-    assert "5.66 % after 1, 40.00 % after 2." in written
+    assert "| first weights | 3.46 | 99.99 | 3.20 | 11 | 40.00, 75.00 |" in written
     assert "| sweeps, at most 40 |" in written
     assert "| without | 76.20 | 6.19 |" in written
     capsys.readouterr()
-    for broken in ({**profile, "kinds": [{}]}, {**profile, "ratio": "x"}):
+    for broken in ({**profile, "kinds": [{}]}, {**profile, "states": [{}]}):
         write(project, "profile-conv.json", broken)
         assert bench_tables.main(["--root", str(project)]) == 2
         assert "does not hold the solves of a step: run" in capsys.readouterr().err

@@ -154,15 +154,16 @@ def convolutional_table(path: Path) -> str:
     """
     table, found = profile_table(path), read_result(path)
     try:
-        ended = ", ".join(
-            f"{share(own)} % after {number}"
-            for number, own in enumerate(found["share_after_sweeps"][:8], start=1)
-        )
-        said = (
-            f"Least control took {found['ratio']:.2f} × backpropagation a step, "
-            f"{found['sweeps_mean']:.2f} sweeps a solve and {found['sweeps_max']} at most; "
-            f"{share(found['solved_fraction'])} % of {found['samples']} solves were within the "
-            f"tolerance. Ended had {ended}."
+        states = []
+        for own in found["states"]:
+            ended = (share(part) for part in own["share_after_sweeps"][1:5])
+            states.append(
+                f"| {own['weights']} | {own['ratio']:.2f} | {share(own['solved_fraction'])} "
+                f"| {own['sweeps_mean']:.2f} | {own['sweeps_max']} | {', '.join(ended)} |"
+            )
+        columns = (
+            "| weights | × backpropagation | solved, % | sweeps a solve | at most "
+            "| ended after 2, 3, 4, 5, % |"
         )
         kinds = [
             f"| {own['sweeps']} | {share(own['solved'])} | {own['sweeps_mean']:.2f} |"
@@ -170,7 +171,8 @@ def convolutional_table(path: Path) -> str:
         ]
         most = found["most_sweeps"]
         head = f"| sweeps, at most {most} | solved, % | sweeps a solve, of the solved |"
-        return "\n".join([table, "", said, "", head, "|---|---:|---:|", *kinds])
+        first = [columns, "|---|---:|---:|---:|---:|---|", *states]
+        return "\n".join([table, "", *first, "", head, "|---|---:|---:|", *kinds])
     except (KeyError, TypeError, ValueError) as error:
         raise TablesError(
             f"{path} does not hold the solves of a step: run `python "

@@ -1,0 +1,141 @@
+"""What a step of a deep equilibrium model costs, beside recurrent backpropagation's.
+
+    python benchmarks/deep_equilibrium_step.py --json results/deep-equilibrium-step.json
+
+The small model of the training on Fashion-MNIST (16 maps of 14 × 14) is measured at its first
+weights and after some steps of recurrent backpropagation. A step is that of training, compiled and
+timed as `leastcontrol bench` does it; least control, recurrent backpropagation and backpropagation
+through time meet the same batches at the same tolerance. Memory is that of the temporary arrays of
+a step as XLA lays them out, for two budgets of a solve.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from _origin import origin
+
+from leastcontrol import data
+from leastcontrol.controllers import DynamicInversion
+from leastcontrol.equilibrium import FixedPoint, Tolerance
+from leastcontrol.experiments._timing import compile_step, interleaved
+from leastcontrol.rules import (
+    AbstractRule,
+    BackpropagationThroughTime,
+    Batch,
+    LeastControl,
+    RecurrentBackpropagation,
+    WithBatchStatistics,
+)
+from leastcontrol.systems import DeepEquilibrium, convolutional_deep_equilibrium
+from leastcontrol.training import write_json
+
+BATCH, BATCHES, LEARNED = 64, 2, 60
+LEAK = 6.4
+BUDGETS = (50, 200)
+REPEATS, SECONDS = 7, 120.0
+KEY = jax.random.key(0)
+
+
+def samples(folder: Path | None, count: int) -> Batch:
+    """Returns so many batches of Fashion-MNIST."""
+    train = data.load("fashion-mnist", data_dir=folder).train
+    inputs = np.asarray(train.inputs[: count * BATCH]).reshape(count, BATCH, 1, 28, 28)
+    return Batch(
+        jnp.asarray(inputs), jnp.asarray(train.targets[: count * BATCH]).reshape(count, -1)
+    )
+
+
+def rules(budget: int, tolerance: Tolerance) -> dict[str, AbstractRule]:
+    """Returns the rules, each solve with a budget of steps."""
+    solver = FixedPoint(max_steps=budget)
+    own: dict[str, AbstractRule] = {
+        "recurrent backpropagation": RecurrentBackpropagation(tolerance=tolerance, solver=solver),
+        "least control, dynamic inversion": LeastControl(DynamicInversion(tolerance, solver), LEAK),
+        "backpropagation through time": BackpropagationThroughTime(steps=budget),
+    }
+    return {name: WithBatchStatistics(rule) for name, rule in own.items()}
+
+
+def learned(system: DeepEquilibrium, batches: Batch) -> DeepEquilibrium:
+    """Returns the model after a step of recurrent backpropagation for each batch."""
+    rule, optimiser = (
+        rules(max(BUDGETS), Tolerance())["recurrent backpropagation"],
+        optax.adam(1e-3),
+    )
+    weights, fixed = eqx.partition(system, eqx.is_inexact_array)
+
+    def step(carry: Any, own: Batch) -> tuple[Any, None]:
+        weights, state = carry
+        credit = rule(eqx.combine(weights, fixed), None, own)
+        change, state = optimiser.update(credit.gradient, state)
+        return (eqx.apply_updates(weights, change), state), None
+
+    train = jax.jit(
+        lambda weights, own: jax.lax.scan(step, (weights, optimiser.init(weights)), own)
+    )
+    return eqx.combine(train(weights, batches)[0][0], fixed)
+
+
+def measured(name: str, system: DeepEquilibrium, batches: Batch) -> list[dict[str, Any]]:
+    """Returns a row for each rule at some weights."""
+    own = rules(max(BUDGETS), Tolerance())
+    # As many steps as a solve takes, which it would have to know.
+    steps = {rule: compile_step(system, own[rule], batches, KEY) for rule in list(own)[:2]}
+    taken = round(max(step.steps_mean for step in steps.values()))
+    unrolled = rules(taken, Tolerance())["backpropagation through time"]
+    steps["backpropagation through time"] = compile_step(system, unrolled, batches, KEY)
+    baseline, *others = steps.values()
+    timings = interleaved(baseline, others, repeats=REPEATS, seconds=SECONDS)
+    rows = []
+    for (rule, step), timing in zip(steps.items(), timings, strict=True):
+        memory = {
+            str(budget): compile_step(
+                system, rules(budget, Tolerance())[rule], batches, KEY
+            ).temporary_mb
+            for budget in BUDGETS
+        }
+        rows.append(
+            {
+                "weights": name,
+                "rule": rule,
+                "ms": timing.ms._asdict(),
+                "ratio": timing.ratio._asdict(),
+                "steps": step.steps_mean,
+                "converged_fraction": step.converged_fraction,
+                "temporary_mb": memory,
+            }
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+def main() -> None:
+    """Runs the script."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data-dir", type=Path, help="folder with Fashion-MNIST's files")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures are written")
+    given = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    many = samples(given.data_dir, LEARNED + BATCHES)
+    first = jax.tree.map(lambda leaf: leaf[:LEARNED], many)
+    own = jax.tree.map(lambda leaf: leaf[LEARNED:], many)
+    system = convolutional_deep_equilibrium(
+        (1, 28, 28), 10, channels=16, inner=16, pool=7, stride=2, key=KEY
+    )
+    rows = measured("initialisation", system, own)
+    rows += measured(f"{LEARNED} steps", learned(system, first), own)
+    if given.json is not None:
+        figures = {"rows": rows, "batch_size": BATCH, "leak": LEAK, "budgets": BUDGETS}
+        write_json(given.json, {**figures, **origin()})
+
+
+if __name__ == "__main__":
+    main()
