@@ -269,7 +269,8 @@ def _kept(folder: training.RunFolder) -> dict[str, tuple[Look, ...]]:
 
 def _look(row: dict[str, Any]) -> Look:
     # A number that is not finite is written as null.
-    return Look(**{name: math.nan if value is None else value for name, value in row.items()})
+    values: dict[str, Any] = {n: math.nan if v is None else v for n, v in row.items()}
+    return Look(**values)
 
 
 def _figures(found: list[Represented]) -> dict[str, Any]:
