@@ -29,7 +29,7 @@ from ..experiments import registry, running
 from ..experiments.config import ConfigError, RunConfig
 from ..experiments.measures import Measure, measure_of, summary_measures
 from ..experiments.meta_config import is_meta
-from ..experiments.reproduction import Judged, reproduce, verdicts
+from ..experiments.reproduction import Judged, Metrics, reproduce, verdicts
 from ..experiments.sweep_config import read_sweep
 from ..training import (
     DevicesError,
@@ -534,9 +534,13 @@ def _row_report() -> Iterator[Callable[[registry.Row, int, Any], None]]:
     with progress, _termination() as received:
         task = progress.add_task("compiling", total=None)
 
-        def report(row: registry.Row, seed: int, metrics: EpochMetrics | MetaMetrics) -> None:
-            training = isinstance(metrics, EpochMetrics)
-            place = f"epoch {metrics.epoch}" if training else f"step {metrics.step}"
+        def report(row: registry.Row, seed: int, metrics: Metrics) -> None:
+            if isinstance(metrics, EpochMetrics):
+                place = f"epoch {metrics.epoch}"
+            elif isinstance(metrics, MetaMetrics):
+                place = f"step {metrics.step}"
+            else:
+                place = metrics.image
             progress.update(task, description=f"{row.name}, seed {seed}, {place}")
             if received:
                 raise _Terminated(

@@ -156,7 +156,7 @@ def run_representations(
       stop the run there.
 
     **Raises:** `ConfigError`, `data.DataError`, `training.FolderError`, and `RepresentError` where
-    a network's loss is no longer finite.
+    a network's loss is no longer finite, or no pixel counts.
     """
     config.check()
     if find_spec("matplotlib") is None:
@@ -336,7 +336,8 @@ class Learner:
             updates, state = adam.update(credit.gradient, state, learned)
             stats = credit.solution.stats
             figures = (
-                credit.loss,
+                # Pixels that are not finite do not count; the mean over none would be 0.
+                jnp.where(credit.count > 0, credit.loss, jnp.nan),
                 jnp.mean(stats.control_norm),
                 jnp.mean(solved(credit.solution)),
                 jnp.median(stats.error),
@@ -391,7 +392,7 @@ def represent(
 ) -> Represented:
     """Returns the network that has learned a picture.
 
-    **Raises:** `RepresentError` where its loss is no longer finite.
+    **Raises:** `RepresentError` where its loss is no longer finite, or no pixel counts.
     """
     config, carry = learner.config, learner.start(seed)
     places, colours = picture.part(0)
@@ -405,8 +406,9 @@ def represent(
         loss, control, fraction, residual, solve_steps = means
         if not math.isfinite(loss):
             raise RepresentError(
-                f"{picture.name}: the loss is not finite after {first + count} steps: lower "
-                "--learning-rate, write --gradient-clip 1, or a larger --alpha."
+                f"{picture.name}: in one of the steps up to {first + count} no pixel counts, or "
+                "the loss is not finite: lower --learning-rate, write --gradient-clip 1, or a "
+                "larger --alpha."
             )
         system = learner.system(carry)
         looks.append(
