@@ -84,7 +84,7 @@ def test_a_run_learns_its_pictures_and_leaves_its_files(run):
 def test_the_figures_of_a_picture_are_those_of_its_network(run):
     folder, summary = run
     picture = data.read_picture("natural-1", size=4)
-    like = represent.build_network(SMALL, 3)
+    like = represent.build_network(SMALL, 3, 0)
     system = training.RunFolder(folder).load_weights("picture-1", like)
     places, colours = picture.part(1)
     state = jnp.zeros((4, 24))
@@ -93,6 +93,97 @@ def test_the_figures_of_a_picture_are_those_of_its_network(run):
         state = state + jax.vmap(system.vector_field)(state, drive)
     found = represent.psnr(np.asarray(jax.vmap(system.readout)(state)), colours)
     assert found == pytest.approx(summary["pictures"][0]["psnr_test"], abs=1e-2)
+
+
+class Stopped(Exception):
+    """Ends a run after a picture, as a signal would."""
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory):
+    """A run of two seeds that was stopped after each of its pictures but the last, and went on."""
+    out = tmp_path_factory.mktemp("represent") / "seeds"
+    config = dataclasses.replace(SMALL, seeds=(0, 5))
+    seen = []
+
+    def report(seed, look):
+        seen.append((seed, look.image, look.step))
+        if look.step == SMALL.steps and len(seen) < 12:
+            raise Stopped
+
+    with jax.enable_x64(False):
+        for _ in range(3):
+            with pytest.raises(Stopped):
+                represent.run_representations(config, out, resume=True, report=report)
+        summary = represent.run_representations(config, out, resume=True, report=report)
+    return out, seen, summary
+
+
+def test_a_stopped_run_goes_on_with_the_picture_where_it_was(seeded):
+    _, seen, _ = seeded
+    each = [(seed, image) for seed in (0, 5) for image in SMALL.images]
+    assert seen == [(*own, step) for own in each for step in (10, 20, 30)]
+
+
+def test_a_seed_of_several_is_the_run_of_that_seed_alone(run, seeded):
+    folder, alone = run
+    out, _, summary = seeded
+    for number in (1, 2):
+        name = f"checkpoints/picture-{number}.eqx"
+        assert (out / "seed-0" / name).read_bytes() == (folder / name).read_bytes()
+        assert (out / "seed-5" / name).read_bytes() != (folder / name).read_bytes()
+    first, _ = summary["per_seed"]
+    for own, other in zip(first["pictures"], alone["pictures"], strict=True):
+        assert {**own, "step_ms": 0} == {**other, "step_ms": 0}
+    names = {path.name for path in (out / "seed-5").iterdir()}
+    assert {"summary.json", "psnr.png", "reconstructions.png", "unfolding.png"} < names
+
+
+def test_several_seeds_have_their_mean_and_deviation(seeded):
+    out, _, summary = seeded
+    assert json.loads((out / "summary.json").read_text(encoding="utf-8")) == summary
+    assert summary["seed"] == [own["seed"] for own in summary["per_seed"]] == [0, 5]
+    pictures = np.array(
+        [[own["psnr_test"] for own in seed["pictures"]] for seed in summary["per_seed"]]
+    )
+    for name, values in (
+        ("all", pictures.mean(axis=1)),
+        ("natural", pictures[:, 0]),
+        ("text", pictures[:, 1]),
+    ):
+        assert summary["mean"][f"psnr_test_{name}"] == pytest.approx(np.mean(values))
+        assert summary["std"][f"psnr_test_{name}"] == pytest.approx(np.std(values, ddof=1))
+    shares = [
+        json.loads((out / f"seed-{seed}" / "summary.json").read_text())["converged_fraction"]
+        for seed in (0, 5)
+    ]
+    assert summary["mean"]["converged_fraction"] == pytest.approx(np.mean(shares))
+
+
+def test_another_run_does_not_go_on_in_its_folder(seeded):
+    out, *_ = seeded
+    other = dataclasses.replace(SMALL, seeds=(0, 5), frequency=6.0)
+    with pytest.raises(ConfigError, match=r"holds a run with frequency = 5.0, and now it is 6.0"):
+        represent.run_representations(other, out, resume=True)
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"image": "text-1"}'])
+def test_damaged_lines_are_told_of_where_a_run_goes_on(content, tmp_path):
+    training.write_json(tmp_path / "config.json", SMALL.as_json())
+    (tmp_path / "metrics.jsonl").write_text(content, encoding="utf-8")
+    with pytest.raises(training.FolderError, match=r"metrics.jsonl does not hold what was seen"):
+        represent.run_representations(SMALL, tmp_path, resume=True)
+
+
+def test_a_configuration_is_read_as_it_is_written():
+    for config in (SMALL, dataclasses.replace(SMALL, seeds=(1, 2), gradient_clip=1.0)):
+        values = json.loads(json.dumps(config.as_json()))
+        assert RepresentConfig.from_json(values, "FILE") == config
+    for values in ({}, [], {"verb": "meta"}):
+        with pytest.raises(ConfigError, match="FILE does not hold the configuration of implicit"):
+            RepresentConfig.from_json(values, "FILE")
+    with pytest.raises(ConfigError, match="FILE has images = 'text-1'"):
+        RepresentConfig.from_json({**SMALL.as_json(), "images": "text-1"}, "FILE")
 
 
 def test_the_baseline_is_another_rule():
@@ -116,6 +207,9 @@ def test_the_baseline_is_another_rule():
         ({"learning_rate": math.nan}, "--learning-rate is nan"),
         ({"gradient_clip": 0.0}, "--gradient-clip is 0.0"),
         ({"seed": -1}, "--seed is -1"),
+        ({"seeds": (0, 2**32)}, "--seeds is 0 4294967296, but it must be at least 0 and below"),
+        ({"seeds": (0, 0)}, "--seeds is 0 0, but it must be different from each other"),
+        ({"seed": 1, "seeds": (0, 1)}, "--seed and --seeds are both given"),
     ],
     ids=str,
 )
@@ -129,7 +223,16 @@ def test_what_cannot_be_run_is_refused(options, message):
     [
         (["--out", "run", "--images", "natrual-1"], "no picture is called 'natrual-1'"),
         (["--out", "run", "--images", "image:missing.png"], "missing.png: it cannot be read"),
+        (["--out", "run", "--images", "image:."], ".: it cannot be read as an image"),
+        (["--out", "run", "--images", "image:text.png"], "text.png: it cannot be read as an image"),
+        (["--out", "run", "--images", "image:cut.png"], "cut.png: it cannot be read as an image"),
+        (["--out", "run", "--images", "image:small.png"], "6×9 pixels, fewer than 64 of a side"),
         (["--out", "run", "--size", "500"], "fewer than 500"),
+        (["--out", "run", "--size", "9"], "--size is 9, but it must be an even number"),
+        (["--out", "run", "--seeds", "1", "1"], "--seeds is 1 1, but it must be different"),
+        (["--out", "run", "--seed", "-1"], "--seed is -1, but it must be at least 0"),
+        (["--out", "run", "--frequency", "nan"], "--frequency is nan, but it must be above 0"),
+        (["--out", "run", "--results", "none/r.json"], "--results is none/r.json, but it must be"),
         ([], "name a new one with --out DIR"),
     ],
 )
@@ -137,10 +240,31 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
     arguments, said, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.png").write_text("text", encoding="utf-8")
+    Image.fromarray(np.zeros((9, 6), np.uint8)).save(tmp_path / "small.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "small.png").read_bytes()[:-30])
+    before = set(tmp_path.iterdir())
     with pytest.raises(SystemExit) as caught:
         main(["represent", *arguments])
     assert caught.value.code == 2
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
-    assert not list(tmp_path.iterdir())
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_the_verb_shows_its_figures_and_writes_them_into_a_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = "--images text-1 --size 4 --hidden 4 --steps 2 --reports 1 --seeds 0 3"
+    options = [*words.split(), "--out", "run", "--results", "results.json"]
+    with pytest.raises(SystemExit) as caught:
+        main(["represent", *options])
+    assert not caught.value.code
+    summary = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert summary == json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["command"] == f"leastcontrol represent {' '.join(options)}"
+    assert {"commit", "versions"} < set(summary)
+    out, error = capsys.readouterr()
+    mean, deviation = (summary[part]["psnr_test_text"] for part in ("mean", "std"))
+    assert f"{mean:.2f} ± {deviation:.2f} dB" in out
+    assert [line.split("  ")[0] for line in error.splitlines()] == ["seed 0", "seed 3"]

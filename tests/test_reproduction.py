@@ -18,7 +18,9 @@ from leastcontrol.experiments.config import ConfigError, RunConfig
 from leastcontrol.experiments.expectations import (
     CONTROL_NORM,
     META_LOSS,
+    NATURAL_RATIO,
     TEST_ACCURACY,
+    TEXT_RATIO,
     BelowRow,
     Measured,
     Published,
@@ -26,6 +28,7 @@ from leastcontrol.experiments.expectations import (
 )
 from leastcontrol.experiments.meta_config import MetaConfig
 from leastcontrol.experiments.registry import Experiment, Reduction, Row
+from leastcontrol.experiments.represent_config import RepresentConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = RunConfig(rule="backpropagation", hidden=(8,), epochs=2, learning_rate=1e-2, seeds=(3, 4))
@@ -251,6 +254,50 @@ def test_a_row_may_be_a_meta_training(tmp_path):
     assert reproduction.reproduce(table, tmp_path) == [own]
 
 
+def test_a_row_may_be_pictures(tmp_path):
+    config = RepresentConfig(
+        images=("natural-1", "text-1"), size=4, hidden=4, steps=4, reports=2, seeds=(3, 4)
+    )
+    expectations = (Published(NATURAL_RATIO, 0.0), Published(TEXT_RATIO, 0.0))
+    table = dataclasses.replace(TABLE, rows=(Row("pictures", config, expectations, 1),))
+    seen = []
+
+    def report(row, seed, look):
+        seen.append((row.name, seed, look.image, look.step))
+        if len(seen) == 1:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        reproduction.reproduce(table, tmp_path, report=report)
+    judged = reproduction.reproduce(table, tmp_path, report=report)
+    # Once for each picture, when it is saved.
+    assert seen == [("pictures", seed, image, 4) for seed in (3, 4) for image in config.images]
+    file = load(tmp_path / "small" / "pictures.json")
+    ratios = [[own["psnr_test"] for own in each["pictures"]] for each in file["per_seed"]]
+    names = ("PSNR, natural", "PSNR, text")
+    assert file["values"] == dict(zip(names, map(list, zip(*ratios, strict=True)), strict=True))
+    for own, values in zip(judged, zip(*ratios, strict=True), strict=True):
+        assert own.measured == f"{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f} dB"
+    assert reproduction.reproduce(table, tmp_path) == judged
+
+
+def test_pictures_that_fail_are_told_of(tmp_path):
+    config = RepresentConfig(
+        images=("text-1",),
+        size=4,
+        hidden=4,
+        rule="recurrent-backpropagation",
+        steps=4,
+        reports=1,
+        learning_rate=1e30,
+        seeds=(3, 4),
+    )
+    rows = (Row("pictures", config, (Unpublished(TEXT_RATIO),), 1),)
+    (own,) = reproduction.reproduce(dataclasses.replace(TABLE, rows=rows), tmp_path)
+    assert own.failed
+    assert own.verdict.startswith("failed: text-1: in one of the steps up to 4 no pixel")
+
+
 def test_two_processes_do_not_run_one_table(tmp_path):
     with (
         training.RunFolder.held(tmp_path / "small", resume=True),
@@ -309,6 +356,24 @@ def test_a_folder_of_data_is_given_to_the_rows_that_read_one(tmp_path):
         for quick in (False, True)
     ]
     assert given == [tmp_path, None]
+    (row, *_) = registry.REPRESENTATION_TABLE.rows
+    for quick in (False, True):
+        registry.configuration(row, registry.REPRESENTATION_TABLE, quick=quick, data_dir=tmp_path)
+
+
+def test_the_numbers_of_table_s6_are_the_papers():
+    shown = {
+        row.name: [expected.shown() for expected in row.expectations]
+        for row in registry.REPRESENTATION_TABLE.rows
+    }
+    assert shown == {
+        "recurrent-backpropagation-256": ["24.72 ± 3.90 dB", "25.34 ± 1.67 dB"],
+        "least-control-256": ["24.25 ± 2.72 dB", "26.71 ± 2.40 dB"],
+        "recurrent-backpropagation-512": ["25.47 ± 4.16 dB", "26.53 ± 2.40 dB"],
+        "least-control-512": ["25.11 ± 2.90 dB", "27.53 ± 2.00 dB"],
+    }
+    for row in registry.REPRESENTATION_TABLE.rows:
+        assert row.name == f"{row.config.rule}-{row.config.hidden}"
 
 
 @pytest.mark.parametrize(

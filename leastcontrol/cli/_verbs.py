@@ -29,7 +29,7 @@ from ..experiments import registry, running
 from ..experiments.config import ConfigError, RunConfig
 from ..experiments.measures import Measure, measure_of, summary_measures
 from ..experiments.meta_config import is_meta
-from ..experiments.reproduction import Judged, reproduce, verdicts
+from ..experiments.reproduction import Judged, Metrics, reproduce, verdicts
 from ..experiments.sweep_config import read_sweep
 from ..training import (
     DevicesError,
@@ -261,10 +261,10 @@ def _(verb: Represent, arguments: list[str]) -> int:
     config = represent_config(verb)
     assert verb.out is not None
 
-    def report(look: Look) -> None:
+    def report(seed: int, look: Look) -> None:
         line = (
-            f"{look.image}  step {look.step:>5} of {config.steps}  {look.psnr_test:.2f} dB  "
-            f"trained pixels {look.psnr_train:.2f} dB  "
+            f"seed {seed}  {look.image}  step {look.step:>5} of {config.steps}  "
+            f"{look.psnr_test:.2f} dB  trained pixels {look.psnr_train:.2f} dB  "
             f"solved {100 * look.converged_fraction:.2f} %  "
             f"{look.solve_steps:.1f} steps a solve  {look.step_ms:.1f} ms a step"
         )
@@ -272,13 +272,23 @@ def _(verb: Represent, arguments: list[str]) -> int:
 
     command = "leastcontrol " + shlex.join(arguments)
     summary = run_representations(config, verb.out, command=command, report=report)
-    table = Table("pictures", "PSNR of pixels not trained on", "count")
-    for name, own in summary["psnr_test"].items():
-        spread = "" if own["std"] is None else f" ± {own['std']:.2f}"
-        table.add_row(name, f"{own['mean']:.2f}{spread} dB", str(own["count"]))
-    Console().print(table)
+    _print_representations(summary)
     _write(verb.results, summary)
     return 0
+
+
+def _print_representations(summary: dict[str, Any]) -> None:
+    several = "per_seed" in summary
+    over = f"the seeds {' '.join(map(str, summary['seed']))}" if several else "the pictures"
+    table = Table("pictures", "PSNR of pixels not trained on", "count", title=f"± over {over}")
+    first = summary["per_seed"][0] if several else summary
+    for name, own in first["psnr_test"].items():
+        value, deviation = own["mean"], own["std"]
+        if several:
+            value, deviation = (summary[part][f"psnr_test_{name}"] for part in ("mean", "std"))
+        spread = "" if deviation is None else f" ± {deviation:.2f}"
+        table.add_row(name, f"{value:.2f}{spread} dB", str(own["count"]))
+    Console().print(table)
 
 
 @_perform.register
@@ -524,9 +534,13 @@ def _row_report() -> Iterator[Callable[[registry.Row, int, Any], None]]:
     with progress, _termination() as received:
         task = progress.add_task("compiling", total=None)
 
-        def report(row: registry.Row, seed: int, metrics: EpochMetrics | MetaMetrics) -> None:
-            training = isinstance(metrics, EpochMetrics)
-            place = f"epoch {metrics.epoch}" if training else f"step {metrics.step}"
+        def report(row: registry.Row, seed: int, metrics: Metrics) -> None:
+            if isinstance(metrics, EpochMetrics):
+                place = f"epoch {metrics.epoch}"
+            elif isinstance(metrics, MetaMetrics):
+                place = f"step {metrics.step}"
+            else:
+                place = metrics.image
             progress.update(task, description=f"{row.name}, seed {seed}, {place}")
             if received:
                 raise _Terminated(

@@ -634,8 +634,10 @@ def check_seeds(config: Any) -> None:
     if config.seeds and config.seed is not None:
         raise ConfigError("--seed and --seeds are both given: write one of them.")
     for name in ("split_seed", "seed"):
-        if getattr(config, name) is not None and not 0 <= getattr(config, name) < SEEDS:
-            _refuse(name, getattr(config, name), "at least 0 and below 2³²", "0")
+        # Not every configuration has a split.
+        value = getattr(config, name, None)
+        if value is not None and not 0 <= value < SEEDS:
+            _refuse(name, value, "at least 0 and below 2³²", "0")
     if any(not 0 <= seed < SEEDS for seed in config.seeds):
         _refuse("seeds", config.seeds, "at least 0 and below 2³²", "0 1 2")
     if len(set(config.seeds)) < len(config.seeds):
@@ -656,6 +658,8 @@ def _fits(annotation: Any, value: Any) -> bool:
         return isinstance(value, list) and all(
             isinstance(item, int) and not isinstance(item, bool) for item in value
         )
+    if annotation == tuple[str, ...]:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
     if annotation is str:
         return isinstance(value, str)
     if annotation is int:

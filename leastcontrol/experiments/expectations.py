@@ -41,6 +41,15 @@ class Quantity:
 TEST_ACCURACY = Quantity("test accuracy", "%", ("summary", "test_accuracy"), 100.0, 2)
 META_ACCURACY = Quantity("test accuracy", "%", ("summary", "test", "accuracy"), 100.0, 2)
 META_LOSS = Quantity("test loss", "", ("summary", "test", "loss"))
+
+
+def _ratio(kind: str) -> Quantity:
+    """Returns the mean of a kind's pictures, of their pixels that were not trained on."""
+    return Quantity(f"PSNR, {kind}", "dB", ("summary", "psnr_test", kind, "mean"), digits=2)
+
+
+NATURAL_RATIO = _ratio("natural")
+TEXT_RATIO = _ratio("text")
 TRAINING_LOSS = Quantity("training loss", "nats", ("metrics", "loss"), digits=4)
 
 

@@ -8,7 +8,18 @@ import dataclasses
 import math
 from typing import Any
 
-from .config import LARGEST_LAYER, SEEDS, _refuse, check_choice, flag
+from .config import (
+    LARGEST_LAYER,
+    ConfigError,
+    _refuse,
+    check_choice,
+    check_read,
+    check_seeds,
+    flag,
+    options_from_json,
+)
+
+VERB = "represent"
 
 REPRESENT_CHOICES = {
     "rule": ("least-control", "recurrent-backpropagation"),
@@ -52,8 +63,14 @@ class RepresentConfig:
     """Largest global norm of the gradient."""
     reports: int = 20
     """How often the network is looked at."""
-    seed: int = 0
-    """Seed of the weights, the same for every picture."""
+    seed: int | None = None
+    """Seed of the weights, the same for every picture; 0 by default."""
+    seeds: tuple[int, ...] = ()
+    """Several seeds, each in turn; the summary then has their mean and deviation."""
+
+    def all_seeds(self) -> tuple[int, ...]:
+        """Returns the seeds of which every picture has a network."""
+        return self.seeds or (0 if self.seed is None else self.seed,)
 
     def check(self) -> None:
         """Raises `ConfigError` for the first value that cannot be run."""
@@ -79,10 +96,27 @@ class RepresentConfig:
                 _refuse(name, getattr(self, name), "at least 1", example)
         if self.gradient_clip is not None and not 0 < self.gradient_clip < math.inf:
             _refuse("gradient_clip", self.gradient_clip, "above 0 and finite", "10")
-        if not 0 <= self.seed < SEEDS:
-            _refuse("seed", self.seed, "at least 0 and below 2³²", "0")
+        check_seeds(self)
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the configuration as JSON."""
+        """Returns what `from_json` reads, and the verb, which tells it from a training's."""
         values = dataclasses.asdict(self)
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+        values = {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+        return {"verb": VERB, **values}
+
+    @staticmethod
+    def from_json(values: Any, source: str) -> "RepresentConfig":
+        """Returns a configuration from JSON.
+
+        **Raises:** `ConfigError` naming `source` for anything but the configuration of a run of
+        implicit representations.
+        """
+        if not isinstance(values, dict) or values.get("verb") != VERB:
+            raise ConfigError(
+                f"{source} does not hold the configuration of implicit representations: give the "
+                "folder that `leastcontrol represent --out DIR` wrote."
+            )
+        options = {name: value for name, value in values.items() if name != "verb"}
+        config = RepresentConfig(**options_from_json(RepresentConfig, options, source))
+        check_read(config, source)
+        return config

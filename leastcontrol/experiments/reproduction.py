@@ -1,9 +1,10 @@
 """Runs a table or a figure of the papers, row by row, and judges what it has measured.
 
 A row is a run like any other: `running.run` for a training, `meta.run_meta` for a meta-training,
-into a run folder of its own, `OUT/EXPERIMENT/ROW`. Its file `OUT/EXPERIMENT/ROW.json` is written
-when all its seeds are finished; a row that has one is not run again, and one that was interrupted
-goes on from its last checkpoint. Verdicts are made anew each time, from the values in these files.
+`represent.run_representations` for pictures, into a run folder of its own, `OUT/EXPERIMENT/ROW`.
+Its file `OUT/EXPERIMENT/ROW.json` is written when all its seeds are finished; a row that has one is
+not run again, and one that was interrupted goes on from its last checkpoint, or its last picture.
+Verdicts are made anew each time, from the values in these files.
 """
 
 import dataclasses
@@ -14,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from .. import training
-from . import meta, running
+from . import meta, represent, running
 from .config import ConfigError, RunConfig
 from .expectations import Measured, Quantity
 from .meta_config import MetaConfig
 from .registry import Config, Experiment, Row, configuration
+from .represent_config import RepresentConfig
 
-Metrics = training.EpochMetrics | training.MetaMetrics
+Metrics = training.EpochMetrics | training.MetaMetrics | represent.Look
 Report = Callable[[Row, int, Metrics], None]
+FAILURES = (training.TrainingError, training.MetaTrainingError, represent.RepresentError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +77,7 @@ def reproduce(
             }
             try:
                 found[row.name] = _values(row, config, folder, told, command, report)
-            except (training.TrainingError, training.MetaTrainingError) as error:
+            except FAILURES as error:
                 found[row.name] = str(error)
     return [own for row in experiment.rows for own in _judged(row, found)]
 
@@ -146,6 +149,23 @@ def _(
     config: MetaConfig, folder: Path, command: str | None, report: Callable[[int, Metrics], None]
 ) -> dict[str, Any]:
     return meta.run_meta(config, folder, command=command, resume=True, report=report)
+
+
+@_run.register
+def _(
+    config: RepresentConfig,
+    folder: Path,
+    command: str | None,
+    report: Callable[[int, Metrics], None],
+) -> dict[str, Any]:
+    def learned(seed: int, look: represent.Look) -> None:
+        # A picture is saved after its last step, and no sooner.
+        if look.step == config.steps:
+            report(seed, look)
+
+    return represent.run_representations(
+        config, folder, command=command, resume=True, report=learned
+    )
 
 
 def _value(quantity: Quantity, folder: Path) -> float:

@@ -81,6 +81,7 @@ from ._stability import WATCHED, stability_watch
 from .config import AUTOENCODERS, IMAGE_SYSTEMS, ConfigError, RunConfig
 from .measures import summary_measures
 from .meta_config import MetaConfig, is_meta
+from .represent_config import RepresentConfig
 
 ACTIVATIONS = {"tanh": tanh, "relu": relu, "gelu": gelu, "identity": identity}
 INITIALISATIONS = {
@@ -103,6 +104,7 @@ AUGMENTATIONS = {
 }
 UNSOLVED = {"drop": Drop, "keep": Keep, "raise": RaiseError}
 
+AnyConfig = RunConfig | MetaConfig | RepresentConfig
 Report = Callable[[int, training.EpochMetrics], None]
 # From a seed's folder and its configuration.
 Track = Callable[[Path, RunConfig], training.Tracker]
@@ -438,7 +440,7 @@ def _claim_seed(config: RunConfig, path: Path) -> None:
     claim(config, training.RunFolder.reopen(path))
 
 
-def claim(config: RunConfig | MetaConfig, folder: training.RunFolder) -> None:
+def claim(config: AnyConfig, folder: training.RunFolder) -> None:
     """Writes a configuration into a new folder, or checks it against the one that is there.
 
     **Raises:** `ConfigError` or `training.FolderError` if the folder holds anything else.
@@ -460,10 +462,12 @@ def claim(config: RunConfig | MetaConfig, folder: training.RunFolder) -> None:
     folder.tidy()
 
 
-def run_identity(config: RunConfig | MetaConfig) -> dict[str, Any]:
+def run_identity(config: AnyConfig) -> dict[str, Any]:
     """Returns what must agree where a run goes on; its data may lie elsewhere by then."""
     values = config.as_json()
-    del values["data_dir"], values["seed"]
+    # Built-in pictures have no folder.
+    values.pop("data_dir", None)
+    del values["seed"]
     return {**values, "seeds": list(config.all_seeds())}
 
 
@@ -692,7 +696,7 @@ def evaluate_run(folder: Path, *, data_dir: Path | None = None) -> dict[str, Any
     return {"folder": str(folder), "data": config.data, "seeds": rows}
 
 
-def seed_folders(config: RunConfig | MetaConfig, folder: Path) -> dict[int, Path]:
+def seed_folders(config: AnyConfig, folder: Path) -> dict[int, Path]:
     """Returns where a run leaves each of its seeds: in its own folder where there is only one."""
     seeds = config.all_seeds()
     return {seed: folder / f"seed-{seed}" if len(seeds) > 1 else folder for seed in seeds}

@@ -1,0 +1,148 @@
+"""The table of implicit representations in the documentation, made from what its runs have left.
+
+    python -m leastcontrol.experiments.represent_tables           # rewrites it where it stands
+    python -m leastcontrol.experiments.represent_tables --check   # exits with 1 if it would
+
+A row is the file of one rule, `results/represent-RULE.json`, which `leastcontrol represent --seeds
+... --results FILE` wrote. A picture's figure is its mean over the seeds; a cell is the mean over
+the pictures of a kind with their deviation. Both rules begin with the same weights, so that the
+last row is the mean over the pictures of the difference picture by picture, with the standard error
+of that mean.
+"""
+
+import math
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .tables import TablesError, read_result, rewrite, script, share
+
+PAGE = Path("docs/depth-and-space.md")
+PART = "pictures"
+# The baseline first.
+NAMES = {
+    "recurrent-backpropagation": "recurrent backpropagation",
+    "least-control": "least control",
+}
+KINDS = ("natural", "text")
+# What two rules may have apart from each other in a comparison.
+OWN = ("rule", "gradient_clip")
+
+_MEANS = ("converged_fraction", "solve_steps", "step_ms_median")
+
+Row = dict[str, Any]
+
+
+def read(results: Path) -> list[Row]:
+    """Returns the summaries of the rules whose files exist, the baseline first.
+
+    **Raises:** `TablesError` for a file that is damaged or of another kind, and for two runs that
+    differ in more than the rule and its clipping.
+    """
+    rows = []
+    for rule in NAMES:
+        path = results / f"represent-{rule}.json"
+        if not path.exists():
+            continue
+        values = read_result(path)
+        if not _is_summary(values) or values["config"].get("rule") != rule:
+            raise TablesError(
+                f"{path} is not the summary of {rule} on pictures with several seeds: give a file "
+                f"that `leastcontrol represent --rule {rule} --seeds 0 1 2 --results FILE` wrote."
+            )
+        rows.append(values)
+    if len(rows) == 2:
+        _check_alike(*(row["config"] for row in rows))
+    return rows
+
+
+def _is_summary(values: Any) -> bool:
+    try:
+        numbers = [values["mean"][name] for name in _MEANS]
+        for own in values["per_seed"]:
+            numbers += [picture["psnr_test"] for picture in own["pictures"]]
+        images = [[picture["image"] for picture in own["pictures"]] for own in values["per_seed"]]
+        alike = all(own == values["config"]["images"] for own in images)
+        both = all(len(_of_kind(values, kind)) > 1 for kind in KINDS)
+        return alike and both and isinstance(values["command"], str) and all(map(_finite, numbers))
+    except (KeyError, TypeError, AttributeError, statistics.StatisticsError):
+        return False
+
+
+def _finite(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value)
+
+
+def _check_alike(first: dict[str, Any], second: dict[str, Any]) -> None:
+    for name in first.keys() | second.keys():
+        if name not in OWN and first.get(name) != second.get(name):
+            raise TablesError(
+                f"The runs of the two rules have {name} = {first.get(name)} and "
+                f"{second.get(name)}, but they are compared picture by picture: run both with the "
+                "same options."
+            )
+
+
+def _of_kind(row: Row, kind: str) -> list[float]:
+    """Returns the figures of the pictures of a kind, each the mean over the seeds."""
+    every = [
+        [own["psnr_test"] for own in seed["pictures"] if own["image"].startswith(f"{kind}-")]
+        for seed in row["per_seed"]
+    ]
+    return [statistics.fmean(values) for values in zip(*every, strict=True)]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Returns the rows, and their difference, as Markdown, with the commands below."""
+    heads = [f"{kind}, dB" for kind in KINDS]
+    lines = [
+        f"| rule | {' | '.join(heads)} | solved, % | steps a solve | ms a step |",
+        f"|---|{'---:|' * (len(heads) + 3)}",
+    ]
+    for row in rows:
+        figures = [_of_kind(row, kind) for kind in KINDS]
+        mean = row["mean"]
+        cells = [
+            NAMES[row["config"]["rule"]],
+            *(f"{statistics.fmean(own):.2f} ± {statistics.stdev(own):.2f}" for own in figures),
+            share(mean["converged_fraction"]),
+            f"{mean['solve_steps']:.1f}",
+            f"{mean['step_ms_median']:.1f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    if len(rows) == 2:
+        leads = [_lead(*(_of_kind(row, kind) for row in rows)) for kind in KINDS]
+        lines.append(f"| the second less the first | {' | '.join(leads)} | | | |")
+    commands = [row["command"] for row in rows]
+    return "\n".join([*lines, "", "```bash", *commands, "```"])
+
+
+def _lead(baseline: Sequence[float], own: Sequence[float]) -> str:
+    """Returns the mean difference, picture by picture, with its standard error."""
+    apart = [each - other for other, each in zip(baseline, own, strict=True)]
+    error = statistics.stdev(apart) / math.sqrt(len(apart))
+    return f"{statistics.fmean(apart):+.2f} ± {error:.2f}"
+
+
+def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
+    """Rewrites the table in the page under `root` and returns it if it changed.
+
+    Without any file it stays as it is. With `check` nothing is written.
+
+    **Raises:** `TablesError`. Nothing is written unless every file could be read.
+    """
+    rows = read(results)
+    return rewrite(root, [(PAGE, PART, table(rows))] if rows else [], check=check)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the script and returns its exit status: 1 for a stale table, 2 for a mistake."""
+    description = "Make the table of implicit representations from the summaries of their runs."
+    return script(arguments, update, "represent_tables", description)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
