@@ -55,13 +55,13 @@ RULES: dict[str, dict[str, dict[str, tuple[Any, ...]]]] = {
         "first-order-maml": {"inner_steps": (30,), "step_size": (0.01, 0.02)},
     },
     "glyphs": {
-        "least-control": {},
-        "first-order-maml": {},
-        "t1-t2": {},
-        "reptile": {},
+        "least-control": {"step_size": (0.1,), "alpha": (0.1, 1.0)},
+        "first-order-maml": {"step_size": (0.1, 0.05)},
+        "t1-t2": {"step_size": (0.1, 0.05)},
+        "reptile": {"step_size": (0.1, 0.05)},
         # Its Hessian has to be positive (see `leastcontrol reproduce omniglot`).
-        "implicit-maml": {"pull": (2.0,)},
-        "contrastive": {},
+        "implicit-maml": {"step_size": (0.1,), "pull": (2.0, 0.5)},
+        "contrastive": {"step_size": (0.1,), "strength": (0.1, 1.0)},
     },
 }
 TRIED: dict[str, dict[str, tuple[Any, ...]]] = {
@@ -76,7 +76,6 @@ COMMON: dict[str, dict[str, Any]] = {
         "modules": 3,
         "channels": 16,
         "inner_steps": 10,
-        "step_size": 0.1,
     },
 }
 # Sizes of the steps of an evaluation; as in training where there is none.
