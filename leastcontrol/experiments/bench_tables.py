@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .tables import TablesError, read_result, rewrite, script, share
+from .tables import TablesError, read_result, rewrite, script, share, table_row, with_commands
 
 STEPS_PAGE = Path("docs/how-to-choose-a-solver.md")
 GROWTH_PAGE = Path("docs/performance.md")
@@ -86,8 +86,8 @@ def steps_table(rows: Sequence[Row]) -> str:
             _or_none(row["residual"], "{:.1e}"),
             _or_none(row["peak_mb"], "{:.1f}"),
         )
-        lines.append(f"| {' | '.join(cells)} |")
-    return _with_commands(lines, rows)
+        lines.append(table_row(cells))
+    return with_commands(lines, (row["command"] for row in rows))
 
 
 def growth_table(rows: Sequence[Row]) -> str:
@@ -110,8 +110,8 @@ def growth_table(rows: Sequence[Row]) -> str:
             f"{first['ratio']:.2f}",
             f"{last['ratio']:.2f}",
         )
-        lines.append(f"| {' | '.join(cells)} |")
-    return _with_commands(lines, rows)
+        lines.append(table_row(cells))
+    return with_commands(lines, (row["command"] for row in rows))
 
 
 def _curve(row: Row) -> tuple[str, str, str, str]:
@@ -120,11 +120,6 @@ def _curve(row: Row) -> tuple[str, str, str, str]:
 
 def _or_none(value: float | None, form: str) -> str:
     return "" if value is None else form.format(value)
-
-
-def _with_commands(lines: list[str], rows: Sequence[Row]) -> str:
-    commands = dict.fromkeys(row["command"] for row in rows)
-    return "\n".join([*lines, "", "```bash", *commands, "```"])
 
 
 def profile_table(path: Path) -> str:
@@ -139,7 +134,7 @@ def profile_table(path: Path) -> str:
         for part, us in rows:
             spread = f"{us['lower']:.0f} to {us['upper']:.0f}"
             lines.append(f"| {part} | {us['median']:.0f} | {spread} |")
-        return "\n".join([*lines, "", "```bash", profile["command"], "```"])
+        return with_commands(lines, [profile["command"]])
     except (KeyError, TypeError, ValueError) as error:
         raise TablesError(
             f"{path} does not hold the parts of a step: run the script of benchmarks/ that writes "
@@ -201,8 +196,8 @@ def accuracy_table(path: Path) -> str:
                 f"{own['products']:.1f}",
                 share(own["solved"]),
             )
-            lines.append(f"| {' | '.join(cells)} |")
-        return "\n".join([*lines, "", "```bash", found["command"], "```"])
+            lines.append(table_row(cells))
+        return with_commands(lines, [found["command"]])
     except (KeyError, TypeError, ValueError) as error:
         raise TablesError(
             f"{path} does not hold errors of gradients: run `python "
@@ -232,9 +227,9 @@ def control_table(path: Path) -> str:
                 f"{own['temporary_mb']:.1f}",
                 f"{own['temporary_mb_of_a_tenth']:.1f}",
             )
-            lines.append(f"| {' | '.join(cells)} |")
+            lines.append(table_row(cells))
         held = f"The process held {found['process_mb']:.0f} MB at most, compilations included."
-        return "\n".join([*lines, "", held, "", "```bash", found["command"], "```"])
+        return with_commands([*lines, "", held], [found["command"]])
     except (KeyError, TypeError, ValueError) as error:
         raise TablesError(
             f"{path} does not hold steps of deep feedback control: run `python "

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .meta_config import MetaConfig
-from .tables import TablesError, read_result, rewrite, script
+from .tables import TablesError, read_result, rewrite, script, table_row, with_commands
 
 PAGE = Path("docs/meta-learning.md")
 COST = "meta-cost.json"
@@ -156,9 +156,8 @@ def comparison_table(summaries: Sequence[Row], tasks: str) -> str:
             if first is not None:
                 cells.append("" if row is first else _lead(first, row, classified))
             cells += [f"{row['seconds']:.0f}", f"{row['residual_median']:.1e}"]
-            lines.append(f"| {' | '.join(cells)} |")
-        commands = dict.fromkeys(row["command"] for row in rows)
-        parts.append("\n".join([*lines, "", "```bash", *commands, "```"]))
+            lines.append(table_row(cells))
+        parts.append(with_commands(lines, (row["command"] for row in rows)))
     return "\n\n".join(parts)
 
 
@@ -201,9 +200,8 @@ def cost_table(rows: Sequence[Row]) -> str:
         ]
         word, *control = str(rule).split(" ")
         cells = [", ".join([NAMES.get(word, word), *control]), *times, *sizes]
-        lines.append(f"| {' | '.join(cells)} |")
-    commands = dict.fromkeys(row["command"] for row in rows)
-    return "\n".join([*lines, "", "```bash", *commands, "```"])
+        lines.append(table_row(cells))
+    return with_commands(lines, (row["command"] for row in rows))
 
 
 def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:

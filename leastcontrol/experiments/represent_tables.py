@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .tables import TablesError, read_result, rewrite, script, share
+from .tables import TablesError, read_result, rewrite, script, share, table_row, with_commands
 
 PAGE = Path("docs/depth-and-space.md")
 PART = "pictures"
@@ -112,12 +112,11 @@ def table(rows: Sequence[Row]) -> str:
             f"{mean['solve_steps']:.1f}",
             f"{mean['step_ms_median']:.1f}",
         ]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(table_row(cells))
     if len(rows) == 2:
         leads = [_lead(*(_of_kind(row, kind) for row in rows)) for kind in KINDS]
         lines.append(f"| the second less the first | {' | '.join(leads)} | | | |")
-    commands = [row["command"] for row in rows]
-    return "\n".join([*lines, "", "```bash", *commands, "```"])
+    return with_commands(lines, (row["command"] for row in rows))
 
 
 def _lead(baseline: Sequence[float], own: Sequence[float]) -> str:

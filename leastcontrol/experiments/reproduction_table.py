@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .tables import TablesError, read_result, rewrite, script
+from .tables import TablesError, read_result, rewrite, script, with_commands
 
 PAGE = Path("docs/reproduce.md")
 FILE = "reproduce-quick.json"
@@ -48,7 +48,7 @@ def table(values: dict[str, Any]) -> str:
         lines.append(_line(f"`{own['experiment']}`", known, failed, own["seconds"]))
         judged, failures, seconds = judged + known, failures + failed, seconds + own["seconds"]
     lines.append(_line("all together", judged, failures, seconds))
-    return "\n".join([*lines, "", "```bash", values["command"], "```"])
+    return with_commands(lines, [values["command"]])
 
 
 def _line(name: str, judged: int, failed: int, seconds: float) -> str:

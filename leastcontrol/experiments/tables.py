@@ -16,7 +16,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -315,7 +315,7 @@ def table(rows: Sequence[Row]) -> str:
             f"{row.steps:.1f}",
             f"{row.step_ms:.2f}",
         )
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(table_row(cells))
     return "\n".join(lines)
 
 
@@ -343,7 +343,7 @@ def feedback_table(rows: Sequence[Row]) -> str:
             share(row.solved),
             f"{row.step_ms:.2f}",
         )
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(table_row(cells))
     return "\n".join(lines)
 
 
@@ -366,7 +366,7 @@ def depth_table(rows: Sequence[Row]) -> str:
             f"{row.steps:.1f}",
             f"{row.step_ms:.2f}",
         )
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(table_row(cells))
     return "\n".join(lines)
 
 
@@ -376,9 +376,14 @@ def share(solved: float) -> str:
     return f"{math.floor(1e4 * solved) / 100:.2f}" if text == "100.00" and solved < 1 else text
 
 
-def commands(rows: Sequence[Row]) -> str:
-    """Returns the commands of the rows as a Markdown block."""
-    return "\n".join(["```bash", *(row.command for row in rows), "```"])
+def with_commands(lines: Sequence[str], commands: Iterable[str]) -> str:
+    """Returns the lines of a table with the commands that made it in a Markdown block below."""
+    return "\n".join([*lines, "", "```bash", *dict.fromkeys(commands), "```"])
+
+
+def table_row(cells: Iterable[str]) -> str:
+    """Returns a row of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
 
 
 def rewritten(page: str, content: str, name: str, part: str) -> str:
@@ -411,16 +416,19 @@ def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
             f"{results} holds none of {names}: make one with `leastcontrol train --results FILE`."
         )
     content = {page: table(rows) for page in PAGES}
-    content[COMMANDS_PAGE] += f"\n\n{commands(rows)}"
+    content[COMMANDS_PAGE] = _of_rows(table, rows)
     parts = [(page, "results", own) for page, own in content.items()]
     controlled = read(results, FEEDBACK_ROWS)
     if controlled:
-        own = f"{feedback_table(controlled)}\n\n{commands(controlled)}"
-        parts.append((COMMANDS_PAGE, "feedback-control", own))
+        parts.append((COMMANDS_PAGE, "feedback-control", _of_rows(feedback_table, controlled)))
     deep = read(results, DEPTH_ROWS)
     if deep:
-        parts.append((DEPTH_PAGE, "depth", f"{depth_table(deep)}\n\n{commands(deep)}"))
+        parts.append((DEPTH_PAGE, "depth", _of_rows(depth_table, deep)))
     return rewrite(root, parts, check=check)
+
+
+def _of_rows(table: Callable[[Sequence[Row]], str], rows: Sequence[Row]) -> str:
+    return with_commands([table(rows)], (row.command for row in rows))
 
 
 def rewrite(root: Path, parts: Sequence[tuple[Path, str, str]], *, check: bool) -> list[Path]:
