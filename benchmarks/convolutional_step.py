@@ -9,9 +9,6 @@ the machine counts less.
 """
 
 import argparse
-import os
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from _origin import origin
+from _profile import Call, of_solves, on_one_core, rows_of, timed
 from jaxtyping import PyTree
 
 from leastcontrol import data
@@ -35,7 +33,6 @@ from leastcontrol.equilibrium import (
     run,
 )
 from leastcontrol.equilibrium._driver import Progress, advance
-from leastcontrol.experiments._timing import Spread
 from leastcontrol.losses import CrossEntropy
 from leastcontrol.rules import AbstractRule, Backpropagation, Batch, LeastControl
 from leastcontrol.systems import STRIDED_CONVOLUTIONS, ConvolutionalFeedforward
@@ -45,7 +42,6 @@ BATCH, LEAK, LEARNED = 64, 6.4, 800
 BATCHES, REPEATS, ROUNDS = 8, 10, 9
 MOST_SWEEPS = 40
 ENDLESS = FixedPoint(max_steps=2**30)
-Call = Callable[[], PyTree]
 
 
 def batches(folder: Path | None) -> tuple[Batch, Batch]:
@@ -154,45 +150,13 @@ def solves(system: ConvolutionalFeedforward, own: Batch) -> list[dict[str, Any]]
     return rows
 
 
-def timed(calls: dict[str, tuple[Call, int]]) -> dict[str, list[float]]:
-    """Returns each call's times in microseconds, divided by how many steps it takes."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for call, _ in calls.values():
-        call()
-    for _ in range(ROUNDS):
-        for name, (call, steps) in calls.items():
-            began = time.process_time()
-            call()
-            times[name].append(1e6 * (time.process_time() - began) / steps)
-    return times
-
-
-def of_solves(name: str, times: dict[str, list[float]], stats: PyTree) -> dict[str, Any]:
-    """Returns what least control costs beside backpropagation at some weights, and its solves."""
-    pairs = zip(
-        times[f"a step of least control, {name}"],
-        times[f"a step of backpropagation, {name}"],
-        strict=True,
-    )
-    steps = np.asarray(stats.steps)
-    return {
-        "weights": name,
-        "ratio": statistics.median(least / base for least, base in pairs),
-        "sweeps_mean": float(steps.mean()),
-        "sweeps_max": int(steps.max()),
-        "solved_fraction": float((np.asarray(stats.error) <= 1).mean()),
-        "share_after_sweeps": [float((steps <= n).mean()) for n in range(1, int(steps.max()) + 1)],
-    }
-
-
 def main() -> None:
     """Runs the script."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data-dir", type=Path, help="folder with Fashion-MNIST's files")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures are written")
     given = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    on_one_core()
     first, own = batches(given.data_dir)
     fresh = ConvolutionalFeedforward(
         (1, 28, 28), STRIDED_CONVOLUTIONS, (48,), 10, key=jax.random.key(0)
@@ -205,19 +169,19 @@ def main() -> None:
         calls[f"a step of backpropagation, {name}"] = (base, BATCHES)
         calls[f"a step of least control, {name}"] = (control, BATCHES)
     calls |= {name: (call, REPEATS) for name, call in parts(system, own).items()}
-    times = timed(calls)
-    rows = [{"part": name, "us": Spread.of(own)._asdict()} for name, own in times.items()]
+    times = timed(calls, ROUNDS)
     figures = {
-        "parts": rows,
-        "states": [of_solves(name, times, stats) for name, stats in solved.items()],
+        "parts": rows_of(times),
+        "states": [
+            of_solves(name, times, np.asarray(stats.steps), np.asarray(stats.error))
+            for name, stats in solved.items()
+        ],
         "kinds": solves(system, own),
         "most_sweeps": MOST_SWEEPS,
         "batch_size": BATCH,
         "samples": BATCHES * BATCH,
         "leak": LEAK,
     }
-    for row in rows:
-        print(f"{row['us']['median']:9.0f} us  {row['part']}")
     print({name: value for name, value in figures.items() if name != "parts"})
     if given.json is not None:
         write_json(given.json, {**figures, **origin()})

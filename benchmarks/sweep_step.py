@@ -1,0 +1,150 @@
+"""Where the time of a step of least control on a feedforward network goes.
+
+    python benchmarks/sweep_step.py --json results/profile-feedforward.json
+
+Whole steps of 784-256-256-10 on MNIST, at its first weights and after 800 steps of least control,
+and parts of a solve at the latter: the products of a sweep alone, a whole sweep, and the same for a
+group of an eighth of the batch, in which the last samples are gathered.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from _origin import origin
+from _profile import Call, of_solves, on_one_core, rows_of, timed
+from jaxtyping import PyTree
+
+from leastcontrol import data
+from leastcontrol.controllers import DynamicInversion
+from leastcontrol.equilibrium import ControlProblem, FixedPoint, Sample, SweepProblem, Tolerance
+from leastcontrol.equilibrium._driver import Progress, advance
+from leastcontrol.experiments._timing import compile_step
+from leastcontrol.losses import CrossEntropy
+from leastcontrol.rules import Backpropagation, Batch, LeastControl
+from leastcontrol.systems import Feedforward
+from leastcontrol.training import write_json
+
+BATCH, LEAK, LEARNED = 64, 6.4, 800
+GROUP = BATCH // 8
+BATCHES, REPEATS, ROUNDS = 16, 50, 21
+ENDLESS = FixedPoint(max_steps=2**30)
+KEY = jax.random.key(0)
+
+
+def batches(folder: Path | None) -> tuple[Batch, Batch]:
+    """Returns batches to learn from, and others to measure with."""
+    train = data.load("mnist", data_dir=folder).train
+    many = LEARNED + BATCHES
+    x, y = np.asarray(train.inputs[: many * BATCH]), train.targets[: many * BATCH]
+    batch = Batch(jnp.asarray(x).reshape(many, BATCH, 784), jnp.asarray(y).reshape(many, BATCH))
+    first = jax.tree.map(lambda leaf: leaf[:LEARNED], batch)
+    return first, jax.tree.map(lambda leaf: leaf[LEARNED:], batch)
+
+
+def learned(system: Feedforward, first: Batch) -> Feedforward:
+    """Returns the network after its steps of least control."""
+    rule, optimiser = LeastControl(DynamicInversion(), LEAK), optax.adam(1e-3)
+    weights, fixed = eqx.partition(system, eqx.is_inexact_array)
+
+    def step(carry: PyTree, own: Batch) -> tuple[PyTree, None]:
+        weights, state = carry
+        credit = rule(eqx.combine(weights, fixed), None, own)
+        change, state = optimiser.update(credit.gradient, state)
+        return (eqx.apply_updates(weights, change), state), None
+
+    train = jax.jit(
+        lambda weights, own: jax.lax.scan(step, (weights, optimiser.init(weights)), own)
+    )
+    return eqx.combine(train(weights, first)[0][0], fixed)
+
+
+def parts(system: Feedforward, own: Batch) -> dict[str, Call]:
+    """Returns calls of the parts of a sweep."""
+    problem = SweepProblem(ControlProblem(system, CrossEntropy(), LEAK), system, Tolerance())
+    samples = Sample(jax.vmap(system.drive)(own.inputs[0]), own.targets[0])
+
+    def products(sample: Sample, z: Any) -> Any:
+        read = lambda control: system.readout(system.settle(sample.drive, control))  # noqa: E731
+        _, pull = jax.vjp(read, z.point.control)
+        return z._replace(point=z.point._replace(control=pull(z.point.output_control)[0]))
+
+    def sweep(sample: Sample, z: Any) -> Any:
+        return problem.iterate(sample, z)[0]
+
+    def running(sample: Sample, progress: Any) -> Any:
+        return advance(problem, ENDLESS, sample, progress)
+
+    def loop(step: Callable, start: Callable, count: int) -> Call:
+        own = jax.tree.map(lambda leaf: leaf[:count], samples)
+        repeat = lambda samples, start: jax.lax.fori_loop(  # noqa: E731
+            0, REPEATS, lambda _, z: jax.vmap(step)(samples, z), start
+        )
+        first = start(own, count)
+        program = jax.jit(repeat).lower(own, first).compile()
+        return lambda: jax.block_until_ready(program(own, first))
+
+    def at(own: Sample, count: int) -> Any:
+        z = jax.vmap(problem.initial)(own)
+        for _ in range(2):
+            z = jax.jit(jax.vmap(sweep))(own, z)
+        return z
+
+    def progress(own: Sample, count: int) -> Progress:
+        return Progress.first(at(own, count), None, count, jnp.float32)
+
+    return {
+        "the products of a sweep": loop(products, at, BATCH),
+        "a sweep": loop(sweep, at, BATCH),
+        "a sweep inside the driver": loop(running, progress, BATCH),
+        f"the products of a sweep of {GROUP} samples": loop(products, at, GROUP),
+        f"a sweep of {GROUP} samples inside the driver": loop(running, progress, GROUP),
+    }
+
+
+def main() -> None:
+    """Runs the script."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data-dir", type=Path, help="folder with MNIST's files")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures are written")
+    given = parser.parse_args()
+    on_one_core()
+    first, own = batches(given.data_dir)
+    fresh = Feedforward(784, (256, 256), 10, key=KEY)
+    system = learned(fresh, first)
+    inputs, targets, _ = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), own)
+    calls, solves = {}, {}
+    for name, weights in (("first weights", fresh), (f"{LEARNED} steps", system)):
+        for rule, what in (
+            (Backpropagation(), "backpropagation"),
+            (LeastControl(DynamicInversion(), LEAK), "least control"),
+        ):
+            step = compile_step(weights, rule, own, KEY)
+            calls[f"a step of {what}, {name}"] = (step.call, BATCHES)
+        problem = ControlProblem(weights, CrossEntropy(), LEAK)
+        solve = jax.jit(lambda samples, p=problem: DynamicInversion().equilibrium(p, samples).stats)
+        solves[name] = solve(Sample(jax.vmap(weights.drive)(inputs), targets))
+    calls |= {name: (call, REPEATS) for name, call in parts(system, own).items()}
+    times = timed(calls, ROUNDS)
+    figures = {
+        "parts": rows_of(times),
+        "states": [
+            of_solves(name, times, np.asarray(stats.steps), np.asarray(stats.error))
+            for name, stats in solves.items()
+        ],
+        "batch_size": BATCH,
+        "leak": LEAK,
+    }
+    print(figures["states"])
+    if given.json is not None:
+        write_json(given.json, {**figures, **origin()})
+
+
+if __name__ == "__main__":
+    main()
