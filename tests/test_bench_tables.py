@@ -191,10 +191,10 @@ def test_a_step_on_kinks_is_a_table_with_its_solves(project: Path, capsys):
     assert "| sweeps, at most 40 |" in written
     assert "| without | 76.20 | 6.19 |" in written
     capsys.readouterr()
-    for broken in ({**profile, "kinds": [{}]}, {**profile, "states": [{}]}):
-        write(project, "profile-conv.json", broken)
+    for broken, named in (("kinds", "kinds of sweeps"), ("states", "the solves of a step")):
+        write(project, "profile-conv.json", {**profile, broken: [{}]})
         assert bench_tables.main(["--root", str(project)]) == 2
-        assert "does not hold the solves of a step: run" in capsys.readouterr().err
+        assert f"does not hold {named}: run" in capsys.readouterr().err
 
 
 def test_the_errors_of_gradients_are_a_table(project: Path, capsys):

@@ -4,7 +4,8 @@
     python -m leastcontrol.experiments.bench_tables --check   # exits with 1 if it would change any
 
 The rows are those of all files `results/bench-*.json`, which `leastcontrol bench --json` writes;
-the parts of a step are those of `results/profile-rnn.json`, by `benchmarks/joint_step.py`, and of
+the parts of a step are those of `results/profile-rnn.json`, by `benchmarks/joint_step.py`, of
+`results/profile-feedforward.json`, by `benchmarks/sweep_step.py`, and of
 `results/profile-conv.json`, by `benchmarks/convolutional_step.py`, errors of gradients those of
 `results/gradient-accuracy.json`, and the steps of deep feedback control those of
 `results/deep-feedback-control.json`.
@@ -142,36 +143,56 @@ def profile_table(path: Path) -> str:
         ) from error
 
 
-def convolutional_table(path: Path) -> str:
-    """Returns the parts of a step on kinks, and what its solves were like.
+def sweeps_table(path: Path) -> str:
+    """Returns the parts of a step, and what its solves were like at several weights.
 
-    **Raises:** `TablesError` for a file that is damaged or was not written by the script.
+    **Raises:** `TablesError` for a file that is damaged or was not written by a script.
     """
     table, found = profile_table(path), read_result(path)
     try:
-        states = []
-        for own in found["states"]:
-            ended = (share(part) for part in own["share_after_sweeps"][1:5])
-            states.append(
-                f"| {own['weights']} | {own['ratio']:.2f} | {share(own['solved_fraction'])} "
-                f"| {own['sweeps_mean']:.2f} | {own['sweeps_max']} | {', '.join(ended)} |"
-            )
-        columns = (
+        lines = [
             "| weights | × backpropagation | solved, % | sweeps a solve | at most "
-            "| ended after 2, 3, 4, 5, % |"
-        )
-        kinds = [
-            f"| {own['sweeps']} | {share(own['solved'])} | {own['sweeps_mean']:.2f} |"
-            for own in found["kinds"]
+            "| ended after 2, 3, 4, 5, % |",
+            "|---|---:|---:|---:|---:|---|",
         ]
-        most = found["most_sweeps"]
-        head = f"| sweeps, at most {most} | solved, % | sweeps a solve, of the solved |"
-        first = [columns, "|---|---:|---:|---:|---:|---|", *states]
-        return "\n".join([table, "", *first, "", head, "|---|---:|---:|", *kinds])
+        for own in found["states"]:
+            cells = (
+                own["weights"],
+                f"{own['ratio']:.2f}",
+                share(own["solved_fraction"]),
+                f"{own['sweeps_mean']:.2f}",
+                f"{own['sweeps_max']}",
+                ", ".join(share(part) for part in own["share_after_sweeps"][1:5]),
+            )
+            lines.append(table_row(cells))
+        return "\n".join([table, "", *lines])
     except (KeyError, TypeError, ValueError) as error:
         raise TablesError(
-            f"{path} does not hold the solves of a step: run `python "
-            "benchmarks/convolutional_step.py --json FILE` again."
+            f"{path} does not hold the solves of a step: run the script of benchmarks/ that writes "
+            "it again, with --json FILE."
+        ) from error
+
+
+def convolutional_table(path: Path) -> str:
+    """Returns the parts of a step on kinks, its solves, and those of other kinds of sweeps.
+
+    **Raises:** `TablesError` for a file that is damaged or was not written by the script.
+    """
+    table, found = sweeps_table(path), read_result(path)
+    try:
+        lines = [
+            f"| sweeps, at most {found['most_sweeps']} | solved, % | sweeps a solve, of the solved "
+            "|",
+            "|---|---:|---:|",
+        ]
+        for own in found["kinds"]:
+            cells = (own["sweeps"], share(own["solved"]), f"{own['sweeps_mean']:.2f}")
+            lines.append(table_row(cells))
+        return "\n".join([table, "", *lines])
+    except (KeyError, TypeError, ValueError) as error:
+        raise TablesError(
+            f"{path} does not hold kinds of sweeps: run `python benchmarks/convolutional_step.py "
+            "--json FILE` again."
         ) from error
 
 
@@ -263,6 +284,7 @@ def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
         ("profile-rnn.json", GROWTH_PAGE, "profile", profile_table),
         ("gradient-accuracy.json", GROWTH_PAGE, "accuracy", accuracy_table),
         ("deep-feedback-control.json", GROWTH_PAGE, "control", control_table),
+        ("profile-feedforward.json", GROWTH_PAGE, "feedforward-step", sweeps_table),
         ("profile-conv.json", DEPTH_PAGE, "convolutional-step", convolutional_table),
     ):
         if (results / name).exists():
