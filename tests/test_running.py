@@ -176,9 +176,11 @@ PLACES = {
         dataclasses.replace(STARTED, controller="linear-feedback"),
     ),
     **dict.fromkeys(
-        ("cell", "channels", "inner", "groups", "pool", "encoder_stride"),
+        ("cell", "channels", "inner", "groups", "pool"),
         RunConfig(system="deep-equilibrium"),
     ),
+    # A state of half as many rows has to be divided too.
+    "encoder_stride": RunConfig(system="deep-equilibrium", pool=4),
     **dict.fromkeys(
         ("convolutions", "augment"), dataclasses.replace(STARTED, system="convolutional")
     ),
