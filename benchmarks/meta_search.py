@@ -149,6 +149,7 @@ def main() -> int:
     """Runs the search and returns its exit status."""
     parser = argparse.ArgumentParser(description="Search settings of meta-learning rules.")
     parser.add_argument("--tasks", choices=tuple(RULES), default="sinusoid")
+    parser.add_argument("--rules", nargs="+", help="these rules alone; all by default")
     parser.add_argument("--ways", type=int, default=5)
     parser.add_argument("--queries", type=int)
     parser.add_argument("--task-batch", type=int)
@@ -160,6 +161,10 @@ def main() -> int:
     options = parser.parse_args()
     if options.total_tasks < 16 or options.validation_tasks < 2:
         parser.error("--total-tasks takes at least 16, and --validation-tasks at least 2.")
+    known = RULES[options.tasks]
+    chosen_rules = options.rules or list(known)
+    if unknown := [rule for rule in chosen_rules if rule not in known]:
+        parser.error(f"--rules has {unknown[0]}, but takes some of {', '.join(known)}.")
     common = dict(COMMON[options.tasks])
     for name in ("queries", "task_batch"):
         if getattr(options, name) is not None:
@@ -186,8 +191,8 @@ def main() -> int:
             parser.error(f"{options.json} is of another search, by its {changed[0]}.")
         result.update({name: before[name] for name in DONE})
     left = math.inf if options.at_most is None else options.at_most
-    for rule, own in RULES[options.tasks].items():
-        tried = {**own, **TRIED[options.tasks]}
+    for rule in chosen_rules:
+        tried = {**known[rule], **TRIED[options.tasks]}
         for values in itertools.product(*tried.values()):
             chosen = {"rule": rule, **dict(zip(tried, values, strict=True))}
             config = MetaConfig(

@@ -31,6 +31,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..controllers import AbstractOutputControl, as_output_control
 from ..equilibrium import (
+    RESULTS,
     Certificate,
     Point,
     Solution,
@@ -520,7 +521,17 @@ class AbstractAfterAdaptation(AbstractMetaRule):
         solution = self.adaptation.solution(system, support, self.tolerance)
         loss = system.evaluation(solution.value, query)
         gradient = self.gradient(system, solution.value, support, query)
-        return Outcome(gradient, loss, loss, solution)
+        return Outcome(gradient, loss, loss, _if_finite(solution, gradient))
+
+
+def _if_finite(solution: Solution, gradient: PyTree[Any]) -> Solution:
+    """Returns a task's solution, marked as not finite where its gradient is not."""
+    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)]
+    finite = jnp.all(jnp.stack(leaves))
+    error = jnp.where(finite, solution.stats.error, jnp.inf)
+    result = RESULTS.where(finite, solution.result, RESULTS.no_finite_point)
+    marked = eqx.tree_at(lambda own: own.stats.error, solution, error)
+    return eqx.tree_at(lambda own: own.result, marked, result)
 
 
 class FirstOrderMAML(AbstractAfterAdaptation):
@@ -598,6 +609,7 @@ class ImplicitMAML(AbstractAfterAdaptation):
 
     (Rajeswaran et al., arXiv 1909.04630.) It is exact at the free equilibrium. Conjugate gradients
     solve for δ, matrix-free; they take the Hessian for positive definite, as it is in a minimum.
+    Away from one they can break down: such a task has no finite point, and does not count.
 
     **Arguments:**
 
