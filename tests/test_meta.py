@@ -325,6 +325,20 @@ class TestBaselines:
         np.testing.assert_allclose(flat(reptile.gradient.model), flat(towards), rtol=1e-10)
         assert flat(reptile.gradient.log_pull) == flat(first.gradient.log_pull) == 0
 
+    def test_a_task_whose_gradient_is_not_finite_does_not_count(self):
+        system, batch = fast_weights(), tasks()
+        inputs, targets = batch.targets
+        broken = lc.Batch(batch.inputs, (inputs, targets.at[1, 0].set(jnp.inf)))
+        rule = lc.ImplicitMAML(lc.Relaxation(steps=5, step_size=0.1), products=3)
+        own = credit(rule, system, broken)
+        assert own.count == TASKS - 1
+        np.testing.assert_array_equal(np.isinf(own.solution.stats.error), [False, True, False])
+        # Learning is finite for all: it is the answer for the query set that is not.
+        others = jax.tree.map(lambda leaf: leaf[jnp.array([0, 2])], batch)
+        expected = credit(rule, system, others)
+        np.testing.assert_allclose(flat(own.gradient), flat(expected.gradient), rtol=1e-12)
+        np.testing.assert_allclose(own.loss, expected.loss, rtol=1e-12)
+
     def test_implicit_maml_is_the_derivative_at_the_free_equilibrium(self):
         system, batch = fast_weights(per_weight=True), tasks()
         rule = lc.ImplicitMAML(lc.Settled(EXACT), tolerance=EXACT, products=20)
