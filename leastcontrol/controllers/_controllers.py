@@ -66,9 +66,7 @@ class DynamicInversion(AbstractController):
         system = problem.system
         if isinstance(system, AbstractRectifiedSystem) and system.rectified:
             kinked = KinkedSweepProblem(problem, system, self.tolerance)
-            last, steps, _ = run(
-                kinked, self.solver or FixedPoint(60, first_share=2, groups=16), samples
-            )
+            last, steps, _ = run(kinked, self.solver or _of_kinks(max_steps=60), samples)
             return certified(last.point, steps, last.residuals)
         if isinstance(system, AbstractOrderedSystem):
             sweeps = SweepProblem(problem, system, self.tolerance)
