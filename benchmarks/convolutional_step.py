@@ -17,9 +17,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from _origin import origin
-from _profile import Call, of_solves, on_one_core, rows_of, timed
+from _profile import Call, learned, of_solves, on_one_core, rows_of, timed
 from jaxtyping import PyTree
 
 from leastcontrol import data
@@ -53,23 +52,6 @@ def batches(folder: Path | None) -> tuple[Batch, Batch]:
     batch = Batch(jnp.asarray(np.asarray(x)).reshape(shape), jnp.asarray(y).reshape(many, BATCH))
     first = jax.tree.map(lambda leaf: leaf[:LEARNED], batch)
     return first, jax.tree.map(lambda leaf: leaf[LEARNED:], batch)
-
-
-def learned(system: ConvolutionalFeedforward, first: Batch) -> ConvolutionalFeedforward:
-    """Returns the network after its steps of backpropagation."""
-    rule, optimiser = Backpropagation(), optax.adam(1e-3)
-    weights, fixed = eqx.partition(system, eqx.is_inexact_array)
-
-    def step(carry: PyTree, own: Batch) -> tuple[PyTree, None]:
-        weights, state = carry
-        credit = rule(eqx.combine(weights, fixed), None, own)
-        change, state = optimiser.update(credit.gradient, state)
-        return (eqx.apply_updates(weights, change), state), None
-
-    train = jax.jit(
-        lambda weights, own: jax.lax.scan(step, (weights, optimiser.init(weights)), own)
-    )
-    return eqx.combine(train(weights, first)[0][0], fixed)
 
 
 def whole(system: ConvolutionalFeedforward, rule: AbstractRule, own: Batch) -> tuple[Call, PyTree]:
@@ -161,7 +143,7 @@ def main() -> None:
     fresh = ConvolutionalFeedforward(
         (1, 28, 28), STRIDED_CONVOLUTIONS, (48,), 10, key=jax.random.key(0)
     )
-    system = learned(fresh, first)
+    system = learned(fresh, Backpropagation(), first)
     calls, solved = {}, {}
     for name, weights in (("first weights", fresh), (f"{LEARNED} steps", system)):
         base, _ = whole(weights, Backpropagation(), own)

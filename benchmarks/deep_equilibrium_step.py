@@ -10,16 +10,14 @@ a step as XLA lays them out, for two budgets of a solve.
 """
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from _origin import origin
+from _profile import learned, on_one_core
 
 from leastcontrol import data
 from leastcontrol.controllers import DynamicInversion
@@ -63,26 +61,6 @@ def rules(budget: int, tolerance: Tolerance) -> dict[str, AbstractRule]:
     return {name: WithBatchStatistics(rule) for name, rule in own.items()}
 
 
-def learned(system: DeepEquilibrium, batches: Batch) -> DeepEquilibrium:
-    """Returns the model after a step of recurrent backpropagation for each batch."""
-    rule, optimiser = (
-        rules(max(BUDGETS), Tolerance())["recurrent backpropagation"],
-        optax.adam(1e-3),
-    )
-    weights, fixed = eqx.partition(system, eqx.is_inexact_array)
-
-    def step(carry: Any, own: Batch) -> tuple[Any, None]:
-        weights, state = carry
-        credit = rule(eqx.combine(weights, fixed), None, own)
-        change, state = optimiser.update(credit.gradient, state)
-        return (eqx.apply_updates(weights, change), state), None
-
-    train = jax.jit(
-        lambda weights, own: jax.lax.scan(step, (weights, optimiser.init(weights)), own)
-    )
-    return eqx.combine(train(weights, batches)[0][0], fixed)
-
-
 def measured(name: str, system: DeepEquilibrium, batches: Batch) -> list[dict[str, Any]]:
     """Returns a row for each rule at some weights."""
     own = rules(max(BUDGETS), Tolerance())
@@ -122,8 +100,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, help="folder with Fashion-MNIST's files")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures are written")
     given = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    on_one_core()
     many = samples(given.data_dir, LEARNED + BATCHES)
     first = jax.tree.map(lambda leaf: leaf[:LEARNED], many)
     own = jax.tree.map(lambda leaf: leaf[LEARNED:], many)
@@ -131,7 +108,8 @@ def main() -> None:
         (1, 28, 28), 10, channels=24, inner=24, pool=7, stride=4, key=KEY
     )
     rows = measured("initialisation", system, own)
-    rows += measured(f"{LEARNED} steps", learned(system, first), own)
+    rule = rules(max(BUDGETS), Tolerance())["recurrent backpropagation"]
+    rows += measured(f"{LEARNED} steps", learned(system, rule, first), own)
     if given.json is not None:
         figures = {"rows": rows, "batch_size": BATCH, "leak": LEAK, "budgets": BUDGETS}
         write_json(given.json, {**figures, **origin()})

@@ -9,8 +9,6 @@ costs does not depend on them.
 """
 
 import argparse
-import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from _origin import origin
+from _profile import on_one_core, timed
 from jaxtyping import PyTree
 
 from leastcontrol.equilibrium import (
@@ -108,15 +107,8 @@ def measure() -> list[dict[str, Any]]:
         program = jax.jit(loop).lower(samples, start).compile()
         return lambda: jax.block_until_ready(program(samples, start))
 
-    calls = {name: compiled(*part) for name, part in parts().items()}
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    for _ in range(ROUNDS):
-        for name, call in calls.items():
-            began = time.process_time()
-            call()
-            times[name].append(1e6 * (time.process_time() - began) / STEPS)
+    calls = {name: (compiled(*part), STEPS) for name, part in parts().items()}
+    times = timed(calls, ROUNDS)
     return [{"part": name, "us": Spread.of(own)._asdict()} for name, own in times.items()]
 
 
@@ -125,8 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures are written")
     given = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    on_one_core()
     rows = measure()
     for row in rows:
         print(f"{row['us']['median']:8.1f} us  {row['part']}")

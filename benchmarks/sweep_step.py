@@ -12,14 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from _origin import origin
-from _profile import Call, of_solves, on_one_core, rows_of, timed
-from jaxtyping import PyTree
+from _profile import Call, learned, of_solves, on_one_core, rows_of, timed
 
 from leastcontrol import data
 from leastcontrol.controllers import DynamicInversion
@@ -46,23 +43,6 @@ def batches(folder: Path | None) -> tuple[Batch, Batch]:
     batch = Batch(jnp.asarray(x).reshape(many, BATCH, 784), jnp.asarray(y).reshape(many, BATCH))
     first = jax.tree.map(lambda leaf: leaf[:LEARNED], batch)
     return first, jax.tree.map(lambda leaf: leaf[LEARNED:], batch)
-
-
-def learned(system: Feedforward, first: Batch) -> Feedforward:
-    """Returns the network after its steps of least control."""
-    rule, optimiser = LeastControl(DynamicInversion(), LEAK), optax.adam(1e-3)
-    weights, fixed = eqx.partition(system, eqx.is_inexact_array)
-
-    def step(carry: PyTree, own: Batch) -> tuple[PyTree, None]:
-        weights, state = carry
-        credit = rule(eqx.combine(weights, fixed), None, own)
-        change, state = optimiser.update(credit.gradient, state)
-        return (eqx.apply_updates(weights, change), state), None
-
-    train = jax.jit(
-        lambda weights, own: jax.lax.scan(step, (weights, optimiser.init(weights)), own)
-    )
-    return eqx.combine(train(weights, first)[0][0], fixed)
 
 
 def parts(system: Feedforward, own: Batch) -> dict[str, Call]:
@@ -117,7 +97,7 @@ def main() -> None:
     on_one_core()
     first, own = batches(given.data_dir)
     fresh = Feedforward(784, (256, 256), 10, key=KEY)
-    system = learned(fresh, first)
+    system = learned(fresh, LeastControl(DynamicInversion(), LEAK), first)
     inputs, targets, _ = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), own)
     calls, solves = {}, {}
     for name, weights in (("first weights", fresh), (f"{LEARNED} steps", system)):
