@@ -106,10 +106,8 @@ FEEDBACK_CONTROL_OPTIONS = (
 )
 # Two such layers in a row are joined by 4 GiB of weights, and the optimiser needs three times that.
 LARGEST_LAYER = 2**15
-# The noise of linear feedback has a time constant of this many steps, and the fastest output
-# control that such a step follows has this leak.
+# The noise of linear feedback has a time constant of this many steps.
 FEWEST_NOISE_STEPS = 5
-LARGEST_NOISE_LEAK = 25.0
 # JAX takes larger seeds modulo this number, so that different ones would be the same.
 SEEDS = 2**32
 
@@ -494,15 +492,6 @@ class RunConfig:
             _refuse("noise_steps", self.noise_steps, f"at least {FEWEST_NOISE_STEPS}", "100")
         if self.noise_samples < 1:
             _refuse("noise_samples", self.noise_samples, "at least 1", "8")
-        leak = self.alpha
-        if self.alpha_convention == "batch-mean":
-            leak = leak * self.batch_size
-        if self.controller == "linear-feedback" and leak > LARGEST_NOISE_LEAK:
-            raise ConfigError(
-                f"The leak of one sample's loss is {leak:g}, but the simulation that linear "
-                f"feedback learns from follows one of at most {LARGEST_NOISE_LEAK:g}: write a "
-                "smaller --alpha."
-            )
         if not 0 <= self.feedback_decay < math.inf:
             _refuse("feedback_decay", self.feedback_decay, "at least 0 and finite", "1e-3")
         for name in ("noise_steps", "noise_samples", "feedback_decay"):

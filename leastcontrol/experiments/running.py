@@ -256,7 +256,7 @@ def _build_rule(config: RunConfig) -> AbstractRule:
         output_control = Proportional(1 / alpha)
     else:
         output_control = LeakyIntegral(alpha)
-    controller = _build_controller(config, tolerance, fixed_point)
+    controller = _build_controller(config, alpha, tolerance, fixed_point)
     if config.rule == "predictive-coding":
         return predictive_coding(
             output_control, controller=controller, loss=loss, unsolved=unsolved
@@ -270,7 +270,7 @@ def _build_rule(config: RunConfig) -> AbstractRule:
 
 
 def _build_controller(
-    config: RunConfig, tolerance: Tolerance, fixed_point: FixedPoint | None
+    config: RunConfig, leak: float, tolerance: Tolerance, fixed_point: FixedPoint | None
 ) -> AbstractController:
     if config.controller == "energy" or config.rule == "predictive-coding":
         return Energy(tolerance, *([] if fixed_point is None else [fixed_point]))
@@ -280,8 +280,13 @@ def _build_controller(
     if config.controller == "kolen-pollack":
         return KolenPollack(tolerance, fixed_point)
     if config.controller == "linear-feedback":
+        # With a larger leak the output controller is as much slower as keeps τ_u/α, by which it
+        # follows the noise, at what the paper's leak makes of it.
         noise = NoiseRun(
-            steps=config.noise_steps, samples=config.noise_samples, decay=config.feedback_decay
+            steps=config.noise_steps,
+            samples=config.noise_samples,
+            output_time_constant=max(1.0, leak / RunConfig.alpha),
+            decay=config.feedback_decay,
         )
         return LinearFeedback(tolerance, fixed_point, noise)
     if config.controller == "continuous-time":
