@@ -8,7 +8,9 @@ import dataclasses
 import difflib
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+Own = TypeVar("Own")
 
 # Data sets of images that are to be given back, and that of the images.
 AUTOENCODERS = {
@@ -585,9 +587,7 @@ class RunConfig:
 
     def as_json(self) -> dict[str, Any]:
         """Returns what `from_json` reads."""
-        values = dataclasses.asdict(self)
-        values["data_dir"] = None if self.data_dir is None else str(self.data_dir)
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+        return options_as_json(self)
 
     @staticmethod
     def from_json(values: Any, source: str) -> "RunConfig":
@@ -595,9 +595,35 @@ class RunConfig:
 
         **Raises:** `ConfigError` naming `source` for anything but a configuration.
         """
-        config = RunConfig(**options_from_json(RunConfig, values, source))
-        check_read(config, source)
-        return config
+        return _runnable(RunConfig, options_from_json(RunConfig, values, source), source)
+
+
+def options_as_json(config: Any) -> dict[str, Any]:
+    """Returns what `options_from_json` reads."""
+    values = dataclasses.asdict(config)
+    return {
+        name: list(v) if isinstance(v, tuple) else str(v) if isinstance(v, Path) else v
+        for name, v in values.items()
+    }
+
+
+def config_of_verb(kind: type[Own], verb: str, what: str, values: Any, source: str) -> Own:
+    """Returns the configuration of another command than train, of which JSON names the verb.
+
+    **Raises:** `ConfigError` naming `source` for anything but the configuration of `what` it runs.
+    """
+    if not is_of_verb(verb, values):
+        raise ConfigError(
+            f"{source} does not hold the configuration of {what}: give the folder that "
+            f"`leastcontrol {verb} --out DIR` wrote."
+        )
+    options = {name: value for name, value in values.items() if name != "verb"}
+    return _runnable(kind, options_from_json(kind, options, source), source)
+
+
+def is_of_verb(verb: str, values: Any) -> bool:
+    """Returns whether JSON is the configuration of a command other than train."""
+    return isinstance(values, dict) and values.get("verb") == verb
 
 
 def options_from_json(kind: type, values: Any, source: str) -> dict[str, Any]:
@@ -618,6 +644,15 @@ def options_from_json(kind: type, values: Any, source: str) -> dict[str, Any]:
     return read
 
 
+def _runnable(kind: type[Own], options: dict[str, Any], source: str) -> Own:
+    config: Any = kind(**options)
+    try:
+        config.check()
+    except ConfigError as error:
+        raise ConfigError(f"{source} cannot be run: {error}") from error
+    return config
+
+
 def check_seeds(config: Any) -> None:
     """Raises `ConfigError` for seeds that JAX does not tell apart, or that are given twice."""
     if config.seeds and config.seed is not None:
@@ -631,14 +666,6 @@ def check_seeds(config: Any) -> None:
         _refuse("seeds", config.seeds, "at least 0 and below 2³²", "0 1 2")
     if len(set(config.seeds)) < len(config.seeds):
         _refuse("seeds", config.seeds, "different from each other", "0 1 2")
-
-
-def check_read(config: Any, source: str) -> None:
-    """Raises `ConfigError` naming `source` for a configuration that cannot be run."""
-    try:
-        config.check()
-    except ConfigError as error:
-        raise ConfigError(f"{source} cannot be run: {error}") from error
 
 
 def _fits(annotation: Any, value: Any) -> bool:

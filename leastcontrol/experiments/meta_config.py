@@ -9,10 +9,11 @@ from .config import (
     ConfigError,
     _refuse,
     check_choice,
-    check_read,
     check_seeds,
+    config_of_verb,
     flag,
-    options_from_json,
+    is_of_verb,
+    options_as_json,
 )
 
 VERB = "meta"
@@ -200,10 +201,7 @@ class MetaConfig:
 
     def as_json(self) -> dict[str, Any]:
         """Returns what `from_json` reads, and the verb, which tells it from a training's."""
-        values = dataclasses.asdict(self)
-        values["data_dir"] = None if self.data_dir is None else str(self.data_dir)
-        values = {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
-        return {"verb": VERB, **values}
+        return {"verb": VERB, **options_as_json(self)}
 
     @staticmethod
     def from_json(values: Any, source: str) -> "MetaConfig":
@@ -211,17 +209,9 @@ class MetaConfig:
 
         **Raises:** `ConfigError` naming `source` for anything but a meta-training's configuration.
         """
-        if not is_meta(values):
-            raise ConfigError(
-                f"{source} does not hold the configuration of a meta-training: give the folder "
-                "that `leastcontrol meta --out DIR` wrote."
-            )
-        options = {name: value for name, value in values.items() if name != "verb"}
-        config = MetaConfig(**options_from_json(MetaConfig, options, source))
-        check_read(config, source)
-        return config
+        return config_of_verb(MetaConfig, VERB, "a meta-training", values, source)
 
 
 def is_meta(values: Any) -> bool:
     """Returns whether JSON is the configuration of a meta-training."""
-    return isinstance(values, dict) and values.get("verb") == VERB
+    return is_of_verb(VERB, values)

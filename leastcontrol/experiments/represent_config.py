@@ -10,13 +10,12 @@ from typing import Any
 
 from .config import (
     LARGEST_LAYER,
-    ConfigError,
     _refuse,
     check_choice,
-    check_read,
     check_seeds,
+    config_of_verb,
     flag,
-    options_from_json,
+    options_as_json,
 )
 
 VERB = "represent"
@@ -100,9 +99,7 @@ class RepresentConfig:
 
     def as_json(self) -> dict[str, Any]:
         """Returns what `from_json` reads, and the verb, which tells it from a training's."""
-        values = dataclasses.asdict(self)
-        values = {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
-        return {"verb": VERB, **values}
+        return {"verb": VERB, **options_as_json(self)}
 
     @staticmethod
     def from_json(values: Any, source: str) -> "RepresentConfig":
@@ -111,12 +108,4 @@ class RepresentConfig:
         **Raises:** `ConfigError` naming `source` for anything but the configuration of a run of
         implicit representations.
         """
-        if not isinstance(values, dict) or values.get("verb") != VERB:
-            raise ConfigError(
-                f"{source} does not hold the configuration of implicit representations: give the "
-                "folder that `leastcontrol represent --out DIR` wrote."
-            )
-        options = {name: value for name, value in values.items() if name != "verb"}
-        config = RepresentConfig(**options_from_json(RepresentConfig, options, source))
-        check_read(config, source)
-        return config
+        return config_of_verb(RepresentConfig, VERB, "implicit representations", values, source)
