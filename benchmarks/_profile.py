@@ -14,6 +14,7 @@ import equinox as eqx
 import jax
 import numpy as np
 import optax
+from jaxtyping import Array
 
 from leastcontrol.experiments._timing import Spread
 from leastcontrol.rules import AbstractRule, Batch
@@ -32,16 +33,18 @@ def learned(system: Any, rule: AbstractRule, batches: Batch) -> Any:
     optimiser = optax.adam(1e-3)
     weights, fixed = eqx.partition(system, eqx.is_inexact_array)
 
-    def step(carry: Any, own: Batch) -> tuple[Any, None]:
+    def step(carry: Any, own: tuple[Batch, Array]) -> tuple[Any, None]:
         weights, state = carry
-        credit = rule(eqx.combine(weights, fixed), None, own)
+        batch, key = own
+        credit = rule(eqx.combine(weights, fixed), None, batch, key=key)
         change, state = optimiser.update(credit.gradient, state)
         return (eqx.apply_updates(weights, change), state), None
 
     train = jax.jit(
         lambda weights, own: jax.lax.scan(step, (weights, optimiser.init(weights)), own)
     )
-    return eqx.combine(train(weights, batches)[0][0], fixed)
+    keys = jax.random.split(jax.random.key(0), len(batches.targets))
+    return eqx.combine(train(weights, (batches, keys))[0][0], fixed)
 
 
 def timed(calls: dict[str, tuple[Call, int]], rounds: int) -> dict[str, list[float]]:
