@@ -345,15 +345,27 @@ def test_what_a_controller_or_a_baseline_cannot_be_is_refused(options, message):
         dataclasses.replace(STARTED, **options).check()
 
 
-@pytest.mark.parametrize("leak", [0.1, 6.4, 640.0])
-def test_the_simulation_of_noise_follows_any_leak(leak):
-    limit = {"noise_steps": FEWEST_NOISE_STEPS, "alpha": leak}
-    config = dataclasses.replace(STARTED, controller="linear-feedback", **limit)
+@pytest.mark.parametrize(
+    ("options", "leak"),
+    [
+        ({"alpha": 0.1}, 0.1),
+        ({"alpha": 6.4}, 6.4),
+        ({"alpha": 640.0}, 640.0),
+        # Of the mean of a batch, and so 64 times as much of a sample.
+        ({"alpha": 0.5, "alpha_convention": "batch-mean", "batch_size": 64}, 32.0),
+    ],
+)
+def test_the_simulation_of_noise_follows_any_leak(options, leak):
+    limit = {"noise_steps": FEWEST_NOISE_STEPS, "controller": "linear-feedback"}
+    config = dataclasses.replace(STARTED, **limit, **options)
     config.check()
     noise = running.build_rule(config).controller.noise
     noise.check_leak(leak)
     # The paper's τ_u is 1 with a leak of 6.4 a sample, and no faster with a smaller one.
     assert noise.output_time_constant == pytest.approx(max(1, leak / 6.4))
+    # A step of 0.04 follows τ_u/α down to 0.04.
+    with pytest.raises(ValueError, match="time constant"):
+        noise.check_leak(1.01 * 25 * noise.output_time_constant)
     with pytest.raises(ValueError, match="`steps` is 4"):
         dataclasses.replace(noise, steps=FEWEST_NOISE_STEPS - 1)
 

@@ -595,7 +595,7 @@ class RunConfig:
 
         **Raises:** `ConfigError` naming `source` for anything but a configuration.
         """
-        return _runnable(RunConfig, options_from_json(RunConfig, values, source), source)
+        return _read(RunConfig, values, source)
 
 
 def options_as_json(config: Any) -> dict[str, Any]:
@@ -618,7 +618,7 @@ def config_of_verb(kind: type[Own], verb: str, what: str, values: Any, source: s
             f"`leastcontrol {verb} --out DIR` wrote."
         )
     options = {name: value for name, value in values.items() if name != "verb"}
-    return _runnable(kind, options_from_json(kind, options, source), source)
+    return _read(kind, options, source)
 
 
 def is_of_verb(verb: str, values: Any) -> bool:
@@ -644,8 +644,8 @@ def options_from_json(kind: type, values: Any, source: str) -> dict[str, Any]:
     return read
 
 
-def _runnable(kind: type[Own], options: dict[str, Any], source: str) -> Own:
-    config: Any = kind(**options)
+def _read(kind: type[Own], values: Any, source: str) -> Own:
+    config: Any = kind(**options_from_json(kind, values, source))
     try:
         config.check()
     except ConfigError as error:
