@@ -244,6 +244,35 @@ def test_the_steps_of_deep_feedback_control_are_a_table(project: Path, capsys):
         assert "does not hold steps of deep feedback control: run" in capsys.readouterr().err
 
 
+def test_steps_of_a_deep_equilibrium_model_are_shown(project: Path, capsys):
+    page = project / bench_tables.DEPTH_PAGE
+    page.write_text("<!-- equilibrium-step:begin -->\n<!-- equilibrium-step:end -->\n", "utf-8")
+    row = {
+        "weights": "60 steps",
+        "rule": "least control, dynamic inversion, α = 320",
+        "ms": {"median": 423.7},
+        "ratio": {"median": 1.356},
+        "steps": 52.94,
+        "converged_fraction": 0.984375,
+        "temporary_mb": {"50": 5.59, "200": 7.04},
+    }
+    command = "python benchmarks/deep_equilibrium_step.py --json FILE"
+    figures = {"rows": [row], "budgets": [50, 200], "command": command}
+    write(project, "deep-equilibrium-step.json", figures)
+    write(project, "bench-mnist.json", [BASE])
+    assert bench_tables.main(["--root", str(project)]) == 0
+    written = page.read_text(encoding="utf-8")
+    assert "memory for 50 steps, MB | for 200 |" in written
+    rule = "least control, dynamic inversion, α = 320"
+    assert f"| 60 steps | {rule} | 424 | 1.36 | 52.9 | 98.44 | 5.6 | 7.0 |" in written
+    assert command in written
+    capsys.readouterr()
+    for broken in ([], {"rows": [{}], "budgets": [50, 200]}, {**figures, "budgets": [50]}):
+        write(project, "deep-equilibrium-step.json", broken)
+        assert bench_tables.main(["--root", str(project)]) == 2
+        assert "does not hold steps of a deep equilibrium model: run" in capsys.readouterr().err
+
+
 def test_missing_files_are_refused(project: Path, capsys):
     (project / "results" / "bench-mnist.json").write_text("{", encoding="utf-8")
     assert bench_tables.main(["--root", str(project)]) == 2

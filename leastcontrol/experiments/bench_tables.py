@@ -6,9 +6,10 @@
 The rows are those of all files `results/bench-*.json`, which `leastcontrol bench --json` writes;
 the parts of a step are those of `results/profile-rnn.json`, by `benchmarks/joint_step.py`, of
 `results/profile-feedforward.json`, by `benchmarks/sweep_step.py`, and of
-`results/profile-conv.json`, by `benchmarks/convolutional_step.py`, errors of gradients those of
-`results/gradient-accuracy.json`, and the steps of deep feedback control those of
-`results/deep-feedback-control.json`.
+`results/profile-conv.json`, by `benchmarks/convolutional_step.py`, steps of a deep equilibrium
+model those of `results/deep-equilibrium-step.json`, by `benchmarks/deep_equilibrium_step.py`,
+errors of gradients those of `results/gradient-accuracy.json`, and the steps of deep feedback
+control those of `results/deep-feedback-control.json`.
 """
 
 import math
@@ -258,6 +259,39 @@ def control_table(path: Path) -> str:
         ) from error
 
 
+def equilibrium_table(path: Path) -> str:
+    """Returns the steps of a deep equilibrium model as a Markdown table, with its command below it.
+
+    **Raises:** `TablesError` for a file that is damaged or was not written by the script.
+    """
+    found = read_result(path)
+    try:
+        few, many = (str(budget) for budget in found["budgets"])
+        lines = [
+            "| weights | rule | ms | × recurrent backpropagation | steps a solve | solved, % "
+            f"| temporary memory for {few} steps, MB | for {many} |",
+            "|---|---|---:|---:|---:|---:|---:|---:|",
+        ]
+        for own in found["rows"]:
+            cells = (
+                own["weights"],
+                own["rule"],
+                f"{own['ms']['median']:.0f}",
+                f"{own['ratio']['median']:.2f}",
+                f"{own['steps']:.1f}",
+                share(own["converged_fraction"]),
+                f"{own['temporary_mb'][few]:.1f}",
+                f"{own['temporary_mb'][many]:.1f}",
+            )
+            lines.append(table_row(cells))
+        return with_commands(lines, [found["command"]])
+    except (KeyError, TypeError, ValueError) as error:
+        raise TablesError(
+            f"{path} does not hold steps of a deep equilibrium model: run `python "
+            "benchmarks/deep_equilibrium_step.py --json FILE` again."
+        ) from error
+
+
 def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
     """Rewrites the tables in the pages under `root` and returns the pages that changed.
 
@@ -286,6 +320,7 @@ def update(root: Path, results: Path, *, check: bool = False) -> list[Path]:
         ("deep-feedback-control.json", GROWTH_PAGE, "control", control_table),
         ("profile-feedforward.json", GROWTH_PAGE, "feedforward-step", sweeps_table),
         ("profile-conv.json", DEPTH_PAGE, "convolutional-step", convolutional_table),
+        ("deep-equilibrium-step.json", DEPTH_PAGE, "equilibrium-step", equilibrium_table),
     ):
         if (results / name).exists():
             parts.append((page, part, make(results / name)))
