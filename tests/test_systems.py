@@ -1,5 +1,6 @@
 """The systems: their vector fields from the papers' formulas, initialisations, refusals."""
 
+import functools
 import math
 
 import equinox as eqx
@@ -141,6 +142,23 @@ def test_xavier_weights_have_their_deviation_and_no_bias(initialisation, deviati
     else:
         assert jnp.abs(weight).max() > 2.5 * deviation
     assert jnp.array_equal(initialisation.bias(KEY, 80, 40), jnp.zeros(80))
+
+
+@pytest.mark.parametrize("wide", [True, False])
+@pytest.mark.parametrize("shape", [(3, 4), (257, 256)])
+def test_weights_are_what_a_draw_of_their_own_shape_would_be(shape, wide):
+    outputs, inputs = shape
+    deviation = math.sqrt(2 / sum(shape))
+    with jax.enable_x64(wide):
+        uniform = lc.XavierUniform().weight(KEY, *shape) / (math.sqrt(3) * deviation)
+        normal = lc.XavierNormal().weight(KEY, *shape) / deviation
+        bias = lc.FanInUniform().bias(KEY, *shape) * math.sqrt(inputs)
+        own = jax.random.uniform(KEY, shape, minval=-1, maxval=1)
+        assert uniform.dtype == own.dtype == (jnp.float64 if wide else jnp.float32)
+        close = functools.partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-6)
+        close(uniform, own)
+        close(normal, jax.random.normal(KEY, shape))
+        close(bias, jax.random.uniform(KEY, (outputs,), minval=-1, maxval=1))
 
 
 @pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 5)])

@@ -21,7 +21,12 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ._convolutional import Convolution, check_image, check_shape, initialised_convolution
 from ._convolve import ConvolutionalLayer
-from ._initialisation import AbstractInitialisation, FanInUniform
+from ._initialisation import (
+    AbstractInitialisation,
+    AbstractZeroBias,
+    FanInUniform,
+    first_of_draw,
+)
 from ._system import AbstractSystem, Affine, check_size, relu
 
 Image = Float[Array, "channels height width"]
@@ -376,17 +381,13 @@ def convolutional_deep_equilibrium(
     return DeepEquilibrium(encoder, cell, decoder)
 
 
-class _Normal(AbstractInitialisation):
+class _Normal(AbstractZeroBias):
     deviation: float
 
     def weight(
         self, key: PRNGKeyArray, outputs: int, inputs: int
     ) -> Float[Array, "{outputs} {inputs}"]:
-        return self.deviation * jax.random.normal(key, (outputs, inputs))
-
-    def bias(self, key: PRNGKeyArray, outputs: int, inputs: int) -> Float[Array, " {outputs}"]:
-        del key, inputs
-        return jnp.zeros(outputs)
+        return self.deviation * first_of_draw(jax.random.normal, key, outputs, inputs)
 
 
 def _last(state: State) -> Array:

@@ -3,15 +3,32 @@
 Each initialisation is a small frozen module with two methods, the weight and the bias of an affine
 map, so that one value decides the start of a whole system. `FanInUniform` starts the least-control
 paper's networks, the other three those of deep feedback control.
+
+What is drawn at a place depends on the key and the place alone, so that a draw is the beginning of
+a longer one with the same key. Small arrays are therefore cut from draws of one length: the program
+that draws them is then compiled once, and not for every shape.
 """
 
 import abc
 import math
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
+
+# A draw of so many numbers takes less than a millisecond, and its compilation a hundred times that.
+DRAWN = 2**16
+
+
+def first_of_draw(
+    draw: Callable[..., Array], key: PRNGKeyArray, *shape: int, **options: float
+) -> Float[Array, " ..."]:
+    """Returns `draw(key, shape, **options)`, for `draw` either `uniform` or `normal`."""
+    size = math.prod(shape)
+    numbers = draw(key, (max(size, DRAWN),), **options)
+    return jax.lax.slice(numbers, (0,), (size,)).reshape(shape)
 
 
 class AbstractInitialisation(eqx.Module):
@@ -43,11 +60,11 @@ class FanInUniform(AbstractInitialisation):
         self, key: PRNGKeyArray, outputs: int, inputs: int
     ) -> Float[Array, "{outputs} {inputs}"]:
         bound = 1 / math.sqrt(inputs)
-        return jax.random.uniform(key, (outputs, inputs), minval=-bound, maxval=bound)
+        return first_of_draw(jax.random.uniform, key, outputs, inputs, minval=-bound, maxval=bound)
 
     def bias(self, key: PRNGKeyArray, outputs: int, inputs: int) -> Float[Array, " {outputs}"]:
         bound = 1 / math.sqrt(inputs)
-        return jax.random.uniform(key, (outputs,), minval=-bound, maxval=bound)
+        return first_of_draw(jax.random.uniform, key, outputs, minval=-bound, maxval=bound)
 
 
 class XavierNormal(AbstractZeroBias):
@@ -59,7 +76,7 @@ class XavierNormal(AbstractZeroBias):
         self, key: PRNGKeyArray, outputs: int, inputs: int
     ) -> Float[Array, "{outputs} {inputs}"]:
         deviation = self.gain * math.sqrt(2 / (inputs + outputs))
-        return deviation * jax.random.normal(key, (outputs, inputs))
+        return deviation * first_of_draw(jax.random.normal, key, outputs, inputs)
 
 
 class XavierUniform(AbstractZeroBias):
@@ -69,7 +86,7 @@ class XavierUniform(AbstractZeroBias):
         self, key: PRNGKeyArray, outputs: int, inputs: int
     ) -> Float[Array, "{outputs} {inputs}"]:
         bound = math.sqrt(6 / (inputs + outputs))
-        return jax.random.uniform(key, (outputs, inputs), minval=-bound, maxval=bound)
+        return first_of_draw(jax.random.uniform, key, outputs, inputs, minval=-bound, maxval=bound)
 
 
 class Orthogonal(AbstractZeroBias):

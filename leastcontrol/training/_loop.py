@@ -161,10 +161,15 @@ def untrained(
     system = calibrate(system, training)
     feedback = rule.init(system, key=_keys(seed)[1])
     learned, weights = (eqx.filter(tree, eqx.is_inexact_array) for tree in (system, feedback))
-    states = (
-        make_optimiser(config, total).init(learned),
-        make_feedback_optimiser(config, total).init(weights),
-    )
+
+    def first_states(learned: PyTree, weights: PyTree) -> tuple[optax.OptState, optax.OptState]:
+        return (
+            make_optimiser(config, total).init(learned),
+            make_feedback_optimiser(config, total).init(weights),
+        )
+
+    # Compiled once, and not for the zeros of every shape.
+    states = jax.jit(first_states)(learned, weights)
     return Trained(system, feedback, (), states, _first_points(system, training, config))
 
 
@@ -353,7 +358,7 @@ def train(
     # Inside the compiled epoch labels have no values to check.
     own = local(everything)
     outputs = eqx.filter_eval_shape(
-        lambda x: system.readout(system.initial_state(system.drive(x))), own.inputs[0]
+        lambda inputs: system.readout(system.initial_state(system.drive(inputs[0]))), own.inputs
     )
     rule.loss.check_target(own.targets, outputs.shape[0], math.inf)
 
