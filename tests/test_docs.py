@@ -12,13 +12,6 @@ from leastcontrol import rules
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-# Their compilation takes longer than a few seconds; `make test-all` runs them.
-SLOW = (
-    "tutorials/deep-equilibrium.md",
-    "tutorials/learned-feedback.md",
-    "tutorials/meta-learning.md",
-    "tutorials/your-own-f.md",
-)
 API_PAGES = {page.stem: page for page in (ROOT / "docs" / "api").glob("*.md")}
 
 BLOCK = re.compile(
@@ -44,14 +37,7 @@ def runnable(page: str, name: str) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, marks=[pytest.mark.slow] if path.as_posix().endswith(SLOW) else [])
-        for path in PAGES
-    ],
-    ids=lambda path: str(path.relative_to(ROOT)),
-)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_python_blocks_of_a_page_run(
     path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
