@@ -19,7 +19,7 @@ def summary(expected: tables.Expected, **changes: Any) -> dict[str, Any]:
         "per_seed": [{"seed": seed} for seed in (0, 1, 2)],
         "solve": {"converged_fraction": 0.9876, "steps_mean": 6.54},
         "epochs": 30,
-        "config": {**expected.words, "alpha": 0.1},
+        "config": {"alpha": 0.1, **expected.words},
         "command": f"leastcontrol train --out runs/{expected.name}",
     }
     return {**values, **changes}
@@ -208,6 +208,14 @@ def test_a_summary_that_is_none_is_refused(project: Path, capsys, changes, messa
     sentence = refusal(project, capsys)
     assert str(path) in sentence
     assert message in sentence
+
+
+def test_strong_control_is_not_what_has_a_larger_leak(project: Path, capsys):
+    write(project / "results", tables.STRONG)
+    last = tables.table(tables.read(project / "results")).splitlines()[-1]
+    assert cells(last)[:2] == ["feedforward 2×256", "least control, strong"]
+    write(project / "results", tables.STRONG, config={**tables.STRONG.words, "alpha": 0.01})
+    assert "with alpha = 0.01, but its name stands for 0.0001" in refusal(project, capsys)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1, 2]"])
