@@ -95,7 +95,7 @@ def _row(experiment: Experiment, system: str, row: registry.Row) -> Expected:
     )
 
 
-# So small a leak brings the targets to a probability of 0.97 on average at rest under first weights.
+# So small a leak brings targets to a probability of 0.97 on average at rest under first weights.
 STRONG = Expected(
     "mnist-feedforward-strong-control",
     "feedforward 2×256",
