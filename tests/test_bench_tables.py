@@ -248,6 +248,7 @@ def test_steps_of_a_deep_equilibrium_model_are_shown(project: Path, capsys):
     page = project / bench_tables.DEPTH_PAGE
     page.write_text("<!-- equilibrium-step:begin -->\n<!-- equilibrium-step:end -->\n", "utf-8")
     row = {
+        "cell": "swapped",
         "weights": "60 steps",
         "rule": "least control, dynamic inversion, α = 320",
         "ms": {"median": 423.7},
@@ -264,7 +265,7 @@ def test_steps_of_a_deep_equilibrium_model_are_shown(project: Path, capsys):
     written = page.read_text(encoding="utf-8")
     assert "memory for 50 steps, MB | for 200 |" in written
     rule = "least control, dynamic inversion, α = 320"
-    assert f"| 60 steps | {rule} | 424 | 1.36 | 52.9 | 98.44 | 5.6 | 7.0 |" in written
+    assert f"| swapped | 60 steps | {rule} | 424 | 1.36 | 52.9 | 98.44 | 5.6 | 7.0 |" in written
     assert command in written
     capsys.readouterr()
     for broken in ([], {"rows": [{}], "budgets": [50, 200]}, {**figures, "budgets": [50]}):

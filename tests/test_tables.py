@@ -119,7 +119,7 @@ def test_the_runs_of_depth_and_space_stand_on_their_own_page(project: Path):
     first, second = (cells(line) for line in lines.splitlines()[2:])
     assert first[:2] == ["convolutional", "least control, dynamic inversion"]
     assert first[2:] == ["98.11 ± 0.07", "0.213 ± 0.030", "3", "5", "98.76", "6.5", "3.46"]
-    assert second[:2] == ["deep equilibrium", "recurrent backpropagation"]
+    assert second[:2] == ["deep equilibrium, swapped cell", "recurrent backpropagation"]
     assert second[3] == "–"
 
 

@@ -268,12 +268,13 @@ def equilibrium_table(path: Path) -> str:
     try:
         few, many = (str(budget) for budget in found["budgets"])
         lines = [
-            "| weights | rule | ms | × recurrent backpropagation | steps a solve | solved, % "
-            f"| temporary memory for {few} steps, MB | for {many} |",
-            "|---|---|---:|---:|---:|---:|---:|---:|",
+            "| cell | weights | rule | ms | × recurrent backpropagation | steps a solve "
+            f"| solved, % | temporary memory for {few} steps, MB | for {many} |",
+            "|---|---|---|---:|---:|---:|---:|---:|---:|",
         ]
         for own in found["rows"]:
             cells = (
+                own["cell"],
                 own["weights"],
                 own["rule"],
                 f"{own['ms']['median']:.0f}",

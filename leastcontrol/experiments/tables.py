@@ -176,6 +176,8 @@ def _depth_row(system: str, name: str, rule: str) -> Expected:
         words |= {"rule": "least-control", "controller": rule}
     else:
         words["rule"] = rule
+    if system == "deep-equilibrium":
+        words["cell"] = "swapped"
     return Expected(f"fashion-mnist-{system}-{rule}", name, RULES[rule], words, None, None)
 
 
@@ -186,7 +188,7 @@ DEPTH_ROWS = tuple(
         ("residual", "residual", ("backpropagation", "automatic")),
         (
             "deep-equilibrium",
-            "deep equilibrium",
+            "deep equilibrium, swapped cell",
             ("recurrent-backpropagation", "dynamic-inversion"),
         ),
     )
