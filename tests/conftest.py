@@ -7,9 +7,12 @@
 * Operands of different rank are never broadcast silently.
 * Strict promotion of types stays off: Optax's bias correction (`decay**count` in Adam) and the
   steady-state event and Brownian tree of Diffrax mix types inside, and fail under it.
+* What one test has compiled is not compiled again by another that makes the same program anew. The
+  folder is a test process's own, for JAX does not write its files whole or not at all.
 """
 
 import os
+import tempfile
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # One thread pool for each test process would be as many as cores, for each process.
@@ -22,3 +25,6 @@ from jaxtyping import install_import_hook
 install_import_hook("leastcontrol", "beartype.beartype")
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+COMPILATIONS = tempfile.TemporaryDirectory(prefix="leastcontrol-compilations-")
+jax.config.update("jax_compilation_cache_dir", COMPILATIONS.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
