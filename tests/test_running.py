@@ -733,9 +733,16 @@ def test_a_pickle_in_place_of_the_configuration_is_not_run(tmp_path):
 # --- systems of depth and space -------------------------------------------------------------------
 
 IMAGES = {
-    "convolutional": {"hidden": (8,), "activation": "relu", "controller": "dynamic-inversion"},
-    "residual": {"hidden": (8,), "depth": 3, "activation": "relu"},
-    "deep-equilibrium": {"channels": 4, "inner": 4, "groups": 2, "pool": 4, "augment": "flip"},
+    "convolutional": {"hidden": (32,), "activation": "relu", "controller": "dynamic-inversion"},
+    "residual": {"hidden": (32,), "depth": 3, "activation": "relu"},
+    "deep-equilibrium": {
+        "cell": "swapped",
+        "channels": 4,
+        "inner": 4,
+        "groups": 2,
+        "pool": 4,
+        "augment": "flip",
+    },
 }
 
 
@@ -743,7 +750,7 @@ IMAGES = {
 @pytest.mark.parametrize("system", IMAGES)
 def test_systems_of_images_are_trained_evaluated_and_exported(system, tmp_path):
     config = RunConfig(
-        system=system, epochs=1, batch_size=128, learning_rate=1e-2, **IMAGES[system]
+        system=system, alpha=320.0, epochs=2, batch_size=32, learning_rate=5e-3, **IMAGES[system]
     )
     summary = running.run(config, tmp_path / "run")
     assert summary["solve"]["converged_fraction"] > 0.9
