@@ -255,9 +255,7 @@ def _changed(value: Any, chance: random.Random) -> Any:
 def _damage(path: Path, chance: random.Random) -> str:
     """Damages a file and says how."""
     content = path.read_bytes()
-    way = chance.choice(
-        ("cut", "flip", "zero", "insert", "other", "bomb", "empty", "folder", "json")
-    )
+    way = chance.choice(WAYS)
     if way == "json" and path.suffix in (".json", ".jsonl"):
         lines = content.decode().split("\n") if path.suffix == ".jsonl" else [content.decode()]
         place = chance.randrange(max(1, len(lines) - 1))

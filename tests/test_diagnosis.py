@@ -93,7 +93,8 @@ def test_a_simulated_state_is_measured_where_the_simulation_ends():
             jnp.linalg.norm(task.errors(own), axis=1).mean()
             for own in (task.free.soma[-1], ended.soma[-1])
         ]
-        assert figures["error_ratio"] == {"all": pytest.approx(errors[1] / errors[0], rel=1e-6)}
+        ratio = float(errors[1] / errors[0])
+        assert figures["error_ratio"] == {"all": pytest.approx(ratio, rel=1e-6)}
 
 
 def test_a_rule_around_another_is_measured_like_that_one():

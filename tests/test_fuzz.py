@@ -20,5 +20,6 @@ def test_what_is_wrong_at_random_ends_with_one_sentence(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "fuzz.json").read_text(encoding="utf-8"))
     assert found["cases"] == 150
-    assert set(found["kinds"]) > {"arguments", "configuration", "bomb", "cut", "flip", "json"}
+    # Few files are JSON: a change of one is among 2 000 cases, but not always among so few.
+    assert set(found["kinds"]) > {"arguments", "configuration", "bomb", "cut", "flip"}
     assert found["faults"] == []
