@@ -9,7 +9,8 @@ least control at the default leak, and at that which convolutional networks were
 best with (`docs/depth-and-space.md`). A step is that of
 training, compiled and timed as `leastcontrol bench` does it; least control, recurrent
 backpropagation and backpropagation through time meet the same batches at the same tolerance. Memory
-is that of the temporary arrays of a step as XLA lays them out, for two budgets of a solve.
+is that of the temporary arrays of a step as XLA lays them out, for two budgets of a solve. Steps
+that end after a few iterations tell what an iteration costs, and what the last samples do.
 """
 
 import argparse
@@ -45,6 +46,8 @@ LEAKS = (6.4, 320.0)
 LEARNED = {"residual": 60, "swapped": 600}
 PENALTIES = {"residual": 10.0, "swapped": 0.3}
 BUDGETS = (50, 200)
+# A step that ends after so many iterations is measured too.
+CUT_SHORT = (1, 12, 24, 48)
 REPEATS, SECONDS = 7, 120.0
 KEY = jax.random.key(0)
 
@@ -110,6 +113,19 @@ def measured(
     return rows
 
 
+def cut_short(system: DeepEquilibrium, batches: Batch) -> list[dict[str, Any]]:
+    """Returns what a step takes whose solves end after some iterations, whether solved or not."""
+    rows = []
+    for budget in (*CUT_SHORT, max(BUDGETS)):
+        baseline, *_, least, _ = rules(budget, Tolerance()).values()
+        steps = [compile_step(system, rule, batches, KEY) for rule in (baseline, least)]
+        timings = interleaved(steps[0], steps[1:], repeats=REPEATS, seconds=SECONDS)
+        ms = [timing.ms._asdict() for timing in timings]
+        rows.append({"budget": budget, "ms": ms, "ratio": timings[1].ratio._asdict()})
+        print(rows[-1], flush=True)
+    return rows
+
+
 def main() -> None:
     """Runs the script."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -117,7 +133,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures are written")
     given = parser.parse_args()
     on_one_core()
-    rows = []
+    rows: list[dict[str, Any]] = []
+    # Of the cell that stays solvable, which is the last.
+    cut: list[dict[str, Any]] = []
     for cell, count in LEARNED.items():
         many = samples(given.data_dir, count + BATCHES)
         first = jax.tree.map(lambda leaf, count=count: leaf[:count], many)
@@ -133,13 +151,22 @@ def main() -> None:
         )
         rows += measured(cell, "initialisation", system, own)
         plain = RecurrentBackpropagation(solver=FixedPoint(max_steps=max(BUDGETS)))
+        after = system
         for name, rule in (
             (f"{count} steps", plain),
             (f"{count} steps with a penalty", JacobianPenalty(plain, PENALTIES[cell])),
         ):
-            rows += measured(cell, name, learned(system, WithBatchStatistics(rule), first), own)
+            after = learned(system, WithBatchStatistics(rule), first)
+            rows += measured(cell, name, after, own)
+        cut = cut_short(after, own)
     if given.json is not None:
-        figures = {"rows": rows, "batch_size": BATCH, "penalties": PENALTIES, "budgets": BUDGETS}
+        figures = {
+            "rows": rows,
+            "cut_short": cut,
+            "batch_size": BATCH,
+            "penalties": PENALTIES,
+            "budgets": BUDGETS,
+        }
         write_json(given.json, {**figures, **origin()})
 
 

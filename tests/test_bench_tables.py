@@ -258,7 +258,8 @@ def test_steps_of_a_deep_equilibrium_model_are_shown(project: Path, capsys):
         "temporary_mb": {"50": 5.59, "200": 7.04},
     }
     command = "python benchmarks/deep_equilibrium_step.py --json FILE"
-    figures = {"rows": [row], "budgets": [50, 200], "command": command}
+    cut = {"budget": 24, "ms": [{"median": 18.34}, {"median": 21.46}], "ratio": {"median": 1.171}}
+    figures = {"rows": [row], "cut_short": [cut], "budgets": [50, 200], "command": command}
     write(project, "deep-equilibrium-step.json", figures)
     write(project, "bench-mnist.json", [BASE])
     assert bench_tables.main(["--root", str(project)]) == 0
@@ -266,9 +267,15 @@ def test_steps_of_a_deep_equilibrium_model_are_shown(project: Path, capsys):
     assert "memory for 50 steps, MB | for 200 |" in written
     rule = "least control, dynamic inversion, α = 320"
     assert f"| swapped | 60 steps | {rule} | 424 | 1.36 | 52.9 | 98.44 | 5.6 | 7.0 |" in written
+    assert "| 24 | 18.3 | 21.5 | 1.17 |" in written
     assert command in written
     capsys.readouterr()
-    for broken in ([], {"rows": [{}], "budgets": [50, 200]}, {**figures, "budgets": [50]}):
+    for broken in (
+        [],
+        {"rows": [{}], "budgets": [50, 200]},
+        {**figures, "budgets": [50]},
+        {**figures, "cut_short": [{**cut, "ms": [{}]}]},
+    ):
         write(project, "deep-equilibrium-step.json", broken)
         assert bench_tables.main(["--root", str(project)]) == 2
         assert "does not hold steps of a deep equilibrium model: run" in capsys.readouterr().err

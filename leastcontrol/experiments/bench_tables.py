@@ -285,6 +285,15 @@ def equilibrium_table(path: Path) -> str:
                 f"{own['temporary_mb'][many]:.1f}",
             )
             lines.append(table_row(cells))
+        lines += [
+            "",
+            "| solves end after | recurrent backpropagation, ms | least control, α = 320, ms | × |",
+            "|---:|---:|---:|---:|",
+        ]
+        for own in found["cut_short"]:
+            baseline, least = (f"{ms['median']:.1f}" for ms in own["ms"])
+            cells = (f"{own['budget']}", baseline, least, f"{own['ratio']['median']:.2f}")
+            lines.append(table_row(cells))
         return with_commands(lines, [found["command"]])
     except (KeyError, TypeError, ValueError) as error:
         raise TablesError(
