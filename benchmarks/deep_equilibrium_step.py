@@ -134,8 +134,6 @@ def main() -> None:
     given = parser.parse_args()
     on_one_core()
     rows: list[dict[str, Any]] = []
-    # Of the cell that stays solvable, which is the last.
-    cut: list[dict[str, Any]] = []
     for cell, count in LEARNED.items():
         many = samples(given.data_dir, count + BATCHES)
         first = jax.tree.map(lambda leaf, count=count: leaf[:count], many)
@@ -151,14 +149,14 @@ def main() -> None:
         )
         rows += measured(cell, "initialisation", system, own)
         plain = RecurrentBackpropagation(solver=FixedPoint(max_steps=max(BUDGETS)))
-        after = system
         for name, rule in (
             (f"{count} steps", plain),
             (f"{count} steps with a penalty", JacobianPenalty(plain, PENALTIES[cell])),
         ):
             after = learned(system, WithBatchStatistics(rule), first)
             rows += measured(cell, name, after, own)
-        cut = cut_short(after, own)
+    # Of the cell that stays solvable, which is the last.
+    cut = cut_short(after, own)
     if given.json is not None:
         figures = {
             "rows": rows,
