@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import leastcontrol as lc
 from leastcontrol import data, training
 from leastcontrol.cli import main
 from leastcontrol.experiments import represent
@@ -135,6 +136,9 @@ def test_a_seed_of_several_is_the_run_of_that_seed_alone(run, seeded):
     first, _ = summary["per_seed"]
     for own, other in zip(first["pictures"], alone["pictures"], strict=True):
         assert {**own, "step_ms": 0} == {**other, "step_ms": 0}
+    # Drawn from the weights that were kept, of the pictures learned before a stop.
+    for name in ("reconstructions.png", "unfolding.png"):
+        assert (out / "seed-0" / name).read_bytes() == (folder / name).read_bytes()
     names = {path.name for path in (out / "seed-5").iterdir()}
     assert {"summary.json", "psnr.png", "reconstructions.png", "unfolding.png"} < names
 
@@ -186,10 +190,44 @@ def test_a_configuration_is_read_as_it_is_written():
         RepresentConfig.from_json({**SMALL.as_json(), "images": "text-1"}, "FILE")
 
 
-def test_the_baseline_is_another_rule():
-    rule = represent.build_rule(dataclasses.replace(SMALL, rule="recurrent-backpropagation"))
-    assert type(rule).__name__ == "RecurrentBackpropagation"
-    assert float(represent.build_rule(SMALL).output_control.leak) == 0
+@pytest.mark.parametrize("name", ["least-control", "recurrent-backpropagation"])
+def test_a_rule_is_what_its_configuration_says(name):
+    options = {"alpha": 0.5, "unsolved": "raise", "tolerance": 1e-3, "max_steps": 7}
+    rule = represent.build_rule(dataclasses.replace(SMALL, rule=name, **options))
+    if name == "least-control":
+        assert isinstance(rule, lc.LeastControl)
+        assert float(rule.output_control.leak) == 0.5
+        solves = rule.controller
+    else:
+        assert isinstance(rule, lc.RecurrentBackpropagation)
+        solves = rule
+    assert isinstance(rule.unsolved, lc.RaiseError)
+    assert (solves.tolerance.relative, solves.solver.max_steps) == (1e-3, 7)
+
+
+def test_a_gradient_is_clipped_by_its_norm():
+    places, colours = map(jnp.asarray, data.read_picture("text-2", size=4).part(0))
+    moved = []
+    for clip in (None, 1e-12):
+        learner = represent.Learner(dataclasses.replace(SMALL, gradient_clip=clip))
+        start = learner.start(0)
+        after, _, _ = learner.advance(start, lc.Batch(places, colours), 1)
+        apart = jax.tree.map(lambda old, new: jnp.abs(new - old).max(), start[0], after[0])
+        moved.append(max(map(float, jax.tree.leaves(apart))))
+    # Adam's first step is the learning rate, but where the gradient is below its ε of 1e-8.
+    assert moved[0] == pytest.approx(SMALL.learning_rate, rel=0.01)
+    assert moved[1] < 1e-3 * SMALL.learning_rate
+
+
+def test_a_number_that_was_not_finite_is_none_of_an_interrupted_run(run, tmp_path):
+    _, summary = run
+    row = {**summary["pictures"][0], "psnr_test": math.nan}
+    del row["checksums"]
+    folder = training.RunFolder(tmp_path)
+    folder.write_metrics([row])
+    ((look,),) = represent._kept(folder).values()
+    assert math.isnan(look.psnr_test)
+    assert look.psnr_train == row["psnr_train"]
 
 
 @pytest.mark.parametrize(
