@@ -6,11 +6,11 @@ The small model of the training on Fashion-MNIST (24 maps of 7 × 7), with the c
 equation and with that of its published code, is measured at its first weights and after some steps
 of recurrent backpropagation, without and with a penalty on its Jacobian that keeps it contracting;
 least control at the default leak, and at that which convolutional networks were found to learn
-best with (`docs/depth-and-space.md`). A step is that of
-training, compiled and timed as `leastcontrol bench` does it; least control, recurrent
-backpropagation and backpropagation through time meet the same batches at the same tolerance. Memory
-is that of the temporary arrays of a step as XLA lays them out, for two budgets of a solve. Steps
-that end after a few iterations tell what an iteration costs, and what the last samples do.
+best with (`docs/depth-and-space.md`). A step is that of training, compiled and timed as
+`leastcontrol bench` does it; least control, recurrent backpropagation and backpropagation through
+time meet the same batches at the same tolerance. Memory is that of the temporary arrays of a step
+as XLA lays them out, for two budgets of a solve. Steps that end after a few iterations tell what an
+iteration costs, and what the last samples do.
 """
 
 import argparse
@@ -42,6 +42,7 @@ from leastcontrol.training import write_json
 
 BATCH, BATCHES = 64, 2
 LEAKS = (6.4, 320.0)
+BASELINE, LEAST = "recurrent backpropagation", "least control, dynamic inversion, α = {:g}"
 # Of each cell: the steps that it learns, fewer where they are dear, and the penalty.
 LEARNED = {"residual": 60, "swapped": 600}
 PENALTIES = {"residual": 10.0, "swapped": 0.3}
@@ -65,11 +66,9 @@ def rules(budget: int, tolerance: Tolerance) -> dict[str, AbstractRule]:
     """Returns the rules, each solve with a budget of steps."""
     solver = FixedPoint(max_steps=budget)
     own: dict[str, AbstractRule] = {
-        "recurrent backpropagation": RecurrentBackpropagation(tolerance=tolerance, solver=solver),
+        BASELINE: RecurrentBackpropagation(tolerance=tolerance, solver=solver),
         **{
-            f"least control, dynamic inversion, α = {leak:g}": LeastControl(
-                DynamicInversion(tolerance, solver), leak
-            )
+            LEAST.format(leak): LeastControl(DynamicInversion(tolerance, solver), leak)
             for leak in LEAKS
         },
         "backpropagation through time": BackpropagationThroughTime(steps=budget),
@@ -117,9 +116,11 @@ def cut_short(system: DeepEquilibrium, batches: Batch) -> list[dict[str, Any]]:
     """Returns what a step takes whose solves end after some iterations, whether solved or not."""
     rows = []
     for budget in (*CUT_SHORT, max(BUDGETS)):
-        baseline, *_, least, _ = rules(budget, Tolerance()).values()
-        steps = [compile_step(system, rule, batches, KEY) for rule in (baseline, least)]
-        timings = interleaved(steps[0], steps[1:], repeats=REPEATS, seconds=SECONDS)
+        baseline, least = (
+            compile_step(system, rules(budget, Tolerance())[rule], batches, KEY)
+            for rule in (BASELINE, LEAST.format(LEAKS[-1]))
+        )
+        timings = interleaved(baseline, [least], repeats=REPEATS, seconds=SECONDS)
         ms = [timing.ms._asdict() for timing in timings]
         rows.append({"budget": budget, "ms": ms, "ratio": timings[1].ratio._asdict()})
         print(rows[-1], flush=True)
@@ -139,7 +140,8 @@ def main() -> None:
         first = jax.tree.map(lambda leaf, count=count: leaf[:count], many)
         own = jax.tree.map(lambda leaf, count=count: leaf[count:], many)
         system = convolutional_deep_equilibrium(
-            *((1, 28, 28), 10),
+            (1, 28, 28),
+            10,
             channels=24,
             inner=24,
             pool=7,

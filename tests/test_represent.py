@@ -197,6 +197,7 @@ def test_a_rule_is_what_its_configuration_says(name):
     if name == "least-control":
         assert isinstance(rule, lc.LeastControl)
         assert float(rule.output_control.leak) == 0.5
+        assert float(represent.build_rule(SMALL).output_control.leak) == 0
         solves = rule.controller
     else:
         assert isinstance(rule, lc.RecurrentBackpropagation)
