@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
-from leastcontrol.experiments._timing import Spread
+from leastcontrol.bench.timing import Spread
 from leastcontrol.rules import AbstractRule, Batch
 
 Call = Callable[[], Any]

@@ -24,10 +24,9 @@ from _origin import origin
 from _profile import learned, on_one_core
 
 from leastcontrol import data
+from leastcontrol.bench.timing import compile_step, interleaved
 from leastcontrol.controllers import DynamicInversion
 from leastcontrol.equilibrium import FixedPoint, Tolerance
-from leastcontrol.experiments._timing import compile_step, interleaved
-from leastcontrol.experiments.running import CELLS
 from leastcontrol.rules import (
     AbstractRule,
     BackpropagationThroughTime,
@@ -37,6 +36,7 @@ from leastcontrol.rules import (
     RecurrentBackpropagation,
     WithBatchStatistics,
 )
+from leastcontrol.runs.running import CELLS
 from leastcontrol.systems import DeepEquilibrium, convolutional_deep_equilibrium
 from leastcontrol.training import write_json
 

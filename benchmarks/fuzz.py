@@ -43,10 +43,12 @@ from _origin import origin
 from PIL import Image
 
 from leastcontrol import training
+from leastcontrol.bench import measuring as bench
 from leastcontrol.cli import _options, _verbs, main
-from leastcontrol.experiments import _verification, bench, running
-from leastcontrol.experiments._vectors import read_vectors
-from leastcontrol.experiments.config import CHOICES
+from leastcontrol.runs import running
+from leastcontrol.runs.config import CHOICES
+from leastcontrol.verify import properties
+from leastcontrol.verify.vectors import read_vectors
 
 TINY = ["--hidden", "4", "--epochs", "2", "--rule", "backpropagation"]
 SECONDS = 30
@@ -179,7 +181,7 @@ def _stand_in() -> None:
     bench._measured = lambda *_: []
     bench._growth = lambda *_: iter(())
     # It is imported by the verb when it is called.
-    _verification.verify = lambda vectors, report: read_vectors(vectors) and []
+    properties.verify = lambda vectors, report: read_vectors(vectors) and []
     # One process for each run, which says nothing here.
     running.commit = lambda: None
 

@@ -28,9 +28,9 @@ from jaxtyping import PyTree
 from leastcontrol.controllers import DynamicInversion
 from leastcontrol.equilibrium import FixedPoint, Tolerance, solved
 from leastcontrol.equilibrium._joint import FREE_STEPS
-from leastcontrol.experiments import running
-from leastcontrol.experiments.config import RunConfig
 from leastcontrol.rules import AbstractRule, Batch, LeastControl, RecurrentBackpropagation
+from leastcontrol.runs import running
+from leastcontrol.runs.config import RunConfig
 from leastcontrol.systems import AbstractSystem
 from leastcontrol.training import write_json
 

@@ -19,6 +19,7 @@ from _origin import origin
 from _profile import on_one_core, timed
 from jaxtyping import PyTree
 
+from leastcontrol.bench.timing import Spread
 from leastcontrol.equilibrium import (
     AdjointProblem,
     ControlProblem,
@@ -31,7 +32,6 @@ from leastcontrol.equilibrium import (
 )
 from leastcontrol.equilibrium._driver import Progress, advance
 from leastcontrol.equilibrium._free import Controlled
-from leastcontrol.experiments._timing import Spread
 from leastcontrol.losses import CrossEntropy
 from leastcontrol.systems import EquilibriumRNN
 from leastcontrol.training import write_json

@@ -20,8 +20,8 @@ import jax
 from _origin import origin
 
 import leastcontrol as lc
-from leastcontrol.experiments.meta import build_rule, build_system, build_tasks
-from leastcontrol.experiments.meta_config import META_CHOICES, MetaConfig
+from leastcontrol.runs.meta import build_rule, build_system, build_tasks
+from leastcontrol.runs.meta_config import META_CHOICES, MetaConfig
 from leastcontrol.training import write_json
 
 

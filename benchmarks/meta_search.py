@@ -29,13 +29,13 @@ from typing import Any
 import jax
 from _origin import origin
 
-from leastcontrol.experiments.meta import (
+from leastcontrol.runs.meta import (
     build_rule,
     build_system,
     build_tasks,
     evaluation_adaptation,
 )
-from leastcontrol.experiments.meta_config import MetaConfig
+from leastcontrol.runs.meta_config import MetaConfig
 from leastcontrol.training import (
     MetaEvaluation,
     MetaTrainingConfig,

@@ -19,10 +19,10 @@ from _origin import origin
 from _profile import Call, learned, of_solves, on_one_core, rows_of, timed
 
 from leastcontrol import data
+from leastcontrol.bench.timing import compile_step
 from leastcontrol.controllers import DynamicInversion
 from leastcontrol.equilibrium import ControlProblem, FixedPoint, Sample, SweepProblem, Tolerance
 from leastcontrol.equilibrium._driver import Progress, advance
-from leastcontrol.experiments._timing import compile_step
 from leastcontrol.losses import CrossEntropy
 from leastcontrol.rules import Backpropagation, Batch, LeastControl
 from leastcontrol.systems import Feedforward

@@ -9,7 +9,8 @@ import pytest
 
 import leastcontrol as lc
 from leastcontrol import training
-from leastcontrol.experiments import registry, running
+from leastcontrol.papers import registry
+from leastcontrol.runs import running
 
 TABLES = (registry.CONVOLUTIONAL_TABLE, registry.DEEP_EQUILIBRIUM_TABLE)
 ROWS = {f"{table.name} {row.name}": row for table in TABLES for row in table.rows}

@@ -22,7 +22,18 @@ OPTIONAL = (
     "tyro",
 )
 ABOVE_THE_FACE = tuple(
-    f"leastcontrol.{room}" for room in ("data", "training", "experiments", "report", "cli")
+    f"leastcontrol.{room}"
+    for room in (
+        "data",
+        "training",
+        "monitor",
+        "runs",
+        "papers",
+        "verify",
+        "bench",
+        "report",
+        "cli",
+    )
 )
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import tyro
 
-from ..experiments import registry
-from ..experiments.config import CHOICES, ConfigError, RunConfig, check_choice, flag
-from ..experiments.config_file import read_options
-from ..experiments.meta_config import META_CHOICES, MetaConfig
-from ..experiments.represent_config import RepresentConfig
-from ..experiments.sweep_config import read_sweep
+from ..papers import registry
+from ..runs.config import CHOICES, ConfigError, RunConfig, check_choice, flag
+from ..runs.config_file import read_options
+from ..runs.meta_config import META_CHOICES, MetaConfig
+from ..runs.represent_config import RepresentConfig
+from ..runs.sweep_config import read_sweep
 from ._options import (
     Bench,
     Compare,

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: list[str]) -> None:
-    from ..experiments.config import ConfigError
+    from ..runs.config import ConfigError
     from ._arguments import parse
 
     try:

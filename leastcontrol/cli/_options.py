@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ..experiments.bench_config import BenchConfig
-from ..experiments.config import RunConfig
-from ..experiments.meta_config import MetaConfig
-from ..experiments.represent_config import RepresentConfig
+from ..bench.config import BenchConfig
+from ..runs.config import RunConfig
+from ..runs.meta_config import MetaConfig
+from ..runs.represent_config import RepresentConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,12 +25,13 @@ from rich.table import Table
 
 from .. import report
 from ..data import DataError
-from ..experiments import registry, running
-from ..experiments.config import ConfigError, RunConfig
-from ..experiments.measures import Measure, measure_of, summary_measures
-from ..experiments.meta_config import is_meta
-from ..experiments.reproduction import Judged, Metrics, reproduce, verdicts
-from ..experiments.sweep_config import read_sweep
+from ..papers import registry
+from ..papers.reproduction import Judged, Metrics, reproduce, verdicts
+from ..runs import running
+from ..runs.config import ConfigError, RunConfig
+from ..runs.measures import Measure, measure_of, summary_measures
+from ..runs.meta_config import is_meta
+from ..runs.sweep_config import read_sweep
 from ..training import (
     DevicesError,
     EpochMetrics,
@@ -74,8 +75,8 @@ def _perform(verb: Any, arguments: list[str]) -> int:
 
 def perform(verb: Any, arguments: list[str]) -> int:
     """Runs a verb and returns its exit status."""
-    from ..experiments._vectors import VectorError
-    from ..experiments.represent import RepresentError
+    from ..runs.represent import RepresentError
+    from ..verify.vectors import VectorError
 
     mistakes = (
         *(ConfigError, DataError, DevicesError, FolderError),
@@ -196,7 +197,7 @@ def _print_summary(summary: dict[str, Any], measures: dict[str, tuple[str, Measu
 
 @_perform.register
 def _(verb: Meta, arguments: list[str]) -> int:
-    from ..experiments.meta import run_meta
+    from ..runs.meta import run_meta
 
     config = meta_config(verb)
     assert verb.out is not None
@@ -256,7 +257,7 @@ def _with_interval(test: dict[str, Any], name: str, scale: float, digits: int) -
 
 @_perform.register
 def _(verb: Represent, arguments: list[str]) -> int:
-    from ..experiments.represent import Look, run_representations
+    from ..runs.represent import Look, run_representations
 
     config = represent_config(verb)
     assert verb.out is not None
@@ -314,7 +315,7 @@ def _(verb: Evaluate, arguments: list[str]) -> int:
 
 
 def _evaluate_meta(verb: Evaluate) -> int:
-    from ..experiments.meta import evaluate_meta
+    from ..runs.meta import evaluate_meta
 
     figures = evaluate_meta(verb.folder, data_dir=verb.data_dir)
     table = Table("seed", "tasks", "test loss", "test accuracy", "residual (median)")
@@ -337,7 +338,7 @@ def _evaluate_meta(verb: Evaluate) -> int:
 
 @_perform.register
 def _(verb: Compare, arguments: list[str]) -> int:
-    from ..experiments.comparison import Arm, compare
+    from ..runs.comparison import Arm, compare
 
     assert verb.out is not None
     with _termination() as received:
@@ -417,7 +418,7 @@ def _print_comparison(comparison: dict[str, Any]) -> None:
 def _(verb: Sweep, arguments: list[str]) -> int:
     import optuna
 
-    from ..experiments.sweep import sweep
+    from ..runs.sweep import sweep
 
     assert verb.out is not None
     # What it would say of a trial is said below, in this library's words.
@@ -566,7 +567,7 @@ def _print_judged(experiment: registry.Experiment, quick: bool, judged: Sequence
 @_perform.register
 def _(verb: Export, arguments: list[str]) -> int:
     del arguments
-    from ..experiments import models
+    from ..runs import models
 
     header = models.export(verb.folder, verb.out, weights=verb.weights, data_dir=verb.data_dir)
     shape = " x ".join(map(str, header["shape"]))
@@ -579,7 +580,7 @@ def _(verb: Export, arguments: list[str]) -> int:
 @_perform.register
 def _(verb: Predict, arguments: list[str]) -> int:
     del arguments
-    from ..experiments import models
+    from ..runs import models
 
     model = models.load_model(verb.model)
     # All files are read before one of them is answered.
@@ -626,7 +627,7 @@ def _(verb: Report, arguments: list[str]) -> int:
     del arguments
     runs, comparisons = report.read(verb.folders)
     if verb.sample is not None:
-        from ..experiments.inspection import inspect_sample
+        from ..runs.inspection import inspect_sample
 
         for run in runs:
             inspect_sample(run.folder, verb.sample, data_dir=verb.data_dir)
@@ -657,7 +658,7 @@ def _write_figures(folder: Path, runs: list[report.Run]) -> int:
 @_perform.register
 def _(verb: Verify, arguments: list[str]) -> int:
     del arguments
-    from ..experiments._verification import verify
+    from ..verify.properties import verify
 
     def report(row: dict[str, Any]) -> None:
         if row["error"] is None:
@@ -679,8 +680,8 @@ def _(verb: Verify, arguments: list[str]) -> int:
 
 @_perform.register
 def _(verb: Bench, arguments: list[str]) -> int:
-    from ..experiments._growth import plot_growth
-    from ..experiments.bench import bench
+    from ..bench.growth import plot_growth
+    from ..bench.measuring import bench
 
     def report(row: dict[str, Any]) -> None:
         # As soon as a case is measured, for a table shows nothing before its last row.

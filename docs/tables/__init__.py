@@ -1,0 +1,1 @@
+"""What writes the tables of the README and the documentation from `results/`."""

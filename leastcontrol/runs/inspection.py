@@ -1,0 +1,293 @@
+"""One sample of a finished run on its way to rest, free and controlled.
+
+What is found is written into the run's folder as `sample.json`, from which a report draws it: the
+way there in continuous time, by `free_trajectory` and `controlled_trajectory`, and where the
+rule's own solver says that it ends.
+
+Deep feedback control is switched on where the free dynamics rest, and is shown in the dynamics that
+its phase simulates, with one draw of their noise; a phase that solves for its end is shown in
+dynamics that end there. Any other rule whose control is not the least-control problem's, or that
+has none, is shown without control.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from .. import training
+from ..controllers import AbstractController, KolenPollack, LinearFeedback, mirror_of
+from ..diagnostics import Trajectory, controlled_trajectory, free_trajectory
+from ..equilibrium import (
+    ControlProblem,
+    Dynamics,
+    FixedPoint,
+    LinearPath,
+    MirrorPath,
+    Moment,
+    Point,
+    Sample,
+    free_equilibrium,
+    solved,
+)
+from ..losses import AbstractLoss
+from ..monitor.diagnosis import by_place
+from ..monitor.stability import innermost
+from ..rules import (
+    AbstractPhase,
+    AbstractRule,
+    AnalyticSteadyState,
+    Batch,
+    Continuous,
+    DeepFeedbackControl,
+    EquilibriumPropagation,
+    LeastControl,
+    SimulatedSteadyState,
+    SteadyState,
+)
+from ..systems import AbstractSystem
+from . import running
+from .config import ConfigError
+
+# In time constants of the neurons; the first times are those in which a layer follows another.
+TIMES = np.concatenate([[0.0], np.geomspace(0.05, 100.0, 100)])
+# For phases without dynamics of their own: neurons ten times as fast as the controller, and a
+# hundred of its time constants.
+FAST_NEURONS = {"time_step": 0.02, "points": 5001, "voltage_time_constant": 0.1}
+
+
+def inspect_sample(folder: Path, number: int, *, data_dir: Path | None = None) -> dict[str, Any]:
+    """Writes `sample.json` into a run's folder and returns what it holds.
+
+    **Arguments:**
+
+    * `folder`: of a run of one seed, or one of a run's seeds.
+    * `number`: of the validation sample, from 0.
+    * `data_dir`: with the data set's files, if not where they were in training.
+
+    **Raises:** `ConfigError`, `data.DataError` or `training.FolderError`.
+    """
+    config = running.read_config(folder)
+    if data_dir is not None:
+        config = dataclasses.replace(config, data_dir=data_dir)
+        config.check()
+    if config.regression:
+        raise ConfigError(
+            f"--sample shows how the probabilities of classes come about, and {folder} is of "
+            f"{config.data}, which has none: leave it out, or give the folders of other runs."
+        )
+    splits, rule = running.load_splits(config), running.build_rule(config)
+    samples = splits.validation
+    if not 0 <= number < len(samples):
+        raise ConfigError(
+            f"--sample is {number}, but {config.data} has {len(samples)} validation samples: write "
+            f"a number from 0 to {len(samples) - 1}."
+        )
+    seed = config.all_seeds()[0]
+    system, feedback = running.load_trained(config, splits, folder, seed)
+    target = samples.targets[number]
+    found = {
+        "sample": number,
+        "target": int(target),
+        "pixels": _pixels(samples.inputs[number], samples.shape),
+        **view(rule, system, feedback, jnp.asarray(samples.inputs[number]), jnp.asarray(target)),
+    }
+    training.write_json(folder / "sample.json", found)
+    return found
+
+
+def _pixels(inputs: np.ndarray, shape: tuple[int, ...]) -> list[list[float]] | None:
+    """Returns an image as rows of shares of its range; `None` for what is no image."""
+    if len(shape) != 2:
+        return None
+    low, high = inputs.min(), inputs.max()
+    return _rounded((inputs.reshape(shape) - low) / (high - low if high > low else 1))
+
+
+def view(
+    rule: AbstractRule, system: AbstractSystem, feedback: PyTree[Any], x: Array, target: Array
+) -> dict[str, Any]:
+    """Returns the ways of one sample, by name, and their times in time constants of the neurons."""
+    own = innermost(rule)
+    times, ways = jnp.asarray(TIMES, x.dtype), {}
+    if isinstance(own, DeepFeedbackControl):
+        dynamics = _dynamics(own.phase)
+        later = np.geomspace(1, dynamics.points - 1, 100).round().astype(int)
+        steps = jnp.asarray([0, *np.unique(later)])
+        times = steps * (dynamics.time_step / dynamics.voltage_time_constant)
+        ways["controlled"] = eqx.filter_jit(_under_feedback)(
+            own, dynamics, system, feedback, Batch(x[None], target[None]), steps, times
+        )
+    elif isinstance(own, LeastControl | EquilibriumPropagation):
+        least = isinstance(own, LeastControl)
+        problem = ControlProblem(
+            system, own.loss, own.output_control.leak if least else 1 / own.strength
+        )
+        ways["controlled"] = eqx.filter_jit(_controlled)(
+            problem, own.controller, feedback, x, target, times
+        )
+    ways["free"] = eqx.filter_jit(_free)(system, own.loss, x, target, times)
+    plane = _plane([jnp.append(way.states, way.rest[None], axis=0) for way in ways.values()])
+    return {
+        "times": _rounded(times),
+        "controlled": None,
+        **{name: way.as_json(plane) for name, way in ways.items()},
+    }
+
+
+class _Way(eqx.Module):
+    """A trajectory and its rest point, reduced to what is drawn of them."""
+
+    states: Float[Array, "times size"]
+    losses: Float[Array, " times"]
+    control: dict[str, Float[Array, " times"]]
+    finished: Array
+    rest: Float[Array, " size"]
+    rest_loss: Float[Array, ""]
+    rest_control: dict[str, Float[Array, ""]]
+    probabilities: Float[Array, " outputs"]
+    solved: Array
+    error: Float[Array, ""]
+
+    def as_json(self, plane: Callable[[Array], np.ndarray]) -> dict[str, Any]:
+        """Returns it with its states in the plane."""
+        return {
+            "finished": bool(self.finished),
+            "loss": _rounded(self.losses),
+            "control": {name: _rounded(own) for name, own in self.control.items()},
+            "plane": _rounded(plane(self.states)),
+            "rest": {
+                "loss": _rounded(self.rest_loss),
+                "control": {name: _rounded(own) for name, own in self.rest_control.items()},
+                "plane": _rounded(plane(self.rest[None])[0]),
+                "probabilities": _rounded(self.probabilities),
+                "solved": bool(self.solved),
+                "error": _rounded(self.error),
+            },
+        }
+
+
+def _free(
+    system: AbstractSystem, loss: AbstractLoss, x: Array, target: Array, times: Array
+) -> _Way:
+    drive = system.drive(x)
+    way = free_trajectory(system, drive, times)
+    batch = jax.tree.map(lambda leaf: leaf[None], drive)
+    rest = free_equilibrium(system, batch, solver=FixedPoint(max_steps=400))
+    state = jax.tree.map(lambda leaf: leaf[0], rest.value)
+    zero = jax.tree.map(jnp.zeros_like, state)
+    read = system.readout(state)
+    point = Point(state, zero, jnp.zeros_like(read))
+    return _way(loss, target, way, point, read, solved(rest)[0], rest.stats.error[0])
+
+
+def _controlled(
+    problem: ControlProblem,
+    controller: AbstractController,
+    feedback: PyTree[Any],
+    x: Array,
+    target: Array,
+    times: Array,
+) -> _Way:
+    sample = Sample(problem.system.drive(x), target)
+    missing = None
+    if isinstance(controller, KolenPollack):
+        missing = MirrorPath(mirror_of(problem.system, feedback)).missing
+    elif isinstance(controller, LinearFeedback):
+        missing = LinearPath(feedback).missing
+    way = controlled_trajectory(problem, sample, times, missing)
+    batch = jax.tree.map(lambda leaf: leaf[None], sample)
+    rest = controller.equilibrium(problem, batch, feedback)
+    point = jax.tree.map(lambda leaf: leaf[0], rest.value)
+    output = problem.system.readout(point.state) + problem.own_gain * point.output_control
+    return _way(problem.loss, target, way, point, output, solved(rest)[0], rest.stats.error[0])
+
+
+def _dynamics(phase: AbstractPhase) -> Dynamics:
+    """Returns the dynamics in which a phase of deep feedback control is shown."""
+    if isinstance(phase, Continuous | SimulatedSteadyState):
+        return phase.dynamics
+    assert isinstance(phase, AnalyticSteadyState | SteadyState)
+    return Dynamics(**FAST_NEURONS, leak=phase.leak)
+
+
+def _under_feedback(
+    rule: DeepFeedbackControl,
+    dynamics: Dynamics,
+    system: AbstractSystem,
+    feedback: PyTree[Any],
+    batch: Batch,
+    steps: Array,
+    times: Array,
+) -> _Way:
+    # What is learned from the way has no part in it.
+    rule = dataclasses.replace(rule, feedback_learning=None, update_noise=0.0)
+    task = rule.task(system, feedback, batch)
+    draws = None
+    if dynamics.noise is not None:
+        draws = dynamics.noise.increments(jax.random.key(0), task.free.soma)
+    solution = rule.credit(task, batch, draws).solution
+    simulation = task.simulate(dynamics, (), draws, record=lambda moment: moment)
+    moments = jax.tree.map(
+        lambda first, later: jnp.append(first[None], later, axis=0)[steps, 0],
+        simulation.first,
+        simulation.recorded,
+    )
+    rest = jax.tree.map(lambda leaf: leaf[0], solution.value.moment)
+    way = Trajectory(times, _point(moments), moments.soma[-1], jnp.isfinite(moments.control).all())
+    found, error = solved(solution)[0], solution.stats.error[0]
+    return _way(rule.loss, batch.targets[0], way, _point(rest), rest.soma[-1], found, error)
+
+
+def _point(moment: Moment) -> Point:
+    """Returns a moment as a state with the voltages that control adds to it."""
+    return Point(moment.soma[:-1], moment.apical[:-1], moment.apical[-1])
+
+
+def _way(
+    loss: AbstractLoss,
+    target: Array,
+    way: Trajectory,
+    rest: Point,
+    output: Array,
+    found: Array,
+    error: Array,
+) -> _Way:
+    flat = lambda tree: jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(tree)])  # noqa: E731
+    size = lambda own: jnp.sqrt(jnp.mean(own**2, axis=tuple(range(1, own.ndim))))  # noqa: E731
+    at_rest = lambda own: jnp.sqrt(jnp.mean(own**2))  # noqa: E731
+    return _Way(
+        jax.vmap(flat)(way.points.state),
+        jax.vmap(lambda output: loss(output, target))(way.outputs),
+        by_place(way.points.control, way.points.output_control, size),
+        way.finished,
+        flat(rest.state),
+        loss(output, target),
+        by_place(rest.control, rest.output_control, at_rest),
+        jax.nn.softmax(output),
+        found,
+        error,
+    )
+
+
+def _plane(ways: list[Array]) -> Callable[[Array], np.ndarray]:
+    """Returns the map to the two directions in which states vary most, about their mean."""
+    states = np.concatenate([np.asarray(own, np.float64) for own in ways])
+    states = states[np.isfinite(states).all(axis=1)]
+    center = states.mean(axis=0)
+    _, _, directions = np.linalg.svd(states - center, full_matrices=False)
+    return lambda own: (np.asarray(own, np.float64) - center) @ directions[:2].T
+
+
+def _rounded(values: Any) -> Any:
+    """Returns numbers with the digits that a drawing can show."""
+    array = np.asarray(values, np.float64)
+    if array.ndim:
+        return [_rounded(own) for own in array]
+    return float(f"{float(array):.5g}")

@@ -1,0 +1,1 @@
+"""The method's properties on random systems, and reference vectors."""

@@ -1,0 +1,145 @@
+"""Every Python block of the README and the documentation runs as printed; every room has a page."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+from leastcontrol import rules
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+API_PAGES = {page.stem: page for page in (ROOT / "docs" / "api").glob("*.md")}
+
+BLOCK = re.compile(
+    r"(?P<comment><!-- not run:(?P<reason>(?:(?!-->).)*)-->\s*)?"
+    r"^(?P<indent>[ \t]*)```[ \t]*(?P<language>python|py)\b[^\n]*\n"
+    r"(?P<code>.*?)"
+    r"^(?P=indent)```[ \t]*$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def runnable(page: str, name: str) -> str:
+    """Return the page as a module: its Python blocks stay on their lines, all the rest is blank."""
+    lines = [""] * (page.count("\n") + 1)
+    for match in BLOCK.finditer(page):
+        start = page.count("\n", 0, match.start("code"))
+        if match["comment"]:
+            if not match["reason"].strip():
+                raise ValueError(f"{name}:{start}: `<!-- not run: -->` gives no reason.")
+            continue
+        for offset, line in enumerate(match["code"].splitlines()):
+            lines[start + offset] = line.removeprefix(match["indent"])
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_python_blocks_of_a_page_run(
+    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    code = runnable(path.read_text(encoding="utf-8"), path.name)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, str(path), "exec"), {"__name__": "__main__"})
+
+
+# Rooms that offer modules and no names.
+MODULES = ("bench", "monitor", "papers", "runs", "verify")
+ROOMS = [
+    module.name
+    for module in pkgutil.iter_modules([str(ROOT / "leastcontrol")])
+    if not module.name.startswith("_")
+]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_has_its_page(room: str):
+    assert f"::: leastcontrol.{room}\n" in API_PAGES[room].read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def package():
+    """The package as mkdocstrings sees it, without importing it."""
+    import griffe
+
+    settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    extension = "griffe_public_redundant_aliases"
+    assert extension in settings
+    return griffe.load(
+        "leastcontrol",
+        search_paths=[ROOT],
+        resolve_aliases=True,
+        extensions=griffe.load_extensions(extension),
+    )
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_rooms_page_shows_every_public_name(room: str, package):
+    from mkdocstrings_handlers.python import do_filter_objects
+
+    module = importlib.import_module(f"leastcontrol.{room}")
+    public = {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and not inspect.ismodule(value)
+        and getattr(value, "__module__", "leastcontrol").startswith("leastcontrol")
+    }
+    assert public or room in MODULES
+    # What has no docstring is left out of the page, and what is imported unless it is made public.
+    shown = do_filter_objects(package[room].members, keep_no_docstrings=False)
+    assert public <= {own.name for own in shown if not own.is_imported or own.is_public}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, value in vars(rules).items()
+        if not name.startswith("_")
+        and (
+            inspect.isfunction(value)
+            or (
+                inspect.isclass(value)
+                and issubclass(value, rules.AbstractRule | rules.AbstractMetaRule)
+                and not inspect.isabstract(value)
+            )
+        )
+    ],
+)
+def test_every_rule_says_what_is_exact(name: str):
+    page = (ROOT / "docs" / "exact-and-approximate.md").read_text(encoding="utf-8")
+    assert f"`{name}`" in page
+
+
+class TestRunnable:
+    """The reader of the pages, on pages whose outcome is known."""
+
+    def test_blocks_share_a_namespace_and_keep_their_lines(self):
+        page = "one\n```python\na = 1\n```\ntwo\n\n    ```py\n    b = a + 1\n    ```\n"
+        code = runnable(page, "page")
+        assert code.splitlines()[2] == "a = 1"
+        assert code.splitlines()[7] == "b = a + 1"
+        namespace: dict[str, object] = {}
+        exec(code, namespace)
+        assert namespace["b"] == 2
+
+    def test_other_languages_and_output_are_left_out(self):
+        page = "```\nnot python\n```\n```bash\nmake test\n```\n```pycon\n>>> 1\n```\n"
+        assert runnable(page, "page").strip() == ""
+
+    def test_a_block_is_left_out_only_for_a_reason(self):
+        block = "```python\n1 / 0\n```\n"
+        assert runnable(f"<!-- not run: needs a GPU -->\n{block}", "page").strip() == ""
+        assert "1 / 0" in runnable(block, "page")
+        with pytest.raises(ValueError, match=r"page:3: .* no reason"):
+            runnable(f"\n<!-- not run: -->\n{block}", "page")
+        both = f"<!-- not run: a reason -->\n\n{block}\n{block}"
+        assert runnable(both, "page").count("1 / 0") == 1
+
+    def test_a_reason_holds_for_the_next_block_only(self):
+        page = "<!-- not run: old -->\ntext\n<!-- a note -->\n```python\n1 / 0\n```\n"
+        assert "1 / 0" in runnable(page, "page")

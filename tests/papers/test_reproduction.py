@@ -1,0 +1,494 @@
+"""The papers' tables by name: what is listed, run once, gone on with, and said of a number."""
+
+import dataclasses
+import json
+import math
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+from leastcontrol import training
+from leastcontrol.cli import main
+from leastcontrol.papers import registry, reproduction
+from leastcontrol.papers.expectations import (
+    CONTROL_NORM,
+    META_LOSS,
+    NATURAL_RATIO,
+    TEST_ACCURACY,
+    TEXT_RATIO,
+    BelowRow,
+    Measured,
+    Published,
+    Unpublished,
+)
+from leastcontrol.papers.registry import Experiment, Reduction, Row
+from leastcontrol.runs import running
+from leastcontrol.runs.config import ConfigError, RunConfig
+from leastcontrol.runs.meta_config import MetaConfig
+from leastcontrol.runs.represent_config import RepresentConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = RunConfig(rule="backpropagation", hidden=(8,), epochs=2, learning_rate=1e-2, seeds=(3, 4))
+TABLE = Experiment(
+    "small",
+    "Digits",
+    "a paper, table 0",
+    (
+        Row("one", SMALL, (Published(TEST_ACCURACY, 50.0, 0.1),), 1),
+        Row(
+            "other",
+            dataclasses.replace(SMALL, hidden=(9,), seeds=(), seed=3),
+            (Published(TEST_ACCURACY, 99.9), BelowRow(CONTROL_NORM, "one")),
+            2,
+        ),
+    ),
+    Reduction("one epoch instead of two, and one seed", {"epochs": 1, "seeds": (3,)}, 1),
+)
+
+
+@pytest.fixture(autouse=True)
+def single_precision():
+    with jax.enable_x64(False):
+        yield
+
+
+def load(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+FAILURE = training.TrainingError("Epoch 1 met nothing good.", None)
+
+
+class Stopped(Exception):
+    """Ends a reproduction after an epoch, as a signal would."""
+
+
+# --- verdicts -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "spread", "values", "verdict"),
+    [
+        (98.0, 0.2, (98.1, 98.2), "within spread"),
+        # |98.5 − 98.0| is the sum of the two spreads, √2 · 0.2 and 0.5 − √2 · 0.2.
+        (98.0, 0.5 - math.sqrt(0.08), (98.3, 98.7), "within spread"),
+        (98.0, 0.49 - math.sqrt(0.08), (98.3, 98.7), "above by 0.50 %"),
+        (98.29, 0.14, (98.43,), "within spread"),
+        (98.29, 0.14, (98.44,), "above by 0.15 %"),
+        (98.29, 0.14, (98.14,), "below by 0.15 %"),
+        (98.29, None, (98.29,), "within spread"),
+        (98.29, None, (97.0,), "below by 1.29 %"),
+        (98.29, 0.14, (98.29, math.nan), "not a finite number"),
+    ],
+)
+def test_a_number_is_within_the_spread_where_the_intervals_touch(value, spread, values, verdict):
+    expected = Published(TEST_ACCURACY, value, spread)
+    assert expected.verdict(Measured(values), {}) == verdict
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "verdict"),
+    [
+        (1.0, 1.5, "below one, by 0.5000"),
+        (1.5, 1.0, "not below one, by 0.5000"),
+        (1.0, 1.0, "not below one, by 0.0000"),
+        (math.nan, 1.0, "not a finite number"),
+        (1.0, None, "one is not measured"),
+    ],
+)
+def test_a_figure_says_which_row_is_below_which(own, other, verdict):
+    rows = {} if other is None else {"one": Measured((other,))}
+    assert BelowRow(CONTROL_NORM, "one").verdict(Measured((own,)), rows) == verdict
+
+
+def test_nothing_is_said_where_nothing_is_published():
+    assert Unpublished(TEST_ACCURACY).verdict(Measured((1.0,)), {}) == "no published number"
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ((98.0,), "98.00 %"),
+        ((98.0, 99.0, 97.0), "98.00 ± 1.00 %"),
+        ((98.0, math.inf), "inf %"),
+    ],
+)
+def test_a_measurement_is_shown_with_its_deviation(values, shown):
+    assert Measured(values).shown(TEST_ACCURACY) == shown
+
+
+# --- running --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory):
+    """The folder of a table that was stopped in the first seed of its first row, and went on."""
+    out = tmp_path_factory.mktemp("reproduced")
+    seen = []
+
+    def report(row, seed, metrics):
+        seen.append((row.name, seed, metrics.epoch))
+        if seen == [("one", 3, 1)]:
+            raise Stopped
+
+    with jax.enable_x64(False):
+        with pytest.raises(Stopped):
+            reproduction.reproduce(TABLE, out, report=report)
+        assert not (out / "small" / "one.json").exists()
+        judged = reproduction.reproduce(TABLE, out, command="the command", report=report)
+    return out, seen, judged
+
+
+def test_a_stopped_table_goes_on_with_the_epoch_where_it_was(reproduced):
+    _, seen, _ = reproduced
+    trainings = (("one", 3), ("one", 4), ("other", 3))
+    assert seen == [(*training, epoch) for training in trainings for epoch in (1, 2)]
+
+
+def test_a_row_is_the_run_that_train_makes(reproduced, tmp_path):
+    out, *_ = reproduced
+    running.run(dataclasses.replace(SMALL, seeds=(), seed=3), tmp_path / "alone")
+    own = out / "small" / "one" / "seed-3" / "checkpoints" / "last.eqx"
+    assert own.read_bytes() == (tmp_path / "alone" / "checkpoints" / "last.eqx").read_bytes()
+
+
+def test_the_file_of_a_row_holds_the_values_and_the_summary_of_its_run(reproduced):
+    out, _, judged = reproduced
+    folder = out / "small"
+    one, other = load(folder / "one.json"), load(folder / "other.json")
+    (*_, last) = (folder / "other" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    for file, name in ((one, "one"), (other, "other")):
+        summary = load(folder / name / "summary.json")
+        assert {key: file[key] for key in summary} == summary
+    accuracies = [100 * own["test_accuracy"] for own in one["per_seed"]]
+    assert one["values"] == {"test accuracy": accuracies}
+    assert other["values"] == {
+        "test accuracy": [100 * other["test_accuracy"]],
+        "‖(ψ, u)‖": [json.loads(last)["control_norm"]],
+    }
+    assert (one["row"], one["source"], one["reduced"]) == ("one", "a paper, table 0", None)
+    assert one["command"] == "the command"
+    assert [(own.row, own.quantity) for own in judged] == [
+        ("one", "test accuracy"),
+        ("other", "test accuracy"),
+        ("other", "‖(ψ, u)‖"),
+    ]
+    mean, deviation = statistics.fmean(accuracies), statistics.stdev(accuracies)
+    assert judged[0].measured == f"{mean:.2f} ± {deviation:.2f} %"
+    assert judged[0].expected == "50.00 ± 0.10 %"
+
+
+def test_a_finished_row_is_not_run_again_and_its_verdict_is_made_anew(reproduced, monkeypatch):
+    out, _, judged = reproduced
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    monkeypatch.setattr(reproduction, "_run", lambda *_: pytest.fail("run again"))
+    assert reproduction.reproduce(TABLE, out) == judged
+    accuracy = Measured(tuple(load(out / "small" / "one.json")["values"]["test accuracy"])).mean
+    agreeing = dataclasses.replace(
+        TABLE.rows[0], expectations=(Published(TEST_ACCURACY, accuracy, 0.0),)
+    )
+    own, *_ = reproduction.reproduce(
+        dataclasses.replace(TABLE, rows=(agreeing, TABLE.rows[1])), out
+    )
+    assert own.verdict == "within spread"
+    assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+
+
+def test_a_row_that_has_changed_is_refused(reproduced):
+    out, *_ = reproduced
+    changed = dataclasses.replace(TABLE.rows[0], config=dataclasses.replace(SMALL, epochs=3))
+    with pytest.raises(ConfigError, match=r"one\.json is of a run with epochs = 2, .* 3 now"):
+        reproduction.reproduce(dataclasses.replace(TABLE, rows=(changed,)), out)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"config": {}, "values": 3}'])
+def test_a_damaged_file_of_a_row_is_refused(content, tmp_path):
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "one.json").write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"one\.json is not the file of a finished row"):
+        reproduction.reproduce(TABLE, tmp_path)
+
+
+def test_a_row_that_fails_is_told_of_and_the_others_are_not_lost(reproduced, monkeypatch):
+    out, *_ = reproduced
+    failing = dataclasses.replace(TABLE.rows[0], name="failing")
+
+    def fail(*_):
+        raise FAILURE
+
+    monkeypatch.setattr(reproduction, "_run", fail)
+    first, second = reproduction.reproduce(
+        dataclasses.replace(TABLE, rows=(failing, TABLE.rows[0])), out
+    )
+    assert (first.failed, first.verdict) == (True, "failed: Epoch 1 met nothing good.")
+    assert (first.measured, second.failed) == ("–", False)
+    assert not (out / "small" / "failing.json").exists()
+
+
+@pytest.mark.slow
+def test_a_row_may_be_a_meta_training(tmp_path):
+    config = MetaConfig(
+        rule="reptile", hidden=(4,), total_tasks=16, task_batch=8, reports=2, seeds=(3, 4)
+    )
+    config = dataclasses.replace(config, validation_tasks=2, evaluation_tasks=2)
+    rows = (Row("meta", config, (Unpublished(META_LOSS),), 1),)
+    seen = []
+
+    def report(row, seed, metrics):
+        seen.append((row.name, seed, metrics.step))
+        if len(seen) == 1:
+            raise Stopped
+
+    table = dataclasses.replace(TABLE, rows=rows)
+    with pytest.raises(Stopped):
+        reproduction.reproduce(table, tmp_path, report=report)
+    (own,) = reproduction.reproduce(table, tmp_path, report=report)
+    assert seen == [("meta", seed, step) for seed in (3, 4) for step in (1, 2)]
+    file = load(tmp_path / "small" / "meta.json")
+    losses = [each["test"]["loss"] for each in file["per_seed"]]
+    assert file["values"] == {"test loss": losses}
+    assert own.measured == f"{statistics.fmean(losses):.3f} ± {statistics.stdev(losses):.3f}"
+    assert reproduction.reproduce(table, tmp_path) == [own]
+
+
+def test_a_row_may_be_pictures(tmp_path):
+    config = RepresentConfig(
+        images=("natural-1", "text-1"), size=4, hidden=4, steps=4, reports=2, seeds=(3, 4)
+    )
+    expectations = (Published(NATURAL_RATIO, 0.0), Published(TEXT_RATIO, 0.0))
+    table = dataclasses.replace(TABLE, rows=(Row("pictures", config, expectations, 1),))
+    seen = []
+
+    def report(row, seed, look):
+        seen.append((row.name, seed, look.image, look.step))
+        if len(seen) == 1:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        reproduction.reproduce(table, tmp_path, report=report)
+    judged = reproduction.reproduce(table, tmp_path, report=report)
+    # Once for each picture, when it is saved.
+    assert seen == [("pictures", seed, image, 4) for seed in (3, 4) for image in config.images]
+    file = load(tmp_path / "small" / "pictures.json")
+    ratios = [[own["psnr_test"] for own in each["pictures"]] for each in file["per_seed"]]
+    names = ("PSNR, natural", "PSNR, text")
+    assert file["values"] == dict(zip(names, map(list, zip(*ratios, strict=True)), strict=True))
+    for own, values in zip(judged, zip(*ratios, strict=True), strict=True):
+        assert own.measured == f"{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f} dB"
+    assert reproduction.reproduce(table, tmp_path) == judged
+
+
+def test_pictures_that_fail_are_told_of(tmp_path):
+    config = RepresentConfig(
+        images=("text-1",),
+        size=4,
+        hidden=4,
+        rule="recurrent-backpropagation",
+        steps=4,
+        reports=1,
+        learning_rate=1e30,
+        seeds=(3, 4),
+    )
+    rows = (Row("pictures", config, (Unpublished(TEXT_RATIO),), 1),)
+    (own,) = reproduction.reproduce(dataclasses.replace(TABLE, rows=rows), tmp_path)
+    assert own.failed
+    assert own.verdict.startswith("failed: text-1: in one of the steps up to 4 no pixel")
+
+
+def test_two_processes_do_not_run_one_table(tmp_path):
+    with (
+        training.RunFolder.held(tmp_path / "small", resume=True),
+        pytest.raises(training.FolderError, match="another process"),
+    ):
+        reproduction.reproduce(TABLE, tmp_path)
+
+
+# --- the registry ---------------------------------------------------------------------------------
+
+RUN = [own for own in registry.EXPERIMENTS if not own.missing]
+
+
+def test_names_are_different():
+    names = [own.name for own in registry.EXPERIMENTS]
+    assert len(set(names)) == len(names)
+    for experiment in RUN:
+        rows = [row.name for row in experiment.rows]
+        assert len(set(rows)) == len(rows)
+
+
+@pytest.mark.parametrize("experiment", RUN, ids=lambda own: own.name)
+def test_every_row_can_be_run_in_full_and_reduced(experiment):
+    for row in experiment.rows:
+        for quick in (False, True):
+            config = registry.configuration(row, experiment, quick=quick, data_dir=None)
+            config.check()
+            assert config.all_seeds() == ((0,) if quick else (0, 1, 2))
+        assert row.minutes > 0
+        for expected in row.expectations:
+            if isinstance(expected, BelowRow):
+                assert expected.row in [own.name for own in experiment.rows]
+
+
+@pytest.mark.parametrize("experiment", registry.EXPERIMENTS, ids=lambda own: own.name)
+def test_what_cannot_be_run_says_why_and_all_else_is_reduced(experiment):
+    assert bool(experiment.rows) == bool(experiment.reduction) == (not experiment.missing)
+
+
+def test_the_reduced_versions_fit_in_25_minutes():
+    assert sum(own.reduction.minutes for own in RUN) <= 25
+
+
+def test_a_folder_of_data_is_given_to_the_rows_that_read_one(tmp_path):
+    (row,) = (row for row in registry.WIDTH_FIGURE.rows if row.name == "width-23")
+    given = [
+        registry.configuration(row, registry.WIDTH_FIGURE, quick=quick, data_dir=tmp_path).data_dir
+        for quick in (False, True)
+    ]
+    assert given == [tmp_path, None]
+    (row, *_) = registry.OMNIGLOT_TABLE.rows
+    given = [
+        registry.configuration(
+            row, registry.OMNIGLOT_TABLE, quick=quick, data_dir=tmp_path
+        ).data_dir
+        for quick in (False, True)
+    ]
+    assert given == [tmp_path, None]
+    (row, *_) = registry.REPRESENTATION_TABLE.rows
+    for quick in (False, True):
+        registry.configuration(row, registry.REPRESENTATION_TABLE, quick=quick, data_dir=tmp_path)
+
+
+def test_the_numbers_of_table_s6_are_the_papers():
+    shown = {
+        row.name: [expected.shown() for expected in row.expectations]
+        for row in registry.REPRESENTATION_TABLE.rows
+    }
+    assert shown == {
+        "recurrent-backpropagation-256": ["24.72 ± 3.90 dB", "25.34 ± 1.67 dB"],
+        "least-control-256": ["24.25 ± 2.72 dB", "26.71 ± 2.40 dB"],
+        "recurrent-backpropagation-512": ["25.47 ± 4.16 dB", "26.53 ± 2.40 dB"],
+        "least-control-512": ["25.11 ± 2.90 dB", "27.53 ± 2.00 dB"],
+    }
+    for row in registry.REPRESENTATION_TABLE.rows:
+        assert row.name == f"{row.config.rule}-{row.config.hidden}"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "said"),
+    [(53, "about 53 min"), (100, "about 2 h"), (60 * 24 * 9, "about 9 days")],
+)
+def test_a_time_is_rounded(minutes, said):
+    assert registry.duration(minutes) == said
+
+
+@pytest.mark.slow
+def test_implicit_maml_is_pulled_to_where_its_hessian_is_positive(tmp_path):
+    # With the pull of the other rules its weights are not finite after the first steps.
+    table = registry.find("omniglot", registry.EXPERIMENTS)
+    rows = tuple(row for row in table.rows if row.name == "implicit-maml")
+    with jax.enable_x64(False):
+        (own,) = reproduction.reproduce(dataclasses.replace(table, rows=rows), tmp_path, quick=True)
+    assert not own.failed
+    # Five classes, one of which a guess finds.
+    assert float(own.measured.removesuffix(" %")) > 30
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def call(capsys):
+    """Calls the command line; returns exit status, standard output and standard error."""
+
+    def calling(*arguments):
+        with pytest.raises(SystemExit) as caught:
+            main(["reproduce", *map(str, arguments)])
+        return (caught.value.code or 0, *capsys.readouterr())
+
+    return calling
+
+
+def test_the_list_shows_every_row_without_running_anything(call):
+    status, out, _ = call("--list")
+    assert status == 0
+    for experiment in registry.EXPERIMENTS:
+        assert f"\n{experiment.name}\n" in f"\n{out}"
+        assert experiment.source in out
+        assert experiment.missing in out
+        for row in experiment.rows:
+            assert row.name in out
+    assert "test accuracy 98.29 ± 0.14 %" in out
+    assert "2 epochs instead of 30" in out
+    assert "needs MNIST" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["mnist-feedfoward"], "the nearest are mnist-feedforward"),
+        (["nothing-at-all"], "There is no experiment 'nothing-at-all'"),
+        (["free-and-controlled"], "free-and-controlled is not run by this command: "),
+        ([], "names of experiments, or --all, or --list"),
+        (["mnist-rnn", "--all"], "write one of them"),
+        (["--all", "--list"], "write one of them"),
+        (["--list", "--results", "none.json"], "--list runs nothing"),
+        (["--all", "--results", "none/below.json"], "--results is none/below.json"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_made(words, said, call, tmp_path):
+    status, out, error = call(*words, "--out", tmp_path / "out")
+    assert (status, out) == (2, "")
+    assert error.startswith("leastcontrol: ")
+    assert error.count("\n") == 1
+    assert said in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_verb_runs_what_can_be_run_and_says_what_is_reduced(call, monkeypatch, tmp_path):
+    only = dataclasses.replace(TABLE, rows=TABLE.rows[:1])
+    missing = Experiment("later", "Later", "a paper, table 9", missing="it needs more.")
+    monkeypatch.setattr(registry, "EXPERIMENTS", (only, missing))
+    results = tmp_path / "results.json"
+    status, out, error = call("--all", "--quick", "--out", tmp_path, "--results", results)
+    assert status == 0
+    assert "later is not run by this command: it needs more." in error
+    file = load(tmp_path / "small-quick" / "one.json")
+    assert file["reduced"] == "one epoch instead of two, and one seed"
+    assert (file["epochs"], file["config"]["seeds"]) == (1, [3])
+    assert file["command"].startswith("leastcontrol reproduce --all --quick --out")
+    shown = " ".join(out.split())
+    assert "reduced: one epoch instead of two" in shown
+    assert f"{file['values']['test accuracy'][0]:.2f} %" in shown
+    summary = load(results)
+    (told,) = summary["experiments"]
+    assert (told["experiment"], told["reduced"]) == ("small", file["reduced"])
+    assert summary["seconds"] == told["seconds"] > 0
+    assert [own["row"] for own in told["verdicts"]] == ["one"]
+    assert told["verdicts"][0]["measured"] == f"{file['values']['test accuracy'][0]:.2f} %"
+    assert (summary["command"], summary["commit"]) == (file["command"], file["commit"])
+    monkeypatch.setattr(reproduction, "_values", lambda *_: (_ for _ in ()).throw(FAILURE))
+    status, out, _ = call("small", "--out", tmp_path)
+    assert status == 1
+    assert "failed: Epoch 1 met" in out
+
+
+def test_the_list_and_mistakes_need_no_jax():
+    code = (
+        "import sys\n"
+        "from leastcontrol.cli._arguments import parse\n"
+        "from leastcontrol.papers import registry\n"
+        "assert parse(['reproduce', '--list']).list\n"
+        "registry.listing(registry.EXPERIMENTS)\n"
+        "sys.exit(bool({'jax', 'numpy', 'equinox'} & set(sys.modules)))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_page_names_every_experiment():
+    page = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
+    for experiment in registry.EXPERIMENTS:
+        assert f"`{experiment.name}`" in page
