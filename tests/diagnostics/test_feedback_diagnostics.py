@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_deep_feedback_control import BATCH, FEEDBACK, NETWORK, credit, forward, printed, weights
+from reference_network import BATCH, FEEDBACK, NETWORK, credit, forward, printed, weights
 
 import leastcontrol as lc
 from leastcontrol import diagnostics
