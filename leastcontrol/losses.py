@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Integer, PyTree
+from jaxtyping import Array, Bool, Float, Integer, PyTree
 
 Output = Float[Array, " outputs"]
 Scalar = Float[Array, ""]
@@ -35,6 +35,9 @@ It converges quadratically once started within a unit of the answer; a solver ca
 step, each time from the last answer.
 """
 
+SUM_TOLERANCE = 1e-3
+"""How far the sum of target probabilities may be from 1."""
+
 
 class AbstractLoss(eqx.Module):
     """The loss L(y, t) of one sample, convex in y."""
@@ -46,6 +49,14 @@ class AbstractLoss(eqx.Module):
     @abc.abstractmethod
     def check_target(self, target: PyTree[Any], outputs: int, leak: float) -> None:
         """Raises `ValueError` if a batch's targets cannot be used with this loss and leak."""
+
+    @abc.abstractmethod
+    def admits(self, target: PyTree[Any], outputs: int) -> Bool[Array, ""]:
+        """Returns whether one sample's target has values that the loss is defined for.
+
+        `check_target` refuses the others with a sentence, but sees no values inside a trace. There
+        a rule leaves out the samples whose target is not admitted, and L itself is NaN.
+        """
 
     @abc.abstractmethod
     def gradient(self, output: Output, target: PyTree[Any]) -> Output:
@@ -100,6 +111,11 @@ class SquaredError(AbstractLoss):
                 f"compares with an output of {outputs} numbers: give floating-point targets of "
                 f"shape (batch, {outputs})."
             )
+
+    def admits(self, target: Output, outputs: int) -> Bool[Array, ""]:
+        """Returns whether the target is finite."""
+        del outputs
+        return jnp.all(jnp.isfinite(target))
 
     def gradient(self, output: Output, target: Output) -> Output:
         """Returns y − t."""
@@ -193,7 +209,7 @@ class CrossEntropy(AbstractLoss):
             return
         probabilities = np.asarray(target)
         sums = probabilities.sum(axis=1)
-        if not (probabilities >= 0).all() or not (abs(sums - 1) < 1e-3).all():
+        if not (probabilities >= 0).all() or not (abs(sums - 1) < SUM_TOLERANCE).all():
             raise ValueError(
                 f"The target probabilities run from {float(probabilities.min()):g}, with sums from "
                 f"{float(sums.min()):g} to {float(sums.max()):g}, but they are at least 0 and sum "
@@ -204,6 +220,13 @@ class CrossEntropy(AbstractLoss):
                 "The leak is 0 and some target probabilities are 0, which asks for infinite "
                 "control: give every class some probability, or write a leak above 0."
             )
+
+    def admits(self, target: Integer[Array, ""] | Output, outputs: int) -> Bool[Array, ""]:
+        """Returns whether a label is that of a class, or probabilities are none below 0 and sum
+        to 1."""
+        if jnp.issubdtype(target.dtype, jnp.integer):
+            return (target >= 0) & (target < outputs)
+        return jnp.all(target >= 0) & (jnp.abs(jnp.sum(target) - 1) < SUM_TOLERANCE)
 
     def probabilities(
         self, target: Integer[Array, ""] | Output, outputs: int, dtype: Any
@@ -218,6 +241,8 @@ class CrossEntropy(AbstractLoss):
     def __call__(self, output: Output, target: Integer[Array, ""] | Output) -> Scalar:
         # log Σ_j exp(y_j) − y_k as softplus of the others keeps small losses' digits.
         t = self.probabilities(target, output.size, output.dtype)
+        # As a factor, so that derivatives through the loss are NaN with it.
+        output = output * jnp.where(self.admits(target, output.size), 1.0, jnp.nan)
         chosen = jnp.arange(output.size) == jnp.argmax(t)
         largest = jnp.sum(jnp.where(chosen, output, 0))
         others = jax.nn.logsumexp(jnp.where(chosen, -jnp.inf, output))

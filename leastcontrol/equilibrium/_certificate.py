@@ -37,6 +37,11 @@ class RESULTS(optx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         "The solver met a value that is not finite. Check the input and the parameters, lower the "
         "learning rate, or ask for less control with a larger leak."
     )
+    invalid_target = (
+        "The sample's target is not one that its loss is defined for. Give labels from 0 up to one "
+        "less than the number of outputs, probabilities that are at least 0 and sum to 1, or "
+        "finite target vectors."
+    )
     target_not_reached = (
         "The simulated control left more of the output's error than was asked for. Simulate more "
         "time points or longer steps, use a larger gain, or see whether the controlled dynamics "

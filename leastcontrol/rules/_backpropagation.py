@@ -6,7 +6,6 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..equilibrium import (
@@ -24,12 +23,13 @@ from ._policy import AbstractUnsolved, Drop
 from ._rule import (
     AbstractRule,
     Batch,
+    Counted,
     Credit,
     both_solved,
     check_batch,
-    of_counted,
+    gradient_through,
     parameter_gradient,
-    per_sample,
+    with_admitted_targets,
 )
 
 
@@ -60,15 +60,20 @@ class Backpropagation(AbstractRule):
             )
         learned, fixed = eqx.partition(system, eqx.is_inexact_array)
 
-        def mean_loss(learned: PyTree) -> tuple[Array, Solution]:
+        def losses(learned: PyTree, batch: Batch) -> tuple[Array, tuple[Solution, Array]]:
             system = eqx.combine(learned, fixed)
             solution = free_equilibrium(system, jax.vmap(system.drive)(batch.inputs))
             outputs = jax.vmap(system.readout)(solution.value)
-            return jnp.mean(jax.vmap(self.loss)(outputs, batch.targets)), solution
+            return jax.vmap(self.loss)(outputs, batch.targets), (solution, outputs)
 
-        (loss, solution), gradient = jax.value_and_grad(mean_loss, has_aux=True)(learned)
-        count = jnp.asarray(solution.stats.error.shape[0], loss.dtype)
-        return Credit(gradient, None, loss, loss, count, solution)
+        values, pull, (solution, outputs) = jax.vjp(
+            lambda learned: losses(learned, batch), learned, has_aux=True
+        )
+        solution = with_admitted_targets(solution, self.loss, batch.targets, outputs.shape[1])
+        counted = Counted.of(Drop().weights(solution))
+        gradient = gradient_through(losses, learned, batch, counted, pull)
+        loss = counted.mean(values)
+        return Credit(gradient, None, loss, loss, counted.count, solution)
 
 
 Adjoint = Callable[
@@ -110,21 +115,12 @@ class AbstractRuleAtRest(AbstractRule):
         signal, steps, error = adjoint(drives, free.value, errors)
 
         solution = jax.vmap(both_solved)(free, steps, error)
-        weights = self.unsolved.weights(solution)
-        count = jnp.sum(weights)
-        weights = weights / jnp.maximum(count, 1)
-        inputs, states, signal, errors, losses = of_counted(
-            weights, (batch.inputs, free.value, signal, errors, losses)
-        )
-        gradient = parameter_gradient(
-            system,
-            inputs,
-            states,
-            jax.tree.map(lambda leaf: per_sample(weights, leaf) * leaf, signal),
-            weights[:, None] * errors,
-        )
-        loss = jnp.sum(weights * losses)
-        return Credit(gradient, None, loss, loss, count, solution)
+        solution = with_admitted_targets(solution, self.loss, batch.targets, outputs.shape[1])
+        counted = Counted.of(self.unsolved.weights(solution))
+        inputs, states = counted.safe((batch.inputs, free.value))
+        gradient = parameter_gradient(system, inputs, states, *counted.weighted((signal, errors)))
+        loss = counted.mean(losses)
+        return Credit(counted.gradient(gradient), None, loss, loss, counted.count, solution)
 
 
 class RecurrentBackpropagation(AbstractRuleAtRest):

@@ -4,6 +4,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray, PyTree
 
 from ..systems import AbstractBatchNormalised, AbstractSystem
@@ -45,5 +46,7 @@ class WithBatchStatistics(AbstractRuleAround):
         own, pull = jax.vjp(normalised, learned)
         credit = self.rule(eqx.combine(own, fixed), feedback, batch, key=key)
         (gradient,) = pull(credit.gradient)
+        # A batch in which no sample counts may have statistics that are not finite.
+        gradient = jax.tree.map(lambda leaf: jnp.where(credit.count > 0, leaf, 0), gradient)
         gradient = system.without_statistics(gradient)
         return eqx.tree_at(lambda credit: credit.gradient, credit, gradient)

@@ -36,7 +36,8 @@ from ._feedback_phase import (
     draws_of,
     noise_of_updates,
 )
-from ._rule import AbstractRule, Batch, Credit, check_batch
+from ._policy import Keep
+from ._rule import AbstractRule, Batch, Counted, Credit, check_batch
 
 
 class DeepFeedbackControl(AbstractRule):
@@ -147,17 +148,17 @@ class DeepFeedbackControl(AbstractRule):
                 task, batch, self.phase, result, learning_draws, learning_key
             )
         value = result.solution.value
-        finite = jnp.isfinite(result.solution.stats.error)
-        share = finite / jnp.maximum(jnp.sum(finite), 1)
+        finite = Counted.of(Keep().weights(result.solution))
         control = sum(jnp.sum(apical**2, axis=1) for apical in value.moment.apical)
         losses = jax.vmap(self.loss)(value.moment.soma[-1], batch.targets)
-        objective = jnp.sum(jnp.where(finite, share * 0.5 * control, 0))
-        loss = jnp.sum(jnp.where(finite, share * losses, 0))
+        nothing = result.counted == 0
         return Credit(
-            self._gradient(task.network, updates, result.counted),
-            feedback_gradient,
-            objective,
-            loss,
+            Counted.of(result.weights).gradient(
+                self._gradient(task.network, updates, result.counted)
+            ),
+            Counted.of(task.usable).gradient(feedback_gradient),
+            jnp.where(nothing, jnp.nan, 0.5 * finite.mean(control)),
+            jnp.where(nothing, jnp.nan, finite.mean(losses)),
             result.counted,
             result.solution,
         )

@@ -25,12 +25,12 @@ from ._policy import AbstractUnsolved, Drop
 from ._rule import (
     AbstractRule,
     Batch,
+    Counted,
     Credit,
     both_solved,
     check_batch,
-    of_counted,
     parameter_gradient,
-    per_sample,
+    with_admitted_targets,
 )
 
 
@@ -110,26 +110,26 @@ class EquilibriumPropagation(AbstractRule):
         else:
             away, far, width = towards, self._free(system, samples), self.strength
         solution = jax.vmap(both_solved)(near, far.stats.steps, far.stats.error)
-        weights = self.unsolved.weights(solution)
-        count = jnp.sum(weights)
-        weights = weights / jnp.maximum(count, 1)
-        inputs, samples = of_counted(weights, (batch.inputs, samples))
+        outputs = near.value.output_control.shape[1]
+        solution = with_admitted_targets(solution, self.loss, batch.targets, outputs)
+        counted = Counted.of(self.unsolved.weights(solution))
+        inputs, samples = counted.safe((batch.inputs, samples))
         gradients, energies = [], []
         for problem, found in ((towards, near), (away, far)):
-            point = of_counted(weights, found.value)
+            point = counted.safe(found.value)
             signal = jax.tree.map(
-                lambda leaf: -per_sample(weights, leaf) / width * leaf,
-                (point.control, point.output_control),
+                lambda leaf: -leaf / width,
+                counted.weighted((point.control, point.output_control)),
             )
             gradients.append(parameter_gradient(system, inputs, point.state, *signal))
             terms = jax.vmap(lambda s, p, problem=problem: energy_and_loss(problem, s, p))
             energies.append(terms(samples, point))
-        gradient = jax.tree.map(jnp.subtract, *gradients)
+        gradient = counted.gradient(jax.tree.map(jnp.subtract, *gradients))
         (energy, loss), (other, _) = energies
         # The free energy is what its residual leaves of it, without the loss.
         other = other if self.centred else jnp.zeros_like(energy)
-        objective = jnp.sum(weights * (energy - other)) / width
-        return Credit(gradient, None, objective, jnp.sum(weights * loss), count, solution)
+        objective = counted.mean(energy - other) / width
+        return Credit(gradient, None, objective, counted.mean(loss), counted.count, solution)
 
     def _free(self, system: AbstractSystem, samples: Sample) -> Solution[Point]:
         solver = FixedPoint(max_steps=200)
@@ -167,6 +167,9 @@ class _Negated(AbstractLoss):
 
     def check_target(self, target, outputs, leak):
         self.inner.check_target(target, outputs, leak)
+
+    def admits(self, target, outputs):
+        return self.inner.admits(target, outputs)
 
     def gradient(self, output, target):
         return -self.inner.gradient(output, target)

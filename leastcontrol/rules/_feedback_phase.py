@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from ..controllers import (
     AbstractFeedbackPath,
@@ -44,7 +44,7 @@ from ..equilibrium import (
 from ..losses import AbstractLoss
 from ..systems import Activation, Feedforward, activation_difference, identity
 from ._policy import AbstractUnsolved, Drop
-from ._rule import Batch, of_counted
+from ._rule import Batch, Counted, result_with_target
 
 Layers = tuple[Float[Array, "..."], ...]
 Updates = tuple[tuple[Float[Array, "_ _"], Float[Array, " _"]], ...]
@@ -83,7 +83,9 @@ class Task(eqx.Module):
     """A batch that is to be controlled: the network and its feedback, and each sample's own.
 
     `drives`, `free` and `references` have a leading batch axis: W_1 x + b_1, the moment at rest
-    without control, and what the teaching compares with.
+    without control, and what the teaching compares with. A sample whose free output is not finite
+    or whose target the loss does not admit is not `usable`: it is a copy of one that is, and its
+    weight in every sum is 0.
     """
 
     network: Feedforward
@@ -95,6 +97,8 @@ class Task(eqx.Module):
     drives: Float[Array, "batch first"]
     free: Moment
     references: PyTree[Any]
+    admitted: Bool[Array, " batch"]
+    usable: Float[Array, " batch"]
 
     @staticmethod
     def of(
@@ -108,10 +112,27 @@ class Task(eqx.Module):
         """Returns the task of a batch."""
         drives = jax.vmap(network.drive)(batch.inputs)
         free = jax.vmap(lambda drive: free_moment(network, drive))(drives)
+        outputs = free.soma[-1]
+        admitted = jax.vmap(lambda target: loss.admits(target, outputs.shape[1]))(batch.targets)
+        usable = admitted & jnp.all(jnp.isfinite(outputs), axis=1)
+        safe = Counted.of(usable.astype(outputs.dtype)).safe
+        inputs, drives, free, targets = safe((batch.inputs, drives, free, batch.targets))
         references = jax.vmap(lambda y, target: teaching.reference(loss, y, target))(
-            free.soma[-1], batch.targets
+            free.soma[-1], targets
         )
-        return Task(network, path, weights, teaching, loss, batch.inputs, drives, free, references)
+        return Task(
+            network,
+            path,
+            weights,
+            teaching,
+            loss,
+            inputs,
+            drives,
+            free,
+            references,
+            admitted,
+            usable.astype(outputs.dtype),
+        )
 
     def error(self, free: Array, change: Array, reference: PyTree) -> Array:
         """Returns one sample's error of the output y⁻ + Δy."""
@@ -219,6 +240,7 @@ class UpdateSum(AbstractSum):
 
     activation: Activation = eqx.field(static=True)
     difference: AbstractDifference
+    weights: Float[Array, " batch"]
     start: int = eqx.field(static=True, default=0)
 
     def initial(self, first: Moment) -> PyTree[Any]:
@@ -245,7 +267,8 @@ class UpdateSum(AbstractSum):
         parts = []
         for index, (basal, soma) in enumerate(zip(after.basal, after.soma, strict=True)):
             activation = self.activation if index < last else identity
-            parts.append(self.difference(activation, basal, soma - basal))
+            part = self.difference(activation, basal, soma - basal)
+            parts.append(self.weights[:, None] * part)
         weights = tuple(
             weight + part.T @ rate
             for weight, part, rate in zip(weights, parts[1:], after.rates, strict=True)
@@ -325,11 +348,11 @@ class Continuous(AbstractSimulatedPhase):
         sums: tuple[AbstractSum, ...],
         draws: Any,
     ) -> PhaseResult:
-        own = UpdateSum(task.network.activation, difference, self.start)
+        own = UpdateSum(task.network.activation, difference, task.usable, self.start)
         simulation = task.simulate(self.dynamics, (own, *sums), draws)
         updates = own.updates(simulation.sums[0], task.inputs, self.dynamics.points)
         solution = _simulated(task, self.dynamics, simulation, self.reach)
-        return PhaseResult(updates, _all(task), solution, simulation.sums[1:], None)
+        return PhaseResult(updates, task.usable, solution, simulation.sums[1:], None)
 
 
 class SimulatedSteadyState(AbstractSimulatedPhase):
@@ -353,9 +376,9 @@ class SimulatedSteadyState(AbstractSimulatedPhase):
         simulation = task.simulate(self.dynamics, sums, draws)
         last = simulation.last
         change = tuple(v - basal for v, basal in zip(last.soma, last.basal, strict=True))
-        updates = updates_at_rest(task, difference, change, last.rates, jnp.ones(len(task.drives)))
+        updates = updates_at_rest(task, difference, change, last.rates, task.usable)
         solution = _simulated(task, self.dynamics, simulation, self.reach)
-        return PhaseResult(updates, _all(task), solution, simulation.sums, None)
+        return PhaseResult(updates, task.usable, solution, simulation.sums, None)
 
 
 class AnalyticSteadyState(AbstractPhase):
@@ -395,20 +418,19 @@ class AnalyticSteadyState(AbstractPhase):
             lambda v, e: linearised_control(task.network, weights, self.leak, v, e)
         )(free, errors)
         moment = _settled(task, control, change)
-        updates = updates_at_rest(
-            task, difference, change, moment.rates, jnp.ones(len(task.drives))
-        )
+        updates = updates_at_rest(task, difference, change, moment.rates, task.usable)
         last_errors = task.errors(moment.soma[-1])
         residual = _norms(last_errors - self.leak * control)
         # The linearised equation holds; how far it is from the nonlinear one is the residual.
         error = jnp.where(jnp.isfinite(_norms(control)), 0.0, jnp.nan).astype(residual.dtype)
         solution = _solution(
+            task,
             Controlled(moment, errors, last_errors),
             jnp.ones(len(error), jnp.int32),
             residual,
             error,
         )
-        return PhaseResult(updates, _all(task), solution, (), None)
+        return PhaseResult(updates, task.usable, solution, (), None)
 
 
 class SteadyState(AbstractPhase):
@@ -481,9 +503,9 @@ class SteadyState(AbstractPhase):
         moment = Moment(soma, basal, apical, rates, control)
         last_errors = jax.vmap(problem.output_error)(samples, changes[-1])
         value = Controlled(moment, task.errors(task.free.soma[-1]), last_errors)
-        solution = _solution(value, rest.steps, rest.residual, rest.error)
+        solution = _solution(task, value, rest.steps, rest.residual, rest.error)
         weights = self.unsolved.weights(solution)
-        apical, rates = of_counted(weights, (apical, rates))
+        apical, rates = Counted.of(weights).safe((apical, rates))
         updates = updates_at_rest(task, difference, apical, rates, weights)
         return PhaseResult(updates, weights, solution, (), rest)
 
@@ -522,7 +544,7 @@ def noise_of_updates(
             "The updates have noise, which is drawn from a key: call the rule with "
             "key=jax.random.key(0)."
         )
-    rates = of_counted(result.weights, result.solution.value.moment.rates)
+    rates = Counted.of(result.weights).safe(result.solution.value.moment.rates)
     drawn = normal_draws(key, task.free.soma)(jnp.asarray(0))
     noise = [deviation * result.weights[:, None] * own for own in drawn]
     return tuple(
@@ -556,10 +578,6 @@ def _settled(task: Task, control: Float[Array, "batch _"], change: Layers) -> Mo
     return Moment(soma, basal, change, rates, control)
 
 
-def _all(task: Task) -> Float[Array, " batch"]:
-    return jnp.ones(len(task.drives), task.drives.dtype)
-
-
 def _norms(rows: Float[Array, "batch _"]) -> Float[Array, " batch"]:
     return jnp.linalg.norm(rows, axis=1)
 
@@ -575,10 +593,11 @@ def _simulated(
     steps = jnp.full(len(before), dynamics.points - 1, jnp.int32)
     residual = _norms(last_errors - dynamics.leak * last.control)
     value = Controlled(last, first_errors, last_errors)
-    return _solution(value, steps, residual, ratio / reach, simulated=True)
+    return _solution(task, value, steps, residual, ratio / reach, simulated=True)
 
 
 def _solution(
+    task: Task,
     value: Controlled,
     steps: Int[Array, " batch"],
     residual: Float[Array, " batch"],
@@ -590,6 +609,8 @@ def _solution(
     rows = zip(moment.soma, moment.basal, moment.apical, strict=True)
     unrest = jnp.concatenate([basal + apical - v for v, basal, apical in rows], axis=1)
     missed = RESULTS.target_not_reached if simulated else RESULTS.not_at_rest
+    # A sample that cannot be used was replaced by another one.
+    error = jnp.where(task.usable > 0, error, jnp.nan)
     stats = Certificate(
         steps,
         _norms(unrest),
@@ -599,7 +620,8 @@ def _solution(
         _norms(jnp.concatenate(moment.apical, axis=1)),
         error,
     )
-    return Solution(value, jax.vmap(lambda own: verdict(own, missed))(error), stats)
+    result = jax.vmap(lambda own: verdict(own, missed))(error)
+    return Solution(value, result_with_target(task.admitted, result), stats)
 
 
 def _check_leak(leak: float) -> None:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..equilibrium import Point, solved
 from ..systems import AbstractSystem
-from ._rule import AbstractRule, AbstractRuleAround, Batch, Credit, of_counted
+from ._rule import AbstractRule, AbstractRuleAround, Batch, Counted, Credit
 
 
 class JacobianPenalty(AbstractRuleAround):
@@ -67,19 +67,19 @@ class JacobianPenalty(AbstractRuleAround):
         value = credit.solution.value
         states = value.state if isinstance(value, Point) else value
         found = solved(credit.solution)
-        weights = found / jnp.maximum(jnp.sum(found), 1)
-        inputs, states = of_counted(weights, (batch.inputs, states))
-        keys = jax.random.split(own_key, weights.shape[0])
+        counted = Counted.of(found.astype(credit.solution.stats.error.dtype))
+        inputs, states = counted.safe((batch.inputs, states))
+        keys = jax.random.split(own_key, found.shape[0])
 
         def penalty(learned: PyTree, others: PyTree) -> Float[Array, ""]:
             system = eqx.combine(learned, others)
             sizes = jax.vmap(lambda x, state, key: _square(system, x, state, key))(
                 inputs, states, keys
             )
-            return self.strength * jnp.sum(weights * sizes)
+            return self.strength * jnp.sum(counted.weighted(sizes))
 
         learned, fixed = eqx.partition(system, eqx.is_inexact_array)
-        value, gradient = jax.value_and_grad(penalty)(learned, fixed)
+        value, gradient = counted.gradient(jax.value_and_grad(penalty)(learned, fixed))
         credit = eqx.tree_at(
             lambda credit: (credit.gradient, credit.objective),
             credit,
@@ -88,7 +88,8 @@ class JacobianPenalty(AbstractRuleAround):
         own = eqx.filter(system, system.feedback_parameters())
         if credit.feedback_gradient is None or not _alike(feedback, own):
             return credit
-        total = jax.tree.map(jnp.add, credit.feedback_gradient, jax.grad(penalty)(feedback, system))
+        own = counted.gradient(jax.grad(penalty)(feedback, system))
+        total = jax.tree.map(jnp.add, credit.feedback_gradient, own)
         return eqx.tree_at(lambda credit: credit.feedback_gradient, credit, total)
 
 

@@ -16,11 +16,11 @@ from ._policy import AbstractUnsolved, Drop
 from ._rule import (
     AbstractRule,
     Batch,
+    Counted,
     Credit,
     check_batch,
-    of_counted,
     parameter_gradient,
-    per_sample,
+    with_admitted_targets,
 )
 
 
@@ -86,29 +86,27 @@ class LeastControl(AbstractRule):
         problem = ControlProblem(system, self.loss, leak)
         samples = Sample(jax.vmap(system.drive)(batch.inputs), batch.targets, batch.start)
         solution = self.controller.equilibrium(problem, samples, feedback)
-        weights = self.unsolved.weights(solution)
-        count = jnp.sum(weights)
-        weights = weights / jnp.maximum(count, 1)
-        inputs, point = of_counted(weights, (batch.inputs, solution.value))
-        terms = jax.vmap(lambda s, p: energy_and_loss(problem, s, p))(samples, solution.value)
-        objective, loss = of_counted(weights, terms)
+        outputs = solution.value.output_control.shape[1]
+        solution = with_admitted_targets(solution, self.loss, batch.targets, outputs)
+        counted = Counted.of(self.unsolved.weights(solution))
+        inputs, samples, point = counted.safe((batch.inputs, samples, solution.value))
+        objective, loss = jax.vmap(lambda s, p: energy_and_loss(problem, s, p))(samples, point)
         signal = jax.vmap(lambda p: self.controller.teaching_control(system, p))(point)
         gradient = parameter_gradient(
             system,
             inputs,
             point.state,
-            jax.tree.map(lambda leaf: -per_sample(weights, leaf) * leaf, signal),
-            -weights[:, None] * point.output_control,
+            *jax.tree.map(jnp.negative, counted.weighted((signal, point.output_control))),
         )
         feedback_gradient = self.controller.feedback_gradient(
-            problem, of_counted(weights, samples), point, weights, feedback, key=key
+            problem, samples, point, counted.weights, feedback, key=key
         )
         return Credit(
-            gradient,
-            feedback_gradient,
-            jnp.sum(weights * objective),
-            jnp.sum(weights * loss),
-            count,
+            counted.gradient(gradient),
+            counted.gradient(feedback_gradient),
+            counted.mean(objective),
+            counted.mean(loss),
+            counted.count,
             solution,
         )
 

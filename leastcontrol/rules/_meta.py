@@ -43,7 +43,7 @@ from ..equilibrium import (
 from ..equilibrium._trees import dot, norm, tree_add, tree_scale, tree_subtract
 from ..systems import FastWeights
 from ._policy import AbstractUnsolved, Keep
-from ._rule import Batch, Credit, of_counted, per_sample
+from ._rule import Batch, Counted, Credit
 
 Weights = PyTree[Float[Array, "..."]]
 Task = PyTree[Any]
@@ -91,24 +91,30 @@ class AbstractMetaRule(eqx.Module):
                 f"The first axes of the support and query sets are {sorted(sizes)}, but both are "
                 "of one batch of tasks: give arrays with the same first axis."
             )
-        outcome = jax.vmap(lambda s, q: self.of_task(system, s, q))(batch.inputs, batch.targets)
-        weights = self.unsolved.weights(outcome.solution)
-        count = jnp.sum(weights)
-        weights = weights / jnp.maximum(count, 1)
-        gradient, objective, loss = of_counted(
-            weights, (outcome.gradient, outcome.objective, outcome.loss)
+        outcome = jax.vmap(lambda s, q: _if_finite(self.of_task(system, s, q)))(
+            batch.inputs, batch.targets
         )
-        mean = lambda leaf: jnp.sum(  # noqa: E731
-            per_sample(weights, leaf).astype(leaf.dtype) * leaf, axis=0
-        )
+        counted = Counted.of(self.unsolved.weights(outcome.solution))
+        gradient = counted.weighted(outcome.gradient)
         return Credit(
-            jax.tree.map(mean, gradient),
+            jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), gradient),
             None,
-            mean(objective),
-            mean(loss),
-            count,
+            counted.mean(outcome.objective),
+            counted.mean(outcome.loss),
+            counted.count,
             outcome.solution,
         )
+
+
+def _if_finite(outcome: Outcome) -> Outcome:
+    """Returns a task's outcome, as unsolved where its gradient, objective or loss is not finite."""
+    numbers = (outcome.gradient, outcome.objective, outcome.loss)
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(numbers)]))
+    solution = outcome.solution
+    error = jnp.where(finite, solution.stats.error, jnp.inf)
+    result = RESULTS.where(finite, solution.result, RESULTS.no_finite_point)
+    solution = eqx.tree_at(lambda own: (own.result, own.stats.error), solution, (result, error))
+    return eqx.tree_at(lambda own: own.solution, outcome, solution)
 
 
 def _check_steps(module: Any) -> None:
@@ -521,17 +527,7 @@ class AbstractAfterAdaptation(AbstractMetaRule):
         solution = self.adaptation.solution(system, support, self.tolerance)
         loss = system.evaluation(solution.value, query)
         gradient = self.gradient(system, solution.value, support, query)
-        return Outcome(gradient, loss, loss, _if_finite(solution, gradient))
-
-
-def _if_finite(solution: Solution, gradient: PyTree[Any]) -> Solution:
-    """Returns a task's solution, marked as not finite where its gradient is not."""
-    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)]
-    finite = jnp.all(jnp.stack(leaves))
-    error = jnp.where(finite, solution.stats.error, jnp.inf)
-    result = RESULTS.where(finite, solution.result, RESULTS.no_finite_point)
-    marked = eqx.tree_at(lambda own: own.stats.error, solution, error)
-    return eqx.tree_at(lambda own: own.result, marked, result)
+        return Outcome(gradient, loss, loss, solution)
 
 
 class FirstOrderMAML(AbstractAfterAdaptation):

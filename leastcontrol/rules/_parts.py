@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import PRNGKeyArray, PyTree
+from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..systems import AbstractSystem
 from ._rule import AbstractRule, AbstractRuleAround, Batch, Credit
@@ -110,6 +110,7 @@ class InParts(AbstractRuleAround):
         gradient, feedback_gradient, objective, loss = jax.tree.map(
             lambda leaf: leaf / jnp.maximum(count, 1).astype(leaf.dtype), tuple(sums)
         )
+        objective, loss = (jnp.where(count > 0, own, jnp.nan) for own in (objective, loss))
         return Credit(gradient, feedback_gradient, objective, loss, count, solution)
 
 
@@ -117,4 +118,9 @@ def _sums(credit: Credit) -> PyTree[Any]:
     """Returns a credit's means times the number of its samples that count, and that number."""
     means = (credit.gradient, credit.feedback_gradient, credit.objective, credit.loss)
     count = credit.count
-    return (*jax.tree.map(lambda leaf: count.astype(leaf.dtype) * leaf, means), count)
+
+    def summed(leaf: Array) -> Array:
+        # The means of a part in which no sample counts are NaN.
+        return jnp.where(count > 0, count.astype(leaf.dtype) * leaf, 0)
+
+    return (*jax.tree.map(summed, means), count)

@@ -1,14 +1,15 @@
 """The one signature of all rules."""
 
 import abc
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from ..equilibrium import Solution, verdict
+from ..equilibrium import RESULTS, Solution, verdict
 from ..losses import AbstractLoss
 from ..systems import AbstractSystem
 
@@ -137,12 +138,97 @@ def per_sample(values: Array, leaf: Array) -> Array:
     return values.reshape(values.shape + (1,) * (leaf.ndim - 1))
 
 
-def of_counted(weights: Float[Array, " batch"], tree: PyTree[Any]) -> PyTree[Any]:
-    """Returns a batch with zeros in the samples of no weight.
+def with_admitted_targets(
+    solution: Solution, loss: AbstractLoss, targets: PyTree[Any], outputs: int
+) -> Solution:
+    """Returns a batch's solution with the samples unsolved whose target the loss does not admit.
 
-    A dropped sample may hold values that are not finite, and 0 · NaN is NaN.
+    `check_batch` refuses such targets, but sees no values inside a trace.
     """
-    return jax.tree.map(lambda leaf: jnp.where(per_sample(weights, leaf) > 0, leaf, 0), tree)
+    admitted = jax.vmap(lambda target: loss.admits(target, outputs))(targets)
+    error = jnp.where(admitted, solution.stats.error, jnp.nan)
+    result = result_with_target(admitted, solution.result)
+    return eqx.tree_at(lambda s: (s.result, s.stats.error), solution, (result, error))
+
+
+def result_with_target(admitted: Bool[Array, " batch"], result: Any) -> Any:
+    """Returns the result of every sample, which is of its target where that is not admitted."""
+
+    def of_one(admitted: Bool[Array, ""], result: Any) -> Any:
+        return RESULTS.where(admitted, result, RESULTS.invalid_target)
+
+    return jax.vmap(of_one)(admitted, result)
+
+
+class Counted(eqx.Module):
+    """The samples of a batch that count, and how to take means over them.
+
+    A sample that does not count may hold values for which f, its derivatives or the loss are not
+    finite, and 0 · NaN is NaN. So nothing is evaluated for a gradient on such a sample: it gets
+    everything of one that counts, in the same dtypes, and no weight.
+
+    * `weights`: of each sample; they sum to 1, or are all 0.
+    * `count`: the number of samples that count, or the sum of their weights.
+    """
+
+    weights: Float[Array, " batch"]
+    count: Float[Array, ""]
+
+    @staticmethod
+    def of(weights: Float[Array, " batch"]) -> "Counted":
+        """Returns what weights of at least 0 stand for, before they are divided by their sum."""
+        count = jnp.sum(weights)
+        return Counted(weights / jnp.maximum(count, 1), count)
+
+    def safe(self, tree: PyTree[Any]) -> PyTree[Any]:
+        """Returns a batch in which the samples that do not count are copies of one that does."""
+        first = jnp.argmax(self.weights > 0)
+
+        def of_leaf(leaf: Array) -> Array:
+            leaf = jnp.asarray(leaf)
+            return jnp.where(per_sample(self.weights > 0, leaf), leaf, leaf[first])
+
+        return jax.tree.map(of_leaf, tree)
+
+    def weighted(self, tree: PyTree[Any]) -> PyTree[Array]:
+        """Returns a batch of numbers times its weights, 0 for samples that do not count."""
+
+        def of_leaf(leaf: Array) -> Array:
+            weights = per_sample(self.weights, leaf).astype(leaf.dtype)
+            return jnp.where(weights > 0, weights * leaf, 0)
+
+        return jax.tree.map(of_leaf, tree)
+
+    def mean(self, values: Float[Array, " batch"]) -> Float[Array, ""]:
+        """Returns the mean over the samples that count; NaN if there are none."""
+        return jnp.where(self.count > 0, jnp.sum(self.weighted(values)), jnp.nan)
+
+    def gradient(self, tree: PyTree[Any]) -> PyTree[Any]:
+        """Returns a batch's gradient, and zeros if no sample counts."""
+        return jax.tree.map(lambda leaf: jnp.where(self.count > 0, leaf, 0), tree)
+
+
+def gradient_through(
+    losses: Callable[[PyTree[Any], PyTree[Any]], tuple[Float[Array, " batch"], PyTree[Any]]],
+    learned: PyTree[Any],
+    batch: PyTree[Any],
+    counted: Counted,
+    pull: Callable[[Float[Array, " batch"]], tuple[PyTree[Any]]],
+) -> PyTree[Any]:
+    """Returns Σ_b w_b ∂_θL_b in reverse mode, where which samples count is known only afterwards.
+
+    **Arguments:** `losses(learned, batch)`, with what else it returns; `pull`, of their derivative
+    at the whole batch, which serves if all samples count. If not, it is taken once more, at samples
+    that are safe.
+    """
+
+    def again() -> PyTree[Any]:
+        _, pull, _ = jax.vjp(lambda learned: losses(learned, safe), learned, has_aux=True)
+        return pull(counted.weights)[0]
+
+    safe = counted.safe(batch)
+    gradient = jax.lax.cond(jnp.all(counted.weights > 0), lambda: pull(counted.weights)[0], again)
+    return counted.gradient(gradient)
 
 
 def parameter_gradient(

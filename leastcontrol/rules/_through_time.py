@@ -11,7 +11,15 @@ from ..equilibrium import Tolerance, certify_free
 from ..losses import AbstractLoss, CrossEntropy
 from ..systems import AbstractSystem
 from ._policy import AbstractUnsolved, Drop
-from ._rule import AbstractRule, Batch, Credit, check_batch
+from ._rule import (
+    AbstractRule,
+    Batch,
+    Counted,
+    Credit,
+    check_batch,
+    gradient_through,
+    with_admitted_targets,
+)
 
 
 class BackpropagationThroughTime(AbstractRule):
@@ -55,26 +63,29 @@ class BackpropagationThroughTime(AbstractRule):
         check_batch(system, self.loss, batch, 1.0)
         learned, fixed = eqx.partition(system, eqx.is_inexact_array)
 
-        def losses(learned: PyTree) -> tuple[Array, PyTree[Array]]:
+        def losses(learned: PyTree, batch: Batch) -> tuple[Array, tuple[PyTree[Array], Array]]:
             system = eqx.combine(learned, fixed)
 
-            def of_one(x: PyTree, target: PyTree) -> tuple[Array, PyTree[Array]]:
+            def of_one(x: PyTree, target: PyTree) -> tuple[Array, tuple[PyTree[Array], Array]]:
                 drive = system.drive(x)
 
                 def step(state: PyTree[Array], _: None) -> tuple[PyTree[Array], None]:
                     return jax.tree.map(jnp.add, state, system.vector_field(state, drive)), None
 
                 state, _ = jax.lax.scan(step, system.initial_state(drive), length=self.steps)
-                return self.loss(system.readout(state), target), state
+                output = system.readout(state)
+                return self.loss(output, target), (state, output)
 
             return jax.vmap(of_one)(batch.inputs, batch.targets)
 
-        values, pull, states = jax.vjp(losses, learned, has_aux=True)
+        values, pull, (states, outputs) = jax.vjp(
+            lambda learned: losses(learned, batch), learned, has_aux=True
+        )
         steps = jnp.full(values.shape, self.steps, jnp.int32)
         drives = jax.vmap(system.drive)(batch.inputs)
         solution = certify_free(system, drives, states, steps, self.tolerance)
-        weights = self.unsolved.weights(solution)
-        count = jnp.sum(weights)
-        weights = weights / jnp.maximum(count, 1)
-        loss = jnp.sum(weights * values)
-        return Credit(pull(weights)[0], None, loss, loss, count, solution)
+        solution = with_admitted_targets(solution, self.loss, batch.targets, outputs.shape[1])
+        counted = Counted.of(self.unsolved.weights(solution))
+        gradient = gradient_through(losses, learned, batch, counted, pull)
+        loss = counted.mean(values)
+        return Credit(gradient, None, loss, loss, counted.count, solution)

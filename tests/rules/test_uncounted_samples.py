@@ -1,0 +1,331 @@
+"""Samples that do not count: they change no number of the others, whatever their inputs hold.
+
+The system has a boolean, an integer and a random key among its inputs and normalises a vector, so
+that it has neither a value nor a derivative at an input of zeros, which one sample has. Another is
+so slow that it is over every budget of steps.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from helpers import KEY, flat
+
+import leastcontrol as lc
+
+BAD = 1
+SIZE = 3
+
+
+def field(params, state, x):
+    direction = x["vector"] / jnp.linalg.norm(x["vector"])
+    shift = 0.1 * jax.random.normal(x["key"], (SIZE,))
+    drive = params["u"] @ direction + params["bias"][x["class"]] + shift
+    drive = jnp.where(~x["off"], drive, -drive)
+    settled = jnp.tanh(params["w"] @ state + drive) - state
+    # Too slow for the budgets below.
+    return jnp.where(x["class"] == 2, 0.01 * settled, settled)
+
+
+def system():
+    keys = jax.random.split(KEY, 4)
+    params = {
+        "w": 0.4 * jax.random.normal(keys[0], (SIZE, SIZE)) / np.sqrt(SIZE),
+        "u": jax.random.normal(keys[1], (SIZE, 2)),
+        "bias": 0.3 * jax.random.normal(keys[2], (3, SIZE)),
+        "d": 0.4 * jax.random.normal(keys[3], (2, SIZE)),
+    }
+    return lc.FunctionSystem(field, lambda p, s: p["d"] @ s, params, jnp.zeros(SIZE))
+
+
+SYSTEM = system()
+BATCH = lc.Batch(
+    {
+        "off": jnp.asarray([False, True, True]),
+        "class": jnp.asarray([0, 0, 1]),
+        "key": jax.random.split(jax.random.key(3), 3),
+        "vector": jax.random.normal(KEY, (3, 2)),
+    },
+    jnp.asarray([[0.5, -0.3], [0.1, 0.1], [-0.4, 0.8]]),
+)
+OTHERS = np.asarray([0, 2])
+SLOW = BATCH._replace(inputs=BATCH.inputs | {"class": jnp.asarray([0, 2, 1])})
+NOWHERE = BATCH._replace(inputs=BATCH.inputs | {"vector": BATCH.inputs["vector"].at[BAD].set(0)})
+FEW = lc.FixedPoint(max_steps=100)
+TIGHT = lc.Tolerance(relative=1e-8)
+LOSS = lc.SquaredError()
+ALONE = jax.tree.map(lambda leaf: leaf[OTHERS], BATCH)
+
+
+def controlled(controller):
+    return lc.LeastControl(controller, 2.0, loss=LOSS)
+
+
+EXACT = {
+    "dynamic inversion": controlled(lc.DynamicInversion(TIGHT, FEW)),
+    "energy": controlled(lc.Energy(TIGHT, lc.FixedPoint(max_steps=1000))),
+    "exact": controlled(lc.Exact(TIGHT, lc.TrustRegion(20))),
+    "automatic": controlled(lc.Automatic(TIGHT, FEW)),
+    "continuous time": controlled(lc.ContinuousTime(lc.Tolerance(relative=1e-6), max_steps=400)),
+    "recurrent backpropagation": lc.RecurrentBackpropagation(LOSS, tolerance=TIGHT, solver=FEW),
+    "through time": lc.BackpropagationThroughTime(LOSS, 100, TIGHT),
+}
+APPROXIMATE = {
+    "kolen-pollack": controlled(lc.KolenPollack(TIGHT, FEW)),
+    "linear feedback": controlled(lc.LinearFeedback(TIGHT, FEW, None)),
+    "equilibrium propagation": lc.EquilibriumPropagation(
+        lc.DynamicInversion(TIGHT, FEW), 0.1, loss=LOSS
+    ),
+    "one-sided": lc.EquilibriumPropagation(
+        lc.DynamicInversion(TIGHT, FEW), 0.1, centred=False, loss=LOSS
+    ),
+    "feedback alignment": lc.FeedbackAlignment(LOSS, tolerance=TIGHT, solver=FEW),
+    "direct feedback alignment": lc.DirectFeedbackAlignment(LOSS, tolerance=TIGHT, solver=FEW),
+    "phantom gradient": lc.PhantomGradient(LOSS, tolerance=TIGHT, solver=FEW),
+    "penalty": lc.JacobianPenalty(
+        lc.RecurrentBackpropagation(LOSS, tolerance=TIGHT, solver=FEW), 0.1
+    ),
+    "parts": lc.InParts(lc.RecurrentBackpropagation(LOSS, tolerance=TIGHT, solver=FEW), 3),
+}
+RULES = EXACT | APPROXIMATE
+credit = eqx.filter_jit(
+    lambda rule, system, feedback, batch: rule(system, feedback, batch, key=KEY)
+)
+
+
+def of_batch(rule, batch, system=SYSTEM):
+    return credit(rule, system, rule.init(SYSTEM, key=KEY), batch)
+
+
+BY_STEPS = ("dynamic inversion", "recurrent backpropagation", "through time")
+UNSOLVED = [(name, "not finite", NOWHERE) for name in RULES]
+UNSOLVED += [(name, "over its budget", SLOW) for name in BY_STEPS]
+
+
+@pytest.mark.parametrize(
+    ("name", "batch"), [(n, b) for n, _, b in UNSOLVED], ids=[f"{n}-{w}" for n, w, _ in UNSOLVED]
+)
+def test_an_unsolved_sample_changes_no_number_of_the_others(name, batch):
+    rule = RULES[name]
+    found = of_batch(rule, batch)
+    assert list(lc.solved(found.solution)) == [True, False, True]
+    assert found.count == 2
+    if name == "parts":
+        alone = of_batch(rule.rule, ALONE)
+    elif name == "penalty":
+        # It draws for each sample, so that another number of samples has other draws.
+        alone = of_batch(rule.rule, ALONE)
+        found = eqx.tree_at(
+            lambda own: (own.gradient, own.objective),
+            found,
+            jax.tree.map(
+                jnp.subtract,
+                (found.gradient, found.objective),
+                penalised(rule, found.solution.value),
+            ),
+        )
+    else:
+        alone = of_batch(rule, ALONE)
+    for part in ("gradient", "feedback_gradient", "objective", "loss"):
+        one, other = (flat(getattr(own, part)) for own in (found, alone))
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-9, err_msg=part)
+
+
+def penalised(rule, states):
+    """The penalty's mean over the other samples and its gradient, by its definition."""
+    keys = jax.random.split(jax.random.split(KEY)[1], 3)
+
+    def mean(params):
+        total = 0.0
+        for index in OTHERS:
+            x = jax.tree.map(lambda leaf, index=index: leaf[index], BATCH.inputs)
+            step = lambda s, x=x: s + field(params, s, x)  # noqa: E731
+            jacobian = jax.jacobian(step)(states[index])
+            drawn = jacobian.T @ jax.random.normal(keys[index], (SIZE,))
+            total += 0.1 * jnp.sum(drawn**2) / SIZE / len(OTHERS)
+        return total
+
+    value, gradient = jax.value_and_grad(mean)(SYSTEM.params)
+    return eqx.tree_at(
+        lambda own: own.params, eqx.filter(SYSTEM, eqx.is_inexact_array), gradient
+    ), value
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_gradient_is_that_of_finite_differences(name):
+    rule = EXACT[name]
+    gradient, _ = jax.flatten_util.ravel_pytree(of_batch(rule, NOWHERE).gradient.params)
+    params, unravel = jax.flatten_util.ravel_pytree(SYSTEM.params)
+    # As many directions as tell a wrong gradient: each is one of all parameters at once.
+    for key in jax.random.split(KEY, 3):
+        direction = jax.random.normal(key, params.shape)
+        ends = [
+            of_batch(
+                rule,
+                NOWHERE,
+                eqx.tree_at(lambda s: s.params, SYSTEM, unravel(params + h * direction)),
+            ).objective
+            for h in (-1e-3, 1e-3)
+        ]
+        slope = (ends[1] - ends[0]) / 2e-3
+        np.testing.assert_allclose(gradient @ direction, slope, rtol=2e-4)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_without_a_solved_sample_values_are_nan_and_the_gradient_is_zero(name):
+    rule = RULES[name]
+    bad = jax.tree.map(lambda leaf: leaf[np.asarray([BAD, BAD, BAD])], NOWHERE)
+    found = of_batch(rule, bad)
+    assert found.count == 0
+    assert jnp.isnan(found.objective)
+    assert jnp.isnan(found.loss)
+    assert not np.any(flat(found.gradient))
+
+
+def test_a_boolean_input_is_seen_as_it_is_by_the_gradient():
+    """f = p − s if `off` is not set, and −s if it is: with `off` the value is 2²/6 and p idle."""
+
+    def f(params, state, x):
+        return jnp.where(~x["off"], params["p"], 0.0) - state
+
+    estimate = lc.least_control(
+        f, lambda params, state: state, LOSS, start=jnp.zeros(1), controller=lc.DynamicInversion()
+    )
+    inputs = {"off": jnp.ones(1, bool)}
+    value, gradient, solution = estimate({"p": jnp.ones(1)}, inputs, jnp.full((1, 1), 2.0))
+    assert lc.solved(solution).all()
+    assert value == pytest.approx(2**2 / 6)
+    assert gradient["p"] == 0
+
+
+def test_a_sample_that_is_not_finite_is_left_out_of_backpropagation():
+    network = lc.Feedforward(2, (3,), 2, key=KEY)
+    inputs = BATCH.inputs["vector"]
+    spoilt = inputs.at[BAD].set(jnp.nan)
+    found = lc.Backpropagation(LOSS)(network, None, lc.Batch(spoilt, BATCH.targets))
+    alone = lc.Backpropagation(LOSS)(network, None, lc.Batch(inputs[OTHERS], BATCH.targets[OTHERS]))
+    assert found.count == 2
+    np.testing.assert_allclose(found.loss, alone.loss, rtol=1e-12)
+    np.testing.assert_allclose(flat(found.gradient), flat(alone.gradient), rtol=1e-10)
+
+
+# Every way of deep feedback control to a controlled state.
+DYNAMICS = lc.Dynamics(0.05, 40, 0.2, 0.1, 1.0)
+PHASES = {
+    "steady state": lc.SteadyState(0.1),
+    "analytic": lc.AnalyticSteadyState(0.1),
+    "simulated": lc.SimulatedSteadyState(DYNAMICS),
+    "continuous": lc.Continuous(DYNAMICS),
+}
+
+
+@pytest.mark.parametrize("name", PHASES)
+@pytest.mark.parametrize("fault", ["input", "target"])
+def test_feedback_control_leaves_out_what_it_cannot_use(name, fault):
+    network = lc.Feedforward(2, (3,), 2, key=KEY)
+    rule = lc.DeepFeedbackControl(PHASES[name], lc.Nudged(0.1), loss=LOSS)
+    feedback = rule.init(network, key=KEY)
+    inputs, targets = BATCH.inputs["vector"], BATCH.targets
+    alone = rule(network, feedback, lc.Batch(inputs[OTHERS], targets[OTHERS]))
+    if fault == "input":
+        inputs = inputs.at[BAD].set(jnp.nan)
+    else:
+        targets = targets.at[BAD].set(jnp.nan)
+    found = credit(rule, network, feedback, lc.Batch(inputs, targets))
+    assert found.count == 2
+    np.testing.assert_allclose(flat(found.gradient), flat(alone.gradient), rtol=1e-8)
+    np.testing.assert_allclose(found.loss, alone.loss, rtol=1e-8)
+
+
+# --- Targets that no loss is defined for, inside the user's trace. ---
+
+LABELS = {"negative": [0, -1, 1], "ignored": [0, -100, 1], "too large": [0, 2, 1]}
+PROBABILITIES = {
+    "too large": [[0.3, 0.7], [2.0, 0.0], [0.5, 0.5]],
+    "negative": [[0.3, 0.7], [1.5, -0.5], [0.5, 0.5]],
+    "nan": [[0.3, 0.7], [jnp.nan, 1.0], [0.5, 0.5]],
+}
+TARGETS = {f"label {n}": t for n, t in LABELS.items()} | {
+    f"probabilities {n}": t for n, t in PROBABILITIES.items()
+}
+HEALTHY = {**BATCH.inputs, "class": jnp.asarray([0, 0, 1])}
+
+
+# Every rule, and of the kinds of such targets all with one rule and one with every other.
+CASES = [("dynamic inversion", fault) for fault in TARGETS]
+CASES += [(name, "label ignored") for name in RULES if name not in ("dynamic inversion", "penalty")]
+
+
+@pytest.mark.parametrize(("name", "fault"), CASES)
+def test_a_target_that_is_none_does_not_count_inside_a_trace(name, fault):
+    rule = RULES[name]
+    entropy = lc.CrossEntropy()
+    rule = eqx.tree_at(lambda own: own.rule.loss if name == "parts" else own.loss, rule, entropy)
+    batch = lc.Batch(HEALTHY, jnp.asarray(TARGETS[fault]))
+    found = of_batch(rule, batch)
+    assert list(lc.solved(found.solution)) == [True, False, True]
+    assert jax.tree.map(lambda leaf: leaf[BAD], found.solution.result) == lc.RESULTS.invalid_target
+    others = jax.tree.map(lambda leaf: leaf[OTHERS], batch)
+    alone = of_batch(rule.rule if name == "parts" else rule, others)
+    for part in ("gradient", "objective", "loss"):
+        one, other = (flat(getattr(own, part)) for own in (found, alone))
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-9, err_msg=part)
+
+
+@pytest.mark.parametrize("fault", TARGETS)
+def test_the_loss_of_a_target_that_is_none_is_nan(fault):
+    loss = jax.jit(lc.CrossEntropy())
+    target = jnp.asarray(TARGETS[fault])
+    output = jnp.asarray([0.2, -0.1])
+    assert jnp.isnan(loss(output, target[BAD]))
+    assert jnp.isnan(jax.grad(loss)(output, target[BAD])).all()
+    assert jnp.isfinite(loss(output, target[0]))
+
+
+def test_a_task_with_a_label_that_is_none_does_not_count():
+    def mean_loss(model, samples):
+        losses = jax.vmap(lc.CrossEntropy())(jax.vmap(lambda x: model @ x)(samples[0]), samples[1])
+        return jnp.mean(losses)
+
+    weights = lc.FastWeights(jnp.ones((2, 2)), mean_loss, mean_loss, 0.1)
+    inputs = jax.random.normal(KEY, (2, 4, 2))
+    labels = jnp.asarray([[0, 1, 1, 0], [0, 1, -1, 0]])
+    rule = lc.FirstOrderMAML(lc.GradientDescent(2, 0.1))
+
+    @jax.jit
+    def credited(labels):
+        sets = (inputs[: len(labels)], labels)
+        found = rule(weights, None, lc.Batch(sets, sets))
+        return found.count, found.gradient, found.loss
+
+    count, gradient, loss = credited(labels)
+    assert count == 1
+    _, expected, expected_loss = credited(labels[:1])
+    np.testing.assert_allclose(flat(gradient), flat(expected), rtol=1e-9)
+    assert loss == pytest.approx(expected_loss)
+
+
+def test_training_goes_on_inside_a_scan_of_ones_own():
+    """The whole loop is one compiled scan, where nothing can be refused."""
+    estimate = lc.least_control(
+        field,
+        lambda p, s: p["d"] @ s,
+        lc.CrossEntropy(),
+        start=jnp.zeros(SIZE),
+        controller=lc.DynamicInversion(),
+    )
+    optimiser = optax.sgd(0.1)
+
+    def step(carry, labels):
+        params, moments = carry
+        value, gradient, solution = estimate(params, HEALTHY, labels)
+        updates, moments = optimiser.update(gradient, moments)
+        return (optax.apply_updates(params, updates), moments), (value, lc.solved(solution))
+
+    start = (SYSTEM.params, optimiser.init(SYSTEM.params))
+    (params, _), (values, solved) = jax.lax.scan(step, start, jnp.asarray([[0, -1, 1]] * 2))
+    np.testing.assert_array_equal(solved, [[True, False, True]] * 2)
+    assert np.all(np.isfinite(flat(params)))
+    assert values[1] < values[0]
