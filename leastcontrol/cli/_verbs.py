@@ -25,6 +25,7 @@ from rich.table import Table
 
 from .. import report
 from ..data import DataError
+from ..files import FileError, write_csv, write_json, write_whole
 from ..papers import registry
 from ..papers.reproduction import Judged, Metrics, reproduce, verdicts
 from ..runs import running
@@ -35,7 +36,6 @@ from ..runs.sweep_config import read_sweep
 from ..training import (
     DevicesError,
     EpochMetrics,
-    FolderError,
     MetaMetrics,
     MetaTrainingError,
     ProcessError,
@@ -45,9 +45,6 @@ from ..training import (
     connect,
     device_mesh,
     is_first,
-    write_csv,
-    write_json,
-    write_whole,
 )
 from ._arguments import arms, data_config, meta_config, represent_config, run_config
 from ._complaint import complain
@@ -79,7 +76,7 @@ def perform(verb: Any, arguments: list[str]) -> int:
     from ..verify.vectors import VectorError
 
     mistakes = (
-        *(ConfigError, DataError, DevicesError, FolderError),
+        *(ConfigError, DataError, DevicesError, FileError),
         *(report.ReportError, VectorError),
     )
     try:
@@ -633,7 +630,7 @@ def _(verb: Report, arguments: list[str]) -> int:
             inspect_sample(run.folder, verb.sample, data_dir=verb.data_dir)
         runs, comparisons = report.read(verb.folders)
     text = report.page(runs, comparisons, report.figures(runs))
-    write_whole(verb.out, lambda path: path.write_text(text, encoding="utf-8"))
+    write_whole(verb.out, text)
     print(f"{verb.out} shows {len(runs)} run{'' if len(runs) == 1 else 's'}.")
     if verb.figures is not None:
         count = _write_figures(verb.figures, runs)
@@ -650,7 +647,7 @@ def _write_figures(folder: Path, runs: list[report.Run]) -> int:
         ) from error
     count = 0
     for name, content in report.figure_files(runs):
-        write_whole(folder / name, lambda path, content=content: path.write_bytes(content))
+        write_whole(folder / name, content)
         count += 1
     return count // 2
 

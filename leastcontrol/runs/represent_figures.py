@@ -7,13 +7,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..training import write_whole
+from ..files import write_whole
 
 if TYPE_CHECKING:
     from .represent import Represented
@@ -30,7 +31,9 @@ def draw_representations(found: Sequence[Represented], out: Path) -> None:
 
 
 def _save(figure: Any, path: Path) -> None:
-    write_whole(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=150)
+    write_whole(path, content.getvalue())
 
 
 def _shown(panel: Any, pixels: np.ndarray, title: str) -> None:

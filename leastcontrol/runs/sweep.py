@@ -23,7 +23,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from .. import training
+from .. import files, training
 from . import running
 from .config import ConfigError, RunConfig
 from .config_file import as_toml
@@ -98,7 +98,7 @@ def _claim(config: SweepConfig, folder: training.RunFolder) -> None:
     path = folder.path / "config.json"
     ours = json.loads(json.dumps(config.as_json()))
     if folder.is_empty():
-        training.write_json(path, ours)
+        folder.write_record("config.json", ours)
     elif running.read_json(path) != ours:
         raise ConfigError(
             f"{folder.path} holds another sweep, or something else: name a new folder with --out "
@@ -160,6 +160,8 @@ def _take_up(study: optuna.Study, out: Path) -> None:
     """Puts the trials whose workers have ended back into the queue."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         name = trial.user_attrs.get("folder")
+        if name is not None:
+            name = files.check_name(name, "The store")
         # Without a folder here it is another machine's, or has not begun.
         if name is None or not (out / "trials" / name).is_dir():
             continue
@@ -179,7 +181,7 @@ def _run(
     command: str | None,
     report: Report | None,
 ) -> None:
-    name = trial.user_attrs.get("continues", f"{trial.number:04d}")
+    name = files.check_name(trial.user_attrs.get("continues", f"{trial.number:04d}"), "The store")
     run = config.configuration(_chosen(config, trial.params))
     with training.RunFolder.held(out / "trials" / name, resume=True) as folder:
         # Only now, when it is held: see `_take_up`.
@@ -210,14 +212,12 @@ def _run(
 
 def _values(run: RunConfig, path: Path) -> list[float]:
     """Returns what the validation samples say of all epochs so far, seed by seed."""
-    files = [own / "metrics.jsonl" for own in running.seed_folders(run, path).values()]
-    lines = [
-        line
-        for file in files
-        if file.is_file()
-        for line in file.read_text(encoding="utf-8").splitlines()
+    name = measure_of(run).name
+    found = [
+        row["validation"][name]
+        for own in running.seed_folders(run, path).values()
+        for row in running.read_metrics(own)
     ]
-    found = [json.loads(line)["validation"][measure_of(run).name] for line in lines]
     # A number that is not finite is written as null.
     return [math.nan if value is None else value for value in found]
 
@@ -226,7 +226,7 @@ def _write(
     study: optuna.Study, config: SweepConfig, out: Path, command: str | None
 ) -> dict[str, Any]:
     """Writes `sweep.json` and, when a trial is complete, `best.toml`; returns the first."""
-    with training.RunFolder.held(out, resume=True, wait=True):
+    with training.RunFolder.held(out, resume=True, wait=True) as folder:
         rows = [
             _row(own, config) for own in study.get_trials(deepcopy=False) if own.state in FINISHED
         ]
@@ -243,16 +243,14 @@ def _write(
             "versions": running.versions(),
             "commit": running.commit(),
         }
-        training.write_json(out / "sweep.json", result)
+        folder.write_record("sweep.json", result)
         if best is not None:
             comment = (
                 f"Trial {best['number']} of a sweep: validation {measure.title} "
                 f"{measure.shown(best[name])}."
             )
             text = as_toml({**config.train, **best["options"]}, comment)
-            training.write_whole(
-                out / "best.toml", lambda path: path.write_text(text, encoding="utf-8")
-            )
+            folder.write("best.toml", text)
     return result
 
 
