@@ -86,7 +86,8 @@ def read(folders: Sequence[Path]) -> tuple[list[Run], list[Comparison]]:
         values = _json(path)
         try:
             arms = [folder / files.check_name(arm["folder"], path) for arm in values["arms"]]
-            found = Comparison(_name(folder), values["command"], tuple(values["differences"]))
+            command = _text(values["command"])
+            found = Comparison(_name(folder), command, tuple(values["differences"]))
         except files.FileError as error:
             raise ReportError(str(error)) from error
         except (KeyError, TypeError) as error:
@@ -130,12 +131,30 @@ def _run(folder: Path) -> Run:
         _name(folder),
         first,
         config,
-        summary.get("command"),
-        summary.get("commit"),
-        summary.get("versions") or {},
+        *_origin(summary, folder),
         tuple(own for own in trials if own.epochs["epoch"]),
         _sample(first),
     )
+
+
+def _origin(summary: dict[str, Any], folder: Path) -> tuple[Any, Any, dict[str, str]]:
+    """Returns the command, the commit and the versions of a summary."""
+    versions = summary.get("versions") or {}
+    try:
+        if not isinstance(versions, dict):
+            raise TypeError(versions)
+        shown = {name: str(_text(own)) for name, own in versions.items()}
+        return _text(summary.get("command")), _text(summary.get("commit")), shown
+    except TypeError as error:
+        raise ReportError(
+            f"{folder / 'summary.json'} does not say where it comes from: it is damaged."
+        ) from error
+
+
+def _text(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(value)
+    return value
 
 
 def _trial(folder: Path, seed: int) -> Trial:

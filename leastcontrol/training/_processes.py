@@ -36,14 +36,22 @@ def connect(coordinator: str, processes: int, process: int, *, timeout: int = 30
 
     **Arguments:**
 
-    * `coordinator`: address and port of the first process, as all of them reach it.
+    * `coordinator`: address and port of the first process, as all of them reach it, and where it
+      listens: on no other address.
     * `processes`, `process`: how many they are, and which one this is, from 0.
     * `timeout`: seconds after which those that are missing are given up.
 
     **Raises:** `DevicesError` where they do not meet.
     """
     try:
-        jax.distributed.initialize(coordinator, processes, process, initialization_timeout=timeout)
+        jax.distributed.initialize(
+            coordinator,
+            processes,
+            process,
+            initialization_timeout=timeout,
+            # Else it would listen on every interface of the machine.
+            coordinator_bind_address=coordinator if process == 0 else None,
+        )
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise DevicesError(
