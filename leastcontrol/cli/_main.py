@@ -3,17 +3,27 @@
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import NoReturn
 
-from ._complaint import complain
+from ._terminal import complain, prepare, say
+
+NEEDED = "The command line needs tyro and rich: run pip install 'leastcontrol[cli]'."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one verb and exits."""
-    if find_spec("tyro") is None or find_spec("rich") is None:
-        _end("The command line needs tyro and rich: run pip install 'leastcontrol[cli]'.", 2)
+    prepare()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments == ["--version"]:
+        say(f"leastcontrol {version('leastcontrol')}")
+        sys.exit(0)
+    if find_spec("tyro") is None or find_spec("rich") is None:
+        if set(arguments) & {"-h", "--help"}:
+            say(f"leastcontrol {version('leastcontrol')}. {NEEDED}")
+            sys.exit(0)
+        _end(NEEDED, 2)
     try:
         _run(arguments)
     except KeyboardInterrupt:
@@ -22,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # The reader has gone; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        named = "" if error.filename is None else f"{error.filename} "
+        _end(f"{named}cannot be used: {error.strerror or error}.", 2)
 
 
 def _run(arguments: list[str]) -> None:

@@ -6,7 +6,6 @@ import functools
 import json
 import shlex
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,7 +20,6 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
 from .. import report
 from ..data import DataError
@@ -47,7 +45,6 @@ from ..training import (
     is_first,
 )
 from ._arguments import arms, data_config, meta_config, represent_config, run_config
-from ._complaint import complain
 from ._options import (
     Bench,
     Compare,
@@ -63,6 +60,7 @@ from ._options import (
     Train,
     Verify,
 )
+from ._terminal import Table, complain, escaped, say
 
 
 @functools.singledispatch
@@ -143,7 +141,7 @@ def _(verb: Train, arguments: list[str]) -> int:
                 f"{100 * metrics.converged_fraction:.2f} %  {metrics.steps_mean:.1f} steps a solve"
                 f"  {metrics.step_ms:.2f} ms a step"
             )
-            progress.console.print(line, highlight=False)
+            progress.console.print(escaped(line), highlight=False, markup=False)
             progress.update(
                 task,
                 completed=seeds.index(seed) * config.epochs + metrics.epoch,
@@ -181,7 +179,7 @@ def _print_summary(summary: dict[str, Any], measures: dict[str, tuple[str, Measu
             text += f" ± {scale * spread[name]:{form}}"
         return f"{text} {unit}".rstrip()
 
-    table = Table(show_header=False)
+    table = Table(header=False)
     for name, (part, own) in measures.items():
         table.add_row(f"{part} {own.title}", figure(name, own.scale, own.form, own.unit))
     table.add_row("step (median)", figure("step_ms_median", 1.0, ".2f", "ms"))
@@ -189,7 +187,7 @@ def _print_summary(summary: dict[str, Any], measures: dict[str, tuple[str, Measu
     table.add_row("solved", f"{100 * solve['converged_fraction']:.3f} %")
     table.add_row("largest residual of a solved sample", f"{solve['residual_max']:.1e} relative")
     table.add_row("steps a solve", f"{solve['steps_mean']:.1f} mean, {solve['steps_max']} at most")
-    Console().print(table)
+    table.show()
 
 
 @_perform.register
@@ -208,7 +206,7 @@ def _(verb: Meta, arguments: list[str]) -> int:
                 f"  validation {own.loss:.4f}{accuracy}  residual {metrics.residual_median:.1e} of "
                 f"the allowed  {metrics.step_ms:.2f} ms a step"
             )
-            print(line, file=sys.stderr, flush=True)
+            say(line, error=True)
             if received:
                 raise _Terminated(
                     f"Terminated after step {metrics.step} of seed {seed}, which is saved: the "
@@ -229,7 +227,7 @@ def _(verb: Meta, arguments: list[str]) -> int:
 
 
 def _print_meta(summary: dict[str, Any]) -> None:
-    table = Table(show_header=False)
+    table = Table(header=False)
     if "per_seed" in summary:
         seeds = f" over {len(summary['seed'])} seeds, of {summary['test_tasks']} tasks each"
         for name, scale, unit in (("accuracy", 100, " %"), ("loss", 1, "")):
@@ -245,7 +243,7 @@ def _print_meta(summary: dict[str, Any]) -> None:
     table.add_row("step (median)", f"{summary['step_ms_median']:.2f} ms")
     table.add_row("working memory of a step", f"{summary['step_bytes'] / 2**20:.2f} MiB")
     table.add_row("residual (median)", f"{summary['residual_median']:.1e} of the allowed")
-    Console().print(table)
+    table.show()
 
 
 def _with_interval(test: dict[str, Any], name: str, scale: float, digits: int) -> str:
@@ -266,7 +264,7 @@ def _(verb: Represent, arguments: list[str]) -> int:
             f"solved {100 * look.converged_fraction:.2f} %  "
             f"{look.solve_steps:.1f} steps a solve  {look.step_ms:.1f} ms a step"
         )
-        print(line, file=sys.stderr, flush=True)
+        say(line, error=True)
 
     command = "leastcontrol " + shlex.join(arguments)
     summary = run_representations(config, verb.out, command=command, report=report)
@@ -286,7 +284,7 @@ def _print_representations(summary: dict[str, Any]) -> None:
             value, deviation = (summary[part][f"psnr_test_{name}"] for part in ("mean", "std"))
         spread = "" if deviation is None else f" ± {deviation:.2f}"
         table.add_row(name, f"{value:.2f}{spread} dB", str(own["count"]))
-    Console().print(table)
+    table.show()
 
 
 @_perform.register
@@ -306,7 +304,7 @@ def _(verb: Evaluate, arguments: list[str]) -> int:
             *(measure.shown(row[name]) for name, (_, measure) in shown.items()),
             f"{100 * row['test_converged_fraction']:.2f} %",
         )
-    Console().print(table)
+    table.show()
     _write(verb.json, figures)
     return 0
 
@@ -328,7 +326,7 @@ def _evaluate_meta(verb: Evaluate) -> int:
             accuracy,
             f"{own['residual_median']:.1e} of the allowed",
         )
-    Console().print(table)
+    table.show()
     _write(verb.json, figures)
     return 0
 
@@ -343,11 +341,11 @@ def _(verb: Compare, arguments: list[str]) -> int:
 
         def report(arm: Arm, seed: int, metrics: EpochMetrics) -> None:
             if metrics.epoch == arm.config.epochs:
-                print(
+                say(
                     f"{arm.system}, {arm.rule}, seed {seed}: validation "
                     f"{measure.shown(getattr(metrics.validation, measure.name))} after "
                     f"{metrics.epoch} epochs",
-                    file=sys.stderr,
+                    error=True,
                 )
             if received:
                 raise _Terminated(
@@ -406,9 +404,9 @@ def _print_comparison(comparison: dict[str, Any]) -> None:
     for row in comparison["differences"]:
         own = [figure(row[n]["mean"], row[n]["standard_error"], s, d) for _, n, s, d in columns]
         differences.add_row(row["system"], row["rule"], *own)
-    Console().print(means)
+    means.show()
     if comparison["differences"]:
-        Console().print(differences)
+        differences.show()
 
 
 @_perform.register
@@ -438,7 +436,7 @@ def _(verb: Sweep, arguments: list[str]) -> int:
             store=verb.store,
             command="leastcontrol " + shlex.join(arguments),
             report=report,
-            done=lambda row: print(_trial_line(row, measure), file=sys.stderr, flush=True),
+            done=lambda row: say(_trial_line(row, measure), error=True),
         )
     return _print_sweep(result, verb.out, measure)
 
@@ -471,15 +469,15 @@ def _print_sweep(result: dict[str, Any], out: Path, measure: Measure) -> int:
     for row in complete[:5]:
         options = "\n".join(f"{own} = {_shown(value)}" for own, value in row["options"].items())
         table.add_row(str(row["number"]), options, measure.shown(row[name]))
-    Console().print(table)
-    print(f"Train with the best by: leastcontrol train --config {out / 'best.toml'} --out DIR")
+    table.show()
+    say(f"Train with the best by: leastcontrol train --config {out / 'best.toml'} --out DIR")
     return 0
 
 
 @_perform.register
 def _(verb: Reproduce, arguments: list[str]) -> int:
     if verb.list:
-        print(registry.listing(registry.EXPERIMENTS))
+        say(registry.listing(registry.EXPERIMENTS))
         return 0
     # Each once, in the order of the list.
     chosen = [
@@ -492,7 +490,7 @@ def _(verb: Reproduce, arguments: list[str]) -> int:
     failed, told = 0, []
     for experiment in chosen:
         began = time.perf_counter()
-        print(f"{experiment.name}: {_announced(experiment, verb.quick)}", file=sys.stderr)
+        say(f"{experiment.name}: {_announced(experiment, verb.quick)}", error=True)
         with _row_report() as report:
             judged = reproduce(
                 experiment,
@@ -510,7 +508,7 @@ def _(verb: Reproduce, arguments: list[str]) -> int:
         _write(verb.results, {"seconds": total, "experiments": told, **origin})
     for own in registry.EXPERIMENTS if verb.all else ():
         if own.missing:
-            print(f"{own.name} is not run by this command: {own.missing}", file=sys.stderr)
+            say(f"{own.name} is not run by this command: {own.missing}", error=True)
     return 1 if failed else 0
 
 
@@ -558,7 +556,7 @@ def _print_judged(experiment: registry.Experiment, quick: bool, judged: Sequence
         table.add_column(heading)
     for own in judged:
         table.add_row(own.row, own.quantity, own.measured, own.expected, own.verdict)
-    Console().print(table)
+    table.show()
 
 
 @_perform.register
@@ -570,7 +568,7 @@ def _(verb: Export, arguments: list[str]) -> int:
     shape = " x ".join(map(str, header["shape"]))
     classes = "classes" in header
     told = f"one of {header['classes']} classes" if classes else f"{header['outputs']} numbers"
-    print(f"{verb.out} takes samples of {shape} to {told}.")
+    say(f"{verb.out} takes samples of {shape} to {told}.")
     return 0
 
 
@@ -602,7 +600,7 @@ def _(verb: Predict, arguments: list[str]) -> int:
             told = (str(row["label"]), f"{100 * max(row['probabilities']):.1f} %")
         found = "yes" if row["solved"] else "no"
         table.add_row(row["file"], str(row["sample"]), *told, found)
-    Console().print(table)
+    table.show()
     _write(verb.json, rows)
     if verb.csv is not None:
         flat = [{n: own for n, own in row.items() if n != numbers} for row in rows]
@@ -631,10 +629,10 @@ def _(verb: Report, arguments: list[str]) -> int:
         runs, comparisons = report.read(verb.folders)
     text = report.page(runs, comparisons, report.figures(runs))
     write_whole(verb.out, text)
-    print(f"{verb.out} shows {len(runs)} run{'' if len(runs) == 1 else 's'}.")
+    say(f"{verb.out} shows {len(runs)} run{'' if len(runs) == 1 else 's'}.")
     if verb.figures is not None:
         count = _write_figures(verb.figures, runs)
-        print(f"{verb.figures} holds {count} figures, each as SVG and PNG.")
+        say(f"{verb.figures} holds {count} figures, each as SVG and PNG.")
     return 0
 
 
@@ -659,19 +657,18 @@ def _(verb: Verify, arguments: list[str]) -> int:
 
     def report(row: dict[str, Any]) -> None:
         if row["error"] is None:
-            print(f"{row['status']:<12}{row['name']}: {row['detail']}", flush=True)
+            say(f"{row['status']:<12}{row['name']}: {row['detail']}")
         else:
-            print(
+            say(
                 f"{row['status']:<12}{row['name']}: {row['error']:.1e}, at most "
                 f"{row['tolerance']:.1e}",
-                flush=True,
             )
 
     rows = verify(verb.vectors, report=report)
     _write(verb.json, rows)
     failed = sum(row["ok"] is False for row in rows)
     unsupported = sum(row["ok"] is None for row in rows)
-    print(f"{len(rows) - failed - unsupported} passed, {failed} failed, {unsupported} unsupported")
+    say(f"{len(rows) - failed - unsupported} passed, {failed} failed, {unsupported} unsupported")
     return 1 if failed else 0
 
 
@@ -682,10 +679,10 @@ def _(verb: Bench, arguments: list[str]) -> int:
 
     def report(row: dict[str, Any]) -> None:
         # As soon as a case is measured, for a table shows nothing before its last row.
-        print(_bench_line(row), flush=True)
+        say(_bench_line(row))
 
     def note(sentence: str) -> None:
-        print(sentence, file=sys.stderr, flush=True)
+        say(sentence, error=True)
 
     command = "leastcontrol " + shlex.join(arguments)
     rows = bench(verb, command=command, report=report, note=note)
@@ -714,7 +711,7 @@ def _(verb: Data, arguments: list[str]) -> int:
     from .. import data
 
     description = data.describe(running.load_splits(data_config(verb)))
-    print(json.dumps(description, indent=2))
+    say(json.dumps(description, indent=2))
     _write(verb.json, description)
     return 0
 

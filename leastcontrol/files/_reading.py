@@ -28,11 +28,12 @@ def read_bytes(path: Path, limit: int = LARGEST) -> bytes:
         raise
     except (OSError, ValueError) as error:
         raise FileError(f"{path} cannot be read: {_reason(error)}.") from error
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise FileError(f"{path} is {_kind(found.st_mode)} and no file: name a file.")
     with open(descriptor, "rb") as file:
         try:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise FileError(f"{path} is {_kind(found.st_mode)} and no file: name a file.")
             if found.st_size > limit:
                 raise FileError(
                     f"{path} has {found.st_size} bytes, but at most {limit} are read: give the "

@@ -15,9 +15,11 @@ import contextlib
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_plus
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -62,10 +64,13 @@ def sweep(
 
     **Raises:** `ConfigError`, `data.DataError` or `training.FolderError`.
     """
+    command = None if command is None else without_secrets(command)
     with _store_errors(store):
         with training.RunFolder.held(out, resume=True, wait=True) as folder:
             _claim(config, folder)
-            study = _study(config, store or f"sqlite:///{out / 'study.db'}")
+            with _store_errors(store, damaged=True):
+                study = _study(config, store or f"sqlite:///{out / 'study.db'}")
+                study.get_trials(deepcopy=False)
         while True:
             _take_up(study, out)
             if len(study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.RUNNING))) >= (
@@ -81,16 +86,48 @@ def sweep(
 
 
 @contextlib.contextmanager
-def _store_errors(store: str | None) -> Iterator[None]:
+def _store_errors(store: str | None, *, damaged: bool = False) -> Iterator[None]:
+    """Makes the faults of a store, or with `damaged` of what it holds, one sentence."""
+    faults = (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError)
+    if damaged:
+        faults += (ValueError, LookupError, TypeError, AttributeError, AssertionError)
+        faults += (RecursionError,)
     try:
         yield
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
+    except ConfigError:
+        raise
+    except faults as error:
         # The first line: what follows is SQL.
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        shown = "study.db" if store is None else without_secrets(store)
+        for secret in () if store is None else _secrets(store):
+            reason = reason.replace(secret, HIDDEN)
+        # Without the cause, whose text may hold what was hidden.
         raise ConfigError(
-            f"The store {store or 'study.db'} cannot be used ({reason}): give the URL of a "
+            f"The store {shown} cannot be used, or is damaged ({reason}): give the URL of a "
             "database, such as sqlite:///sweep.db, or leave --store out."
-        ) from error
+        ) from None
+
+
+HIDDEN = "***"
+_TELLING = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
+_USER = re.compile(r"(?<=//)[^/@]*:([^/@]*)(?=@)")
+_OPTION = re.compile(r"[?&]([^=&]*)=([^&]*)")
+
+
+def _secrets(url: str) -> list[str]:
+    """Returns the password of a database's URL and the options that are secrets, as they stand."""
+    found = [match[1] for match in _USER.finditer(url)]
+    found += [match[2] for match in _OPTION.finditer(url) if _TELLING.search(match[1])]
+    # As they are written, and as they are meant.
+    return sorted({own for one in found for own in (one, unquote_plus(one)) if own}, key=len)[::-1]
+
+
+def without_secrets(text: str) -> str:
+    """Returns a database's URL, or a command with one in it, without its password."""
+    for secret in _secrets(text):
+        text = text.replace(secret, HIDDEN)
+    return text
 
 
 def _claim(config: SweepConfig, folder: training.RunFolder) -> None:
