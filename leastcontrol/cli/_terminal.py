@@ -5,6 +5,7 @@ may hold control characters, or what Rich takes for markup. All text passes `esc
 of a table is read as markup. A terminal whose encoding lacks a character gets its escape.
 """
 
+import io
 import sys
 from typing import Any
 
@@ -12,7 +13,7 @@ from typing import Any
 def prepare() -> None:
     """Lets a terminal that cannot show a character show its escape instead of failing."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 

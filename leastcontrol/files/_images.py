@@ -44,9 +44,10 @@ def read_image(path: Path, *, colours: bool) -> Float32[np.ndarray, "rows column
                         f"{path} has {columns}×{rows} pixels, but at most {MOST_PIXELS} are "
                         "decoded: make it smaller first."
                     )
-                if getattr(image, "n_frames", 1) > 1:
+                frames = getattr(image, "n_frames", 1)
+                if frames > 1:
                     raise FileError(
-                        f"{path} has {image.n_frames} frames, but one picture is expected: save "
+                        f"{path} has {frames} frames, but one picture is expected: save "
                         "the one that is meant by itself."
                     )
                 return _shares(image, path, colours)

@@ -149,7 +149,7 @@ class DeepFeedbackControl(AbstractRule):
             )
         value = result.solution.value
         finite = Counted.of(Keep().weights(result.solution))
-        control = sum(jnp.sum(apical**2, axis=1) for apical in value.moment.apical)
+        control = jnp.sum(jnp.concatenate(value.moment.apical, axis=1) ** 2, axis=1)
         losses = jax.vmap(self.loss)(value.moment.soma[-1], batch.targets)
         nothing = result.counted == 0
         return Credit(

@@ -108,6 +108,13 @@ def check_batch(system: AbstractSystem, loss: AbstractLoss, batch: Batch, leak: 
 
     **Raises:** `ValueError`.
     """
+    for name, part in (("inputs", batch.inputs), ("targets", batch.targets)):
+        for leaf in jax.tree.leaves(part):
+            if not hasattr(leaf, "dtype"):
+                raise ValueError(
+                    f"The {name} hold a Python {type(leaf).__name__}, as lists of numbers do, but "
+                    f"a batch is of arrays: write jnp.asarray({name})."
+                )
     inputs = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(batch.inputs)}
     targets = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(batch.targets)}
     if len(inputs) != 1 or inputs != targets or inputs == {()}:
@@ -118,14 +125,36 @@ def check_batch(system: AbstractSystem, loss: AbstractLoss, batch: Batch, leak: 
     first = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), batch.inputs
     )
+
+    def state_and_output(x: PyTree) -> tuple[PyTree, Array]:
+        state = system.initial_state(system.drive(x))
+        return state, system.readout(state)
+
     try:
-        output = eqx.filter_eval_shape(
-            lambda x: system.readout(system.initial_state(system.drive(x))), first
-        )
+        state, output = eqx.filter_eval_shape(state_and_output, first)
+    except NameError as error:
+        if "axis name" not in str(error):
+            raise
+        raise ValueError(
+            f"f asks for the other samples of a batch ({error}), as batch norm does, but f and h "
+            "are of one sample: use a norm of one sample, such as LayerNorm or GroupNorm, or batch "
+            "norm in its inference mode."
+        ) from error
     except TypeError as error:
         raise ValueError(
             f"The system cannot take inputs of shape {_shapes(first)}: {error}"
         ) from error
+    found = {"state": {leaf.dtype for leaf in jax.tree.leaves(state)}, "output": {output.dtype}}
+    targets_of = {leaf.dtype for leaf in jax.tree.leaves(batch.targets)}
+    found["target"] = {own for own in targets_of if jnp.issubdtype(own, jnp.floating)}
+    if len(set().union(*found.values())) > 1:
+        said = "; ".join(
+            f"{name}: {', '.join(sorted(map(str, own)))}" for name, own in found.items() if own
+        )
+        raise ValueError(
+            f"A sample is of several precisions ({said}), but it is solved in one: convert the "
+            "start, the parameters, the inputs and the targets to the same by .astype(...)."
+        )
     loss.check_target(batch.targets, output.shape[0], leak)
 
 

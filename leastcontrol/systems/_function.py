@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
 from ._system import AbstractSystem
@@ -109,18 +110,28 @@ class FunctionSystem(AbstractSystem):
 
 
 class _Start:
-    """A pytree of constant arrays, hashable so that it is structure and not a parameter."""
+    """A pytree of constant arrays, hashable so that it is structure and not a parameter.
+
+    Inside of somebody's trace the arrays may have no values yet: then it is alike to nothing but
+    itself.
+    """
 
     def __init__(self, tree: PyTree[Any]):
         leaves, self._structure = jax.tree.flatten(tree)
-        self._leaves = tuple(np.asarray(leaf) for leaf in leaves)
+        traced = any(isinstance(leaf, Tracer) for leaf in leaves)
+        self._leaves = tuple(leaf if traced else np.asarray(leaf) for leaf in leaves)
+        if traced:
+            self._identity = object()
+            return
         self._identity = (
             self._structure,
             tuple((leaf.shape, leaf.dtype.str, leaf.tobytes()) for leaf in self._leaves),
         )
 
     def arrays(self) -> PyTree[Array]:
-        return jax.tree.unflatten(self._structure, [jnp.asarray(leaf) for leaf in self._leaves])
+        return jax.tree.unflatten(
+            self._structure, [jax.lax.stop_gradient(jnp.asarray(leaf)) for leaf in self._leaves]
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Start) and self._identity == other._identity

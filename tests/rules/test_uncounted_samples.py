@@ -329,3 +329,73 @@ def test_training_goes_on_inside_a_scan_of_ones_own():
     np.testing.assert_array_equal(solved, [[True, False, True]] * 2)
     assert np.all(np.isfinite(flat(params)))
     assert values[1] < values[0]
+
+
+# --- What a user's functions are given, and give. ---
+
+
+def test_a_system_is_made_inside_a_trace():
+    estimated = lc.LeastControl(lc.DynamicInversion(), 2.0, loss=LOSS)
+
+    def objective(params):
+        inside = lc.FunctionSystem(field, lambda p, s: p["d"] @ s, params, jnp.zeros(SIZE))
+        return estimated(inside, None, BATCH).objective
+
+    outside = estimated(SYSTEM, None, BATCH).objective
+    assert jax.jit(objective)(SYSTEM.params) == pytest.approx(float(outside))
+    # Twice: nothing of the first trace is left.
+    assert jax.jit(lambda params: 2 * objective(params))(SYSTEM.params) == pytest.approx(
+        2 * float(outside)
+    )
+
+
+class WithBatchNorm(eqx.Module):
+    norm: eqx.nn.BatchNorm
+    state: eqx.nn.State
+
+    def __init__(self):
+        self.norm, self.state = eqx.nn.make_with_state(eqx.nn.BatchNorm)(
+            SIZE, axis_name="batch", mode="batch"
+        )
+
+
+def plain(params, state, x):
+    return x["vector"][:1] * params - state
+
+
+@pytest.mark.parametrize(
+    ("f", "h", "inputs", "targets", "said"),
+    [
+        (plain, None, [[0.1, 0.2]], jnp.zeros((1, SIZE)), "inputs hold a Python float"),
+        (plain, None, {"vector": jnp.ones((1, 2))}, [[0.0, 1.0, 2.0]], "targets hold a Python"),
+        (
+            lambda p, s, x: WithBatchNorm().norm(s, WithBatchNorm().state)[0] - s,
+            None,
+            {"vector": jnp.ones((1, 2))},
+            jnp.zeros((1, SIZE)),
+            "asks for the other samples of a batch",
+        ),
+        (
+            plain,
+            lambda p, s: s.astype(jnp.float32),
+            {"vector": jnp.ones((1, 2))},
+            jnp.zeros((1, SIZE)),
+            r"state: float64; output: float32; target: float64",
+        ),
+        (
+            plain,
+            None,
+            {"vector": jnp.ones((1, 2))},
+            jnp.zeros((1, SIZE), jnp.float32),
+            r"state: float64; output: float64; target: float32",
+        ),
+    ],
+    ids=["list of inputs", "list of targets", "batch norm", "output", "target"],
+)
+def test_what_does_not_fit_is_named(f, h, inputs, targets, said):
+    estimate = lc.least_control(
+        f, h or (lambda p, s: s), LOSS, start=jnp.zeros(SIZE), controller=lc.DynamicInversion()
+    )
+    with pytest.raises(ValueError, match=said) as caught:
+        estimate(jnp.ones(SIZE), inputs, targets)
+    assert "\n" not in str(caught.value)
