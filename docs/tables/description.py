@@ -94,6 +94,8 @@ class Column:
         if self.absent is not None and None in figures:
             return self.absent
         try:
+            if any(isinstance(own, bool) or own in (math.inf, -math.inf) for own in figures):
+                raise ValueError("not a finite number")
             scaled = figures if self.scale is None else [self.scale * own for own in figures]
             return f" {self.form(*scaled)} "
         except (TypeError, ValueError) as error:

@@ -1,5 +1,6 @@
 """How a table is made of its description, and what those of the project say."""
 
+import dataclasses
 import json
 import os
 import re
@@ -53,6 +54,7 @@ FILES: dict[str, Any] = {
         "parts": [{"name": "a", "us": [1, 2.6]}, {"name": "b", "us": [3, 4]}],
     },
 }
+TOO_LARGE = json.dumps(FIRST).replace("0.999999", "1e999").encode()
 PAGES = {
     "page.md": "above\n<!-- runs:begin -->\nstale\n<!-- runs:end -->\nbelow\n",
     "docs/other.md": "<!-- parts:begin --><!-- parts:end -->",
@@ -144,13 +146,18 @@ def test_a_check_finds_stale_pages_and_writes_nothing(project: Path, capsys):
     assert pages(project) == WRITTEN
 
 
-def test_a_table_without_files_stays_and_tables_of_one_place_stand_below_each_other(project: Path):
+def test_a_table_without_files_stays_and_others_share_a_page_or_a_place(project: Path):
     (project / "results" / "parts.json").unlink()
+    again = "<!-- again:begin --><!-- again:end -->"
+    (project / "page.md").write_text(PAGES["page.md"] + again, encoding="utf-8")
     short = Table("page.md", "runs", "", RUNS.files, RUNS.columns[:1], commands=False)
-    assert main([], project, [PARTS, short, short]) == 0
-    table = "| rule |\n|---|\n| First |\n| Second |"
-    between = f"<!-- runs:begin -->\n\n{table}\n\n{table}\n\n<!-- runs:end -->"
-    assert pages(project) == {**PAGES, "page.md": f"above\n{between}\nbelow\n"}
+    assert main([], project, [PARTS, short, short, dataclasses.replace(short, marker="again")]) == 0
+    table = "\n\n| rule |\n|---|\n| First |\n| Second |"
+    written = (
+        f"above\n<!-- runs:begin -->{table}{table}\n\n<!-- runs:end -->\nbelow\n"
+        f"<!-- again:begin -->{table}\n\n<!-- again:end -->"
+    )
+    assert pages(project) == {**PAGES, "page.md": written}
 
 
 @pytest.mark.parametrize(
@@ -164,6 +171,8 @@ def test_a_table_without_files_stays_and_tables_of_one_place_stand_below_each_ot
         ("first.json", {**FIRST, "std": {}}, "has no std.accuracy"),
         ("first.json", {**FIRST, "mean": 0.98}, "has no mean.accuracy"),
         ("first.json", {**FIRST, "solved": "all"}, "solved = 'all', but 'solved, %' cannot show"),
+        ("first.json", {**FIRST, "solved": True}, "solved = True, but 'solved, %' cannot show"),
+        ("first.json", TOO_LARGE, "has solved = inf, but 'solved, %' cannot show"),
         ("first.json", {**FIRST, "command": None}, "has no command"),
         ("first.json", {**FIRST, "seeds": 3}, "cannot be made of"),
         ("parts.json", [], "cannot be made of"),
