@@ -17,44 +17,39 @@ from leastcontrol.papers.registry import (
 
 from .description import ACCURACY, DASH, SPREAD_OF_3, Column, File, Table, share, words
 
-
-def _least(controller: str, **options: Any) -> dict[str, Any]:
-    return {"rule": "least-control", "controller": controller, **options}
+Rule = tuple[str, dict[str, Any]]
 
 
-def _deep(teaching: str, **options: Any) -> dict[str, Any]:
-    return {"rule": "deep-feedback-control", "teaching": teaching, **options}
+def _rule(word: str) -> Rule:
+    return word.replace("-", " "), {"rule": word}
 
 
-BACKPROPAGATION = ("backpropagation", {"rule": "backpropagation"})
+def _least(name: str, controller: str, **options: Any) -> Rule:
+    return f"least control, {name}", {"rule": "least-control", "controller": controller, **options}
+
+
+def _deep(name: str, teaching: str, **options: Any) -> Rule:
+    return name, {"rule": "deep-feedback-control", "teaching": teaching, **options}
+
+
 # By the end of a file's name: the rule for the reader, and its options.
 RULES = {
-    "backpropagation": BACKPROPAGATION,
-    "recurrent-backpropagation": (
-        "recurrent backpropagation",
-        {"rule": "recurrent-backpropagation"},
+    "backpropagation": _rule("backpropagation"),
+    "recurrent-backpropagation": _rule("recurrent-backpropagation"),
+    "automatic": _least("automatic", "automatic"),
+    "dynamic-inversion": _least("dynamic inversion", "dynamic-inversion"),
+    "energy": _least("energy", "energy"),
+    "kolen-pollack": _least("Kolen–Pollack feedback", "kolen-pollack"),
+    "linear-feedback": _least("linear feedback", "linear-feedback"),
+    # So small a leak brings targets to a probability of 0.97 on average at rest, first weights.
+    "strong-control": _least("strong", "automatic", alpha=1e-4, alpha_convention="batch-mean"),
+    "dfc-backpropagation": _rule("backpropagation"),
+    "dfc-nudged": _deep("deep feedback control, nudged", "nudged", phase="steady-state"),
+    "dfc-strong": _deep("strong feedback that learns", "strong", phase="steady-state"),
+    "single-phase": _deep(
+        "strong feedback, simulated single phase", "strong", feedback_learning="single-phase"
     ),
-    "automatic": ("least control, automatic", _least("automatic")),
-    "dynamic-inversion": ("least control, dynamic inversion", _least("dynamic-inversion")),
-    "energy": ("least control, energy", _least("energy")),
-    "kolen-pollack": ("least control, Kolen–Pollack feedback", _least("kolen-pollack")),
-    "linear-feedback": ("least control, linear feedback", _least("linear-feedback")),
-    # So small a leak brings targets to a probability of 0.97 at rest under first weights.
-    "strong-control": (
-        "least control, strong",
-        _least("automatic", alpha=1e-4, alpha_convention="batch-mean"),
-    ),
-    "dfc-backpropagation": BACKPROPAGATION,
-    "dfc-nudged": ("deep feedback control, nudged", _deep("nudged", phase="steady-state")),
-    "dfc-strong": ("strong feedback that learns", _deep("strong", phase="steady-state")),
-    "single-phase": (
-        "strong feedback, simulated single phase",
-        _deep("strong", feedback_learning="single-phase"),
-    ),
-    "dfc-direct-feedback-alignment": (
-        "direct feedback alignment",
-        {"rule": "direct-feedback-alignment"},
-    ),
+    "dfc-direct-feedback-alignment": _rule("direct-feedback-alignment"),
 }
 INVERSIONS = ("dynamic-inversion", "energy", "kolen-pollack", "linear-feedback")
 # The registry's rows that are not named like the files.
@@ -80,6 +75,11 @@ def _runs(
             File(f"{name}-{end}.json", holds, {"system": system, "rule": rule, "paper": known})
         )
     return files
+
+
+def _depth(system: str, name: str, *ends: str, **options: Any) -> list[File]:
+    network = {"data": "fashion-mnist", "system": system, **options}
+    return _runs(f"fashion-mnist-{system}", name, *ends, **network)
 
 
 def _shown(published: Any) -> str:
@@ -154,21 +154,13 @@ TABLES = (
         page="docs/depth-and-space.md",
         marker="depth",
         files=[
-            file
-            for system, name, cell, *ends in (
-                ("convolutional", "convolutional", {}, "backpropagation", "dynamic-inversion"),
-                ("residual", "residual", {}, "backpropagation", "automatic"),
-                (
-                    "deep-equilibrium",
-                    "deep equilibrium, swapped cell",
-                    {"cell": "swapped"},
-                    "recurrent-backpropagation",
-                    "dynamic-inversion",
-                ),
-            )
-            for file in _runs(
-                f"fashion-mnist-{system}", name, *ends, data="fashion-mnist", system=system, **cell
-            )
+            *_depth("convolutional", "convolutional", "backpropagation", "dynamic-inversion"),
+            *_depth("residual", "residual", "backpropagation", "automatic"),
+            *_depth(
+                *("deep-equilibrium", "deep equilibrium, swapped cell"),
+                *("recurrent-backpropagation", "dynamic-inversion"),
+                cell="swapped",
+            ),
         ],
         columns=[
             *(SYSTEM, RULE, ACCURACY),
