@@ -1,4 +1,5 @@
-# `make train`, `make bench` and `make test` set up `.venv` themselves, once for each state of pyproject.toml.
+# `make train`, `bench`, `tables` and `test` set up `.venv` themselves, once for each state of
+# pyproject.toml.
 
 # The default training: the one line to change.
 TRAIN := -m leastcontrol.runs.digits
@@ -20,7 +21,7 @@ DEV_STAMP := .venv/.dev-$(STATE)
 .DEFAULT_GOAL := help
 # Two installations into one environment at a time would spoil it.
 .NOTPARALLEL:
-.PHONY: help train bench test test-all floors lint format docs clean
+.PHONY: help train bench test test-all floors lint format tables docs clean
 
 help:
 	@echo 'make train     set up and train on handwritten digits, least control beside backpropagation'
@@ -28,6 +29,7 @@ help:
 	@echo 'make test      set up and run the tests, without the slow ones (make test-all: all)'
 	@echo 'make floors    try the oldest versions that are declared, in an environment of their own'
 	@echo 'make lint      formatting, lint, types, import order (make format: mend the first two)'
+	@echo 'make tables    set up and write the tables of the README and docs from results/'
 	@echo 'make docs      build the documentation into site/'
 	@echo 'make clean     remove .venv and everything that was built'
 
@@ -56,6 +58,9 @@ lint: $(DEV_STAMP)
 format: $(DEV_STAMP)
 	$(VENV) -m ruff check --fix .
 	$(VENV) -m ruff format .
+
+tables: $(if $(wildcard $(DEV_STAMP)),,$(TRAIN_STAMP))
+	@PYTHONPATH=docs $(VENV) -m tables
 
 docs: $(DEV_STAMP)
 	$(VENV) -m mkdocs build --strict

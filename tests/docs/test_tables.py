@@ -1,252 +1,394 @@
-"""The table of results: what it says, where it goes, what it refuses."""
+"""How a table is made of its description, and what those of the project say."""
 
+import dataclasses
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tables import accuracy as tables
+from tables.__main__ import ROOT, TABLES, main
+from tables.description import DASH, SPREAD, Column, File, Table, TablesError, share, under, words
 
-ROOT = Path(__file__).resolve().parents[2]
+RUNS = Table(
+    "page.md",
+    "runs",
+    "leastcontrol train --results FILE",
+    [
+        File(f"{name}.json", {"config.rule": name}, {"label": name.capitalize()})
+        for name in ("missing", "first", "second")
+    ],
+    [
+        words("rule", "label"),
+        Column("accuracy, %", "mean.accuracy std.accuracy", SPREAD, 100),
+        Column("solved, %", "solved", share),
+        Column("condition", "diagnostics.condition", "{:.1f}".format, absent=DASH),
+    ],
+    above=lambda row: f"{len(row['seeds'])} seeds:",
+)
+PARTS = Table(
+    "docs/other.md",
+    "parts",
+    "python script.py",
+    [File("parts.json")],
+    [words("part", "name"), Column("µs", "us.1", "{:.0f}".format), Column("of", "total")],
+    under("parts"),
+    lambda rows: [row.plus(total=f"{row['total']:d}") for row in reversed(rows)],
+    below=lambda row: f"{row['total']} in all.",
+    commands=False,
+)
+FIRST = {
+    "mean": {"accuracy": 0.98114},
+    "std": {"accuracy": 0.00069},
+    "solved": 0.999999,
+    "seeds": [0, 1, 2],
+    "config": {"rule": "first"},
+    "command": "leastcontrol train --rule first",
+}
+FILES: dict[str, Any] = {
+    "first.json": FIRST,
+    "second.json": {**FIRST, "config": {"rule": "second"}, "diagnostics": {"condition": 0.25}},
+    "parts.json": {
+        "total": 7,
+        "parts": [{"name": "a", "us": [1, 2.6]}, {"name": "b", "us": [3, 4]}],
+    },
+}
+TOO_LARGE = json.dumps(FIRST).replace("0.999999", "1e999").encode()
+PAGES = {
+    "page.md": "above\n<!-- runs:begin -->\nstale\n<!-- runs:end -->\nbelow\n",
+    "docs/other.md": "<!-- parts:begin --><!-- parts:end -->",
+}
+WRITTEN = {
+    "page.md": """\
+above
+<!-- runs:begin -->
+
+3 seeds:
+
+| rule | accuracy, % | solved, % | condition |
+|---|---:|---:|---:|
+| First | 98.11 ± 0.07 | 99.99 | – |
+| Second | 98.11 ± 0.07 | 99.99 | 0.2 |
+
+```bash
+leastcontrol train --rule first
+```
+
+<!-- runs:end -->
+below
+""",
+    "docs/other.md": """\
+<!-- parts:begin -->
+
+| part | µs | of |
+|---|---:|---:|
+| b | 4 | 7 |
+| a | 3 | 7 |
+
+7 in all.
+
+<!-- parts:end -->""",
+}
 
 
-def summary(expected: tables.Expected, **changes: Any) -> dict[str, Any]:
-    """Return what `leastcontrol train --seeds … --results` writes, as far as it is read."""
-    values: dict[str, Any] = {
-        "mean": {"test_accuracy": 0.98114, "step_ms_median": 3.456},
-        "std": {"test_accuracy": 0.00069, "step_ms_median": 0.2},
-        "per_seed": [{"seed": seed} for seed in (0, 1, 2)],
-        "solve": {"converged_fraction": 0.9876, "steps_mean": 6.54},
-        "epochs": 30,
-        "config": {"alpha": 0.1, **expected.words},
-        "command": f"leastcontrol train --out runs/{expected.name}",
-    }
-    return {**values, **changes}
-
-
-def write(results: Path, expected: tables.Expected, **changes: Any) -> Path:
+def write(results: Path, files: dict[str, Any]) -> Path:
     results.mkdir(exist_ok=True)
-    path = results / f"{expected.name}.json"
-    path.write_text(json.dumps(summary(expected, **changes)), encoding="utf-8")
-    return path
+    for name, values in files.items():
+        (results / name).write_text(json.dumps(values), encoding="utf-8")
+    return results
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Return a checkout whose pages have markers and whose `results/` has two of the runs."""
+    """Return a checkout with two pages, and the files of two tables but for one run."""
     (tmp_path / "docs").mkdir()
-    for page in tables.PAGES:
-        text = f"above {page}\n{tables.BEGIN}\nstale\n{tables.END}\nbelow\n"
-        (tmp_path / page).write_text(text, encoding="utf-8")
-    # Not in the order of the table.
-    write(tmp_path / "results", tables.ROWS[6])
-    write(tmp_path / "results", tables.ROWS[1])
+    for name, text in PAGES.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    write(tmp_path / "results", FILES)
     return tmp_path
 
 
-def cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip("|").split("|")]
+def make(project: Path, *arguments: str) -> int:
+    return main(arguments, project, [RUNS, PARTS])
 
 
-def test_a_row_says_what_was_measured_and_what_the_paper_reports(project: Path):
-    lines = tables.table(tables.read(project / "results")).splitlines()
-    assert len(lines) == 4
-    assert cells(lines[2]) == [
-        "feedforward 2×256",
-        "least control, dynamic inversion",
-        "98.11 ± 0.07",
-        "3",
-        "98.11 ± 0.07",
-        "98.76",
-        "6.5",
-        "3.46",
-    ]
-    assert cells(lines[3])[:2] == ["RNN 256", "least control, dynamic inversion"]
-    assert cells(lines[3])[4] == "97.58 ± 0.12"
+def pages(project: Path) -> dict[str, str]:
+    """Return the texts of all pages, and with them whatever else was left beside these."""
+    found = [path for path in project.rglob("*") if path.is_file() and path.suffix != ".json"]
+    return {str(path.relative_to(project)): path.read_text(encoding="utf-8") for path in found}
 
 
-def test_the_second_table_says_how_strong_the_feedback_was(project: Path):
-    page = project / tables.COMMANDS_PAGE
-    page.write_text(
-        page.read_text(encoding="utf-8")
-        + "<!-- feedback-control:begin -->\nstale\n<!-- feedback-control:end -->\n",
-        encoding="utf-8",
-    )
-    by_name = {expected.name: expected for expected in tables.FEEDBACK_ROWS}
-    assert len(by_name) == 10
-    diagnostics = {"error_ratio": {"all": 0.0712}, "condition": {"all": 0.913, "random": 0.35}}
-    write(
-        project / "results",
-        by_name["fashion-mnist-single-phase"],
-        epochs=3,
-        diagnostics=diagnostics,
-    )
-    write(project / "results", by_name["mnist-dfc-direct-feedback-alignment"])
-    assert tables.main(["--root", str(project)]) == 0
-    lines = tables.feedback_table(tables.read(project / "results", tables.FEEDBACK_ROWS))
-    assert lines in page.read_text(encoding="utf-8")
-    first, second = (cells(line) for line in lines.splitlines()[2:])
-    assert first[:2] == ["MNIST", "direct feedback alignment"]
-    assert first[3:8] == ["3", "30", "–", "–", "–"]
-    assert second[:2] == ["Fashion-MNIST", "strong feedback, simulated single phase"]
-    assert second[4:8] == ["3", "87.26", "0.071", "0.91 (0.35)"]
-    other = dict(by_name["mnist-dfc-direct-feedback-alignment"].words, rule="backpropagation")
-    write(project / "results", by_name["mnist-dfc-direct-feedback-alignment"], config=other)
-    with pytest.raises(tables.TablesError, match="rule = 'backpropagation'"):
-        tables.read(project / "results", tables.FEEDBACK_ROWS)
-
-
-def test_the_runs_of_depth_and_space_stand_on_their_own_page(project: Path):
-    page = project / tables.DEPTH_PAGE
-    page.write_text("<!-- depth:begin -->\nstale\n<!-- depth:end -->\n", encoding="utf-8")
-    by_name = {expected.name: expected for expected in tables.DEPTH_ROWS}
-    assert len(by_name) == 6
-    least = by_name["fashion-mnist-convolutional-dynamic-inversion"]
-    known = summary(least)
-    nats = {
-        "mean": {**known["mean"], "train_nll": 0.2126},
-        "std": {**known["std"], "train_nll": 0.0301},
-    }
-    assert least.words["controller"] == "dynamic-inversion"
-    write(project / "results", least, epochs=5, **nats)
-    write(project / "results", by_name["fashion-mnist-deep-equilibrium-recurrent-backpropagation"])
-    assert tables.main(["--root", str(project)]) == 0
-    written = page.read_text(encoding="utf-8")
-    lines = tables.depth_table(tables.read(project / "results", tables.DEPTH_ROWS))
-    assert lines in written
-    assert f"\nleastcontrol train --out runs/{least.name}\n" in written
-    first, second = (cells(line) for line in lines.splitlines()[2:])
-    assert first[:2] == ["convolutional", "least control, dynamic inversion"]
-    assert first[2:] == ["98.11 ± 0.07", "0.213 ± 0.030", "3", "5", "98.76", "6.5", "3.46"]
-    assert second[:2] == ["deep equilibrium, swapped cell", "recurrent backpropagation"]
-    assert second[3] == "–"
-
-
-def test_a_share_that_is_not_whole_never_reads_100(project: Path):
-    shares = {0.999999: "99.99", 1.0: "100.00", 0.99994: "99.99", 0.5: "50.00"}
-    for share, expected in shares.items():
-        write(
-            project / "results",
-            tables.ROWS[1],
-            solve={"converged_fraction": share, "steps_mean": 1},
-        )
-        line = tables.table(tables.read(project / "results")).splitlines()[2]
-        assert cells(line)[5] == expected
-
-
-def test_the_pages_are_rewritten_between_their_markers(project: Path):
-    assert tables.main(["--root", str(project)]) == 0
-    written = tables.table(tables.read(project / "results"))
-    readme, page = ((project / name).read_text(encoding="utf-8") for name in tables.PAGES)
-    assert readme == (f"above README.md\n{tables.BEGIN}\n\n{written}\n\n{tables.END}\nbelow\n")
-    assert page.startswith("above docs/results.md\n")
-    assert page.endswith(f"{tables.END}\nbelow\n")
-    assert written in page
-    for row in (tables.ROWS[1], tables.ROWS[6]):
-        assert f"\nleastcontrol train --out runs/{row.name}\n" in page
-    assert "stale" not in readme + page
-    assert sorted(path.name for path in project.iterdir()) == ["README.md", "docs", "results"]
-
-
-def test_a_check_finds_stale_pages_and_writes_nothing(project: Path, capsys):
-    before = [(project / name).read_text(encoding="utf-8") for name in tables.PAGES]
-    assert tables.main(["--root", str(project), "--check"]) == 1
-    assert "README.md is stale." in capsys.readouterr().err
-    assert [(project / name).read_text(encoding="utf-8") for name in tables.PAGES] == before
-
-    assert tables.main(["--root", str(project)]) == 0
-    assert tables.main(["--root", str(project), "--check"]) == 0
-    write(project / "results", tables.ROWS[0])
-    assert tables.main(["--root", str(project), "--check"]) == 1
-
-
-def refusal(project: Path, capsys, *options: str) -> str:
-    """Return the one sentence that the script ends with."""
-    pages = [(project / name).read_text(encoding="utf-8") for name in tables.PAGES]
-    assert tables.main(["--root", str(project), *options]) == 2
-    assert [(project / name).read_text(encoding="utf-8") for name in tables.PAGES] == pages
+def refused(project: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the one sentence that ends the script, which has written nothing."""
+    before = pages(project)
+    assert make(project) == 2
+    assert pages(project) == before
     sentence = capsys.readouterr().err
-    assert sentence.startswith("leastcontrol: ")
-    assert sentence.count("\n") == 1
-    assert "Traceback" not in sentence
+    assert re.fullmatch(r"leastcontrol: [^\n]+\.\n", sentence)
     return sentence
 
 
-def test_a_missing_folder_is_refused(project: Path, capsys):
-    missing = project / "nothing"
-    assert f"{missing} is not a folder" in refusal(project, capsys, "--results", str(missing))
+def test_tables_stand_between_their_markers(project: Path):
+    assert make(project) == 0
+    assert pages(project) == WRITTEN
 
 
-def test_a_folder_without_any_run_is_refused(project: Path, capsys):
-    (project / "empty").mkdir()
-    sentence = refusal(project, capsys, "--results", str(project / "empty"))
-    assert "holds none of mnist-feedforward-backpropagation.json" in sentence
+def test_a_check_finds_stale_pages_and_writes_nothing(project: Path, capsys):
+    assert make(project, "--check") == 1
+    assert pages(project) == PAGES
+    assert capsys.readouterr().err.count("is stale.") == 2
+    assert make(project) == 0
+    assert capsys.readouterr().err.count("was rewritten.") == 2
+    assert make(project, "--check") == 0
+    write(project / "results", {"missing.json": {**FIRST, "config": {"rule": "missing"}}})
+    assert make(project, "--check") == 1
+    assert pages(project) == WRITTEN
+
+
+def test_a_table_without_files_stays_and_others_share_a_page_or_a_place(project: Path):
+    (project / "results" / "parts.json").unlink()
+    again = "<!-- again:begin --><!-- again:end -->"
+    (project / "page.md").write_text(PAGES["page.md"] + again, encoding="utf-8")
+    short = Table("page.md", "runs", "", RUNS.files, RUNS.columns[:1], commands=False)
+    assert main([], project, [PARTS, short, short, dataclasses.replace(short, marker="again")]) == 0
+    table = "\n\n| rule |\n|---|\n| First |\n| Second |"
+    written = (
+        f"above\n<!-- runs:begin -->{table}{table}\n\n<!-- runs:end -->\nbelow\n"
+        f"<!-- again:begin -->{table}\n\n<!-- again:end -->"
+    )
+    assert pages(project) == {**PAGES, "page.md": written}
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("name", "content", "sentence"),
     [
-        ({"std": {}}, "has no std.test_accuracy"),
-        ({"mean": 0.98}, "has no mean.test_accuracy"),
-        ({"solve": {"converged_fraction": 1.0}}, "has no solve.steps_mean"),
-        (
-            {"solve": {"converged_fraction": "all", "steps_mean": 1}},
-            "has solve.converged_fraction = 'all'",
-        ),
-        (
-            {"solve": {"converged_fraction": float("nan"), "steps_mean": 1}},
-            "has solve.converged_fraction = nan",
-        ),
-        ({"per_seed": 3}, "does not say in `per_seed` and `command`"),
-        ({"command": None}, "does not say in `per_seed` and `command`"),
-        ({"config": tables.ROWS[2].words}, "with controller = 'energy', but its name stands for"),
+        ("first.json", b"{", "cannot be read as JSON"),
+        ("first.json", b"\xff\xfe", "cannot be read as JSON"),
+        ("first.json", b'{"solved": NaN}', "cannot be read as JSON (NaN is not a finite number)"),
+        ("first.json", b"[1, 2]", "has no config.rule"),
+        ("first.json", {"config": {"rule": "x"}}, "config.rule = 'x', but its name stands for 'f"),
+        ("first.json", {**FIRST, "std": {}}, "has no std.accuracy"),
+        ("first.json", {**FIRST, "mean": 0.98}, "has no mean.accuracy"),
+        ("first.json", {**FIRST, "solved": "all"}, "solved = 'all', but 'solved, %' cannot show"),
+        ("first.json", {**FIRST, "solved": True}, "solved = True, but 'solved, %' cannot show"),
+        ("first.json", TOO_LARGE, "has solved = inf, but 'solved, %' cannot show"),
+        ("first.json", {**FIRST, "command": None}, "has no command"),
+        ("first.json", {**FIRST, "seeds": 3}, "cannot be made of"),
+        ("parts.json", [], "cannot be made of"),
+        ("parts.json", {"parts": []}, "holds no rows"),
+        ("parts.json", {"parts": [3]}, "cannot be made of"),
+        ("parts.json", {"parts": [{"name": 3, "us": [1, 2]}], "total": 7}, "'part' cannot show"),
+        ("parts.json", {"parts": [{"name": "a", "us": [1]}], "total": 7}, "has no us.1"),
     ],
 )
-def test_a_summary_that_is_none_is_refused(project: Path, capsys, changes, message):
-    path = write(project / "results", tables.ROWS[1], **changes)
-    sentence = refusal(project, capsys)
-    assert str(path) in sentence
-    assert message in sentence
-
-
-def test_strong_control_is_not_what_has_a_larger_leak(project: Path, capsys):
-    write(project / "results", tables.STRONG)
-    last = tables.table(tables.read(project / "results")).splitlines()[-1]
-    assert cells(last)[:2] == ["feedforward 2×256", "least control, strong"]
-    write(project / "results", tables.STRONG, config={**tables.STRONG.words, "alpha": 0.01})
-    assert "with alpha = 0.01, but its name stands for 0.0001" in refusal(project, capsys)
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1, 2]"])
-def test_a_damaged_file_is_refused(project: Path, capsys, content: bytes):
-    path = project / "results" / f"{tables.ROWS[1].name}.json"
-    path.write_bytes(content)
-    assert str(path) in refusal(project, capsys)
+def test_files_of_another_kind_are_refused(name, content, sentence, project: Path, capsys):
+    path = project / "results" / name
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    error = refused(project, capsys)
+    assert sentence in error
+    assert str(path) in error
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "no markers",
-        f"{tables.BEGIN}\n",
-        f"{tables.END}\n{tables.BEGIN}\n",
-        f"{tables.BEGIN}\n{tables.END}\n{tables.BEGIN}\n{tables.END}\n",
+        "<!-- parts:begin -->",
+        "<!-- parts:end --><!-- parts:begin -->",
+        "<!-- parts:begin --><!-- parts:begin --><!-- parts:end -->",
+        "<!-- parts:begin --><!-- parts:end --><!-- parts:end -->",
     ],
 )
-def test_a_page_without_its_markers_is_refused(project: Path, capsys, text: str):
-    (project / "docs" / "results.md").write_text(text, encoding="utf-8")
-    assert "does not have the two markers" in refusal(project, capsys)
+def test_a_page_without_its_markers_is_refused(text: str, project: Path, capsys):
+    (project / "docs" / "other.md").write_text(text, encoding="utf-8")
+    assert "does not have the two markers" in refused(project, capsys)
 
 
-def test_a_missing_page_is_refused(project: Path, capsys):
-    (project / "docs" / "results.md").unlink()
-    assert tables.main(["--root", str(project)]) == 2
-    assert "results.md cannot be read" in capsys.readouterr().err
-    assert "stale" in (project / "README.md").read_text(encoding="utf-8")
+def test_a_missing_page_and_missing_results_are_refused(project: Path, capsys):
+    (project / "docs" / "other.md").unlink()
+    assert "other.md cannot be read" in refused(project, capsys)
+    for path in (project / "results").iterdir():
+        path.unlink()
+    assert "holds no file that a table is made of" in refused(project, capsys)
 
 
-def test_the_project_shows_what_its_runs_have_shown():
-    results = ROOT / "results"
-    if not any((results / f"{expected.name}.json").exists() for expected in tables.ROWS):
-        pytest.skip("no run has left its summary in results/")
-    assert tables.update(ROOT, results, check=True) == []
+def test_pages_that_cannot_be_written_stay(project: Path, capsys, monkeypatch):
+    def fail(*_: Any) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    assert "the disk is full" in refused(project, capsys)
+
+
+@pytest.mark.parametrize(
+    ("part", "text"), [(0.999999, "99.99"), (1.0, "100.00"), (0.99994, "99.99"), (0.5, "50.00")]
+)
+def test_a_share_that_is_not_whole_never_reads_100(part: float, text: str):
+    assert share(part) == text
+
+
+# --- the project's own ---------------------------------------------------------------------------
+
+
+def test_the_pages_show_what_the_results_hold(capsys):
+    assert main(["--check"]) == 0, capsys.readouterr().err
+
+
+def test_every_marker_of_a_page_has_a_table():
+    marks = {
+        (str(page.relative_to(ROOT)), marker)
+        for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+        for marker in re.findall(r"<!-- ([\w-]+):begin -->", page.read_text(encoding="utf-8"))
+    }
+    assert marks == {(table.page, table.marker) for table in TABLES}
+
+
+def rows(results: Path, marker: str, files: dict[str, Any]) -> list[list[str]]:
+    """Return the cells of the rows of one of the project's tables, made of other files."""
+    write(results, files)
+    table = next(own for own in TABLES if own.marker == marker and own.markdown(results))
+    lines = [line for line in table.markdown(results).splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def training(**config: Any) -> dict[str, Any]:
+    return {**FIRST, "config": config, "per_seed": [{}] * 3, "epochs": 30} | {
+        "mean": {"test_accuracy": 0.98114, "step_ms_median": 3.456},
+        "std": {"test_accuracy": 0.00069},
+        "solve": {"converged_fraction": 0.9876, "steps_mean": 6.54},
+    }
+
+
+def test_an_accuracy_stands_beside_what_the_paper_reports(tmp_path: Path):
+    network = {"data": "mnist", "system": "feedforward", "hidden": [256, 256]}
+    least = {**network, "rule": "least-control", "controller": "dynamic-inversion"}
+    name = "mnist-feedforward-dynamic-inversion.json"
+    (row,) = rows(tmp_path, "results", {name: training(**least)})
+    assert row == [
+        *("feedforward 2×256", "least control, dynamic inversion", "98.11 ± 0.07", "3"),
+        *("98.11 ± 0.07", "98.76", "6.5", "3.46"),
+    ]
+    deep = {**network, "hidden": [256, 256, 256], "rule": "direct-feedback-alignment"}
+    files = {"mnist-dfc-direct-feedback-alignment.json": training(**deep)}
+    (row,) = rows(tmp_path, "feedback-control", files)
+    assert row[3:8] == ["3", "30", "–", "–", "–"]
+
+
+def test_a_curve_is_one_row_and_a_baseline_is_once_itself(tmp_path: Path):
+    step = {"case": "rnn", "weights": "first", "data": "mnist", "rule": "b", "ratio_to": "b"}
+    step |= {"strength": None, "ms": 2.0, "ratio": 1.0, "ratio_quartiles": [1, 1], "residual": 0.0}
+    step |= {"steps": 1, "converged_fraction": 1.0, "peak_mb": 10.04, "command": "bench"}
+    other = {
+        **step,
+        "rule": "o",
+        "ratio": 1.728,
+        "ratio_quartiles": [1.6, 1.85],
+        "strength": 0.15625,
+    }
+    first, second = rows(tmp_path, "bench", {"bench-mnist.json": [step, other]})
+    assert first == [
+        "rnn, mnist",
+        "first",
+        "b",
+        "",
+        "1",
+        "2.00",
+        "100.00",
+        "1.0",
+        "0.0e+00",
+        "10.0",
+    ]
+    assert second[2:5] == ["o", "0.156", "1.73 [1.60, 1.85]"]
+    slope = {"grown": "width", "exponent": 1.234, "exponent_error": 0.056}
+    curve = [{**other, **slope, "size": size, "ratio": 100 / size} for size in (50, 80)]
+    (row,) = rows(tmp_path, "growth", {"bench-growth.json": curve})
+    assert row == ["rnn, mnist", "width", "o", "50 to 80", "1.23 ± 0.06", "2.00", "1.25"]
+
+
+def test_least_controls_lead_is_that_seed_by_seed(tmp_path: Path):
+    accuracies = {"least-control": [0.90, 0.96], "reptile": [0.95, 0.95], "t1-t2": [0.91, 0.89]}
+
+    def summary(rule: str) -> dict[str, Any]:
+        mean = sum(accuracies[rule]) / 2
+        return {
+            "per_seed": [{"test": {"accuracy": own, "loss": 0.3}} for own in accuracies[rule]],
+            "mean": {"test_accuracy": mean, "test_loss": 0.3},
+            "std": {"test_accuracy": 0.01, "test_loss": 0.1},
+            **{"test_tasks": 600, "total_tasks": 100, "seconds": 12.3, "residual_median": 45.6},
+            **{"seed": [0, 1], "config": {"rule": rule, "tasks": "glyphs", "ways": 5}},
+            "command": f"leastcontrol meta --rule {rule}",
+        }
+
+    files = {f"meta-glyphs-5-way-{rule}.json": summary(rule) for rule in accuracies}
+    ranked = rows(tmp_path, "glyphs", files)
+    assert [row[0] for row in ranked] == ["Reptile", "least control", "T1–T2"]
+    # Reptile: −5 and 1 points, deviation √18, standard error 3. T1–T2: −1 and 7, error 4.
+    assert [row[3] for row in ranked] == ["-2.00 ± 3.00", "", "3.00 ± 4.00"]
+    files["meta-glyphs-5-way-reptile.json"]["seed"] = [0, 2]
+    write(tmp_path, files)
+    with pytest.raises(TablesError, match=r"have seed = \[0, 1\] and \[0, 2\]"):
+        [table.markdown(tmp_path) for table in TABLES if table.marker == "glyphs"]
+
+
+IMAGES = ["natural-1", "text-1", "natural-2", "text-2"]
+# Of the images, for each of two seeds.
+RATIOS = {
+    "recurrent-backpropagation": [[20.0, 30.0, 22.0, 30.0], [22.0, 30.0, 26.0, 30.0]],
+    "least-control": [[21.0, 33.0, 22.0, 31.0], [22.0, 33.0, 26.0, 31.0]],
+}
+
+
+def pictures(rule: str, **config: Any) -> dict[str, Any]:
+    return {
+        "mean": {"converged_fraction": 0.9876, "solve_steps": 12.34, "step_ms_median": 45.67},
+        "per_seed": [
+            {"pictures": [{"image": i, "psnr_test": r} for i, r in zip(IMAGES, seed, strict=True)]}
+            for seed in RATIOS[rule]
+        ],
+        "config": {"rule": rule, "frequency": 30.0, "images": IMAGES, **config},
+        "command": f"leastcontrol represent --rule {rule}",
+    }
+
+
+def test_two_rules_are_compared_picture_by_picture(tmp_path: Path):
+    files = {f"represent-{rule}-30.json": pictures(rule) for rule in RATIOS}
+    # Rules may differ in the clipping.
+    files["represent-least-control-30.json"]["config"]["gradient_clip"] = 1.0
+    solved = ["98.76", "12.3", "45.7"]
+    assert rows(tmp_path, "pictures", files) == [
+        # Means over the seeds: natural 21 and 24, deviation 3/√2; text 30 and 30.
+        ["30", "recurrent backpropagation", "22.50 ± 2.12", "30.00 ± 0.00", *solved],
+        # Natural 21.5 and 24, deviation 2.5/√2; text 33 and 31, deviation √2.
+        ["30", "least control", "22.75 ± 1.77", "32.00 ± 1.41", *solved],
+        # Natural 0.5 and 0, standard error 0.25; text 3 and 1, standard error 1.
+        ["", "the second less the first", "+0.25 ± 0.25", "+2.00 ± 1.00", "", "", ""],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"learning_rate": 1e-5}, "have learning_rate = None and 1e-05"),
+        ({"images": IMAGES[::-1]}, "are not those of the configuration"),
+    ],
+)
+def test_unlike_runs_are_not_compared(config, sentence: str, tmp_path: Path):
+    files = {f"represent-{rule}-30.json": pictures(rule) for rule in RATIOS}
+    files["represent-least-control-30.json"] = pictures("least-control", **config)
+    with pytest.raises(TablesError, match=sentence):
+        rows(tmp_path, "pictures", files)
+
+
+def test_verdicts_are_counted_and_added_up(tmp_path: Path):
+    verdicts = [{"failed": False}, {"failed": True}, {"failed": False}]
+    experiments = [
+        {"experiment": "first", "seconds": 90.0, "verdicts": verdicts},
+        {"experiment": "second", "seconds": 36.0, "verdicts": verdicts[:1]},
+    ]
+    document = {"command": "leastcontrol reproduce", "experiments": experiments}
+    assert rows(tmp_path, "reproduce-quick", {"reproduce-quick.json": document}) == [
+        ["`first`", "2", "1", "1.5"],
+        ["`second`", "1", "0", "0.6"],
+        ["all together", "3", "1", "2.1"],
+    ]
