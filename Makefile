@@ -1,7 +1,7 @@
 # `make train`, `make bench` and `make test` set up `.venv` themselves, once for each state of pyproject.toml.
 
 # The default training: the one line to change.
-TRAIN := -m leastcontrol.runs.digits
+TRAIN := -m leastcontrol.cli.digits
 
 # What `make bench` measures: BENCH='--data mnist --json bench.json', say.
 BENCH ?=

@@ -4,24 +4,13 @@ import contextlib
 import dataclasses
 import functools
 import json
-import shlex
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from .. import report
 from ..data import DataError
@@ -49,8 +38,8 @@ from ..training import (
     write_json,
     write_whole,
 )
-from ._arguments import arms, data_config, meta_config, represent_config, run_config
-from ._complaint import complain
+from ._arguments import arms, data_config, meta_config, recorded, represent_config, run_config
+from ._console import Table, complain, progress, say, show_progress, tell, tell_above
 from ._options import (
     Bench,
     Compare,
@@ -121,22 +110,12 @@ def _(verb: Train, arguments: list[str]) -> int:
     mesh = device_mesh(None if verb.devices == "all" else verb.devices)
     seeds, measure = config.all_seeds(), measure_of(config)
     unit = "" if config.regression else " nats"
-    console = Console(stderr=True)
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("epochs"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=False),
-        console=console,
-        # Leaves nothing behind, so that what follows a mistake is one sentence.
-        transient=True,
-        disable=not console.is_terminal,
+    shown = progress(
+        *(BarColumn(), MofNCompleteColumn(), TextColumn("epochs")),
+        after=(TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=False)),
+        total=config.epochs * len(seeds),
     )
-    with progress, _termination() as received:
-        task = progress.add_task("compiling", total=config.epochs * len(seeds))
+    with shown, _termination() as received:
 
         def report(seed: int, metrics: EpochMetrics) -> None:
             own = metrics.validation
@@ -146,12 +125,9 @@ def _(verb: Train, arguments: list[str]) -> int:
                 f"{100 * metrics.converged_fraction:.2f} %  {metrics.steps_mean:.1f} steps a solve"
                 f"  {metrics.step_ms:.2f} ms a step"
             )
-            progress.console.print(line, highlight=False)
-            progress.update(
-                task,
-                completed=seeds.index(seed) * config.epochs + metrics.epoch,
-                description=f"seed {seed}",
-            )
+            tell_above(shown, line)
+            done = seeds.index(seed) * config.epochs + metrics.epoch
+            show_progress(shown, f"seed {seed}", completed=done)
             if received:
                 raise _Terminated(
                     f"Terminated after epoch {metrics.epoch} of seed {seed}, which is saved: the "
@@ -161,7 +137,7 @@ def _(verb: Train, arguments: list[str]) -> int:
         summary = running.run(
             config,
             verb.out,
-            command="leastcontrol " + shlex.join(arguments),
+            command=recorded(arguments),
             resume=verb.resume,
             keep_last=verb.keep_last,
             # One device needs no copies of what it has.
@@ -184,7 +160,7 @@ def _print_summary(summary: dict[str, Any], measures: dict[str, tuple[str, Measu
             text += f" ± {scale * spread[name]:{form}}"
         return f"{text} {unit}".rstrip()
 
-    table = Table(show_header=False)
+    table = Table()
     for name, (part, own) in measures.items():
         table.add_row(f"{part} {own.title}", figure(name, own.scale, own.form, own.unit))
     table.add_row("step (median)", figure("step_ms_median", 1.0, ".2f", "ms"))
@@ -192,7 +168,7 @@ def _print_summary(summary: dict[str, Any], measures: dict[str, tuple[str, Measu
     table.add_row("solved", f"{100 * solve['converged_fraction']:.3f} %")
     table.add_row("largest residual of a solved sample", f"{solve['residual_max']:.1e} relative")
     table.add_row("steps a solve", f"{solve['steps_mean']:.1f} mean, {solve['steps_max']} at most")
-    Console().print(table)
+    table.show()
 
 
 @_perform.register
@@ -211,7 +187,7 @@ def _(verb: Meta, arguments: list[str]) -> int:
                 f"  validation {own.loss:.4f}{accuracy}  residual {metrics.residual_median:.1e} of "
                 f"the allowed  {metrics.step_ms:.2f} ms a step"
             )
-            print(line, file=sys.stderr, flush=True)
+            tell(line)
             if received:
                 raise _Terminated(
                     f"Terminated after step {metrics.step} of seed {seed}, which is saved: the "
@@ -221,7 +197,7 @@ def _(verb: Meta, arguments: list[str]) -> int:
         summary = run_meta(
             config,
             verb.out,
-            command="leastcontrol " + shlex.join(arguments),
+            command=recorded(arguments),
             resume=verb.resume,
             keep_last=verb.keep_last,
             report=report,
@@ -232,7 +208,7 @@ def _(verb: Meta, arguments: list[str]) -> int:
 
 
 def _print_meta(summary: dict[str, Any]) -> None:
-    table = Table(show_header=False)
+    table = Table()
     if "per_seed" in summary:
         seeds = f" over {len(summary['seed'])} seeds, of {summary['test_tasks']} tasks each"
         for name, scale, unit in (("accuracy", 100, " %"), ("loss", 1, "")):
@@ -248,7 +224,7 @@ def _print_meta(summary: dict[str, Any]) -> None:
     table.add_row("step (median)", f"{summary['step_ms_median']:.2f} ms")
     table.add_row("working memory of a step", f"{summary['step_bytes'] / 2**20:.2f} MiB")
     table.add_row("residual (median)", f"{summary['residual_median']:.1e} of the allowed")
-    Console().print(table)
+    table.show()
 
 
 def _with_interval(test: dict[str, Any], name: str, scale: float, digits: int) -> str:
@@ -269,9 +245,9 @@ def _(verb: Represent, arguments: list[str]) -> int:
             f"solved {100 * look.converged_fraction:.2f} %  "
             f"{look.solve_steps:.1f} steps a solve  {look.step_ms:.1f} ms a step"
         )
-        print(line, file=sys.stderr, flush=True)
+        tell(line)
 
-    command = "leastcontrol " + shlex.join(arguments)
+    command = recorded(arguments)
     summary = run_representations(config, verb.out, command=command, report=report)
     _print_representations(summary)
     _write(verb.results, summary)
@@ -289,7 +265,7 @@ def _print_representations(summary: dict[str, Any]) -> None:
             value, deviation = (summary[part][f"psnr_test_{name}"] for part in ("mean", "std"))
         spread = "" if deviation is None else f" ± {deviation:.2f}"
         table.add_row(name, f"{value:.2f}{spread} dB", str(own["count"]))
-    Console().print(table)
+    table.show()
 
 
 @_perform.register
@@ -309,7 +285,7 @@ def _(verb: Evaluate, arguments: list[str]) -> int:
             *(measure.shown(row[name]) for name, (_, measure) in shown.items()),
             f"{100 * row['test_converged_fraction']:.2f} %",
         )
-    Console().print(table)
+    table.show()
     _write(verb.json, figures)
     return 0
 
@@ -331,7 +307,7 @@ def _evaluate_meta(verb: Evaluate) -> int:
             accuracy,
             f"{own['residual_median']:.1e} of the allowed",
         )
-    Console().print(table)
+    table.show()
     _write(verb.json, figures)
     return 0
 
@@ -346,11 +322,10 @@ def _(verb: Compare, arguments: list[str]) -> int:
 
         def report(arm: Arm, seed: int, metrics: EpochMetrics) -> None:
             if metrics.epoch == arm.config.epochs:
-                print(
+                tell(
                     f"{arm.system}, {arm.rule}, seed {seed}: validation "
                     f"{measure.shown(getattr(metrics.validation, measure.name))} after "
-                    f"{metrics.epoch} epochs",
-                    file=sys.stderr,
+                    f"{metrics.epoch} epochs"
                 )
             if received:
                 raise _Terminated(
@@ -362,7 +337,7 @@ def _(verb: Compare, arguments: list[str]) -> int:
             [Arm(*words) for words in arms(verb)],
             verb.out,
             target=verb.target,
-            command="leastcontrol " + shlex.join(arguments),
+            command=recorded(arguments),
             resume=verb.resume,
             report=report,
         )
@@ -398,20 +373,18 @@ def _print_comparison(comparison: dict[str, Any]) -> None:
         spread = "" if error is None else f" ± {scale * error:{form}}"
         return f"{scale * mean:{form}}{spread}"
 
-    means = Table(title="mean ± standard error over the seeds")
-    differences = Table(title="less the first rule, seed by seed: mean ± standard error")
-    for table in (means, differences):
-        for heading in ("system", "rule", *(own[0] for own in columns)):
-            table.add_column(heading)
+    headings = ("system", "rule", *(own[0] for own in columns))
+    means = Table(*headings, title="mean ± standard error over the seeds")
+    differences = Table(*headings, title="less the first rule, seed by seed: mean ± standard error")
     for row in comparison["arms"]:
         own = [figure(row["mean"][n], row["standard_error"][n], s, d) for _, n, s, d in columns]
         means.add_row(row["system"], row["rule"], *own)
     for row in comparison["differences"]:
         own = [figure(row[n]["mean"], row[n]["standard_error"], s, d) for _, n, s, d in columns]
         differences.add_row(row["system"], row["rule"], *own)
-    Console().print(means)
+    means.show()
     if comparison["differences"]:
-        Console().print(differences)
+        differences.show()
 
 
 @_perform.register
@@ -439,9 +412,9 @@ def _(verb: Sweep, arguments: list[str]) -> int:
             verb.out,
             trials=verb.trials,
             store=verb.store,
-            command="leastcontrol " + shlex.join(arguments),
+            command=recorded(arguments),
             report=report,
-            done=lambda row: print(_trial_line(row, measure), file=sys.stderr, flush=True),
+            done=lambda row: tell(_trial_line(row, measure)),
         )
     return _print_sweep(result, verb.out, measure)
 
@@ -474,15 +447,15 @@ def _print_sweep(result: dict[str, Any], out: Path, measure: Measure) -> int:
     for row in complete[:5]:
         options = "\n".join(f"{own} = {_shown(value)}" for own, value in row["options"].items())
         table.add_row(str(row["number"]), options, measure.shown(row[name]))
-    Console().print(table)
-    print(f"Train with the best by: leastcontrol train --config {out / 'best.toml'} --out DIR")
+    table.show()
+    say(f"Train with the best by: leastcontrol train --config {out / 'best.toml'} --out DIR")
     return 0
 
 
 @_perform.register
 def _(verb: Reproduce, arguments: list[str]) -> int:
     if verb.list:
-        print(registry.listing(registry.EXPERIMENTS))
+        say(registry.listing(registry.EXPERIMENTS))
         return 0
     # Each once, in the order of the list.
     chosen = [
@@ -490,12 +463,12 @@ def _(verb: Reproduce, arguments: list[str]) -> int:
         for own in registry.EXPERIMENTS
         if own.name in verb.names or (verb.all and not own.missing)
     ]
-    command = "leastcontrol " + shlex.join(arguments)
+    command = recorded(arguments)
     origin = {"command": command, "commit": running.commit(), "versions": running.versions()}
     failed, told = 0, []
     for experiment in chosen:
         began = time.perf_counter()
-        print(f"{experiment.name}: {_announced(experiment, verb.quick)}", file=sys.stderr)
+        tell(f"{experiment.name}: {_announced(experiment, verb.quick)}")
         with _row_report() as report:
             judged = reproduce(
                 experiment,
@@ -513,7 +486,7 @@ def _(verb: Reproduce, arguments: list[str]) -> int:
         _write(verb.results, {"seconds": total, "experiments": told, **origin})
     for own in registry.EXPERIMENTS if verb.all else ():
         if own.missing:
-            print(f"{own.name} is not run by this command: {own.missing}", file=sys.stderr)
+            tell(f"{own.name} is not run by this command: {own.missing}")
     return 1 if failed else 0
 
 
@@ -529,11 +502,8 @@ def _announced(experiment: registry.Experiment, quick: bool) -> str:
 @contextlib.contextmanager
 def _row_report() -> Iterator[Callable[[registry.Row, int, Any], None]]:
     """Shows how far a row is, and ends the process where it was asked to."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), TimeElapsedColumn())
-    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    with progress, _termination() as received:
-        task = progress.add_task("compiling", total=None)
+    shown = progress()
+    with shown, _termination() as received:
 
         def report(row: registry.Row, seed: int, metrics: Metrics) -> None:
             if isinstance(metrics, EpochMetrics):
@@ -542,7 +512,7 @@ def _row_report() -> Iterator[Callable[[registry.Row, int, Any], None]]:
                 place = f"step {metrics.step}"
             else:
                 place = metrics.image
-            progress.update(task, description=f"{row.name}, seed {seed}, {place}")
+            show_progress(shown, f"{row.name}, seed {seed}, {place}")
             if received:
                 raise _Terminated(
                     f"Terminated after {place} of {row.name}, seed {seed}, which is saved: the "
@@ -556,12 +526,11 @@ def _print_judged(experiment: registry.Experiment, quick: bool, judged: Sequence
     reduced = (
         f"; reduced: {experiment.reduction.sentence}" if quick and experiment.reduction else ""
     )
-    table = Table(title=f"{experiment.title} ({experiment.source}){reduced}")
-    for heading in ("row", "figure", "measured", "the paper", "verdict"):
-        table.add_column(heading)
+    headings = ("row", "figure", "measured", "the paper", "verdict")
+    table = Table(*headings, title=f"{experiment.title} ({experiment.source}){reduced}")
     for own in judged:
         table.add_row(own.row, own.quantity, own.measured, own.expected, own.verdict)
-    Console().print(table)
+    table.show()
 
 
 @_perform.register
@@ -573,7 +542,7 @@ def _(verb: Export, arguments: list[str]) -> int:
     shape = " x ".join(map(str, header["shape"]))
     classes = "classes" in header
     told = f"one of {header['classes']} classes" if classes else f"{header['outputs']} numbers"
-    print(f"{verb.out} takes samples of {shape} to {told}.")
+    say(f"{verb.out} takes samples of {shape} to {told}.")
     return 0
 
 
@@ -605,7 +574,7 @@ def _(verb: Predict, arguments: list[str]) -> int:
             told = (str(row["label"]), f"{100 * max(row['probabilities']):.1f} %")
         found = "yes" if row["solved"] else "no"
         table.add_row(row["file"], str(row["sample"]), *told, found)
-    Console().print(table)
+    table.show()
     _write(verb.json, rows)
     if verb.csv is not None:
         flat = [{n: own for n, own in row.items() if n != numbers} for row in rows]
@@ -634,10 +603,10 @@ def _(verb: Report, arguments: list[str]) -> int:
         runs, comparisons = report.read(verb.folders)
     text = report.page(runs, comparisons, report.figures(runs))
     write_whole(verb.out, lambda path: path.write_text(text, encoding="utf-8"))
-    print(f"{verb.out} shows {len(runs)} run{'' if len(runs) == 1 else 's'}.")
+    say(f"{verb.out} shows {len(runs)} run{'' if len(runs) == 1 else 's'}.")
     if verb.figures is not None:
         count = _write_figures(verb.figures, runs)
-        print(f"{verb.figures} holds {count} figures, each as SVG and PNG.")
+        say(f"{verb.figures} holds {count} figures, each as SVG and PNG.")
     return 0
 
 
@@ -662,19 +631,18 @@ def _(verb: Verify, arguments: list[str]) -> int:
 
     def report(row: dict[str, Any]) -> None:
         if row["error"] is None:
-            print(f"{row['status']:<12}{row['name']}: {row['detail']}", flush=True)
+            say(f"{row['status']:<12}{row['name']}: {row['detail']}")
         else:
-            print(
+            say(
                 f"{row['status']:<12}{row['name']}: {row['error']:.1e}, at most "
-                f"{row['tolerance']:.1e}",
-                flush=True,
+                f"{row['tolerance']:.1e}"
             )
 
     rows = verify(verb.vectors, report=report)
     _write(verb.json, rows)
     failed = sum(row["ok"] is False for row in rows)
     unsupported = sum(row["ok"] is None for row in rows)
-    print(f"{len(rows) - failed - unsupported} passed, {failed} failed, {unsupported} unsupported")
+    say(f"{len(rows) - failed - unsupported} passed, {failed} failed, {unsupported} unsupported")
     return 1 if failed else 0
 
 
@@ -685,12 +653,12 @@ def _(verb: Bench, arguments: list[str]) -> int:
 
     def report(row: dict[str, Any]) -> None:
         # As soon as a case is measured, for a table shows nothing before its last row.
-        print(_bench_line(row), flush=True)
+        say(_bench_line(row))
 
     def note(sentence: str) -> None:
-        print(sentence, file=sys.stderr, flush=True)
+        tell(sentence)
 
-    command = "leastcontrol " + shlex.join(arguments)
+    command = recorded(arguments)
     rows = bench(verb, command=command, report=report, note=note)
     _write(verb.json, rows)
     if verb.plot is not None:
@@ -717,7 +685,7 @@ def _(verb: Data, arguments: list[str]) -> int:
     from .. import data
 
     description = data.describe(running.load_splits(data_config(verb)))
-    print(json.dumps(description, indent=2))
+    say(json.dumps(description, indent=2))
     _write(verb.json, description)
     return 0
 

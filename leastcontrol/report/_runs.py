@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .._names import inside, printable, without_passwords
+
 
 class ReportError(ValueError):
     """A folder is no run, or is damaged; the message is one sentence."""
@@ -84,23 +86,28 @@ def read(folders: Sequence[Path]) -> tuple[list[Run], list[Comparison]]:
             continue
         values = _json(path)
         try:
-            arms = [folder / arm["folder"] for arm in values["arms"]]
-            found = Comparison(_name(folder), values["command"], tuple(values["differences"]))
+            arms = [inside(folder, arm["folder"]) for arm in values["arms"]]
+            found = Comparison(_name(folder), _command(values), tuple(values["differences"]))
         except (KeyError, TypeError) as error:
             raise ReportError(f"{path} holds no comparison: it is damaged.") from error
+        except ValueError as error:
+            raise ReportError(
+                f"{path} names what is no run of it ({error}): it is damaged, or of somebody whom "
+                "you should not trust."
+            ) from error
         paths += arms
         comparisons.append(found)
     for path in paths:
         runs.append(_run(path))
     names = [run.name for run in runs]
     return [
-        dataclasses.replace(run, name=str(path)) if names.count(run.name) > 1 else run
+        dataclasses.replace(run, name=printable(path)) if names.count(run.name) > 1 else run
         for run, path in zip(runs, paths, strict=True)
     ], comparisons
 
 
 def _name(folder: Path) -> str:
-    return folder.resolve().name or str(folder)
+    return printable(folder.resolve().name or folder)
 
 
 def _run(folder: Path) -> Run:
@@ -113,26 +120,39 @@ def _run(folder: Path) -> Run:
     config = _json(path)
     if not isinstance(config, dict):
         raise ReportError(f"{path} holds no configuration: it is damaged.")
-    seeds = config.get("seeds") or []
-    if not isinstance(seeds, list):
-        raise ReportError(f"{path} has seeds = {seeds!r}, which is no list: it is damaged.")
-    first = folder
+    seeds = config.get("seeds") or [config.get("seed") or 0]
+    if not isinstance(seeds, list) or not all(type(own) is int for own in seeds):
+        raise ReportError(
+            f"{path} has seeds = {seeds!r}, which are no whole numbers: it is damaged."
+        )
     if len(seeds) > 1:
-        first = folder / f"seed-{seeds[0]}"
-        trials = [_trial(folder / f"seed-{seed}", seed) for seed in seeds]
+        try:
+            places = [inside(folder, f"seed-{seed}") for seed in seeds]
+        except ValueError as error:
+            raise ReportError(
+                f"{folder} holds no run of several seeds ({error}): it is damaged."
+            ) from error
     else:
-        trials = [_trial(folder, seeds[0] if seeds else config.get("seed") or 0)]
+        places = [folder]
+    first = places[0]
+    trials = [_trial(place, seed) for place, seed in zip(places, seeds, strict=True)]
     summary = _summary(folder) or next((own.summary for own in trials if own.summary), {})
     return Run(
         _name(folder),
         first,
         config,
-        summary.get("command"),
+        _command(summary),
         summary.get("commit"),
         summary.get("versions") or {},
         tuple(own for own in trials if own.epochs["epoch"]),
         _sample(first),
     )
+
+
+def _command(values: dict[str, Any]) -> str | None:
+    """Returns the command that a file says it comes from; an older one may hold a password."""
+    command = values.get("command")
+    return None if command is None else without_passwords(str(command))
 
 
 def _trial(folder: Path, seed: int) -> Trial:
@@ -152,7 +172,7 @@ def _trial(folder: Path, seed: int) -> Trial:
             epochs.setdefault(judged, []).append(_number(row["validation"][judged]))
             for name, places in (row.get("diagnostics") or {}).items():
                 for place, value in places.items():
-                    line = diagnostics.setdefault(name, {}).setdefault(place, [])
+                    line = diagnostics.setdefault(name, {}).setdefault(printable(place), [])
                     line.append(_number(value))
         except (AttributeError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ReportError(
@@ -207,12 +227,14 @@ def _way(own: dict[str, Any], count: int) -> dict[str, Any]:
     way = {
         "loss": _numbers(own["loss"], count),
         "plane": [_numbers(place, 2) for place in own["plane"]],
-        "control": {name: _numbers(line, count) for name, line in own["control"].items()},
+        "control": {
+            printable(name): _numbers(line, count) for name, line in own["control"].items()
+        },
         "rest": {
             "loss": _number(rest["loss"]),
             "plane": _numbers(rest["plane"], 2),
             "probabilities": _numbers(rest["probabilities"]),
-            "control": {name: _number(rest["control"][name]) for name in own["control"]},
+            "control": {printable(name): _number(rest["control"][name]) for name in own["control"]},
             "solved": bool(rest["solved"]),
         },
     }

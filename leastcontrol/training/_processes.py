@@ -36,14 +36,19 @@ def connect(coordinator: str, processes: int, process: int, *, timeout: int = 30
 
     **Arguments:**
 
-    * `coordinator`: address and port of the first process, as all of them reach it.
+    * `coordinator`: address and port of the first process, as all of them reach it. It listens
+      there alone, and not on every address of its machine, which is JAX's default.
     * `processes`, `process`: how many they are, and which one this is, from 0.
     * `timeout`: seconds after which those that are missing are given up.
 
     **Raises:** `DevicesError` where they do not meet.
     """
     try:
-        jax.distributed.initialize(coordinator, processes, process, initialization_timeout=timeout)
+        jax.distributed.initialize(
+            *(coordinator, processes, process),
+            initialization_timeout=timeout,
+            coordinator_bind_address=coordinator,
+        )
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise DevicesError(
