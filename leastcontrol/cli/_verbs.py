@@ -39,7 +39,8 @@ from ..training import (
     write_whole,
 )
 from ._arguments import arms, data_config, meta_config, recorded, represent_config, run_config
-from ._console import Table, complain, progress, say, show_progress, tell, tell_above
+from ._console import complain, say, tell
+from ._display import Table, progress, show_progress, tell_above
 from ._options import (
     Bench,
     Compare,

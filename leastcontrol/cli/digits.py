@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 from ..runs.digits import LEAST_CONTROL, compare, next_folder
-from ._console import Table, complain, prepare, say
+from ._console import complain, prepare, say
+from ._display import Table
 
 
 def main() -> None:
