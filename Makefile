@@ -20,13 +20,14 @@ DEV_STAMP := .venv/.dev-$(STATE)
 .DEFAULT_GOAL := help
 # Two installations into one environment at a time would spoil it.
 .NOTPARALLEL:
-.PHONY: help train bench test test-all lint format docs clean
+.PHONY: help train bench test test-all lint floors format docs clean
 
 help:
 	@echo 'make train     set up and train on handwritten digits, least control beside backpropagation'
 	@echo 'make bench     set up and time a step of every rule beside backpropagation (BENCH=options)'
 	@echo 'make test      set up and run the tests, without the slow ones (make test-all: all)'
 	@echo 'make lint      formatting, lint, types, import order (make format: mend the first two)'
+	@echo 'make floors    try the oldest releases that pyproject.toml allows, in an environment of their own'
 	@echo 'make docs      build the documentation into site/'
 	@echo 'make clean     remove .venv and everything that was built'
 
@@ -48,6 +49,9 @@ lint: $(DEV_STAMP)
 	$(VENV) -m ruff format --check .
 	$(VENV) -m pyright
 	.venv/bin/lint-imports --no-logo --no-cache
+
+floors: $(DEV_STAMP)
+	@$(VENV) .ci/floors.py
 
 format: $(DEV_STAMP)
 	$(VENV) -m ruff check --fix .

@@ -77,9 +77,10 @@ def reveals(words: str, address: str) -> bool:
     A driver may repeat an address decoded, or cut it where nobody else would.
     """
     _, password, _, options = _parts(address)
-    pieces = [*re.split("[:@/?&=]", password), *(value or name for name, value in options)]
-    forms = {form for own in pieces for form in (own, unquote(own), unquote_plus(own)) if form}
-    return any(own in words for own in forms)
+    hidden = [password, *(value or name for name, value in options)]
+    forms = [form for own in hidden for form in (own, unquote(own), unquote_plus(own))]
+    pieces = {piece for own in forms for piece in re.split("[:@/?&=]", own) if piece}
+    return any(own in words for own in pieces)
 
 
 def _parts(address: str) -> tuple[str, str, str, list[tuple[str, str]]]:

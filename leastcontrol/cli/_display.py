@@ -46,7 +46,8 @@ def show_progress(shown: Progress, description: str, completed: int | None = Non
 
 def tell_above(shown: Progress, words: object) -> None:
     """Prints a line above a display of work in progress."""
-    shown.console.print(printable(words, keep="\n"))
+    # A line is not broken where there is no terminal to be too narrow for it.
+    shown.console.print(printable(words, keep="\n"), soft_wrap=True)
 
 
 class Table:
@@ -61,7 +62,7 @@ class Table:
         words = None if title is None else printable(title)
         self._table = rich.table.Table(title=words, show_header=bool(headings))
         for place, own in enumerate(headings):
-            self._table.add_column(own, justify="right" if numbers and place else "left")
+            self._table.add_column(printable(own), justify="right" if numbers and place else "left")
 
     def add_row(self, *cells: object) -> None:
         """Adds a row of cells, each of one line or several."""
