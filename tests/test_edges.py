@@ -224,6 +224,14 @@ def test_no_driver_says_a_password(fault, call, tmp_path, monkeypatch):
     assert "postgresql://u:***@h/db cannot be used (StorageInternalError)" in error
 
 
+def test_a_wrong_option_beside_an_address_says_no_password(call):
+    address = f"postgresql://{'u' * 60}:{'secret' * 3}@h/db"
+    status, out, error = call("sweep", "a", "--stor", address)
+    assert status == 2
+    assert "secret" not in re.sub(r"\s", "", out + error)
+    assert ":***@h/db" in error
+
+
 @pytest.mark.parametrize("place", ["h:port/db", "h/db", "h/db?nonsense=secret"])
 def test_an_address_that_cannot_be_used_is_one_sentence(place, call, tmp_path):
     pytest.importorskip("optuna")

@@ -12,7 +12,7 @@ from typing import Any
 
 import tyro
 
-from .._names import hide_password, without_passwords
+from .._names import hide_password
 from ..papers import registry
 from ..runs.config import CHOICES, ConfigError, RunConfig, check_choice, flag
 from ..runs.config_file import read_options
@@ -159,24 +159,32 @@ def parse(arguments: list[str]) -> Any:
 def _parsed(kind: Any, prog: str, arguments: list[str], **given: Any) -> Any:
     """Returns what tyro makes of arguments; what it says of a mistake is shown like all words."""
     said = io.StringIO()
+    words = _without_passwords(arguments)
+    parsed = None
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(
-                kind,
-                prog=prog,
-                args=arguments,
-                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
-                **given,
-            )
+            # A mistake is told of the words that may be shown.
+            for own in (words, arguments) if words != arguments else (arguments,):
+                parsed = tyro.cli(
+                    kind,
+                    prog=prog,
+                    args=own,
+                    config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
+                    **given,
+                )
     finally:
         if said.getvalue():
-            tell(without_passwords(_COLOURS.sub("", said.getvalue())).rstrip("\n"))
+            tell(_COLOURS.sub("", said.getvalue()).rstrip("\n"))
+    return parsed
 
 
 def recorded(arguments: list[str]) -> str:
     """Returns the command as it is written beside its results, where no password may stand."""
-    words = [hide_password(own) if "://" in own else own for own in arguments]
-    return "leastcontrol " + shlex.join(words)
+    return "leastcontrol " + shlex.join(_without_passwords(arguments))
+
+
+def _without_passwords(arguments: list[str]) -> list[str]:
+    return [hide_password(own) if "://" in own else own for own in arguments]
 
 
 def _require(what: str, extra: str, *modules: str) -> None:
