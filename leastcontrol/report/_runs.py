@@ -92,8 +92,8 @@ def read(folders: Sequence[Path]) -> tuple[list[Run], list[Comparison]]:
             raise ReportError(f"{path} holds no comparison: it is damaged.") from error
         except ValueError as error:
             raise ReportError(
-                f"{path} names what is no run of it ({error}): it is damaged, or of somebody whom "
-                "you should not trust."
+                f"{path} names what is no run of it ({error}): it is damaged, or made to show what "
+                "lies elsewhere."
             ) from error
         paths += arms
         comparisons.append(found)
