@@ -28,7 +28,7 @@ import optax
 from _origin import origin
 
 import leastcontrol as lc
-from leastcontrol import data, training
+from leastcontrol import data, files, training
 
 SIZES = (64, 32, 32, 10)
 TIME_STEP, POINTS, VOLTAGE, NOISE_TIME, FILTER = 0.1, 120, 0.2, 0.2, 1.0
@@ -267,7 +267,7 @@ def main() -> None:
             "softness": SOFTNESS,
             "feedback_decay": DECAY,
         }
-        training.write_json(
+        files.write_json(
             options.json,
             {
                 "settings": {**settings, **constants},

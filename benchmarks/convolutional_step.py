@@ -32,10 +32,10 @@ from leastcontrol.equilibrium import (
     run,
 )
 from leastcontrol.equilibrium._driver import Progress, advance
+from leastcontrol.files import write_json
 from leastcontrol.losses import CrossEntropy
 from leastcontrol.rules import AbstractRule, Backpropagation, Batch, LeastControl
 from leastcontrol.systems import STRIDED_CONVOLUTIONS, ConvolutionalFeedforward
-from leastcontrol.training import write_json
 
 BATCH, LEAK, LEARNED = 64, 6.4, 800
 BATCHES, REPEATS, ROUNDS = 8, 10, 9

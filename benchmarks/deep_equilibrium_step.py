@@ -27,6 +27,7 @@ from leastcontrol import data
 from leastcontrol.bench.timing import compile_step, interleaved
 from leastcontrol.controllers import DynamicInversion
 from leastcontrol.equilibrium import FixedPoint, Tolerance
+from leastcontrol.files import write_json
 from leastcontrol.rules import (
     AbstractRule,
     BackpropagationThroughTime,
@@ -38,7 +39,6 @@ from leastcontrol.rules import (
 )
 from leastcontrol.runs.running import CELLS
 from leastcontrol.systems import DeepEquilibrium, convolutional_deep_equilibrium
-from leastcontrol.training import write_json
 
 BATCH, BATCHES = 64, 2
 LEAKS = (6.4, 320.0)

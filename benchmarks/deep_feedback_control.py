@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from _origin import origin
 
 import leastcontrol as lc
-from leastcontrol.training import write_json
+from leastcontrol.files import write_json
 
 PUBLISHED, REPAIRED = 22.4, 12.9
 # Times faster than the published and than the repaired step, by the first word of a rule's name.

@@ -42,7 +42,7 @@ import numpy as np
 from _origin import origin
 from PIL import Image
 
-from leastcontrol import training
+from leastcontrol import files, training
 from leastcontrol.bench import measuring as bench
 from leastcontrol.cli import _options, _verbs, main
 from leastcontrol.runs import running
@@ -470,7 +470,7 @@ def run() -> int:
     print(f"{found['cases']} cases, {len(found['faults'])} faults")
     if out is not None:
         seconds = time.perf_counter() - began
-        training.write_json(out, {**found, "seed": options.seed, "seconds": seconds, **made})
+        files.write_json(out, {**found, "seed": options.seed, "seconds": seconds, **made})
     return 1 if found["faults"] else 0
 
 

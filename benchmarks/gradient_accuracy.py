@@ -28,11 +28,11 @@ from jaxtyping import PyTree
 from leastcontrol.controllers import DynamicInversion
 from leastcontrol.equilibrium import FixedPoint, Tolerance, solved
 from leastcontrol.equilibrium._joint import FREE_STEPS
+from leastcontrol.files import write_json
 from leastcontrol.rules import AbstractRule, Batch, LeastControl, RecurrentBackpropagation
 from leastcontrol.runs import running
 from leastcontrol.runs.config import RunConfig
 from leastcontrol.systems import AbstractSystem
-from leastcontrol.training import write_json
 
 BATCH, LEAK = 64, 6.4
 TOLERANCES = (1e-5, 1e-4, 1e-3)

@@ -32,9 +32,9 @@ from leastcontrol.equilibrium import (
 )
 from leastcontrol.equilibrium._driver import Progress, advance
 from leastcontrol.equilibrium._free import Controlled
+from leastcontrol.files import write_json
 from leastcontrol.losses import CrossEntropy
 from leastcontrol.systems import EquilibriumRNN
-from leastcontrol.training import write_json
 
 BATCH, WIDTH, LEAK = 64, 256, 6.4
 STEPS, ROUNDS = 50, 31

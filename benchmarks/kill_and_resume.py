@@ -22,7 +22,8 @@ from pathlib import Path
 
 from _origin import origin
 
-from leastcontrol.training import read_sealed, write_json
+from leastcontrol.files import write_json
+from leastcontrol.training import read_sealed
 
 TIMES = ("step_ms", "seconds")
 

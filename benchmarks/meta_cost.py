@@ -20,9 +20,9 @@ import jax
 from _origin import origin
 
 import leastcontrol as lc
+from leastcontrol.files import write_json
 from leastcontrol.runs.meta import build_rule, build_system, build_tasks
 from leastcontrol.runs.meta_config import META_CHOICES, MetaConfig
-from leastcontrol.training import write_json
 
 
 def cases(inner_steps: list[int]) -> list[tuple[str, int, MetaConfig]]:

@@ -29,6 +29,7 @@ from typing import Any
 import jax
 from _origin import origin
 
+from leastcontrol.files import write_json
 from leastcontrol.runs.meta import (
     build_rule,
     build_system,
@@ -42,7 +43,6 @@ from leastcontrol.training import (
     MetaTrainingError,
     meta_evaluate,
     meta_train,
-    write_json,
 )
 
 # What is tried of the options that a rule has of its own, and of those that all have. What is

@@ -31,7 +31,7 @@ import jax.numpy as jnp
 from _origin import origin
 
 import leastcontrol as lc
-from leastcontrol import data, training
+from leastcontrol import data, files, training
 
 TIME_STEP, VOLTAGE, NOISE_TIME = 0.1, 0.2, 0.2
 # A nudge of about the size of the published ones.
@@ -254,7 +254,7 @@ def main():
         print(json.dumps(own, ensure_ascii=False), flush=True)
         found["runs"].append(own)
         if options.json is not None:
-            training.write_json(options.json, found)
+            files.write_json(options.json, found)
     if options.figure is not None:
         draw(found, options.figure)
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from _origin import origin
 
-from leastcontrol.training import write_json
+from leastcontrol.files import write_json
 
 # Seconds of wall time that are allowed.
 FIRST_STEP = 6.0

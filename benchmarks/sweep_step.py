@@ -23,10 +23,10 @@ from leastcontrol.bench.timing import compile_step
 from leastcontrol.controllers import DynamicInversion
 from leastcontrol.equilibrium import ControlProblem, FixedPoint, Sample, SweepProblem, Tolerance
 from leastcontrol.equilibrium._driver import Progress, advance
+from leastcontrol.files import write_json
 from leastcontrol.losses import CrossEntropy
 from leastcontrol.rules import Backpropagation, Batch, LeastControl
 from leastcontrol.systems import Feedforward
-from leastcontrol.training import write_json
 
 BATCH, LEAK, LEARNED = 64, 6.4, 800
 GROUP = BATCH // 8

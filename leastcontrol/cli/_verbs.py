@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 
 from .. import report
 from ..data import DataError
+from ..files import FileError, write_csv, write_json, write_whole
 from ..papers import registry
 from ..papers.reproduction import Judged, Metrics, reproduce, verdicts
 from ..runs import running
@@ -24,7 +25,6 @@ from ..runs.sweep_config import read_sweep
 from ..training import (
     DevicesError,
     EpochMetrics,
-    FolderError,
     MetaMetrics,
     MetaTrainingError,
     ProcessError,
@@ -34,9 +34,6 @@ from ..training import (
     connect,
     device_mesh,
     is_first,
-    write_csv,
-    write_json,
-    write_whole,
 )
 from ._arguments import arms, data_config, meta_config, recorded, represent_config, run_config
 from ._console import complain, say, tell
@@ -69,7 +66,7 @@ def perform(verb: Any, arguments: list[str]) -> int:
     from ..verify.vectors import VectorError
 
     mistakes = (
-        *(ConfigError, DataError, DevicesError, FolderError),
+        *(ConfigError, DataError, DevicesError, FileError),
         *(report.ReportError, VectorError),
     )
     try:
@@ -603,7 +600,7 @@ def _(verb: Report, arguments: list[str]) -> int:
             inspect_sample(run.folder, verb.sample, data_dir=verb.data_dir)
         runs, comparisons = report.read(verb.folders)
     text = report.page(runs, comparisons, report.figures(runs))
-    write_whole(verb.out, lambda path: path.write_text(text, encoding="utf-8"))
+    write_whole(verb.out, text)
     say(f"{verb.out} shows {len(runs)} run{'' if len(runs) == 1 else 's'}.")
     if verb.figures is not None:
         count = _write_figures(verb.figures, runs)
@@ -620,7 +617,7 @@ def _write_figures(folder: Path, runs: list[report.Run]) -> int:
         ) from error
     count = 0
     for name, content in report.figure_files(runs):
-        write_whole(folder / name, lambda path, content=content: path.write_bytes(content))
+        write_whole(folder / name, content)
         count += 1
     return count // 2
 

@@ -20,6 +20,9 @@ from ._trees import dot, norm, tree_add
 
 Value = TypeVar("Value")
 
+# The error of an iterate where f's rate is not known yet: finite, for the sample has to go on.
+UNKNOWN = 1e6
+
 
 class RESULTS(optx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
     """How a solve ended, one sentence each; `RESULTS[solution.result]` is the sentence."""
@@ -29,9 +32,10 @@ class RESULTS(optx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         "solver more steps, choose another solver, or ask for less control with a larger leak."
     )
     not_contracting = (
-        "The free dynamics do not contract: at the point that was reached a unit step leaves the "
-        "residual no smaller. Train with a JacobianPenalty, slow the dynamics down, or settle by "
-        "free_equilibrium(..., solver=TrustRegion()), which needs no contraction."
+        "The free dynamics do not contract in their own unit of time: at the point that was "
+        "reached a unit step leaves the residual no smaller. Divide f by the rate of its fastest "
+        "part, which leaves its rest points where they are, train with a JacobianPenalty, or "
+        "settle by free_equilibrium(..., solver=TrustRegion()), which needs no contraction."
     )
     no_finite_point = (
         "The solver met a value that is not finite. Check the input and the parameters, lower the "
@@ -86,6 +90,15 @@ class Tolerance(eqx.Module):
     and neither can those of a control that is read off as −f or found under an order's rounding.
     The joint iteration of dynamic inversion has a control of its own, whose floor is its own size.
     A free rest point is allowed ‖f‖ ≤ relative · ‖φ‖ + rounding · ε ‖φ‖.
+
+    So it is for f = −φ + g(φ). A rest point does not depend on the unit of time, but ‖f‖ does, by a
+    rate: f ≈ ∂_φf e for an error e of the state. Of any other f the rate r = ‖∂_φf v‖ / ‖v‖ is
+    measured, for the v that is at hand where the residual is measured: the residual itself (of
+    which ‖f‖/r is then the state's error as far as one derivative tells it), the last step, or the
+    control. A free rest point is allowed r times as much, and a controlled one
+
+        ‖f + ψ‖              ≤ relative · ‖ψ̄‖   + rounding · ε (r‖φ‖ + ‖ψ‖)
+        ‖∂_φfᵀψ + ∂_φhᵀu‖    ≤ r (relative · ‖ψ̄‖ + rounding · ε (r‖φ‖ + ‖ψ‖)).
     """
 
     relative: float = 1e-5
@@ -100,11 +113,14 @@ class Tolerance(eqx.Module):
             )
 
     def free_error(
-        self, residual: Float[Array, ""], state_norm: Float[Array, ""]
+        self,
+        residual: Float[Array, ""],
+        state_norm: Float[Array, ""],
+        rate: float | Float[Array, ""] = 1.0,
     ) -> Float[Array, ""]:
         """Returns ‖f‖ as a multiple of what a free rest point is allowed."""
         floor = self.rounding * jnp.finfo(state_norm.dtype).eps
-        return _ratio(residual, (self.relative + floor) * state_norm)
+        return _ratio(residual, (self.relative + floor) * rate * state_norm)
 
     def control_error(
         self,
@@ -117,6 +133,7 @@ class Tolerance(eqx.Module):
         output_floor: Float[Array, ""],
         leak: float | Float[Array, ""],
         own_control: bool = False,
+        rate: float | Float[Array, ""] = 1.0,
     ) -> "Residuals":
         """Returns the three residuals and the largest of them as a multiple of its allowance.
 
@@ -125,11 +142,12 @@ class Tolerance(eqx.Module):
         """
         floor = self.rounding * jnp.finfo(state_norm.dtype).eps
         scale = self.relative * control_norm
-        control_size = control_norm if own_control else state_norm + control_norm
+        size = rate * state_norm + control_norm
+        control_size = control_norm if own_control else size
         error = jnp.maximum(
             jnp.maximum(
-                _ratio(state_residual, scale + floor * (state_norm + control_norm)),
-                _ratio(optimality_residual, scale + floor * control_size),
+                _ratio(state_residual, scale + floor * size),
+                _ratio(optimality_residual, rate * (scale + floor * control_size)),
             ),
             _ratio(leak_residual, leak * scale + output_floor),
         )
@@ -234,8 +252,28 @@ def measured(
     which is given."""
     field, read, pull = problem.system.pullback_at_rest(point.state, sample.drive)
     state = tree_add(field, point.control)
-    optimality = pull(point.control, point.output_control) if lacking is None else lacking
-    return residuals_of(problem, sample, point, tolerance, state, optimality, read)
+    if lacking is not None:
+        return residuals_of(problem, sample, point, tolerance, state, lacking, read)
+    optimality = pull(point.control, point.output_control)
+    rate = rate_of_pullback(problem.system, pull, point.control, point.output_control)
+    return residuals_of(problem, sample, point, tolerance, state, optimality, read, rate=rate)
+
+
+def rate_of_pullback(
+    system: AbstractSystem,
+    pull: Callable[[PyTree[Array], Array], PyTree[Array]],
+    control: PyTree[Array],
+    output_control: Float[Array, " outputs"],
+) -> float | Float[Array, ""]:
+    """Returns the rate of f along a control, ‖∂_φfᵀψ‖ / ‖ψ‖; 1 where its unit of time is known."""
+    if system.unit_rate:
+        return 1.0
+    return rate_between(norm(pull(control, jnp.zeros_like(output_control))), norm(control))
+
+
+def rate_between(change: Float[Array, ""], step: Float[Array, ""]) -> Float[Array, ""]:
+    """Returns ‖∂_φf v‖ / ‖v‖; 0, which allows nothing, where v is zero and tells nothing."""
+    return jnp.where(step > 0, change / jnp.where(step > 0, step, 1), 0)
 
 
 def residuals_of(
@@ -247,6 +285,7 @@ def residuals_of(
     optimality_residual: PyTree[Array],
     read: Float[Array, " outputs"],
     own_control: bool = False,
+    rate: float | Float[Array, ""] = 1.0,
 ) -> Residuals:
     """Returns one sample's residuals where f + ψ, ∂_φfᵀψ + ∂_φhᵀu and h at the point are known."""
     output = read + problem.own_gain * point.output_control
@@ -260,6 +299,7 @@ def residuals_of(
         output_floor=problem.output_floor(sample, output, tolerance.rounding),
         leak=problem.leak,
         own_control=own_control,
+        rate=rate,
     )
 
 

@@ -12,6 +12,7 @@ minimise, so none safeguards it.
 """
 
 import abc
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -81,6 +82,8 @@ class ControlPathProblem(AbstractProblem):
     output control is the loss's response with a secant gain, as in an ordered sweep. An iterate is
     a `Point` with a gain.
     """
+
+    remeasured: ClassVar[bool] = True
 
     problem: ControlProblem
     path: AbstractControlPath

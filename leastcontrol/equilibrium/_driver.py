@@ -14,7 +14,7 @@ With a memory the iterates are mixed as `_anderson` says; with `relax` they go a
 
 import abc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -35,8 +35,16 @@ FIRST_JUDGED = 4
 PLAIN_STEPS = 4
 
 
+# Two measurements of one point differ by their rounding, and the verdict is the later one's.
+MARGIN = 0.9
+
+
 class AbstractProblem(eqx.Module):
     """The fixed points z = T(z) of one sample, and the error of an iterate."""
+
+    remeasured: ClassVar[bool] = False
+    """Whether the last iterate is measured once more by who runs the iteration, whose verdict then
+    counts: an iteration that ends with less than the allowed error is not called unsolved."""
 
     @abc.abstractmethod
     def initial(self, sample: PyTree[Any]) -> PyTree[Any]:
@@ -200,7 +208,7 @@ def advance(
 ) -> Progress:
     """Takes one step of one sample, unless it has finished; a plain one leaves the past alone."""
     proposed, measured, error = problem.iterate(sample, own.z)
-    finished = (error <= 1) | ~jnp.isfinite(error)
+    finished = (error <= (MARGIN if problem.remeasured else 1)) | ~jnp.isfinite(error)
     # Where the error grows, the past says nothing about the present: begin a new history.
     count = jnp.where(error > RESTART * own.error, 0, own.mixed)
     if plain is None:

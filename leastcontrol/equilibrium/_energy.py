@@ -16,7 +16,7 @@ other by inner solves that start from the last ones.
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -73,9 +73,8 @@ class SolvedCoordinates(AbstractErrorCoordinates):
     solver: FixedPoint
 
     def settle(self, sample, control, state):
-        settled = self._solve(
-            FreeProblem(self.system, self.tolerance), Controlled(sample.drive, control), state
-        )
+        free = FreeProblem(self.system, self.tolerance)
+        settled = self._solve(free, Controlled(sample.drive, control), free.start_from(state)).state
 
         def pull(output_control: Array, guess: PyTree[Array]) -> PyTree[Array]:
             linearised = Linearised(sample.drive, settled, output_control)
@@ -113,6 +112,8 @@ class EnergyProblem(AbstractProblem):
     The step is Barzilai and Borwein's, at most one: the unit step is exact where the output does
     not answer to the control. A trial that does not lower the energy enough is taken back by half.
     """
+
+    remeasured: ClassVar[bool] = True
 
     problem: ControlProblem
     coordinates: AbstractErrorCoordinates

@@ -8,7 +8,7 @@ import optimistix as optx
 from jaxtyping import Array, Float, Int, PyTree
 
 from ..systems import AbstractOrderedSystem, AbstractSystem
-from ._certificate import RESULTS, Certificate, Solution, Tolerance, verdict
+from ._certificate import RESULTS, Certificate, Solution, Tolerance, rate_between, verdict
 from ._driver import FixedPoint, run
 from ._free import Controlled, FreeProblem
 from ._landscape import FieldLandscape
@@ -36,6 +36,7 @@ def free_equilibrium(
     * `tolerance`: of the residual ‖f‖, measured at the state that is returned.
     """
     tolerance = Tolerance() if tolerance is None else tolerance
+    errors = None
     solver = FixedPoint() if solver is None else solver
     if isinstance(system, AbstractOrderedSystem):
 
@@ -47,7 +48,7 @@ def free_equilibrium(
         steps = jnp.ones(jax.tree.leaves(states)[0].shape[0], jnp.int32)
     elif isinstance(solver, TrustRegion):
         descent = TrustRegionProblem(FieldLandscape(system, tolerance), solver)
-        last, steps, _ = run(descent, solver.driver, Controlled(drives, None))
+        last, steps, errors = run(descent, solver.driver, Controlled(drives, None))
         states = last.point
     elif isinstance(solver, optx.AbstractFixedPointSolver):
 
@@ -65,8 +66,9 @@ def free_equilibrium(
         states, steps = jax.vmap(settle_by)(drives)
     else:
         problem = FreeProblem(system, tolerance)
-        states, steps, _ = run(problem, solver, Controlled(drives, None))
-    return certify_free(system, drives, states, steps, tolerance)
+        last, steps, errors = run(problem, solver, Controlled(drives, None))
+        states = last.state
+    return certify_free(system, drives, states, steps, tolerance, errors)
 
 
 def certify_free(
@@ -75,17 +77,26 @@ def certify_free(
     states: PyTree[Float[Array, "batch ..."]],
     steps: Int[Array, " batch"],
     tolerance: Tolerance,
+    errors: Float[Array, " batch"] | None = None,
 ) -> Solution[PyTree[Float[Array, "batch ..."]]]:
     """Returns a batch of states with ‖f‖ measured there and the result that it decides.
+
+    `errors` are those of an iteration that has measured the same states: then they decide.
 
     Where a state is not at rest and a unit step from it leaves ‖f‖ no smaller, the result is that
     the dynamics do not contract.
     """
 
-    def measure(drive: PyTree, state: PyTree, steps: Int[Array, ""]) -> Solution:
+    def measure(
+        drive: PyTree, state: PyTree, steps: Int[Array, ""], error: Float[Array, ""] | None
+    ) -> Solution:
         field = system.vector_field(state, drive)
-        residual = norm(field)
-        error = tolerance.free_error(residual, norm(state))
+        residual, rate = norm(field), 1.0
+        if error is None and not system.unit_rate:
+            _, turned = jax.jvp(lambda s: system.vector_field(s, drive), (state,), (field,))
+            rate = rate_between(norm(turned), residual)
+        if error is None:
+            error = tolerance.free_error(residual, norm(state), rate)
         after = norm(system.vector_field(tree_add(state, field), drive))
         growing = (error > 1) & jnp.isfinite(residual) & (after >= residual)
         result = RESULTS.where(growing, RESULTS.not_contracting, verdict(error))
@@ -93,4 +104,4 @@ def certify_free(
         certificate = Certificate(steps, residual, zero, zero, zero, error)
         return Solution(state, result, certificate)
 
-    return jax.vmap(measure)(drives, states, steps)
+    return jax.vmap(measure)(drives, states, steps, errors)

@@ -11,13 +11,14 @@ control nothing, and a free step costs half of a joint one.
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ._certificate import Point, Residuals, Tolerance, residuals_of
+from ._certificate import UNKNOWN, Point, Residuals, Tolerance, rate_between, residuals_of
 from ._driver import AbstractProblem
 from ._problem import ControlProblem, Sample
 from ._sweep import Gain
-from ._trees import tree_add
+from ._trees import norm, tree_add, tree_subtract
 
 # Networks trained to be solvable come within a percent of their rest point in as many.
 FREE_STEPS = 5
@@ -29,6 +30,8 @@ class Joint(NamedTuple):
     point: Point
     gain: Gain
     residuals: Residuals
+    # The state before with f there, if the rate of f is measured.
+    before: tuple[PyTree[Array], PyTree[Array]] | None
 
 
 class JointProblem(AbstractProblem):
@@ -53,10 +56,12 @@ class JointProblem(AbstractProblem):
 
             point = point._replace(state=jax.lax.fori_loop(0, FREE_STEPS, free, point.state))
         gain = Gain.initial(self.problem, point.output_control)
-        return Joint(point, gain, Residuals.unknown(point.output_control.dtype))
+        before = (point.state, jax.tree.map(jnp.zeros_like, point.state))
+        unknown = Residuals.unknown(point.output_control.dtype)
+        return Joint(point, gain, unknown, None if system.unit_rate else before)
 
     def iterate(self, sample: Sample, z: Joint) -> tuple[Joint, Joint, Float[Array, ""]]:
-        (state, control, last), gain, _ = z
+        (state, control, last), gain, _, before = z
         problem = self.problem
         field, read, pull = problem.system.pullback(state, sample.drive)
         gain = gain.updated(problem, read, last, problem.own_gain)
@@ -67,6 +72,13 @@ class JointProblem(AbstractProblem):
         control_change = pull(control, output_control)
         state_change = tree_add(field, control)
         measured = Point(state, control, output_control)
+        rate, known = 1.0, True
+        if before is not None:
+            step = norm(tree_subtract(state, before[0]))
+            known = step > 0
+            rate = rate_between(norm(tree_subtract(field, before[1])), step)
+            rate = jnp.where(known, rate, 1)
+            before = (state, field)
         residuals = residuals_of(
             problem,
             sample,
@@ -76,11 +88,15 @@ class JointProblem(AbstractProblem):
             control_change,
             read,
             own_control=True,
+            rate=rate,
         )
+        least = jnp.where(known | (residuals.error == 0), 0, UNKNOWN)
+        residuals = residuals._replace(error=jnp.maximum(residuals.error, least))
         proposed = Point(
             tree_add(state, state_change), tree_add(control, control_change), output_control
         )
-        return Joint(proposed, gain, residuals), Joint(measured, gain, residuals), residuals.error
+        onwards = Joint(proposed, gain, residuals, before)
+        return onwards, onwards._replace(point=measured), residuals.error
 
     def mixed(self, z: Joint) -> tuple[PyTree[Array], ...]:
         return (z.point.state, z.point.control)

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..systems import AbstractOrderedSystem, AbstractSystem
-from ._certificate import Point, Tolerance
+from ._certificate import Point, Tolerance, rate_of_pullback
 from ._free import Controlled
 from ._problem import ControlProblem, Sample
 from ._sweep import settle_and_read, sweep_residuals
@@ -72,9 +72,14 @@ class AbstractLandscape(eqx.Module):
 
 
 def _rounding(
-    energy: Array, state: PyTree, control: PyTree, output: Array, output_control: Array
+    energy: Array,
+    state: PyTree,
+    control: PyTree,
+    output: Array,
+    output_control: Array,
+    rate: float | Array = 1.0,
 ) -> Float[Array, ""]:
-    largest = jnp.abs(energy) + norm(control) * norm(state)
+    largest = jnp.abs(energy) + rate * norm(control) * norm(state)
     largest = largest + norm(output_control) * (1 + norm(output))
     return 8 * jnp.finfo(energy.dtype).eps * largest
 
@@ -162,6 +167,8 @@ class StateLandscape(_AbstractControlledLandscape):
             gradient_of, place, has_aux=True
         )
         control = tree_scale(-1.0, field)
+        _, _, pull = problem.system.pullback(place, sample.drive)
+        rate = rate_of_pullback(problem.system, pull, control, output_control)
         output = read + problem.own_gain * output_control
         slope = problem.loss.gradient(output, sample.target)
         residuals = self.tolerance.control_error(
@@ -172,10 +179,11 @@ class StateLandscape(_AbstractControlledLandscape):
             control_norm=norm((control, output_control)),
             output_floor=problem.output_floor(sample, output, self.tolerance.rounding),
             leak=problem.leak,
+            rate=rate,
         )
         energy = problem.energy(sample, dot(field, field), read, output_control)
         point = Point(place, control, output_control)
-        rounding = _rounding(energy, place, control, output, output_control)
+        rounding = _rounding(energy, place, control, output, output_control, rate)
         return View(energy, rounding, gradient, curvature, point, output_control, residuals.error)
 
     def square_and_readout(self, sample: Sample, place: PyTree[Array]) -> tuple[Array, Array]:
@@ -208,10 +216,16 @@ class FieldLandscape(AbstractLandscape):
 
         (gradient, _), curvature, field = jax.linearize(gradient_of, place, has_aux=True)
         # As in `FreeProblem`: at the origin the state's size is that of its change.
-        size = jnp.maximum(norm(place), norm(field))
+        rate = 1.0
+        if not self.system.unit_rate:
+            # Scaled first: of a slow f the gradient's squares are below the smallest number.
+            size = norm(field)
+            along = tree_scale(1 / jnp.where(size > 0, size, 1), gradient)
+            rate = jnp.where(size > 0, norm(along), 0)
+        size = jnp.maximum(rate * norm(place), norm(field))
         error = self.tolerance.free_error(norm(field), size)
         energy = 0.5 * dot(field, field)
-        rounding = _rounding(energy, place, field, guess, guess)
+        rounding = _rounding(energy, place, field, guess, guess, rate)
         return View(energy, rounding, gradient, curvature, place, guess, error)
 
     def height(self, sample: Controlled, place: PyTree[Array], guess: Array) -> tuple[Array, Array]:

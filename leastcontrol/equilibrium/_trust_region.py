@@ -10,14 +10,14 @@ The linear solver is written here because none of Lineax's stops at a radius or 
 curvature, which is what makes the method globally convergent.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from ._driver import AbstractProblem, FixedPoint
+from ._driver import MARGIN, AbstractProblem, FixedPoint
 from ._landscape import AbstractLandscape
 from ._trees import dot, norm, tree_add, tree_scale, tree_subtract, tree_where
 
@@ -71,6 +71,8 @@ class TrustRegionProblem(AbstractProblem):
     * `solver`: the linear steps in one iteration, at most.
     """
 
+    remeasured: ClassVar[bool] = True
+
     landscape: AbstractLandscape
     solver: TrustRegion = TrustRegion()
 
@@ -102,7 +104,7 @@ class TrustRegionProblem(AbstractProblem):
             view.output_control,
             z.radius,
             norm(z.place),
-            view.error > 1,
+            view.error > MARGIN,
             self.solver.linear_steps,
         )
         place = tree_add(z.place, model.step)
@@ -156,7 +158,13 @@ def _model_step(
     """Returns a step within the radius down the model.
 
     The gradient left is at most the share √(‖g‖/size) of the gradient, for superlinear convergence.
+    All is done in units of the gradient's largest element: the squares of small gradients are below
+    the smallest number.
     """
+    largest = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(gradient)]))
+    unit = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
+    gradient = tree_scale(1 / unit, gradient)
+    radius, size = radius / unit, size / unit
     slope = norm(gradient)
     share = jnp.sqrt(slope / jnp.maximum(size, slope))
     enough = jnp.minimum(LOOSEST, share) * slope
@@ -197,4 +205,6 @@ def _model_step(
         jnp.asarray(0),
         wanted & (slope > 0),
     )
-    return jax.lax.while_loop(lambda own: own.active, advance, first)
+    last = jax.lax.while_loop(lambda own: own.active, advance, first)
+    step, turn, residual = tree_scale(unit, (last.step, last.turn, last.residual))
+    return last._replace(step=step, turn=turn, residual=residual, radius=unit * last.radius)

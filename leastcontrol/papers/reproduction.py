@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import training
+from .. import files, training
 from ..runs import meta, represent, running
 from ..runs.config import ConfigError, RunConfig
 from ..runs.meta_config import MetaConfig
@@ -126,7 +126,7 @@ def _values(
         expected.quantity.name: [_value(expected.quantity, seed_folder) for seed_folder in own]
         for expected in row.expectations
     }
-    training.write_json(path, {**told, "values": values, **summary})
+    files.write_json(path, files.with_checksum({**told, "values": values, **summary}))
     return values
 
 
@@ -172,10 +172,9 @@ def _value(quantity: Quantity, folder: Path) -> float:
     """Returns a quantity of one seed's run folder, in the reader's unit."""
     stem, *names = quantity.path
     if stem == "summary":
-        text = (folder / "summary.json").read_text(encoding="utf-8")
+        value = running.read_json(folder / "summary.json")
     else:
-        text = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1]
-    value = json.loads(text)
+        value = running.read_metrics(folder)[-1]
     for name in names:
         value = value[name]
     # A number that is not finite is written as null.
@@ -188,7 +187,7 @@ def _finished(row: Row, config: Config, path: Path) -> dict[str, list[float]]:
     **Raises:** `ConfigError` if it is damaged, or of another configuration.
     """
     try:
-        file = json.loads(path.read_text(encoding="utf-8"))
+        file = files.read_record(path)
         found = {**file["config"], "data_dir": None}
         values = {
             expected.quantity.name: [
@@ -197,7 +196,7 @@ def _finished(row: Row, config: Config, path: Path) -> dict[str, list[float]]:
             ]
             for expected in row.expectations
         }
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"{path} is not the file of a finished row: it is damaged; remove it, and the row is "
             "made again from its run folder."

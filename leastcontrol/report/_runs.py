@@ -1,12 +1,12 @@
 """Reading run folders."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from .._names import inside, printable, without_passwords
 
 
@@ -159,11 +159,15 @@ def _trial(folder: Path, seed: int) -> Trial:
     path = folder / "metrics.jsonl"
     epochs: dict[str, list[float]] = {name: [] for name in EPOCH_FIGURES}
     diagnostics: dict[str, dict[str, list[float]]] = {}
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    try:
+        text = files.read_text(path) if path.is_file() else ""
+        required = files.is_record(folder / "config.json")
+    except (OSError, files.FileError) as error:
+        raise ReportError(str(error)) from error
     # A line without its end is still being written.
     for number, line in enumerate(text.split("\n")[:-1], 1):
         try:
-            row = json.loads(line)
+            row = files.parse_record(line, f"Line {number} of {path}", required=required)
             for name in EPOCH_FIGURES:
                 epochs[name].append(_number(row[name]))
             judged = (
@@ -191,10 +195,18 @@ def _summary(folder: Path) -> dict[str, Any] | None:
     path = folder / "summary.json"
     if not path.is_file():
         return None
-    values = _json(path)
+    values = _json(path, required=_is_sealed(folder))
     if not isinstance(values, dict):
         raise ReportError(f"{path} holds no summary: it is damaged.")
     return values
+
+
+def _is_sealed(folder: Path) -> bool:
+    path = folder / "config.json"
+    try:
+        return path.is_file() and files.is_record(path)
+    except files.FileError as error:
+        raise ReportError(str(error)) from error
 
 
 def _sample(folder: Path) -> dict[str, Any] | None:
@@ -254,8 +266,8 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def _json(path: Path) -> Any:
+def _json(path: Path, required: bool = False) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ReportError(f"{path} cannot be read as JSON ({error}): it is damaged.") from error
+        return files.read_record(path, required=required)
+    except (OSError, files.FileError) as error:
+        raise ReportError(str(error)) from error

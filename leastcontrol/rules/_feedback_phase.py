@@ -259,7 +259,8 @@ class UpdateSum(AbstractSum):
             return self._added(total, after)
         # Step number k leads to time point k + 1.
         started = step + 1 >= self.start
-        return jax.lax.cond(started, self._added, lambda held, _: held, total, after)
+        added = lambda held, after: self._added(held, after)  # noqa: E731
+        return jax.lax.cond(started, added, lambda held, _: held, total, after)
 
     def _added(self, total: PyTree[Any], after: Moment) -> PyTree[Any]:
         drawn, weights, biases = total

@@ -7,7 +7,6 @@ own; `comparison.json` and `comparison.csv` beside them hold the figures.
 """
 
 import dataclasses
-import json
 import math
 import re
 import statistics
@@ -15,10 +14,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import training
+from .. import files, training
 from . import running
 from .config import ConfigError, RunConfig, flag
 from .measures import measure_of, summary_measures
+
+VERB = "compare"
 
 # What the arms of one system share, for their trials to be pairs, besides what the systems share.
 SYSTEM_OPTIONS = ("system", "hidden", "activation", "initialisation")
@@ -106,7 +107,8 @@ def compare(
     """
     check_arms(arms)
     rows = []
-    with training.RunFolder.held(out, resume=resume):
+    with training.RunFolder.held(out, resume=resume) as whole:
+        _claim(arms, target, whole)
         for arm in arms:
 
             def each(seed: int, metrics: training.EpochMetrics, arm: Arm = arm) -> None:
@@ -124,9 +126,39 @@ def compare(
             "versions": running.versions(),
             "commit": running.commit(),
         }
-        training.write_json(out / "comparison.json", comparison)
-        training.write_csv(out / "comparison.csv", _epochs(rows))
+        whole.write_record("comparison.json", comparison)
+        files.write_csv(out / "comparison.csv", _epochs(rows))
     return comparison
+
+
+def _claim(arms: Sequence[Arm], target: float | None, folder: training.RunFolder) -> None:
+    """Writes into a new folder what is compared, or checks it against what is there.
+
+    **Raises:** `ConfigError` if the folder holds anything else.
+    """
+    ours = {
+        "verb": VERB,
+        "arms": [{"rule": arm.rule, "system": arm.system, "folder": arm.folder} for arm in arms],
+    }
+    path = folder.path / "config.json"
+    if not path.exists():
+        # New, or of a version that wrote none: then its folders are those of arms.
+        known = {arm.folder for arm in arms} | {"comparison.json", "comparison.csv"}
+        others = [file.name for file in folder.path.iterdir() if not file.name.startswith(".")]
+        if not set(others) <= known:
+            raise _other(folder)
+        folder.write_record("config.json", ours)
+        return
+    theirs = running.read_json(path)
+    if not isinstance(theirs, dict) or theirs.get("verb") != VERB or theirs != ours:
+        raise _other(folder)
+
+
+def _other(folder: training.RunFolder) -> ConfigError:
+    return ConfigError(
+        f"{folder.path} holds another comparison, or something else: name a new folder with --out "
+        "DIR, or repeat the rules and systems of that comparison."
+    )
 
 
 def _judged(config: RunConfig) -> tuple[str, ...]:
@@ -143,9 +175,10 @@ def _row(arm: Arm, folder: Path, target: float | None) -> dict[str, Any]:
     trials = []
     for seed, own in running.seed_folders(arm.config, folder).items():
         try:
-            summary = json.loads((own / "summary.json").read_text(encoding="utf-8"))
-            lines = (own / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-            epochs = [json.loads(line) for line in lines]
+            summary = files.read_record(
+                own / "summary.json", required=files.is_record(own / "config.json")
+            )
+            epochs = running.read_metrics(own)
             trials.append(_trial(arm.config, seed, summary, epochs, target))
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise training.FolderError(

@@ -98,7 +98,7 @@ def inspect_sample(folder: Path, number: int, *, data_dir: Path | None = None) -
         "pixels": _pixels(samples.inputs[number], samples.shape),
         **view(rule, system, feedback, jnp.asarray(samples.inputs[number]), jnp.asarray(target)),
     }
-    training.write_json(folder / "sample.json", found)
+    training.RunFolder(folder).write_record("sample.json", found)
     return found
 
 

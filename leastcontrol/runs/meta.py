@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .. import data, training
+from .. import data, files, training
 from ..losses import AbstractLoss, CrossEntropy, SquaredError
 from ..rules import (
     MAML,
@@ -174,7 +174,7 @@ def run_meta(
             claim(single, own)
             summaries.append(each(single, seed, folder=own))
         summary = {**_summary_of(summaries, config), **origin}
-        training.write_json(out / "summary.json", summary)
+        folder.write_record("summary.json", summary)
         return summary
 
 
@@ -189,7 +189,8 @@ def _run_seed(
     report: Report | None,
 ) -> dict[str, Any]:
     if (folder.path / "summary.json").is_file():
-        return read_json(folder.path / "summary.json")
+        required = files.is_record(folder.path / "config.json")
+        return read_json(folder.path / "summary.json", required=required)
     system, rule = build_system(config, parts[0], seed), build_rule(config)
     adaptation = evaluation_adaptation(config, rule)
     loop = training.MetaTrainingConfig(
@@ -199,7 +200,8 @@ def _run_seed(
         report_every=max(1, config.steps() // config.reports),
         validation_tasks=config.validation_tasks,
     )
-    checkpoints = training.Checkpoints(folder, run_identity(config), keep_last)
+    identity = run_identity(config)
+    checkpoints = training.Checkpoints(folder, identity, keep_last)
     fresh = training.meta_untrained(system, loop)
     start, seconds = checkpoints.restore(fresh) or (fresh, 0.0)
     began = time.perf_counter() - seconds
@@ -208,13 +210,14 @@ def _run_seed(
         # The state first: all that follows is made again from it if the process ends here.
         checkpoints.save(trained, time.perf_counter() - began)
         folder.append_metrics(dataclasses.asdict(metrics))
-        folder.save_weights("last", trained.system)
+        folder.save_weights("last", trained.system, identity)
         if report is not None:
             report(seed, metrics)
 
+    # Of a run whose states are gone nothing may be left of their stretches.
+    folder.write_metrics([dataclasses.asdict(own) for own in start.metrics])
     if start.metrics:
-        folder.write_metrics([dataclasses.asdict(own) for own in start.metrics])
-        folder.save_weights("last", start.system)
+        folder.save_weights("last", start.system, identity)
     try:
         trained = training.meta_train(
             system,
@@ -229,7 +232,7 @@ def _run_seed(
         )
     except training.MetaTrainingError as error:
         # In the first stretch nothing has been saved yet.
-        folder.save_weights("last", error.trained.system)
+        folder.save_weights("last", error.trained.system, identity)
         raise
     metrics = trained.metrics
     summary = {
@@ -249,7 +252,7 @@ def _run_seed(
         "device": jax.devices()[0].device_kind,
         **origin,
     }
-    training.write_json(folder.path / "summary.json", summary)
+    folder.write_record("summary.json", summary)
     return summary
 
 
@@ -317,7 +320,8 @@ def evaluate_meta(folder: Path, *, data_dir: Path | None = None) -> dict[str, An
     rows = []
     for seed, own in seed_folders(config, folder).items():
         like = build_system(config, parts[0], seed)
-        system = training.RunFolder(own).load_weights("last", like)
+        single = dataclasses.replace(config, seed=seed, seeds=())
+        system = training.RunFolder(own).load_weights("last", like, run_identity(single))
         test = _tested(config, system, adaptation, parts[2])
         rows.append({"seed": seed, "test": dataclasses.asdict(test)})
     return {"folder": str(folder), "tasks": config.tasks, "seeds": rows}

@@ -11,7 +11,6 @@ were not trained on, in dB.
 """
 
 import dataclasses
-import json
 import math
 import statistics
 import time
@@ -27,7 +26,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from .. import data, training
+from .. import data, files, training
 from ..controllers import DynamicInversion, LeakyIntegral
 from ..equilibrium import FixedPoint, Tolerance, free_equilibrium, solved
 from ..losses import SquaredError
@@ -44,6 +43,8 @@ from .running import (
     deviation,
     mean,
     read_json,
+    read_metrics,
+    run_identity,
     seed_folders,
     versions,
 )
@@ -189,7 +190,7 @@ def run_representations(
         if len(summaries) == 1:
             return summaries[0]
         summary = {**_summary_of(summaries, config), **origin}
-        training.write_json(out / "summary.json", summary)
+        folder.write_record("summary.json", summary)
     return summary
 
 
@@ -206,8 +207,8 @@ def _run_seed(
     """Returns the summary of one seed, after learning the pictures that are left."""
     path = folder.path / "summary.json"
     if path.is_file():
-        return read_json(path)
-    kept = _kept(folder)
+        return read_json(path, required=files.is_record(folder.path / "config.json"))
+    kept, identity = _kept(folder), run_identity(config)
     began = time.perf_counter()
 
     def during(look: Look) -> None:
@@ -218,12 +219,13 @@ def _run_seed(
     for number, picture in enumerate(pictures, start=1):
         name = f"picture-{number}"
         if picture.name in kept:
-            system = folder.load_weights(name, learner.system(learner.start(seed)))
+            like = learner.system(learner.start(seed))
+            system = folder.load_weights(name, like, {**identity, "picture": picture.name})
             found.append(shown(config, picture, system, kept[picture.name]))
             continue
         found.append(represent(learner, picture, seed, report=during))
         # The weights first: a picture counts as learned by its lines.
-        folder.save_weights(name, found[-1].system)
+        folder.save_weights(name, found[-1].system, {**identity, "picture": picture.name})
         folder.write_metrics([dataclasses.asdict(look) for own in found for look in own.looks])
         if report is not None:
             report(seed, found[-1].looks[-1])
@@ -243,7 +245,7 @@ def _run_seed(
         "config": config.as_json(),
         **origin,
     }
-    training.write_json(path, summary)
+    folder.write_record("summary.json", summary)
     return summary
 
 
@@ -253,12 +255,9 @@ def _kept(folder: training.RunFolder) -> dict[str, tuple[Look, ...]]:
     **Raises:** `training.FolderError` where they are damaged.
     """
     path = folder.path / "metrics.jsonl"
-    if not path.is_file():
-        return {}
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        looks = [_look(row) for row in rows]
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        looks = [_look(row) for row in read_metrics(folder.path)]
+    except (files.FileError, TypeError, AttributeError) as error:
         raise training.FolderError(
             f"{path} does not hold what was seen of pictures: it is damaged; remove it, and they "
             "are learned again."
@@ -336,8 +335,8 @@ class Learner:
             updates, state = adam.update(credit.gradient, state, learned)
             stats = credit.solution.stats
             figures = (
-                # Pixels that are not finite do not count; the mean over none would be 0.
-                jnp.where(credit.count > 0, credit.loss, jnp.nan),
+                # Not finite where no pixel counts.
+                credit.loss,
                 jnp.mean(stats.control_norm),
                 jnp.mean(solved(credit.solution)),
                 jnp.median(stats.error),

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._names import printable
-from ..training import write_whole
+from ..files import write_whole
 
 if TYPE_CHECKING:
     from .represent import Represented
@@ -36,7 +37,9 @@ def draw_representations(found: Sequence[Represented], out: Path) -> None:
 
 
 def _save(figure: Any, path: Path) -> None:
-    write_whole(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=150)
+    write_whole(path, content.getvalue())
 
 
 def _shown(panel: Any, pixels: np.ndarray, title: str) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import json
 import math
 import platform
 import statistics
@@ -20,7 +19,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from .. import data, training
+from .. import data, files, training
 from ..controllers import (
     AbstractController,
     Automatic,
@@ -413,8 +412,9 @@ def run(
         training.by_first(
             lambda: claim(config, held.enter_context(training.RunFolder.held(out, resume=resume)))
         )
+        whole = training.RunFolder(out)
         if len(seeds) == 1:
-            return each(config, seeds[0], folder=training.RunFolder(out))
+            return each(config, seeds[0], folder=whole)
         summaries = []
         for seed in seeds:
             path = out / f"seed-{seed}"
@@ -422,7 +422,7 @@ def run(
             training.by_first(functools.partial(_claim_seed, single, path))
             summaries.append(each(single, seed, folder=training.RunFolder(path)))
         summary = {**_summary_of(summaries, config), **origin}
-        training.by_first(lambda: training.write_json(out / "summary.json", summary))
+        training.by_first(lambda: whole.write_record("summary.json", summary))
         return summary
 
 
@@ -452,7 +452,7 @@ def claim(config: AnyConfig, folder: training.RunFolder) -> None:
     """
     if folder.is_empty():
         folder.tidy()
-        training.write_json(folder.path / "config.json", config.as_json())
+        folder.write_record("config.json", config.as_json())
         return
     path = folder.path / "config.json"
     found = type(config).from_json(read_json(path), str(path))
@@ -498,7 +498,8 @@ def _run_seed(
         return summary
     system = build_system(config, splits, seed)
     loop = build_training(config)
-    checkpoints = training.Checkpoints(folder, run_identity(config), keep_last)
+    identity = run_identity(config)
+    checkpoints = training.Checkpoints(folder, identity, keep_last)
     fresh = training.untrained(system, rule, splits.train, loop, seed=seed)
     batch = diagnosed_samples(config, splits)
     restored = training.restored_by_first(lambda: checkpoints.restore(fresh), fresh)
@@ -511,9 +512,9 @@ def _run_seed(
 
     def save_weights(trained: training.Trained) -> None:
         weights = (trained.system, trained.feedback)
-        folder.save_weights("last", weights)
+        folder.save_weights("last", weights, identity)
         if is_best(trained):
-            folder.save_weights("best", weights)
+            folder.save_weights("best", weights, identity)
 
     def save(metrics: training.EpochMetrics, trained: training.Trained) -> None:
         # The state first: all that follows is made again from it if the process ends here.
@@ -526,11 +527,12 @@ def _run_seed(
             report(seed, metrics)
 
     def write_again() -> None:
+        # Of a run whose states are gone nothing may be left of their epochs.
         folder.write_metrics([dataclasses.asdict(own) for own in start.metrics])
-        save_weights(start)
+        if start.metrics:
+            save_weights(start)
 
-    if start.metrics:
-        training.by_first(write_again)
+    training.by_first(write_again)
     tracker = None
     if track is not None and training.is_first():
         tracker = track(folder.path, config)
@@ -551,7 +553,7 @@ def _run_seed(
     except training.TrainingError as error:
         # In the first epoch nothing has been saved yet.
         weights = (error.trained.system, error.trained.feedback)
-        training.by_first(lambda: folder.save_weights("last", weights))
+        training.by_first(lambda: folder.save_weights("last", weights, identity))
         raise
     finally:
         if tracker is not None:
@@ -581,7 +583,7 @@ def _run_seed(
         "config": config.as_json(),
         **origin,
     }
-    training.by_first(lambda: training.write_json(folder.path / "summary.json", summary))
+    training.by_first(lambda: folder.write_record("summary.json", summary))
     return summary
 
 
@@ -599,7 +601,7 @@ def _finished(folder: training.RunFolder, config: RunConfig) -> dict[str, Any] |
     path = folder.path / "summary.json"
     if not path.is_file():
         return None
-    summary = read_json(path)
+    summary = read_json(path, required=files.is_record(folder.path / "config.json"))
     try:
         figures = {name: _number(summary[name]) for name in _figures(config)}
         solve = {name: _number(summary["solve"][name]) for name in SOLVE_FIGURES}
@@ -716,7 +718,10 @@ def load_trained(
     """
     system = build_system(config, splits, seed)
     feedback = build_rule(config).init(system, key=jax.random.key(seed))
-    return training.RunFolder(folder).load_weights(weights, (system, feedback))
+    single = dataclasses.replace(config, seed=seed, seeds=())
+    return training.RunFolder(folder).load_weights(
+        weights, (system, feedback), run_identity(single)
+    )
 
 
 def read_config(folder: Path) -> RunConfig:
@@ -734,17 +739,36 @@ def read_config(folder: Path) -> RunConfig:
     return RunConfig.from_json(values, str(path))
 
 
-def read_json(path: Path) -> Any:
+def read_metrics(folder: Path) -> list[Any]:
+    """Returns the lines of a run folder's `metrics.jsonl`, none where there is no such file.
+
+    A last line without its end is one that was still being written.
+
+    **Raises:** `files.FileError` where a line is damaged.
+    """
+    path = folder / "metrics.jsonl"
+    try:
+        text = files.read_text(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    required = files.is_record(folder / "config.json")
+    return [
+        files.parse_record(line, f"Line {number} of {path}", required=required)
+        for number, line in enumerate(text.split("\n")[:-1], 1)
+    ]
+
+
+def read_json(path: Path, *, required: bool = False) -> Any:
     """Returns what a file of a run folder holds.
 
     **Raises:** `ConfigError` where it is missing or damaged.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return files.read_record(path, required=required)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ConfigError(
             f"{path.parent} is not a run folder, for it has no {path.name}: give the folder that "
             "`leastcontrol train --out DIR` wrote."
         ) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} cannot be read as JSON ({error}): it is damaged.") from error
+    except files.FileError as error:
+        raise ConfigError(str(error)) from error

@@ -106,7 +106,7 @@ def _claim(config: SweepConfig, folder: training.RunFolder) -> None:
     path = folder.path / "config.json"
     ours = json.loads(json.dumps(config.as_json()))
     if folder.is_empty():
-        training.write_json(path, ours)
+        folder.write_record("config.json", ours)
     elif running.read_json(path) != ours:
         raise ConfigError(
             f"{folder.path} holds another sweep, or something else: name a new folder with --out "
@@ -240,14 +240,12 @@ def _run(
 
 def _values(run: RunConfig, path: Path) -> list[float]:
     """Returns what the validation samples say of all epochs so far, seed by seed."""
-    files = [own / "metrics.jsonl" for own in running.seed_folders(run, path).values()]
-    lines = [
-        line
-        for file in files
-        if file.is_file()
-        for line in file.read_text(encoding="utf-8").splitlines()
+    name = measure_of(run).name
+    found = [
+        row["validation"][name]
+        for own in running.seed_folders(run, path).values()
+        for row in running.read_metrics(own)
     ]
-    found = [json.loads(line)["validation"][measure_of(run).name] for line in lines]
     # A number that is not finite is written as null.
     return [math.nan if value is None else value for value in found]
 
@@ -256,7 +254,7 @@ def _write(
     study: optuna.Study, config: SweepConfig, out: Path, command: str | None
 ) -> dict[str, Any]:
     """Writes `sweep.json` and, when a trial is complete, `best.toml`; returns the first."""
-    with training.RunFolder.held(out, resume=True, wait=True):
+    with training.RunFolder.held(out, resume=True, wait=True) as folder:
         rows = [
             _row(own, config, out)
             for own in study.get_trials(deepcopy=False)
@@ -275,16 +273,14 @@ def _write(
             "versions": running.versions(),
             "commit": running.commit(),
         }
-        training.write_json(out / "sweep.json", result)
+        folder.write_record("sweep.json", result)
         if best is not None:
             comment = (
                 f"Trial {best['number']} of a sweep: validation {measure.title} "
                 f"{measure.shown(best[name])}."
             )
             text = as_toml({**config.train, **best["options"]}, comment)
-            training.write_whole(
-                out / "best.toml", lambda path: path.write_text(text, encoding="utf-8")
-            )
+            folder.write("best.toml", text)
     return result
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Sequence
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -149,6 +150,7 @@ class ConvolutionalFeedforward(AbstractRectifiedSystem):
     for a kernel or is not covered by a pool.
     """
 
+    unit_rate: ClassVar[bool] = True
     convolutions: tuple[ConvolutionalLayer, ...]
     dense: tuple[Affine, ...]
     pools: tuple[MaxPool | None, ...] = eqx.field(static=True)

@@ -12,7 +12,7 @@ sample, with the statistics of many as given numbers; who gives them is said at
 import abc
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -260,6 +260,7 @@ class DeepEquilibrium(AbstractBatchNormalised):
     meets an input.
     """
 
+    unit_rate: ClassVar[bool] = True
     encoder: Callable[[Array], Array]
     cell: Callable[[Any, Array], Any]
     decoder: Callable[[Array], Array]

@@ -5,6 +5,7 @@ alone, ∂_φf is block lower triangular and one pass settles the network, contr
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -37,6 +38,7 @@ class Feedforward(AbstractOrderedSystem):
     **Raises:** `ValueError` for a size below one or no hidden layer.
     """
 
+    unit_rate: ClassVar[bool] = True
     layers: tuple[Affine, ...]
     activation: Activation = eqx.field(static=True)
     output_neurons: bool = eqx.field(static=True, default=True)

@@ -1,5 +1,7 @@
 """An image, or any signal, as the rest points of a network that is driven by coordinates."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -31,6 +33,7 @@ class ImplicitRepresentation(AbstractSystem):
     **Raises:** `ValueError` for a size below one or a frequency that is not above 0.
     """
 
+    unit_rate: ClassVar[bool] = True
     input: Affine
     recurrent: Float[Array, "hidden hidden"]
     output: Affine

@@ -1,5 +1,7 @@
 """A recurrent network read at its rest point."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -28,6 +30,7 @@ class EquilibriumRNN(AbstractSystem):
     **Raises:** `ValueError` for a size below one.
     """
 
+    unit_rate: ClassVar[bool] = True
     input: Affine
     recurrent: Float[Array, "hidden hidden"]
     output: Affine

@@ -7,7 +7,7 @@ along it. What is compiled does not grow with the depth.
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -49,6 +49,7 @@ class ResidualNetwork(AbstractOrderedSystem):
     **Raises:** `ValueError` for a depth below one.
     """
 
+    unit_rate: ClassVar[bool] = True
     encoder: Module
     blocks: Module
     decoder: Module

@@ -6,7 +6,7 @@ explains why); `Affine` is the one linear map, and the activations are plain fun
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -28,6 +28,10 @@ class AbstractSystem(eqx.Module):
 
     Its inexact JAX arrays are the parameters θ; everything else is structure.
     """
+
+    unit_rate: ClassVar[bool] = False
+    """Whether f = −φ + g(φ), whose unit of time is that in which a state decays by itself. Of any
+    other f solvers measure the rate, for a rest point does not depend on the unit of time."""
 
     output_neurons: eqx.AbstractVar[bool]
 

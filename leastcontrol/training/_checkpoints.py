@@ -7,8 +7,9 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import PyTree
 
+from ..files import FileError
 from ._folder import FolderError, RunFolder
-from ._sealed import read_sealed, write_sealed
+from ._sealed import PrecisionError, read_sealed, sealed
 
 KIND = "training state"
 _NAME = re.compile(r"state-(\d+)\.eqx")
@@ -79,10 +80,10 @@ class Checkpoints:
             "seconds": seconds,
             "metrics": [dataclasses.asdict(own) for own in trained.metrics],
         }
-        path = self.folder.checkpoint_path(f"state-{len(trained.metrics):06d}")
-        write_sealed(path, KIND, header, trained.kept())
+        name = f"checkpoints/state-{len(trained.metrics):06d}.eqx"
+        self.folder.write(name, sealed(KIND, header, trained.kept()))
         for old in self.states()[: -self.keep_last]:
-            old.unlink(missing_ok=True)
+            self.folder.remove(f"checkpoints/{old.name}")
 
     def restore(self, like: Left) -> tuple[Left, float] | None:
         """Returns the newest state, with the seconds that it took; `None` where there is none.
@@ -98,15 +99,18 @@ class Checkpoints:
         if not states:
             return None
         try:
-            sealed = read_sealed(states[-1], KIND)
-            if sealed.header.get("run") != self.run:
+            found = read_sealed(states[-1], KIND)
+            if found.header.get("run") != self.run:
                 raise FolderError(f"{states[-1]} is the training state of another run.")
-            trained = like.restored(sealed.arrays(like.kept()), sealed.header["metrics"])
-            seconds = float(sealed.header["seconds"])
-        except (FolderError, KeyError, TypeError, ValueError) as error:
+            trained = like.restored(found.arrays(like.kept()), found.header["metrics"])
+            seconds = float(found.header["seconds"])
+        except PrecisionError:
+            # The file is whole, and nothing is to be removed.
+            raise
+        except (FileError, KeyError, TypeError, ValueError) as error:
             reason = (
                 str(error)
-                if isinstance(error, FolderError)
+                if isinstance(error, FileError)
                 else f"{states[-1]} has no figures of what was trained."
             )
             before = f"from {states[-2].name}" if len(states) > 1 else "from its start"

@@ -1,84 +1,42 @@
 """What a run leaves behind.
 
 A run is a folder: `config.json`, `metrics.jsonl`, `checkpoints/`, `summary.json`. Each file is
-written beside its place and moved there whole; `metrics.jsonl` grows by whole lines. Weights are
-arrays in Equinox's leaf format, read without running code. A process that was killed leaves at most
-a file beside its place, which `tidy` removes.
+written beside its place and moved there whole; `metrics.jsonl` grows by whole lines. A process that
+was killed leaves at most a file beside its place, which `tidy` removes. JSON carries its checksum
+(`leastcontrol.files`), weights are sealed with the identity of their run.
+
+A folder is held by what it is and not by its name: it is opened once, and everything is written
+into the folder that was opened, wherever it has been moved since. A run whose folder no longer
+stands in its place ends with a sentence, and what stands there instead is left alone.
 """
 
 import contextlib
-import csv
 import fcntl
 import io
 import json
-import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+import weakref
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 from jaxtyping import PyTree
 
+from ..files import FileError, is_record, read_bytes, sealed_line, strict, with_checksum
+from ._sealed import PrecisionError, parse_sealed, sealed
 
-class FolderError(ValueError):
+WEIGHTS = "file of weights"
+_SEALED = re.compile(rb"[0-9a-f]{64}\n")
+
+
+class FolderError(FileError):
     """A run folder cannot be made, written or read; the message says what to do."""
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file whole or not at all; a number that is not finite becomes `null`."""
-    text = json.dumps(_strict(value), indent=2, allow_nan=False) + "\n"
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Writes rows with the names of the first as their heading, whole or not at all."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [])
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))
-
-
-def _strict(value: Any) -> Any:
-    # JSON has no NaN, and one sample that overflows must not cost the file.
-    if isinstance(value, dict):
-        return {key: _strict(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_strict(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write` on a file beside a path, and moves that there; the old one stays till then.
-
-    What is no file, such as `/dev/stdout`, is written itself: moving a file there would replace it.
-    """
-    is_device = _is_device(path)
-    temporary = path if is_device else path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        if not is_device:
-            os.replace(temporary, path)
-    except OSError as error:
-        raise FolderError(f"{path} could not be written: {error.strerror or error}.") from error
-    finally:
-        if not is_device:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-
-
-def _is_device(path: Path) -> bool:
-    try:
-        return path.exists() and not path.is_file() and not path.is_dir()
-    except OSError:
-        # A name that is too long is said to be so when it is written.
-        return False
-
-
-# What `write_whole` leaves where its process is killed.
-_TEMPORARY = re.compile(r"\.[\w-]+\.(json|jsonl|eqx)\.\d+")
+# What is left beside its place where a process is killed while it writes.
+_TEMPORARY = re.compile(r"\.[\w-]+\.(json|jsonl|eqx|csv|png|toml|npz)\.\d+")
 
 
 class RunFolder:
@@ -86,6 +44,7 @@ class RunFolder:
 
     def __init__(self, path: Path):
         self.path = path
+        self._descriptor: int | None = None
 
     @staticmethod
     def create(path: Path) -> "RunFolder":
@@ -110,16 +69,18 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             next(path.iterdir(), None)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise FolderError(
-                f"The run folder {path} cannot be made or read ({error.strerror}): name another "
-                "with --out DIR."
+                f"The run folder {path} cannot be made or read "
+                f"({getattr(error, 'strerror', None) or error}): name another with --out DIR."
             ) from error
         if not os.access(path, os.W_OK):
             raise FolderError(
                 f"The run folder {path} is not writable: name another with --out DIR."
             )
-        return RunFolder(path)
+        folder = RunFolder(path)
+        folder._open()
+        return folder
 
     @staticmethod
     @contextlib.contextmanager
@@ -133,6 +94,7 @@ class RunFolder:
         **Raises:** `FolderError` as `create`, and if another process holds the folder.
         """
         folder = RunFolder.reopen(path) if resume else RunFolder.create(path)
+        # A lock of its own: the folder may be opened more than once by one process.
         descriptor = os.open(path, os.O_RDONLY)
         try:
             try:
@@ -149,69 +111,153 @@ class RunFolder:
         finally:
             os.close(descriptor)
 
+    def _open(self) -> int:
+        """Returns the descriptor of the folder that stood at the path when it was first opened."""
+        if self._descriptor is None:
+            self._descriptor = os.open(self.path, os.O_RDONLY)
+            weakref.finalize(self, os.close, self._descriptor)
+        return self._descriptor
+
+    def check_place(self) -> None:
+        """Raises `FolderError` if the folder that is written is no longer the one at its path."""
+        ours = os.fstat(self._open())
+        try:
+            theirs = os.stat(self.path)
+        except OSError:
+            theirs = None
+        if theirs is None or (ours.st_dev, ours.st_ino) != (theirs.st_dev, theirs.st_ino):
+            raise FolderError(
+                f"The run folder {self.path} was moved, removed or replaced while its run wrote "
+                "it: the run ends here, and goes on by --resume where its folder is now."
+            )
+
+    def write(self, name: str, content: bytes | str) -> None:
+        """Writes a file of the folder whole or not at all, in `checkpoints/` too.
+
+        **Raises:** `FolderError` if it cannot be written, or the folder was moved.
+        """
+        self.check_place()
+        content = content.encode() if isinstance(content, str) else content
+        parent, _, base = name.rpartition("/")
+        temporary = f".{base}.{os.getpid()}"
+        try:
+            with self._inside(parent) as folder:
+                try:
+                    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+                    file = os.open(temporary, flags, 0o666, dir_fd=folder)
+                    with open(file, "wb") as stream:
+                        stream.write(content)
+                    os.replace(temporary, base, src_dir_fd=folder, dst_dir_fd=folder)
+                finally:
+                    with contextlib.suppress(OSError):
+                        os.unlink(temporary, dir_fd=folder)
+        except OSError as error:
+            raise FolderError(
+                f"{self.path / name} could not be written: {error.strerror or error}."
+            ) from error
+        self.check_place()
+
+    @contextlib.contextmanager
+    def _inside(self, parent: str) -> Iterator[int]:
+        """Opens a folder inside this one, which is made if it is missing."""
+        if not parent:
+            yield self._open()
+            return
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(parent, dir_fd=self._open())
+        descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._open())
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def write_record(self, name: str, value: dict[str, Any]) -> None:
+        """Writes a JSON object with its checksum; a number that is not finite becomes `null`."""
+        text = json.dumps(with_checksum(value), indent=2, allow_nan=False)
+        self.write(name, text + "\n")
+
     def is_empty(self) -> bool:
         """Returns whether nothing has been finished yet."""
         return all(_TEMPORARY.fullmatch(file.name) for file in self.path.iterdir())
 
     def tidy(self) -> None:
         """Removes the files that a process that was killed has not finished."""
+        self.check_place()
         for file in (*self.path.glob(".*"), *self.path.glob("checkpoints/.*")):
             if _TEMPORARY.fullmatch(file.name):
                 file.unlink(missing_ok=True)
 
     def write_metrics(self, rows: Sequence[dict[str, Any]]) -> None:
         """Writes `metrics.jsonl` anew, with a line for each row."""
-        text = "".join(json.dumps(_strict(row), allow_nan=False) + "\n" for row in rows)
-        path = self.path / "metrics.jsonl"
-        write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        self.write("metrics.jsonl", "".join(map(sealed_line, rows)))
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Adds one line to `metrics.jsonl`; a number that is not finite becomes `null`."""
+        self.check_place()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         try:
-            with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(_strict(row), allow_nan=False) + "\n")
+            file = os.open("metrics.jsonl", flags, 0o666, dir_fd=self._open())
+            with open(file, "ab") as stream:
+                stream.write(sealed_line(row).encode())
         except OSError as error:
             raise FolderError(
                 f"{self.path / 'metrics.jsonl'} could not be written: {error.strerror}."
             ) from error
 
-    def save_weights(self, name: str, weights: PyTree[Any]) -> None:
-        """Writes the arrays of a pytree, a system with its feedback, as `checkpoints/NAME.eqx`."""
+    def remove(self, name: str) -> None:
+        """Removes a file of the folder, if it is there."""
+        self.check_place()
+        parent, _, base = name.rpartition("/")
+        with self._inside(parent) as folder, contextlib.suppress(FileNotFoundError):
+            os.unlink(base, dir_fd=folder)
 
-        def serialise(temporary: Path) -> None:
-            with temporary.open("wb") as file:
-                eqx.tree_serialise_leaves(file, weights)
+    def save_weights(self, name: str, weights: PyTree[Any], run: dict[str, Any]) -> None:
+        """Writes the arrays of a pytree, a system with its feedback, as `checkpoints/NAME.eqx`.
 
-        write_whole(self.checkpoint_path(name), serialise)
+        `run` is what tells the run from others, of JSON's types.
+        """
+        self.write(f"checkpoints/{name}.eqx", sealed(WEIGHTS, {"run": strict(run)}, weights))
 
-    def checkpoint_path(self, name: str) -> Path:
-        """Returns where `checkpoints/NAME.eqx` is written, in a folder that exists."""
-        folder = self.path / "checkpoints"
-        try:
-            folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise FolderError(f"{folder} could not be made: {error.strerror}.") from error
-        return folder / f"{name}.eqx"
-
-    def load_weights(self, name: str, like: PyTree[Any]) -> PyTree[Any]:
+    def load_weights(self, name: str, like: PyTree[Any], run: dict[str, Any]) -> PyTree[Any]:
         """Returns a pytree like another with the arrays of `checkpoints/NAME.eqx`.
 
-        **Raises:** `FolderError` if the file is missing, damaged or of another system.
+        **Arguments:** `run`, what tells the run from others. Weights that are not sealed, which
+        older versions wrote, are read from a folder whose configuration has no checksum either.
+
+        **Raises:** `FolderError` if the file is missing, damaged or of another run.
         """
         path = self.path / "checkpoints" / f"{name}.eqx"
-        if not path.is_file():
+        try:
+            content = read_bytes(path)
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise FolderError(
                 f"{path} does not exist: give the folder of a run that was finished, or one of "
                 "its seeds."
-            )
+            ) from error
         try:
-            with path.open("rb") as file:
-                weights = eqx.tree_deserialise_leaves(file, like)
-                if file.read(1):
-                    raise ValueError("there is more in the file than this system's weights")
-                return weights
+            if not _SEALED.match(content) and not is_record(self.path / "config.json"):
+                return arrays_of(content, like)
+            found = parse_sealed(path, content, WEIGHTS)
+            if found.header.get("run") != strict(run):
+                raise ValueError("its run has another configuration")
+            return found.arrays(like)
+        except PrecisionError:
+            raise
         except Exception as error:
             raise FolderError(
-                f"{path} does not hold the weights of the system that config.json describes: it is "
-                "damaged, or of another run. Train again, or give another folder."
+                f"{path} does not hold the weights of the run that config.json describes: it is "
+                "damaged, or of another run, or config.json was changed. Train again, or give "
+                "another folder."
             ) from error
+
+
+def arrays_of(content: bytes, like: PyTree[Any]) -> PyTree[Any]:
+    """Returns a pytree like another with arrays in Equinox's leaf format, and nothing else.
+
+    **Raises:** whatever reading them raises, for anything else.
+    """
+    stream = io.BytesIO(content)
+    arrays = eqx.tree_deserialise_leaves(stream, like)
+    if stream.read(1):
+        raise ValueError("there is more in the file than these arrays")
+    return arrays

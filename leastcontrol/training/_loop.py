@@ -34,7 +34,7 @@ from ._config import TrainingConfig
 from ._evaluation import AnyEvaluation, evaluate, evaluation_of
 
 # What a step tells of itself.
-FIGURES = 8
+FIGURES = 9
 
 Diagnostics = dict[str, dict[str, float]]
 """Figures by name and, for each, numbers by the part of the system that they are of."""
@@ -56,7 +56,8 @@ class TrainingError(RuntimeError):
 class EpochMetrics:
     """The figures of one epoch.
 
-    * `loss`, `objective`: means over the steps, of `Credit.loss` and `Credit.objective`.
+    * `loss`, `objective`: means of `Credit.loss` and `Credit.objective` over the steps in which a
+      sample counts.
     * `control_norm`, `control_energy`: means of ‖(ψ, u)‖ and of its square over the samples.
     * `converged_fraction`: share of solves, of one sample in one step, that were solved.
     * `residual_max`: the largest residual of a solved sample as a multiple of what is allowed.
@@ -312,6 +313,7 @@ def train(
             jnp.max(jnp.where(found, stats.error, 0)),
             jnp.mean(stats.steps),
             jnp.max(stats.steps),
+            credit.count,
         ]
         assert len(figures) == FIGURES
         figures = jnp.stack([jnp.asarray(figure, blank.dtype) for figure in figures])
@@ -384,14 +386,15 @@ def train(
         figures = np.asarray(local(begun.figures)).T
         kept = map(np.asarray, jax.tree.leaves((after[0], after[2])))
         finite = all(np.isfinite(leaf).all() for leaf in kept)
-        if not finite or not np.isfinite(figures[0]).all():
+        # The means of a step in which no sample counts are NaN, and its gradient is 0.
+        counted = figures[:, figures[-1] > 0]
+        if not finite or not np.isfinite(counted[0]).all():
             raise TrainingError(
                 f"Epoch {number + 1} met a loss or a weight that is not finite; the weights before "
                 "it are kept: lower the learning rate, clip the gradient, or ask for less control.",
                 before,
             )
-        # The loss is the mean over the samples that count, and exactly zero where none does.
-        if not figures[0].any() and not figures[4].any():
+        if not counted.size:
             raise TrainingError(
                 f"Epoch {number + 1} learned nothing, for no equilibrium of a sample was found; "
                 "the weights before it are kept: allow more steps or a larger tolerance, lower the "
@@ -401,15 +404,15 @@ def train(
         learned, _, weights, *_ = local(after)
         system = calibrate(eqx.combine(learned, fixed), training)
         carry = (place(eqx.filter(system, eqx.is_inexact_array)), *after[1:])
-        loss, objective, control, energy, found, residual, mean_steps, max_steps = figures
+        _, _, control, energy, found, residual, mean_steps, max_steps, _ = figures
         diagnostics = None
         if diagnose is not None:
             with _rule_errors(number + 1, before):
                 diagnostics = diagnose(system, eqx.combine(weights, fixed_feedback))
         own = EpochMetrics(
             epoch=number + 1,
-            loss=float(loss.mean()),
-            objective=float(objective.mean()),
+            loss=float(counted[0].mean()),
+            objective=float(counted[1].mean()),
             control_norm=float(control.mean()),
             control_energy=float(energy.mean()),
             converged_fraction=float(found.mean()),

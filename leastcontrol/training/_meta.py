@@ -89,7 +89,8 @@ class MetaMetrics:
     """The figures of a stretch of meta-training.
 
     * `step`: the steps that are behind.
-    * `loss`, `objective`: means of `Credit.loss` and `Credit.objective` over the stretch.
+    * `loss`, `objective`: means of `Credit.loss` and `Credit.objective` over the steps of the
+      stretch in which a task counts.
     * `control_norm`: mean ‖(ψ, u)‖ of a task.
     * `converged_fraction`: share of tasks whose rest point was found.
     * `residual_median`: of a task's residual as a multiple of what is allowed: how far from rest
@@ -266,13 +267,22 @@ def meta_train(
         began = time.perf_counter()
         after, figures = jax.block_until_ready(run(*given, config.task_batch))
         elapsed = time.perf_counter() - began
-        loss, objective, control, found, error, leak_residual = map(np.asarray, figures)
+        loss, objective, count, control, found, error, leak_residual = map(np.asarray, figures)
+        # The means of a step in which no task counts are NaN, and its gradient is 0.
+        loss, objective = loss[count > 0], objective[count > 0]
         kept = map(np.asarray, jax.tree.leaves(after[0]))
         if not np.isfinite(loss).all() or not all(np.isfinite(leaf).all() for leaf in kept):
             raise MetaTrainingError(
                 f"Steps {first + 1} to {first + len(indices)} met a loss or a weight that is not "
                 "finite; the weights before them are kept: lower the learning rate or the step "
                 "size of the adaptation.",
+                _trained(carry, fixed, metrics),
+            )
+        if not loss.size:
+            raise MetaTrainingError(
+                f"Steps {first + 1} to {first + len(indices)} learned nothing, for no task in them "
+                "counted; the weights before them are kept: lower the learning rate or the step "
+                "size of the adaptation, or allow more of its steps.",
                 _trained(carry, fixed, metrics),
             )
         carry = after
@@ -326,6 +336,7 @@ def _stretch(
         figures = (
             credit.loss,
             credit.objective,
+            credit.count,
             jnp.mean(stats.control_norm),
             jnp.mean(solved(credit.solution)),
             stats.error,

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ._folder import FolderError, write_whole
+from ..files import FileError, parse_json, read_bytes, write_whole
 
 VERSION = 1
+# Of the header, which lists no more than the figures of a training's epochs.
+LONGEST_HEADER = 2**26
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,54 +34,83 @@ class Sealed:
     def arrays(self, like: PyTree[Any]) -> PyTree[Any]:
         """Returns a pytree like another with the arrays of the file.
 
-        **Raises:** `FolderError` where they are of other shapes, types or number.
+        **Raises:** `FileError` where they are of other shapes, types or number.
         """
+        precision = self.header.get("precision", _precision())
+        if precision != _precision():
+            raise PrecisionError(
+                f"{self.path} holds numbers of {precision}, and this process computes with "
+                f"{_precision()}: set JAX_ENABLE_X64={int(precision == 'float64')}, and it goes on."
+            )
         stream = io.BytesIO(self.content)
         try:
             arrays = eqx.tree_deserialise_leaves(stream, like)
             if stream.read(1):
                 raise ValueError("there is more in the file")
         except Exception as error:
-            raise FolderError(
+            raise FileError(
                 f"{self.path} holds arrays of other shapes than its configuration asks for: it is "
                 "of another version of the library, or of another run."
             ) from error
         return arrays
 
 
-def write_sealed(path: Path, kind: str, header: dict[str, Any], arrays: PyTree[Any]) -> None:
-    """Writes a header and the arrays of a pytree, whole or not at all."""
+class PrecisionError(FileError):
+    """A file is whole, and of numbers of another precision than this process computes with."""
+
+
+def _precision() -> str:
+    return jnp.zeros(0).dtype.name
+
+
+def sealed(kind: str, header: dict[str, Any], arrays: PyTree[Any]) -> bytes:
+    """Returns a header and the arrays of a pytree as the content of a file."""
     stream = io.BytesIO()
-    stream.write(json.dumps({"kind": kind, "version": VERSION, **header}).encode() + b"\n")
+    own = {"kind": kind, "version": VERSION, "precision": _precision(), **header}
+    stream.write(json.dumps(own).encode() + b"\n")
     eqx.tree_serialise_leaves(stream, arrays)
     content = stream.getvalue()
-    checksum = hashlib.sha256(content).hexdigest().encode()
-    write_whole(path, lambda temporary: temporary.write_bytes(checksum + b"\n" + content))
+    return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
+
+
+def write_sealed(path: Path, kind: str, header: dict[str, Any], arrays: PyTree[Any]) -> None:
+    """Writes a header and the arrays of a pytree, whole or not at all."""
+    write_whole(path, sealed(kind, header, arrays))
 
 
 def read_sealed(path: Path, kind: str) -> Sealed:
     """Returns what a file holds.
 
-    **Raises:** `FolderError` if it cannot be read, is damaged, or is of another kind.
+    **Raises:** `FileError` if it cannot be read, is damaged, or is of another kind.
     """
     try:
-        everything = path.read_bytes()
-    except OSError as error:
-        raise FolderError(f"{path} cannot be read: {error.strerror}.") from error
+        content = read_bytes(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileError(f"{path} cannot be read: {error.strerror}.") from error
+    return parse_sealed(path, content, kind)
+
+
+def parse_sealed(path: Path, everything: bytes, kind: str) -> Sealed:
+    """Returns what the content of a file holds.
+
+    **Raises:** `FileError` if it is damaged, or of another kind.
+    """
     checksum, _, content = everything.partition(b"\n")
     if hashlib.sha256(content).hexdigest().encode() != checksum:
-        raise FolderError(
+        raise FileError(
             f"{path} is no {kind} of leastcontrol, or is damaged: its checksum does not fit its "
             "content."
         )
     line, _, arrays = content.partition(b"\n")
     try:
-        header = json.loads(line)
+        if len(line) > LONGEST_HEADER:
+            raise FileError("its header is too long")
+        header = parse_json(line, path)
         found, version = header["kind"], header["version"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise FolderError(f"{path} is no {kind} of leastcontrol: it has no header.") from error
+    except (FileError, TypeError, KeyError) as error:
+        raise FileError(f"{path} is no {kind} of leastcontrol: it has no header.") from error
     if (found, version) != (kind, VERSION):
-        raise FolderError(
+        raise FileError(
             f"{path} is a {found} of version {version}, but a {kind} of version {VERSION} is "
             "expected: give another file."
         )

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leastcontrol import data, training
+from leastcontrol import data, files, training
 from leastcontrol.cli import main
 from leastcontrol.runs import models, running
 from leastcontrol.runs.config import RunConfig
@@ -66,7 +66,7 @@ def good(tmp_path_factory):
         splits, rule = running.load_splits(CONFIG), running.build_rule(CONFIG)
         system = running.build_system(CONFIG, splits, 0)
         folder = training.RunFolder.create(root / "run")
-        training.write_json(root / "run" / "config.json", CONFIG.as_json())
+        files.write_json(root / "run" / "config.json", CONFIG.as_json())
         folder.save_weights("last", (system, None))
         start = training.untrained(
             system, rule, splits.train, running.build_training(CONFIG), seed=0

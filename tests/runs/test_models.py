@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leastcontrol import training
+from leastcontrol import files, training
 from leastcontrol.cli import main
 from leastcontrol.runs import models, running
 from leastcontrol.runs.config import ConfigError, RunConfig
@@ -138,7 +138,7 @@ def test_mistakes_are_one_sentence(arguments, said, tmp_path, monkeypatch, capsy
 def test_a_run_of_several_seeds_is_no_model(tmp_path):
     folder = training.RunFolder.create(tmp_path / "run")
     config = dataclasses.replace(SMALL, seeds=(3, 4))
-    training.write_json(folder.path / "config.json", config.as_json())
+    files.write_json(folder.path / "config.json", config.as_json())
     with pytest.raises(ConfigError, match=r"holds 2 seeds, .*: write .*seed-3\."):
         models.export(folder.path, tmp_path / "model")
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import leastcontrol as lc
-from leastcontrol import data, training
+from leastcontrol import data, files, training
 from leastcontrol.cli import main
 from leastcontrol.runs import represent
 from leastcontrol.runs.config import ConfigError
@@ -173,7 +173,7 @@ def test_another_run_does_not_go_on_in_its_folder(seeded):
 
 @pytest.mark.parametrize("content", ["{", "[1]", '{"image": "text-1"}'])
 def test_damaged_lines_are_told_of_where_a_run_goes_on(content, tmp_path):
-    training.write_json(tmp_path / "config.json", SMALL.as_json())
+    files.write_json(tmp_path / "config.json", SMALL.as_json())
     (tmp_path / "metrics.jsonl").write_text(content, encoding="utf-8")
     with pytest.raises(training.FolderError, match=r"metrics.jsonl does not hold what was seen"):
         represent.run_representations(SMALL, tmp_path, resume=True)

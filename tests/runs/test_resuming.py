@@ -15,7 +15,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from leastcontrol import training
+from leastcontrol import files, training
 from leastcontrol.cli import main
 from leastcontrol.runs import running
 from leastcontrol.runs.config import ConfigError, RunConfig
@@ -350,7 +350,7 @@ def test_a_damaged_summary_is_refused(whole, tmp_path):
     "summary", [[], {}, {"test_accuracy": 1.0}, dict.fromkeys(running._figures(SMALL), "x")]
 )
 def test_a_summary_without_its_figures_is_refused(summary, tmp_path):
-    training.write_json(tmp_path / "summary.json", summary)
+    files.write_json(tmp_path / "summary.json", summary)
     with pytest.raises(training.FolderError, match=r"summary\.json is no summary .*: remove it"):
         running._finished(training.RunFolder(tmp_path), SMALL)
 
@@ -358,7 +358,7 @@ def test_a_summary_without_its_figures_is_refused(summary, tmp_path):
 def test_a_figure_that_was_not_finite_is_none_again(tmp_path):
     solve = dict.fromkeys(running.SOLVE_FIGURES, 1.0)
     written = {**dict.fromkeys(running._figures(SMALL), 1.0), "test_nll": math.nan, "solve": solve}
-    training.write_json(tmp_path / "summary.json", written)
+    files.write_json(tmp_path / "summary.json", written)
     found = running._finished(training.RunFolder(tmp_path), SMALL)
     assert math.isnan(found.pop("test_nll"))
     written.pop("test_nll")

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from leastcontrol import data, rules, training
+from leastcontrol import data, files, rules, training
 from leastcontrol.runs import models, running
 from leastcontrol.runs.config import (
     CHOICES,
@@ -559,7 +559,7 @@ def test_a_mean_over_seeds_that_are_not_all_finite_is_strict_json(pair, tmp_path
     own = [strict_json(folder / f"seed-{seed}" / "summary.json") for seed in (3, 4)]
     own[1]["test_nll"] = math.nan
     summary = running._summary_of(own, dataclasses.replace(SMALL, seeds=(3, 4)))
-    training.write_json(tmp_path / "summary.json", summary)
+    files.write_json(tmp_path / "summary.json", summary)
     written = strict_json(tmp_path / "summary.json")
     assert written["test_nll"] is None
     assert written["std"]["test_nll"] is None

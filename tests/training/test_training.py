@@ -14,7 +14,7 @@ import optax
 import pytest
 
 import leastcontrol as lc
-from leastcontrol import data, training
+from leastcontrol import data, files, training
 from leastcontrol.training import TrainingConfig
 
 FEATURES, CLASSES = 5, 12
@@ -432,7 +432,7 @@ def not_a_number(text):
 def test_files_are_strict_json(tmp_path):
     value = {"a": math.nan, "b": [1.5, math.inf], "c": {"d": (-math.inf, "NaN", 3, None, True)}}
     expected = {"a": None, "b": [1.5, None], "c": {"d": [None, "NaN", 3, None, True]}}
-    training.write_json(tmp_path / "one.json", value)
+    files.write_json(tmp_path / "one.json", value)
     folder = training.RunFolder.create(tmp_path / "run")
     folder.append_metrics(value)
     folder.append_metrics({"epoch": 2})
@@ -444,19 +444,19 @@ def test_files_are_strict_json(tmp_path):
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / "one.json"
-    training.write_json(path, 1)
+    files.write_json(path, 1)
     folder = training.RunFolder.create(tmp_path / "run")
     folder.save_weights("last", network())
     before = (tmp_path / "run" / "checkpoints" / "last.eqx").read_bytes()
     with pytest.raises(TypeError):
-        training.write_json(path, {"unknown": object()})
+        files.write_json(path, {"unknown": object()})
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(training.FolderError, match=r"one\.json could not be written: No space"):
-        training.write_json(path, 2)
+        files.write_json(path, 2)
     with pytest.raises(training.FolderError, match=r"last\.eqx could not be written: No space"):
         folder.save_weights("last", network(seed=1))
     assert path.read_text(encoding="utf-8") == "1\n"
@@ -475,7 +475,7 @@ def test_nothing_is_seen_at_its_place_before_it_is_whole(tmp_path, monkeypatch):
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", watched)
-    training.write_json(path, {"whole": 1})
+    files.write_json(path, {"whole": 1})
     assert moved == [({"whole": 1}, False)]
     assert os.listdir(tmp_path) == ["one.json"]
 
@@ -562,7 +562,7 @@ def test_what_is_no_file_is_written_and_not_replaced(tmp_path):
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        training.write_json(pipe, {"a": 1})
+        files.write_json(pipe, {"a": 1})
         assert json.loads(os.read(reader, 100)) == {"a": 1}
     finally:
         os.close(reader)

@@ -1,0 +1,64 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ._json import strict
+from ._reading import FileError
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Writes a file beside its place and moves it there; the old one stays till then.
+
+    What is no file, such as `/dev/stdout`, is written itself: moving a file there would replace it.
+
+    **Raises:** `FileError`.
+    """
+    content = content.encode() if isinstance(content, str) else content
+    is_device = _is_device(path)
+    temporary = path if is_device else path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        if not is_device:
+            os.replace(temporary, path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FileError(f"{path} could not be written: {reason}.") from error
+    finally:
+        if not is_device:
+            with contextlib.suppress(OSError, ValueError):
+                temporary.unlink(missing_ok=True)
+
+
+def _is_device(path: Path) -> bool:
+    try:
+        return path.exists() and not path.is_file() and not path.is_dir()
+    except (OSError, ValueError):
+        # A name that is too long is said to be so when it is written.
+        return False
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a JSON file; a number that is not finite becomes `null`.
+
+    **Raises:** `FileError`.
+    """
+    write_whole(path, json.dumps(strict(value), indent=2, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes rows with the names of the first as their heading.
+
+    **Raises:** `FileError`.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [])
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, text.getvalue())
