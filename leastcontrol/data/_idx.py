@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from .. import files
 from ._dataset import DataError
 
 # The largest file of this room unpacks to 47 MB; whatever is far larger is something else, and is
@@ -84,7 +85,9 @@ def parse_idx(content: bytes, *, axes: int, where: str) -> UInt8[np.ndarray, "..
 def read_bytes(path: Path) -> bytes:
     """The content of a file; raises `DataError` where it cannot be read."""
     try:
-        return path.read_bytes()
+        return files.read_bytes(path)
+    except files.FileError as error:
+        raise DataError(str(error)) from error
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror}); expected a readable IDX file."

@@ -17,12 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files import FileError, read_bytes
 from ._characters import Characters
 from ._dataset import DataError, Provenance
 from ._download import DATA_VARIABLE, DownloadPolicy, download_into
 from ._source import Folder, cache_folder
 
 _DRAWING = re.compile(r"[^/]+/([^/]+)/character(\d\d)/\d{4}_(\d\d)\.png")
+# The larger of the two has 9.5 MB.
+LARGEST_ARCHIVE = 2**25
 _ORIGINAL = (105, 105)
 _SIZE = (28, 28)
 
@@ -82,15 +85,21 @@ class OmniglotSource:
         for archive in self.archives:
             path = folder / archive.name
             try:
-                content = path.read_bytes()
+                content = read_bytes(path, LARGEST_ARCHIVE)
+            except FileError as error:
+                raise DataError(f"{error}") from error
             except OSError as error:
                 raise DataError(
                     f"{path}: it cannot be read ({error.strerror}); expected an archive of "
                     f"Omniglot: put {self._names()} there."
                 ) from error
+            # Before anything is unpacked, which may be a thousand times as large.
+            archive.verify(content, where=str(path))
             for character, drawer, packed in _members(content, where=str(path)):
                 try:
-                    image = Image.open(io.BytesIO(packed), formats=("PNG",)).convert("L")
+                    image = Image.open(io.BytesIO(packed), formats=("PNG",))
+                    size = image.size
+                    image = image.convert("L") if size == _ORIGINAL else image
                 except (
                     *(OSError, ValueError, SyntaxError, EOFError, zlib.error),
                     Image.DecompressionBombError,
@@ -107,8 +116,6 @@ class OmniglotSource:
                     )
                 small = np.asarray(image.resize(_SIZE, Image.Resampling.BOX))
                 drawings.setdefault(character, {})[drawer] = 255 - small
-            # Last, because a structural fault says more than a checksum does.
-            archive.verify(content, where=str(path))
         counts = {len(own) for own in drawings.values()}
         if len(counts) != 1:
             raise DataError(

@@ -8,7 +8,6 @@ between those to test.
 """
 
 import hashlib
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..files import FileError, read_bytes, read_image
 from ._dataset import DataError, Provenance
 
 SMALLEST = 4
@@ -132,17 +132,13 @@ def _pillow() -> Any:
 
 def _from_file(path: Path, image_module: Any) -> tuple[Any, Provenance]:
     try:
-        content = path.read_bytes()
-        with warnings.catch_warnings():
-            # Pillow warns of an image that is suspiciously large when it is unpacked.
-            warnings.simplefilter("error")
-            with image_module.open(path) as opened:
-                image = opened.convert("RGB")
-    except Exception as error:
-        raise DataError(
-            f"{path}: it cannot be read as an image ({error}); expected a PNG, a JPEG or another "
-            "kind that Pillow reads: give one of these."
-        ) from error
+        shares = read_image(path, colours=True)
+        content = read_bytes(path)
+    except OSError as error:
+        raise DataError(f"{path}: it cannot be read ({error.strerror}): name an image.") from error
+    except FileError as error:
+        raise DataError(str(error)) from error
+    image = image_module.fromarray(np.round(255 * shares).astype(np.uint8))
     checksums = {path.name: hashlib.sha256(content).hexdigest()}
     return image, Provenance("", "that of the file", str(path), checksums)
 

@@ -9,6 +9,8 @@ of itself, so that a damaged one is told from a whole one; a *sealed* file is a 
 behind one checksum.
 """
 
+from ._images import MOST_PIXELS as MOST_PIXELS
+from ._images import read_image as read_image
 from ._json import parse_json as parse_json
 from ._json import parse_toml as parse_toml
 from ._json import read_json as read_json

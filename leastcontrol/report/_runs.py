@@ -87,7 +87,9 @@ def read(folders: Sequence[Path]) -> tuple[list[Run], list[Comparison]]:
         values = _json(path)
         try:
             arms = [inside(folder, arm["folder"]) for arm in values["arms"]]
-            found = Comparison(_name(folder), _command(values), tuple(values["differences"]))
+            found = Comparison(
+                _name(folder), _command(values["command"]), tuple(values["differences"])
+            )
         except (KeyError, TypeError) as error:
             raise ReportError(f"{path} holds no comparison: it is damaged.") from error
         except ValueError as error:
@@ -141,18 +143,36 @@ def _run(folder: Path) -> Run:
         _name(folder),
         first,
         config,
-        _command(summary),
-        summary.get("commit"),
-        summary.get("versions") or {},
+        *_origin(summary, folder),
         tuple(own for own in trials if own.epochs["epoch"]),
         _sample(first),
     )
 
 
-def _command(values: dict[str, Any]) -> str | None:
+def _origin(summary: dict[str, Any], folder: Path) -> tuple[Any, Any, dict[str, str]]:
+    """Returns the command, the commit and the versions of a summary."""
+    versions = summary.get("versions") or {}
+    try:
+        if not isinstance(versions, dict):
+            raise TypeError(versions)
+        shown = {name: str(_text(own)) for name, own in versions.items()}
+        return _command(summary.get("command")), _text(summary.get("commit")), shown
+    except TypeError as error:
+        raise ReportError(
+            f"{folder / 'summary.json'} does not say where it comes from: it is damaged."
+        ) from error
+
+
+def _command(value: Any) -> str | None:
     """Returns the command that a file says it comes from; an older one may hold a password."""
-    command = values.get("command")
-    return None if command is None else without_passwords(str(command))
+    text = _text(value)
+    return None if text is None else without_passwords(text)
+
+
+def _text(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(value)
+    return value
 
 
 def _trial(folder: Path, seed: int) -> Trial:

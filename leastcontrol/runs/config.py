@@ -108,6 +108,8 @@ FEEDBACK_CONTROL_OPTIONS = (
 )
 # Two such layers in a row are joined by 4 GiB of weights, and the optimiser needs three times that.
 LARGEST_LAYER = 2**15
+# Each of them is compiled by itself.
+MOST_LAYERS = 1000
 # The noise of linear feedback has a time constant of this many steps.
 FEWEST_NOISE_STEPS = 5
 # JAX takes larger seeds modulo this number, so that different ones would be the same.
@@ -304,6 +306,11 @@ class RunConfig:
         """Raises `ConfigError` for the first value that cannot be run."""
         for name, choices in CHOICES.items():
             check_choice(flag(name), getattr(self, name), choices)
+        if len(self.hidden) > MOST_LAYERS:
+            raise ConfigError(
+                f"--hidden has {len(self.hidden)} sizes, but a network has at most {MOST_LAYERS} "
+                "layers: write fewer."
+            )
         if not self.hidden or any(not 1 <= size <= LARGEST_LAYER for size in self.hidden):
             _refuse("hidden", self.hidden, f"sizes from 1 to {LARGEST_LAYER}", "256 256")
         self._check_system()
@@ -420,8 +427,9 @@ class RunConfig:
                     f"{flag(name)} is {value}, but it has no effect without --system {system}: add "
                     "that, or leave it out."
                 )
-            if isinstance(value, int) and not 1 <= value <= LARGEST_LAYER:
-                _refuse(name, value, f"from 1 to {LARGEST_LAYER}", str(getattr(RunConfig, name)))
+            largest = MOST_LAYERS if name == "depth" else LARGEST_LAYER
+            if isinstance(value, int) and not 1 <= value <= largest:
+                _refuse(name, value, f"from 1 to {largest}", str(getattr(RunConfig, name)))
         for name in ("hidden", "activation"):
             value = getattr(self, name)
             if self.system == "deep-equilibrium" and value != getattr(RunConfig, name):

@@ -1,11 +1,11 @@
 """Training options in TOML files: what `train --config` reads, and `sweep` reads and writes."""
 
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from .config import ConfigError, RunConfig, check_choice, options_from_json
 
 
@@ -15,13 +15,13 @@ def read_tables(path: Path, known: tuple[str, ...]) -> dict[str, dict[str, Any]]
     **Raises:** `ConfigError` for a file that is none, or that has anything but the known tables.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = files.parse_toml(files.read_text(path, 2**20), path)
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read ({error.strerror}): give a TOML file with a [train] table."
         ) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} cannot be read as TOML: {error}.") from error
+    except files.FileError as error:
+        raise ConfigError(str(error)) from error
     for name, table in tables.items():
         check_choice(f"A table of {path}", name, known)
         if not isinstance(table, dict):

@@ -6,8 +6,10 @@ CSV and NumPy files; a pixel is brought to [0, 1] and preprocessed as in the tra
 """
 
 import dataclasses
+import io
 import math
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32
 
-from .. import data, training
+from .. import data, files, training
 from ..equilibrium import FixedPoint, Tolerance, free_equilibrium, solved
 from ..systems import AbstractSystem
 from . import running
 from .config import IMAGE_SYSTEMS, ConfigError, RunConfig
 
+# A sample has rows, columns and channels at most.
+MOST_AXES = 4
 KIND = "model"
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
 
@@ -116,8 +120,10 @@ def load_model(path: Path) -> Model:
     config = RunConfig.from_json(sealed.header.get("config"), str(path))
     shape: Any = sealed.header.get("shape")
     outputs: Any = sealed.header.get(_outputs_name(config))
-    if not isinstance(shape, list) or not all(
-        type(size) is int and 0 < size < 2**31 for size in (*shape, outputs)
+    if (
+        not isinstance(shape, list)
+        or len(shape) > MOST_AXES
+        or not all(type(size) is int and 0 < size < 2**31 for size in (*shape, outputs))
     ):
         raise ConfigError(f"{path} does not say which samples it is for: export the model again.")
     # The arrays are read from the file; here only their shapes are made.
@@ -176,7 +182,7 @@ def read_samples(
             raise ConfigError(f"{path} has values that are not finite numbers: remove them.")
         return numbers
     if full is None:
-        full = 255.0 if values.dtype == np.uint8 else 1.0
+        full = 255.0 if values.dtype == np.uint8 or suffix in IMAGES else 1.0
     with np.errstate(over="ignore"):
         scaled = (values.reshape(len(values), features) / full).astype(np.float32)
     if not np.isfinite(scaled).all() or scaled.min() < 0 or scaled.max() > 1:
@@ -192,36 +198,32 @@ def _times(shape: tuple[int, ...]) -> str:
 
 
 def _image(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    try:
-        # Imported here because it is needed for images only.
-        from PIL import Image
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"{path} is an image, and images need Pillow ({error}): run pip install pillow."
-        ) from error
     if len(shape) not in (2, 3):
         raise ConfigError(
             f"{path} is an image, but a sample of this model is {_times(shape)}: give a .csv or a "
             ".npy file."
         )
+    pixels = _from_file(lambda: files.read_image(path, colours=len(shape) == 3), path)
+    return 255 * (pixels if len(shape) == 2 else pixels.transpose(2, 0, 1))
+
+
+def _from_file(read: Callable[[], Any], path: Path) -> Any:
+    """Returns what is read from a file, whose faults are those of what was given."""
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of an image that is suspiciously large when it is unpacked.
-            warnings.simplefilter("error")
-            with Image.open(path) as image:
-                if len(shape) == 2:
-                    return np.asarray(image.convert("L"))
-                return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-    except Exception as error:
-        raise ConfigError(f"{path} cannot be read as an image ({error}).") from error
+        return read()
+    except files.FileError as error:
+        raise ConfigError(str(error)) from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}): name a file.") from error
 
 
 def _csv(path: Path) -> np.ndarray:
+    text = _from_file(lambda: files.read_text(path), path)
     try:
         with warnings.catch_warnings():
             # An empty file is a warning to NumPy.
             warnings.simplefilter("error")
-            return np.loadtxt(path, delimiter=",", ndmin=2, encoding="utf-8")
+            return np.loadtxt(io.StringIO(text), delimiter=",", ndmin=2)
     except Exception as error:
         raise ConfigError(
             f"{path} cannot be read as rows of numbers with commas between them "
@@ -230,8 +232,10 @@ def _csv(path: Path) -> np.ndarray:
 
 
 def _numpy(path: Path) -> np.ndarray:
+    content = _from_file(lambda: files.read_bytes(path), path)
     try:
-        values = np.load(path, allow_pickle=False)
+        # A file of NumPy may say that it holds more than it does: nothing is made for that.
+        values = np.load(io.BytesIO(content), allow_pickle=False)
     except Exception as error:
         raise ConfigError(f"{path} cannot be read as an array of NumPy.") from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "uif":

@@ -751,6 +751,10 @@ def read_metrics(folder: Path) -> list[Any]:
         text = files.read_text(path)
     except (FileNotFoundError, NotADirectoryError):
         return []
+    if not text.endswith("\n") and (folder / "summary.json").exists():
+        raise files.FileError(
+            f"{path} ends within a line, though its run is finished: it is damaged."
+        )
     required = files.is_record(folder / "config.json")
     return [
         files.parse_record(line, f"Line {number} of {path}", required=required)

@@ -36,8 +36,8 @@ def connect(coordinator: str, processes: int, process: int, *, timeout: int = 30
 
     **Arguments:**
 
-    * `coordinator`: address and port of the first process, as all of them reach it. It listens
-      there alone, and not on every address of its machine, which is JAX's default.
+    * `coordinator`: address and port of the first process, as all of them reach it, and where it
+      listens: on no other address.
     * `processes`, `process`: how many they are, and which one this is, from 0.
     * `timeout`: seconds after which those that are missing are given up.
 
@@ -45,9 +45,12 @@ def connect(coordinator: str, processes: int, process: int, *, timeout: int = 30
     """
     try:
         jax.distributed.initialize(
-            *(coordinator, processes, process),
+            coordinator,
+            processes,
+            process,
             initialization_timeout=timeout,
-            coordinator_bind_address=coordinator,
+            # Else it would listen on every interface of the machine.
+            coordinator_bind_address=coordinator if process == 0 else None,
         )
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0].rstrip(".")

@@ -4,7 +4,7 @@ Nothing that is stored in a file is ever run, and whatever is not as it should b
 of one sentence.
 """
 
-import json
+import io
 import math
 import sys
 import zipfile
@@ -14,6 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from .. import files
+
+# Bytes, packed and unpacked; the largest of the reference vectors has a hundredth of it.
+LARGEST = 2**26
 
 
 class VectorError(ValueError):
@@ -34,18 +39,27 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise VectorError(f"{path} is not a regular file: give a file of reference vectors (.npz).")
     arrays = {}
     try:
-        if not zipfile.is_zipfile(path):
+        content = files.read_bytes(path, LARGEST)
+        if not zipfile.is_zipfile(io.BytesIO(content)):
             raise VectorError(
                 f"{path} is not a complete .npz file: give a file of reference vectors, and copy "
                 "it again if it was cut off."
             )
-        # Objects would be unpickled, which runs code: NumPy refuses them. The stream is opened here
-        # because NumPy leaves its own open when an archive is damaged.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
-            for name in content.files:
-                arrays[name] = content[name]
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > LARGEST:
+            raise VectorError(
+                f"{path} unpacks to {unpacked} bytes, but vectors have at most {LARGEST}: give a "
+                "file of reference vectors."
+            )
+        # Objects would be unpickled, which runs code: NumPy refuses them.
+        with np.load(io.BytesIO(content), allow_pickle=False) as loaded:
+            for name in loaded.files:
+                arrays[name] = loaded[name]
     except VectorError:
         raise
+    except files.FileError as error:
+        raise VectorError(str(error)) from error
     except (
         EOFError,
         KeyError,
@@ -78,8 +92,8 @@ def read_meta(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     meta = None
     if text is not None and text.shape == () and text.dtype.kind == "U":
         try:
-            meta = json.loads(str(text))
-        except (ValueError, RecursionError):
+            meta = files.parse_json(str(text), path)
+        except files.FileError:
             meta = None
     if not isinstance(meta, dict):
         raise VectorError(

@@ -67,7 +67,7 @@ def good(tmp_path_factory):
         system = running.build_system(CONFIG, splits, 0)
         folder = training.RunFolder.create(root / "run")
         files.write_json(root / "run" / "config.json", CONFIG.as_json())
-        folder.save_weights("last", (system, None))
+        folder.save_weights("last", (system, None), running.run_identity(CONFIG))
         start = training.untrained(
             system, rule, splits.train, running.build_training(CONFIG), seed=0
         )

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import flat
+from helpers import flat, stored_weights
 
 import leastcontrol as lc
 from leastcontrol import data, training
@@ -180,7 +180,7 @@ def test_the_command_leaves_a_run_folder(tmp_path, capsys):
     config = json.loads((out / "config.json").read_text())
     assert config["rule"] == "first-order-maml"
     folder = training.RunFolder(out)
-    weights = folder.load_weights("last", build_system(MetaConfig(hidden=(4,)), TASKS, 0))
+    weights = stored_weights(folder.path, "last", build_system(MetaConfig(hidden=(4,)), TASKS, 0))
     assert np.isfinite(flat(weights.model)).all()
     assert "test loss" in capsys.readouterr().out
 

@@ -68,7 +68,7 @@ def test_the_best_weights_can_be_exported(exported, tmp_path):
     run = training.RunFolder(folder)
     splits = running.load_splits(SMALL)
     like = (running.build_system(SMALL, splits, 1), None)
-    run.save_weights("best", like)
+    run.save_weights("best", like, running.run_identity(SMALL))
     models.export(folder, tmp_path / "model", weights="best")
     system = models.load_model(tmp_path / "model").system
     for found, expected in zip(jax.tree.leaves(system), jax.tree.leaves(like[0]), strict=True):

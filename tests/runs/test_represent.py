@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import stored_weights
 from PIL import Image
 
 import leastcontrol as lc
@@ -86,7 +87,7 @@ def test_the_figures_of_a_picture_are_those_of_its_network(run):
     folder, summary = run
     picture = data.read_picture("natural-1", size=4)
     like = represent.build_network(SMALL, 3, 0)
-    system = training.RunFolder(folder).load_weights("picture-1", like)
+    system = stored_weights(folder, "picture-1", like)
     places, colours = picture.part(1)
     state = jnp.zeros((4, 24))
     drive = jax.vmap(system.drive)(jnp.asarray(places))

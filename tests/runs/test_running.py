@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
+from helpers import stored_weights
 
 from leastcontrol import data, files, rules, training
 from leastcontrol.runs import models, running
@@ -393,7 +394,7 @@ def test_a_run_with_feedback_is_trained_and_evaluated(options, tmp_path):
     splits = running.load_splits(config)
     like = running.build_system(config, splits, 0)
     first = running.build_rule(config).init(like, key=jax.random.key(0))
-    _, feedback = training.RunFolder(tmp_path / "run").load_weights("last", (like, first))
+    _, feedback = stored_weights(tmp_path / "run", "last", (like, first))
     assert jax.tree.structure(feedback) == jax.tree.structure(first)
     if "rule" not in options:
         assert not eqx.tree_equal(feedback, first)
@@ -608,7 +609,7 @@ def test_the_best_weights_are_those_of_the_best_validation(tmp_path, monkeypatch
     running.run(SMALL, tmp_path / "run")
     folder = training.RunFolder(tmp_path / "run")
     for name, expected in (("best", weights[1]), ("last", weights[2])):
-        assert eqx.tree_equal(folder.load_weights(name, weights[0]), expected)
+        assert eqx.tree_equal(stored_weights(folder.path, name, weights[0]), expected)
 
 
 def test_a_training_that_fails_keeps_the_last_good_weights(tmp_path):
@@ -627,7 +628,7 @@ def test_a_training_that_fails_keeps_the_last_good_weights(tmp_path):
     }
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 1
     like = running.build_system(config, data.load("digits"), 0)
-    kept = training.RunFolder(tmp_path / "run").load_weights("last", like)
+    kept = stored_weights(tmp_path / "run", "last", like)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(eqx.filter(kept, eqx.is_array)))
     assert not eqx.tree_equal(kept, like)
 
@@ -656,7 +657,7 @@ def test_a_training_that_fails_at_once_keeps_the_first_weights(tmp_path):
     with pytest.raises(training.TrainingError, match="Epoch 1 met"):
         running.run(config, tmp_path / "run")
     like = running.build_system(config, data.load("digits"), 0)
-    kept = training.RunFolder(tmp_path / "run").load_weights("last", like)
+    kept = stored_weights(tmp_path / "run", "last", like)
     assert eqx.tree_equal(kept, like)
     assert not (tmp_path / "run" / "summary.json").exists()
 

@@ -11,6 +11,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from helpers import stored_weights
 from jax.sharding import Mesh
 
 import leastcontrol as lc
@@ -32,7 +33,7 @@ def single_precision():
 def weights(folder):
     config = running.read_config(folder)
     like = running.build_system(config, running.load_splits(config), 0)
-    system, _ = training.RunFolder(folder).load_weights("last", (like, None))
+    system, _ = stored_weights(folder, "last", (like, None))
     return jax.tree.leaves(system)
 
 

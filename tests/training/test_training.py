@@ -429,6 +429,10 @@ def not_a_number(text):
     raise AssertionError(f"{text} is not JSON")
 
 
+# What tells a run from others.
+RUN = {"rule": "least-control"}
+
+
 def test_files_are_strict_json(tmp_path):
     value = {"a": math.nan, "b": [1.5, math.inf], "c": {"d": (-math.inf, "NaN", 3, None, True)}}
     expected = {"a": None, "b": [1.5, None], "c": {"d": [None, "NaN", 3, None, True]}}
@@ -446,7 +450,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / "one.json"
     files.write_json(path, 1)
     folder = training.RunFolder.create(tmp_path / "run")
-    folder.save_weights("last", network())
+    folder.save_weights("last", network(), RUN)
     before = (tmp_path / "run" / "checkpoints" / "last.eqx").read_bytes()
     with pytest.raises(TypeError):
         files.write_json(path, {"unknown": object()})
@@ -458,11 +462,11 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     with pytest.raises(training.FolderError, match=r"one\.json could not be written: No space"):
         files.write_json(path, 2)
     with pytest.raises(training.FolderError, match=r"last\.eqx could not be written: No space"):
-        folder.save_weights("last", network(seed=1))
+        folder.save_weights("last", network(seed=1), RUN)
     assert path.read_text(encoding="utf-8") == "1\n"
     assert (tmp_path / "run" / "checkpoints" / "last.eqx").read_bytes() == before
-    files = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
-    assert files == ["last.eqx", "one.json"]
+    names = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert names == ["last.eqx", "one.json"]
 
 
 def test_nothing_is_seen_at_its_place_before_it_is_whole(tmp_path, monkeypatch):
@@ -482,12 +486,12 @@ def test_nothing_is_seen_at_its_place_before_it_is_whole(tmp_path, monkeypatch):
 
 def test_weights_come_back_as_they_were(tmp_path):
     folder = training.RunFolder.create(tmp_path / "new" / "run")
-    folder.save_weights("last", network(seed=3))
-    assert same(folder.load_weights("last", network(seed=0)), network(seed=3))
+    folder.save_weights("last", network(seed=3), RUN)
+    assert same(folder.load_weights("last", network(seed=0), RUN), network(seed=3))
     # Feedback weights lie in the same file.
     pair = (network(seed=3), {"Q": jnp.arange(3.0)})
-    folder.save_weights("pair", pair)
-    assert same(folder.load_weights("pair", (network(), {"Q": jnp.zeros(3)})), pair)
+    folder.save_weights("pair", pair, RUN)
+    assert same(folder.load_weights("pair", (network(), {"Q": jnp.zeros(3)}), RUN), pair)
 
 
 def test_a_folder_that_cannot_be_a_new_run_is_refused(tmp_path):
@@ -523,8 +527,10 @@ class Bomb:
 
 def test_loading_weights_never_runs_code(tmp_path):
     folder = training.RunFolder.create(tmp_path / "run")
-    folder.save_weights("last", network())
+    folder.save_weights("last", network(), RUN)
     checkpoint, marker = tmp_path / "run" / "checkpoints" / "last.eqx", tmp_path / "marker"
+    # Of a version that did not seal its weights, so that the arrays themselves are read.
+    (tmp_path / "run" / "config.json").write_text("{}", encoding="utf-8")
     array = np.empty(1, dtype=object)
     array[0] = Bomb(marker)
     pickle.loads(pickle.dumps(array[0])).close()
@@ -533,28 +539,28 @@ def test_loading_weights_never_runs_code(tmp_path):
 
     checkpoint.write_bytes(pickle.dumps(array[0]))
     with pytest.raises(training.FolderError, match="does not hold the weights"):
-        folder.load_weights("last", network())
+        folder.load_weights("last", network(), RUN)
     with checkpoint.open("wb") as file:
         np.save(file, array, allow_pickle=True)
     with pytest.raises(training.FolderError, match="does not hold the weights"):
-        folder.load_weights("last", network())
+        folder.load_weights("last", network(), RUN)
     assert not marker.exists()
 
 
 def test_damaged_and_foreign_weights_are_refused(tmp_path):
     folder = training.RunFolder.create(tmp_path / "run")
     with pytest.raises(training.FolderError, match=r"last\.eqx does not exist"):
-        folder.load_weights("last", network())
-    folder.save_weights("last", network())
+        folder.load_weights("last", network(), RUN)
+    folder.save_weights("last", network(), RUN)
     checkpoint = tmp_path / "run" / "checkpoints" / "last.eqx"
     whole = checkpoint.read_bytes()
     for other in (network(hidden=(5,)), network(hidden=(4, 4)), recurrent()):
         with pytest.raises(training.FolderError, match="does not hold the weights"):
-            folder.load_weights("last", other)
+            folder.load_weights("last", other, RUN)
     for damaged in (b"", whole[:-1], whole[:100], b"x" + whole[1:], whole + whole):
         checkpoint.write_bytes(damaged)
         with pytest.raises(training.FolderError, match="does not hold the weights"):
-            folder.load_weights("last", network())
+            folder.load_weights("last", network(), RUN)
 
 
 def test_what_is_no_file_is_written_and_not_replaced(tmp_path):

@@ -1,0 +1,257 @@
+"""What a run leaves is read as it was written or refused, and is written nowhere else."""
+
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from leastcontrol import files, report, training
+from leastcontrol.cli import main
+from leastcontrol.runs import meta, models, running
+from leastcontrol.runs.comparison import Arm, compare
+from leastcontrol.runs.config import ConfigError, RunConfig
+
+OLD = Path(__file__).resolve().parents[1] / "old_folders"
+SMALL = RunConfig(
+    hidden=(4,), rule="backpropagation", epochs=3, batch_size=512, seed=1, validation_fraction=0.5
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def single_precision():
+    with jax.enable_x64(False):
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(single_precision, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    running.run(SMALL, folder)
+    return folder
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def kept(folder):
+    """What a run leaves, times apart: weights as bytes, figures as numbers."""
+    found = {path.name: path.read_bytes() for path in (folder / "checkpoints").glob("[bl]*.eqx")}
+    rows = running.read_metrics(folder)
+    summary = files.read_record(folder / "summary.json")
+    for row in (*rows, summary):
+        for name in ("step_ms", "seconds", "step_ms_median", "command", "commit"):
+            row.pop(name, None)
+    return {**found, "metrics": rows, "summary": summary}
+
+
+def call(*arguments):
+    with pytest.raises(SystemExit) as caught:
+        main([str(own) for own in arguments])
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "metrics.jsonl", "summary.json", "last", "best", "state-000003"]
+)
+def test_a_changed_byte_is_seen_wherever_it_is(run, name):
+    path = run / name if "." in name else run / "checkpoints" / f"{name}.eqx"
+    like = training.untrained(
+        *(running.build_system(SMALL, running.load_splits(SMALL), 1), running.build_rule(SMALL)),
+        running.load_splits(SMALL).train,
+        running.build_training(SMALL),
+        seed=1,
+    )
+    folder, identity = training.RunFolder(run), running.run_identity(SMALL)
+
+    def read():
+        if name == "config.json":
+            return running.read_config(run)
+        if name == "metrics.jsonl":
+            return running.read_metrics(run)
+        if name == "summary.json":
+            return running._finished(folder, SMALL)
+        if name.startswith("state"):
+            return training.Checkpoints(folder, identity).restore(like)
+        return folder.load_weights(name, (like.system, like.feedback), identity)
+
+    expected, harmless = read(), 0
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        try:
+            found = read()
+        except (files.FileError, ConfigError):
+            continue
+        # Two decimals may stand for one number: then nothing has changed.
+        assert found == expected, f"byte {place}"
+        harmless += 1
+    assert harmless < len(whole) / 500
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "export", "report", "resume"])
+@pytest.mark.parametrize("change", ["activation", "preprocessing", "checksum too"])
+def test_a_configuration_that_was_edited_is_refused(run, tmp_path, verb, change, capsys):
+    path = run / "config.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    values |= (
+        {"preprocessing": "standardise"} if change == "preprocessing" else {"activation": "relu"}
+    )
+    if change == "checksum too":
+        values = files.with_checksum({n: v for n, v in values.items() if n != "checksum"})
+    path.write_text(json.dumps(values), encoding="utf-8")
+    commands = {
+        "evaluate": ("evaluate", run),
+        "export": ("export", run, "--out", tmp_path / "model"),
+        "report": ("report", run, "--sample", 0, "--out", tmp_path / "page.html"),
+        "resume": (
+            *("train", "--hidden", 4, "--rule", "backpropagation", "--epochs", 3, "--seed", 1),
+            *("--batch-size", 512, "--validation-fraction", 0.5, "--out", run, "--resume"),
+        ),
+    }
+    assert call(*commands[verb]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert not (tmp_path / "model").exists()
+
+
+def test_weights_of_another_run_are_refused(run, tmp_path):
+    other = dataclasses.replace(SMALL, activation="relu")
+    running.run(other, tmp_path / "other")
+    shutil.copy(tmp_path / "other" / "checkpoints" / "last.eqx", run / "checkpoints")
+    with pytest.raises(training.FolderError, match="of another run"):
+        running.evaluate_run(run)
+
+
+def test_a_run_whose_states_are_all_damaged_is_made_again(run, finished, capsys):
+    """What the sentences say is done, one after another, until the run goes on."""
+    (run / "summary.json").unlink()
+    states = sorted((run / "checkpoints").glob("state-*.eqx"))
+    for state in states:
+        state.write_bytes(state.read_bytes()[:-1])
+    for state in reversed(states):
+        with pytest.raises(files.FileError, match="remove that file") as caught:
+            running.run(SMALL, run, resume=True)
+        assert state.name in str(caught.value)
+        state.unlink()
+    running.run(SMALL, run, resume=True)
+    assert kept(run) == kept(finished)
+
+
+def test_another_precision_is_no_reason_to_remove_anything(run):
+    (run / "summary.json").unlink()
+    with jax.enable_x64(True), pytest.raises(files.FileError) as caught:
+        running.run(SMALL, run, resume=True)
+    assert "float32" in str(caught.value)
+    assert "JAX_ENABLE_X64=0" in str(caught.value)
+    assert "remove" not in str(caught.value)
+
+
+def test_a_folder_that_was_moved_is_not_written_by_its_name(run, tmp_path):
+    def contents(folder):
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+    (run / "summary.json").unlink()
+    (run / "checkpoints" / "state-000003.eqx").unlink()
+    place = tmp_path / "moved"
+
+    def move(seed, metrics):
+        os.rename(run, place)
+        shutil.copytree(place, run)
+        (run / "config.json").write_text("of another run", encoding="utf-8")
+        move.other = contents(run)
+
+    with pytest.raises(training.FolderError, match="moved, removed or replaced"):
+        running.run(dataclasses.replace(SMALL), run, resume=True, report=move)
+    assert contents(run) == move.other
+    assert (place / "checkpoints" / "state-000003.eqx").exists()
+
+
+def test_a_comparison_is_not_made_inside_a_run(run, capsys):
+    names = sorted(path.name for path in run.iterdir())
+    with pytest.raises(ConfigError, match="holds another comparison, or something else"):
+        compare([Arm("backpropagation", "feedforward", SMALL)], run, resume=True)
+    assert sorted(path.name for path in run.iterdir()) == names
+
+
+class TestOldFolders:
+    """What the commit 84df3f5 wrote is read as before."""
+
+    @pytest.fixture
+    def old(self, tmp_path):
+        return Path(shutil.copytree(OLD, tmp_path / "old"))
+
+    def test_a_run_is_evaluated_and_exported(self, old):
+        summary = json.loads((old / "train" / "summary.json").read_text(encoding="utf-8"))
+        (row,) = running.evaluate_run(old / "train")["seeds"]
+        assert row["test_accuracy"] == pytest.approx(summary["test_accuracy"])
+        models.export(old / "train", old / "again.model")
+        for name in ("exported.model", "again.model"):
+            model = models.load_model(old / name)
+            rows = models.predict(model, np.zeros((1, 64), np.float32))
+            assert len(rows[0].probabilities) == 10
+
+    def test_a_finished_run_is_finished_and_an_interrupted_one_goes_on(self, old):
+        config = running.read_config(old / "train")
+        assert running.run(config, old / "train", resume=True)["epochs"] == 3
+        written = (old / "train" / "checkpoints" / "last.eqx").read_bytes()
+        expected = json.loads((old / "train" / "summary.json").read_text(encoding="utf-8"))
+        (old / "train" / "summary.json").unlink()
+        (old / "train" / "checkpoints" / "state-000003.eqx").unlink()
+        summary = running.run(config, old / "train", resume=True)
+        assert summary["test_accuracy"] == pytest.approx(expected["test_accuracy"])
+        assert (old / "train" / "checkpoints" / "last.eqx").read_bytes().endswith(written)
+        assert len(running.read_metrics(old / "train")) == 3
+        (row,) = running.evaluate_run(old / "train")["seeds"]
+        assert row["test_accuracy"] == pytest.approx(expected["test_accuracy"])
+
+    def test_meta_training_is_evaluated(self, old):
+        summary = json.loads((old / "meta" / "summary.json").read_text(encoding="utf-8"))
+        (row,) = meta.evaluate_meta(old / "meta")["seeds"]
+        assert row["test"]["loss"] == pytest.approx(summary["test"]["loss"], rel=1e-5)
+
+    def test_a_report_is_written_of_runs_and_comparisons(self, old):
+        runs, comparisons = report.read([old / "train", old / "seeds", old / "compare"])
+        assert len(runs) == 4
+        assert len(comparisons) == 1
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("represent",),
+            tuple(
+                "compare --hidden 8 8 --epochs 3 --batch-size 256 --seed 0 --out compare "
+                "--resume".split()
+            ),
+            ("sweep", "sweep.toml", "--trials", "2", "--out", "sweep"),
+        ],
+        ids=lambda own: own[0],
+    )
+    def test_what_is_finished_is_not_made_again(self, old, monkeypatch, arguments):
+        monkeypatch.chdir(old)
+        if arguments[0] == "represent":
+            from leastcontrol.runs.represent import run_representations
+            from leastcontrol.runs.represent_config import RepresentConfig
+
+            path = old / "represent" / "config.json"
+            config = RepresentConfig.from_json(files.read_json(path), str(path))
+            before = json.loads((old / "represent" / "summary.json").read_text(encoding="utf-8"))
+            assert run_representations(config, old / "represent", resume=True) == before
+            return
+        if arguments[0] == "sweep":
+            pytest.importorskip("optuna")
+            (old / "sweep.toml").write_text(
+                '[train]\ndata = "digits"\nhidden = [8]\nepochs = 1\nbatch-size = 256\n[search]\n'
+                "learning-rate = { low = 1e-4, high = 1e-2, log = true }\n",
+                encoding="utf-8",
+            )
+        assert call(*arguments) == 0
