@@ -2,7 +2,7 @@
 # pyproject.toml.
 
 # The default training: the one line to change.
-TRAIN := -m leastcontrol.runs.digits
+TRAIN := -m leastcontrol.cli.digits
 
 # What `make bench` measures: BENCH='--data mnist --json bench.json', say.
 BENCH ?=
@@ -21,7 +21,7 @@ DEV_STAMP := .venv/.dev-$(STATE)
 .DEFAULT_GOAL := help
 # Two installations into one environment at a time would spoil it.
 .NOTPARALLEL:
-.PHONY: help train bench test test-all floors lint format tables docs clean
+.PHONY: help train bench test test-all lint floors format docs clean
 
 help:
 	@echo 'make train     set up and train on handwritten digits, least control beside backpropagation'
@@ -29,7 +29,7 @@ help:
 	@echo 'make test      set up and run the tests, without the slow ones (make test-all: all)'
 	@echo 'make floors    try the oldest versions that are declared, in an environment of their own'
 	@echo 'make lint      formatting, lint, types, import order (make format: mend the first two)'
-	@echo 'make tables    set up and write the tables of the README and docs from results/'
+	@echo 'make floors    try the oldest releases that pyproject.toml allows, in an environment of their own'
 	@echo 'make docs      build the documentation into site/'
 	@echo 'make clean     remove .venv and everything that was built'
 
@@ -54,6 +54,9 @@ lint: $(DEV_STAMP)
 	$(VENV) -m ruff format --check .
 	$(VENV) -m pyright
 	.venv/bin/lint-imports --no-logo --no-cache
+
+floors: $(DEV_STAMP)
+	@$(VENV) .ci/floors.py
 
 format: $(DEV_STAMP)
 	$(VENV) -m ruff check --fix .

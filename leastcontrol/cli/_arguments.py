@@ -1,7 +1,10 @@
 """Parsing with tyro, and checking everything that can be checked before JAX is imported."""
 
+import contextlib
 import dataclasses
+import io
 import math
+import re
 import shlex
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,12 +12,14 @@ from typing import Any
 
 import tyro
 
+from .._names import hide_password
 from ..papers import registry
 from ..runs.config import CHOICES, ConfigError, RunConfig, check_choice, flag
 from ..runs.config_file import read_options
 from ..runs.meta_config import META_CHOICES, MetaConfig
 from ..runs.represent_config import RepresentConfig
 from ..runs.sweep_config import read_sweep
+from ._console import tell
 from ._options import (
     Bench,
     Compare,
@@ -45,6 +50,8 @@ VERBS = (
     "bench",
     "data",
 )
+# What tyro colours its words with.
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")
 PLOT_SUFFIXES = (".pdf", ".png", ".svg")
 
 
@@ -57,22 +64,17 @@ def parse(arguments: list[str]) -> Any:
     """
     if arguments and not arguments[0].startswith("-"):
         check_choice("The verb", arguments[0], VERBS)
-    verb = tyro.cli(
-        Verb,  # pyright: ignore[reportArgumentType]
-        prog="leastcontrol",
-        description="Train systems that settle by the least control they need.",
-        args=arguments,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
+    verb = _parsed(
+        Verb,
+        "leastcontrol",
+        arguments,
+        description="Train systems that settle by the least control they need. "
+        "leastcontrol --version tells the version.",
     )
     if isinstance(verb, Train) and verb.config is not None:
         # Once more, with the file's options in place of the defaults.
-        verb = tyro.cli(
-            Train,
-            prog="leastcontrol train",
-            args=arguments[1:],
-            default=Train(**read_options(verb.config)),
-            config=(tyro.conf.FlagCreatePairsOff,),
-        )
+        default = Train(**read_options(verb.config))
+        verb = _parsed(Train, "leastcontrol train", arguments[1:], default=default)
     if isinstance(verb, Train) and verb.data in META_CHOICES["tasks"]:
         raise ConfigError(
             f"--data is {verb.data!r}, which are tasks to be learned fast and no data set: write "
@@ -89,6 +91,14 @@ def parse(arguments: list[str]) -> Any:
             )
         if isinstance(verb, Train):
             _check_processes(verb)
+            if verb.tensorboard:
+                _require("--tensorboard", "tensorboard", "tensorboardX")
+        if isinstance(verb, Represent):
+            _require("represent", "train", "matplotlib", "PIL")
+    if isinstance(verb, Report):
+        if not verb.folders:
+            raise ConfigError("report has no folders: write report DIR.")
+        _require("report", "plot", "matplotlib")
     if isinstance(verb, Bench):
         verb.check()
         _check_plot(verb)
@@ -128,8 +138,7 @@ def parse(arguments: list[str]) -> Any:
             raise ConfigError(
                 f"--trials is {verb.trials}, but it must be at least 1: write --trials 20."
             )
-        if find_spec("optuna") is None:
-            raise ConfigError("sweep needs Optuna: run pip install 'leastcontrol[sweep]'.")
+        _require("sweep", "sweep", "optuna", "sqlalchemy")
     if isinstance(verb, Reproduce):
         _check_names(verb)
     if isinstance(verb, Export):
@@ -152,6 +161,45 @@ def parse(arguments: list[str]) -> Any:
     for name in ("csv", "json", "plot", "results"):
         _check_file(name, getattr(verb, name, None))
     return verb
+
+
+def _parsed(kind: Any, prog: str, arguments: list[str], **given: Any) -> Any:
+    """Returns what tyro makes of arguments; what it says of a mistake is shown like all words."""
+    said = io.StringIO()
+    words = _without_passwords(arguments)
+    parsed = None
+    try:
+        with contextlib.redirect_stderr(said):
+            # A mistake is told of the words that may be shown.
+            for own in (words, arguments) if words != arguments else (arguments,):
+                parsed = tyro.cli(
+                    kind,
+                    prog=prog,
+                    args=own,
+                    config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
+                    **given,
+                )
+    finally:
+        if said.getvalue():
+            tell(_COLOURS.sub("", said.getvalue()).rstrip("\n"))
+    return parsed
+
+
+def recorded(arguments: list[str]) -> str:
+    """Returns the command as it is written beside its results, where no password may stand."""
+    return "leastcontrol " + shlex.join(_without_passwords(arguments))
+
+
+def _without_passwords(arguments: list[str]) -> list[str]:
+    return [hide_password(own) if "://" in own else own for own in arguments]
+
+
+def _require(what: str, extra: str, *modules: str) -> None:
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"{what} needs {' and '.join(missing)}: run pip install 'leastcontrol[{extra}]'."
+        )
 
 
 def _check_names(verb: Reproduce) -> None:
@@ -209,8 +257,7 @@ def _check_plot(verb: Bench) -> None:
             f"--plot is {verb.plot}, but its suffix is one of {', '.join(PLOT_SUFFIXES)}: write "
             "--plot growth.svg."
         )
-    if find_spec("matplotlib") is None:
-        raise ConfigError("--plot needs matplotlib: run pip install 'leastcontrol[plot]'.")
+    _require("--plot", "plot", "matplotlib")
 
 
 def _check_file(name: str, path: Path | None) -> None:
@@ -253,13 +300,8 @@ def _with_words(base: RunConfig, name: str, words: str) -> RunConfig:
             f"{flag(name + 's')} {getattr(RunConfig, name)}."
         ) from error
     check_choice(f"The {name}", value, CHOICES[name])
-    return tyro.cli(
-        RunConfig,
-        prog=f"leastcontrol compare: {words}",
-        args=[flag(name), value, *options],
-        default=base,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    prog = f"leastcontrol compare: {words}"
+    return _parsed(RunConfig, prog, [flag(name), value, *options], default=base)
 
 
 def run_config(verb: RunConfig) -> RunConfig:

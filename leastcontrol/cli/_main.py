@@ -7,9 +7,9 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import NoReturn
 
-from ._terminal import complain, prepare, say
+from ._console import complain, prepare, say
 
-NEEDED = "The command line needs tyro and rich: run pip install 'leastcontrol[cli]'."
+NEEDED = "needs tyro and rich: run pip install 'leastcontrol[cli]'."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -38,6 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: list[str]) -> None:
+    if arguments[:1] == ["--version"]:
+        say(f"leastcontrol {version('leastcontrol')}")
+        sys.exit(0)
+    if find_spec("tyro") is None or find_spec("rich") is None:
+        if {"-h", "--help"} & set(arguments):
+            say(f"usage: leastcontrol VERB [OPTIONS]\n\nWhat the verbs are and take {NEEDED}")
+            sys.exit(0)
+        _end(f"The command line {NEEDED}", 2)
     from ..runs.config import ConfigError
     from ._arguments import parse
 

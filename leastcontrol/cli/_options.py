@@ -31,7 +31,8 @@ class Train(RunConfig):
     devices: int | Literal["all"] = 1
     """Devices of each process that take equal shares of every batch."""
     coordinator: str | None = None
-    """HOST:PORT of the first of several processes that train together, the same for all."""
+    """HOST:PORT of the first of several processes that train together, the same for all. It listens
+    there alone, without a password: name an address of a network that you trust."""
     processes: int | None = None
     """How many processes train together."""
     process: int | None = None
@@ -104,7 +105,8 @@ class Sweep:
     trials: int = 20
     """How many are to be finished, by all workers together."""
     store: str | None = None
-    """URL of the database that the workers share; a SQLite file in the folder by default."""
+    """URL of the database that the workers share; a SQLite file in the folder by default. Its
+    password is neither kept nor shown."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,22 +4,13 @@ import contextlib
 import dataclasses
 import functools
 import json
-import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from .. import report
 from ..data import DataError
@@ -44,7 +35,9 @@ from ..training import (
     device_mesh,
     is_first,
 )
-from ._arguments import arms, data_config, meta_config, represent_config, run_config
+from ._arguments import arms, data_config, meta_config, recorded, represent_config, run_config
+from ._console import complain, say, tell
+from ._display import Table, progress, show_progress, tell_above
 from ._options import (
     Bench,
     Compare,
@@ -116,22 +109,12 @@ def _(verb: Train, arguments: list[str]) -> int:
     mesh = device_mesh(None if verb.devices == "all" else verb.devices)
     seeds, measure = config.all_seeds(), measure_of(config)
     unit = "" if config.regression else " nats"
-    console = Console(stderr=True)
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("epochs"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=False),
-        console=console,
-        # Leaves nothing behind, so that what follows a mistake is one sentence.
-        transient=True,
-        disable=not console.is_terminal,
+    shown = progress(
+        *(BarColumn(), MofNCompleteColumn(), TextColumn("epochs")),
+        after=(TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=False)),
+        total=config.epochs * len(seeds),
     )
-    with progress, _termination() as received:
-        task = progress.add_task("compiling", total=config.epochs * len(seeds))
+    with shown, _termination() as received:
 
         def report(seed: int, metrics: EpochMetrics) -> None:
             own = metrics.validation
@@ -141,12 +124,9 @@ def _(verb: Train, arguments: list[str]) -> int:
                 f"{100 * metrics.converged_fraction:.2f} %  {metrics.steps_mean:.1f} steps a solve"
                 f"  {metrics.step_ms:.2f} ms a step"
             )
-            progress.console.print(escaped(line), highlight=False, markup=False)
-            progress.update(
-                task,
-                completed=seeds.index(seed) * config.epochs + metrics.epoch,
-                description=f"seed {seed}",
-            )
+            tell_above(shown, line)
+            done = seeds.index(seed) * config.epochs + metrics.epoch
+            show_progress(shown, f"seed {seed}", completed=done)
             if received:
                 raise _Terminated(
                     f"Terminated after epoch {metrics.epoch} of seed {seed}, which is saved: the "
@@ -156,7 +136,7 @@ def _(verb: Train, arguments: list[str]) -> int:
         summary = running.run(
             config,
             verb.out,
-            command="leastcontrol " + shlex.join(arguments),
+            command=recorded(arguments),
             resume=verb.resume,
             keep_last=verb.keep_last,
             # One device needs no copies of what it has.
@@ -179,7 +159,7 @@ def _print_summary(summary: dict[str, Any], measures: dict[str, tuple[str, Measu
             text += f" ± {scale * spread[name]:{form}}"
         return f"{text} {unit}".rstrip()
 
-    table = Table(header=False)
+    table = Table()
     for name, (part, own) in measures.items():
         table.add_row(f"{part} {own.title}", figure(name, own.scale, own.form, own.unit))
     table.add_row("step (median)", figure("step_ms_median", 1.0, ".2f", "ms"))
@@ -206,7 +186,7 @@ def _(verb: Meta, arguments: list[str]) -> int:
                 f"  validation {own.loss:.4f}{accuracy}  residual {metrics.residual_median:.1e} of "
                 f"the allowed  {metrics.step_ms:.2f} ms a step"
             )
-            say(line, error=True)
+            tell(line)
             if received:
                 raise _Terminated(
                     f"Terminated after step {metrics.step} of seed {seed}, which is saved: the "
@@ -216,7 +196,7 @@ def _(verb: Meta, arguments: list[str]) -> int:
         summary = run_meta(
             config,
             verb.out,
-            command="leastcontrol " + shlex.join(arguments),
+            command=recorded(arguments),
             resume=verb.resume,
             keep_last=verb.keep_last,
             report=report,
@@ -227,7 +207,7 @@ def _(verb: Meta, arguments: list[str]) -> int:
 
 
 def _print_meta(summary: dict[str, Any]) -> None:
-    table = Table(header=False)
+    table = Table()
     if "per_seed" in summary:
         seeds = f" over {len(summary['seed'])} seeds, of {summary['test_tasks']} tasks each"
         for name, scale, unit in (("accuracy", 100, " %"), ("loss", 1, "")):
@@ -264,9 +244,9 @@ def _(verb: Represent, arguments: list[str]) -> int:
             f"solved {100 * look.converged_fraction:.2f} %  "
             f"{look.solve_steps:.1f} steps a solve  {look.step_ms:.1f} ms a step"
         )
-        say(line, error=True)
+        tell(line)
 
-    command = "leastcontrol " + shlex.join(arguments)
+    command = recorded(arguments)
     summary = run_representations(config, verb.out, command=command, report=report)
     _print_representations(summary)
     _write(verb.results, summary)
@@ -341,11 +321,10 @@ def _(verb: Compare, arguments: list[str]) -> int:
 
         def report(arm: Arm, seed: int, metrics: EpochMetrics) -> None:
             if metrics.epoch == arm.config.epochs:
-                say(
+                tell(
                     f"{arm.system}, {arm.rule}, seed {seed}: validation "
                     f"{measure.shown(getattr(metrics.validation, measure.name))} after "
-                    f"{metrics.epoch} epochs",
-                    error=True,
+                    f"{metrics.epoch} epochs"
                 )
             if received:
                 raise _Terminated(
@@ -357,7 +336,7 @@ def _(verb: Compare, arguments: list[str]) -> int:
             [Arm(*words) for words in arms(verb)],
             verb.out,
             target=verb.target,
-            command="leastcontrol " + shlex.join(arguments),
+            command=recorded(arguments),
             resume=verb.resume,
             report=report,
         )
@@ -393,11 +372,9 @@ def _print_comparison(comparison: dict[str, Any]) -> None:
         spread = "" if error is None else f" ± {scale * error:{form}}"
         return f"{scale * mean:{form}}{spread}"
 
-    means = Table(title="mean ± standard error over the seeds")
-    differences = Table(title="less the first rule, seed by seed: mean ± standard error")
-    for table in (means, differences):
-        for heading in ("system", "rule", *(own[0] for own in columns)):
-            table.add_column(heading)
+    headings = ("system", "rule", *(own[0] for own in columns))
+    means = Table(*headings, title="mean ± standard error over the seeds")
+    differences = Table(*headings, title="less the first rule, seed by seed: mean ± standard error")
     for row in comparison["arms"]:
         own = [figure(row["mean"][n], row["standard_error"][n], s, d) for _, n, s, d in columns]
         means.add_row(row["system"], row["rule"], *own)
@@ -434,9 +411,9 @@ def _(verb: Sweep, arguments: list[str]) -> int:
             verb.out,
             trials=verb.trials,
             store=verb.store,
-            command="leastcontrol " + shlex.join(arguments),
+            command=recorded(arguments),
             report=report,
-            done=lambda row: say(_trial_line(row, measure), error=True),
+            done=lambda row: tell(_trial_line(row, measure)),
         )
     return _print_sweep(result, verb.out, measure)
 
@@ -485,12 +462,12 @@ def _(verb: Reproduce, arguments: list[str]) -> int:
         for own in registry.EXPERIMENTS
         if own.name in verb.names or (verb.all and not own.missing)
     ]
-    command = "leastcontrol " + shlex.join(arguments)
+    command = recorded(arguments)
     origin = {"command": command, "commit": running.commit(), "versions": running.versions()}
     failed, told = 0, []
     for experiment in chosen:
         began = time.perf_counter()
-        say(f"{experiment.name}: {_announced(experiment, verb.quick)}", error=True)
+        tell(f"{experiment.name}: {_announced(experiment, verb.quick)}")
         with _row_report() as report:
             judged = reproduce(
                 experiment,
@@ -508,7 +485,7 @@ def _(verb: Reproduce, arguments: list[str]) -> int:
         _write(verb.results, {"seconds": total, "experiments": told, **origin})
     for own in registry.EXPERIMENTS if verb.all else ():
         if own.missing:
-            say(f"{own.name} is not run by this command: {own.missing}", error=True)
+            tell(f"{own.name} is not run by this command: {own.missing}")
     return 1 if failed else 0
 
 
@@ -524,11 +501,8 @@ def _announced(experiment: registry.Experiment, quick: bool) -> str:
 @contextlib.contextmanager
 def _row_report() -> Iterator[Callable[[registry.Row, int, Any], None]]:
     """Shows how far a row is, and ends the process where it was asked to."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), TimeElapsedColumn())
-    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    with progress, _termination() as received:
-        task = progress.add_task("compiling", total=None)
+    shown = progress()
+    with shown, _termination() as received:
 
         def report(row: registry.Row, seed: int, metrics: Metrics) -> None:
             if isinstance(metrics, EpochMetrics):
@@ -537,7 +511,7 @@ def _row_report() -> Iterator[Callable[[registry.Row, int, Any], None]]:
                 place = f"step {metrics.step}"
             else:
                 place = metrics.image
-            progress.update(task, description=f"{row.name}, seed {seed}, {place}")
+            show_progress(shown, f"{row.name}, seed {seed}, {place}")
             if received:
                 raise _Terminated(
                     f"Terminated after {place} of {row.name}, seed {seed}, which is saved: the "
@@ -551,9 +525,8 @@ def _print_judged(experiment: registry.Experiment, quick: bool, judged: Sequence
     reduced = (
         f"; reduced: {experiment.reduction.sentence}" if quick and experiment.reduction else ""
     )
-    table = Table(title=f"{experiment.title} ({experiment.source}){reduced}")
-    for heading in ("row", "figure", "measured", "the paper", "verdict"):
-        table.add_column(heading)
+    headings = ("row", "figure", "measured", "the paper", "verdict")
+    table = Table(*headings, title=f"{experiment.title} ({experiment.source}){reduced}")
     for own in judged:
         table.add_row(own.row, own.quantity, own.measured, own.expected, own.verdict)
     table.show()
@@ -661,7 +634,7 @@ def _(verb: Verify, arguments: list[str]) -> int:
         else:
             say(
                 f"{row['status']:<12}{row['name']}: {row['error']:.1e}, at most "
-                f"{row['tolerance']:.1e}",
+                f"{row['tolerance']:.1e}"
             )
 
     rows = verify(verb.vectors, report=report)
@@ -682,9 +655,9 @@ def _(verb: Bench, arguments: list[str]) -> int:
         say(_bench_line(row))
 
     def note(sentence: str) -> None:
-        say(sentence, error=True)
+        tell(sentence)
 
-    command = "leastcontrol " + shlex.join(arguments)
+    command = recorded(arguments)
     rows = bench(verb, command=command, report=report, note=note)
     _write(verb.json, rows)
     if verb.plot is not None:

@@ -15,7 +15,6 @@ from ._json import parse_json as parse_json
 from ._json import parse_toml as parse_toml
 from ._json import read_json as read_json
 from ._json import strict as strict
-from ._names import check_name as check_name
 from ._reading import LARGEST as LARGEST
 from ._reading import FileError as FileError
 from ._reading import read_bytes as read_bytes

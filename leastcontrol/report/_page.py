@@ -1,12 +1,13 @@
 """One HTML page that needs nothing besides itself."""
 
+import html
 import itertools
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import Any
 
+from .._names import printable
 from ._figures import Figure
 from ._palette import DARK, LIGHT, properties
 from ._runs import Comparison, Run, Trial
@@ -172,18 +173,23 @@ def page(runs: Sequence[Run], comparisons: Sequence[Comparison], drawn: Sequence
     )
 
 
+def _words(words: object) -> str:
+    """Returns words from anywhere as they can stand in a page."""
+    return html.escape(printable(words, keep="\n"))
+
+
 def _table(caption: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Returns a table; a wide one scrolls by itself, also by keyboard."""
-    head = "".join(f'<th scope="col">{escape(own)}</th>' for own in headings)
+    head = "".join(f'<th scope="col">{_words(own)}</th>' for own in headings)
     lines = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>'
-        + "".join(f"<td>{escape(own)}</td>" for own in rest)
+        f'<tr><th scope="row">{_words(first)}</th>'
+        + "".join(f"<td>{_words(own)}</td>" for own in rest)
         + "</tr>"
         for first, *rest in rows
     )
     return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}"><table>'
-        f'<caption class="muted">{escape(caption)}</caption>'
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{_words(caption)}"><table>'
+        f'<caption class="muted">{_words(caption)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
     )
 
@@ -251,9 +257,9 @@ def _differences(comparison: Comparison) -> str:
 def _figures(drawn: Sequence[Figure], note: str) -> str:
     parts = []
     for run, figures in itertools.groupby(drawn, key=lambda own: own.run):
-        heading = "" if run is None else f"<h3>{escape(run)}</h3>"
+        heading = "" if run is None else f"<h3>{_words(run)}</h3>"
         each = "".join(
-            f"<figure>{own.svg}<figcaption>{escape(own.caption)}</figcaption></figure>\n"
+            f"<figure>{own.svg}<figcaption>{_words(own.caption)}</figcaption></figure>\n"
             for own in figures
         )
         parts.append(f'{heading}<div class="figures">{each}</div>')
@@ -281,8 +287,8 @@ def _tiles(runs: Sequence[Run]) -> str:
     return (
         '<dl class="tiles">'
         + "".join(
-            f'<div><dt>{title}</dt><dd class="value">{escape(value)}</dd>'
-            f'<dd class="muted">{escape(whose)}</dd></div>'
+            f'<div><dt>{title}</dt><dd class="value">{_words(value)}</dd>'
+            f'<dd class="muted">{_words(whose)}</dd></div>'
             for title, value, whose in tiles
         )
         + "</dl>"
@@ -307,13 +313,13 @@ def _run(run: Run) -> str:
     if run.command is None:
         command = '<p class="muted">The command is known once the run is finished.</p>'
     else:
-        command = f'<pre tabindex="0"><code>{escape(run.command)}</code></pre>'
+        command = f'<pre tabindex="0"><code>{_words(run.command)}</code></pre>'
     values = [[name, _shown(value)] for name, value in run.config.items()]
     origin = ", ".join(f"{name} {version}" for name, version in run.versions.items())
     commit = f"commit {run.commit}" if run.commit else "no commit known"
     return (
-        f"<h3>{escape(run.name)}</h3><p>To reproduce it:</p>{command}"
-        f'<p class="muted">{escape(commit)}{"; " if origin else ""}{escape(origin)}</p>'
+        f"<h3>{_words(run.name)}</h3><p>To reproduce it:</p>{command}"
+        f'<p class="muted">{_words(commit)}{"; " if origin else ""}{_words(origin)}</p>'
         "<details><summary>Configuration</summary>"
         f"{_table(f'Configuration of {run.name}', ['option', 'value'], values)}</details>"
         + "".join(_epochs(run, own) for own in run.trials)

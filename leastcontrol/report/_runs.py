@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
+from .._names import inside, printable, without_passwords
 
 
 class ReportError(ValueError):
@@ -85,26 +86,30 @@ def read(folders: Sequence[Path]) -> tuple[list[Run], list[Comparison]]:
             continue
         values = _json(path)
         try:
-            arms = [folder / files.check_name(arm["folder"], path) for arm in values["arms"]]
-            command = _text(values["command"])
-            found = Comparison(_name(folder), command, tuple(values["differences"]))
-        except files.FileError as error:
-            raise ReportError(str(error)) from error
+            arms = [inside(folder, arm["folder"]) for arm in values["arms"]]
+            found = Comparison(
+                _name(folder), _command(values["command"]), tuple(values["differences"])
+            )
         except (KeyError, TypeError) as error:
             raise ReportError(f"{path} holds no comparison: it is damaged.") from error
+        except ValueError as error:
+            raise ReportError(
+                f"{path} names what is no run of it ({error}): it is damaged, or made to show what "
+                "lies elsewhere."
+            ) from error
         paths += arms
         comparisons.append(found)
     for path in paths:
         runs.append(_run(path))
     names = [run.name for run in runs]
     return [
-        dataclasses.replace(run, name=str(path)) if names.count(run.name) > 1 else run
+        dataclasses.replace(run, name=printable(path)) if names.count(run.name) > 1 else run
         for run, path in zip(runs, paths, strict=True)
     ], comparisons
 
 
 def _name(folder: Path) -> str:
-    return folder.resolve().name or str(folder)
+    return printable(folder.resolve().name or folder)
 
 
 def _run(folder: Path) -> Run:
@@ -117,15 +122,22 @@ def _run(folder: Path) -> Run:
     config = _json(path)
     if not isinstance(config, dict):
         raise ReportError(f"{path} holds no configuration: it is damaged.")
-    seeds = config.get("seeds") or []
-    if not isinstance(seeds, list):
-        raise ReportError(f"{path} has seeds = {seeds!r}, which is no list: it is damaged.")
-    first = folder
+    seeds = config.get("seeds") or [config.get("seed") or 0]
+    if not isinstance(seeds, list) or not all(type(own) is int for own in seeds):
+        raise ReportError(
+            f"{path} has seeds = {seeds!r}, which are no whole numbers: it is damaged."
+        )
     if len(seeds) > 1:
-        first = folder / f"seed-{seeds[0]}"
-        trials = [_trial(folder / f"seed-{seed}", seed) for seed in seeds]
+        try:
+            places = [inside(folder, f"seed-{seed}") for seed in seeds]
+        except ValueError as error:
+            raise ReportError(
+                f"{folder} holds no run of several seeds ({error}): it is damaged."
+            ) from error
     else:
-        trials = [_trial(folder, seeds[0] if seeds else config.get("seed") or 0)]
+        places = [folder]
+    first = places[0]
+    trials = [_trial(place, seed) for place, seed in zip(places, seeds, strict=True)]
     summary = _summary(folder) or next((own.summary for own in trials if own.summary), {})
     return Run(
         _name(folder),
@@ -144,11 +156,17 @@ def _origin(summary: dict[str, Any], folder: Path) -> tuple[Any, Any, dict[str, 
         if not isinstance(versions, dict):
             raise TypeError(versions)
         shown = {name: str(_text(own)) for name, own in versions.items()}
-        return _text(summary.get("command")), _text(summary.get("commit")), shown
+        return _command(summary.get("command")), _text(summary.get("commit")), shown
     except TypeError as error:
         raise ReportError(
             f"{folder / 'summary.json'} does not say where it comes from: it is damaged."
         ) from error
+
+
+def _command(value: Any) -> str | None:
+    """Returns the command that a file says it comes from; an older one may hold a password."""
+    text = _text(value)
+    return None if text is None else without_passwords(text)
 
 
 def _text(value: Any) -> str | None:
@@ -178,7 +196,7 @@ def _trial(folder: Path, seed: int) -> Trial:
             epochs.setdefault(judged, []).append(_number(row["validation"][judged]))
             for name, places in (row.get("diagnostics") or {}).items():
                 for place, value in places.items():
-                    line = diagnostics.setdefault(name, {}).setdefault(place, [])
+                    line = diagnostics.setdefault(name, {}).setdefault(printable(place), [])
                     line.append(_number(value))
         except (AttributeError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ReportError(
@@ -241,12 +259,14 @@ def _way(own: dict[str, Any], count: int) -> dict[str, Any]:
     way = {
         "loss": _numbers(own["loss"], count),
         "plane": [_numbers(place, 2) for place in own["plane"]],
-        "control": {name: _numbers(line, count) for name, line in own["control"].items()},
+        "control": {
+            printable(name): _numbers(line, count) for name, line in own["control"].items()
+        },
         "rest": {
             "loss": _number(rest["loss"]),
             "plane": _numbers(rest["plane"], 2),
             "probabilities": _numbers(rest["probabilities"]),
-            "control": {name: _number(rest["control"][name]) for name in own["control"]},
+            "control": {printable(name): _number(rest["control"][name]) for name in own["control"]},
             "solved": bool(rest["solved"]),
         },
     }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._names import printable
 from ..files import write_whole
 
 if TYPE_CHECKING:
@@ -22,12 +23,17 @@ if TYPE_CHECKING:
 
 def draw_representations(found: Sequence[Represented], out: Path) -> None:
     """Draws all figures into a folder, each whole or not at all."""
-    for name, draw in (
-        ("reconstructions", _reconstructions),
-        ("psnr", _psnr),
-        ("unfolding", _unfolding),
-    ):
-        _save(draw(found), out / f"{name}.png")
+    # Imported here because it takes half a second.
+    import matplotlib
+
+    # The name of a file is no mathematics.
+    with matplotlib.rc_context({"text.parse_math": False}):
+        for name, draw in (
+            ("reconstructions", _reconstructions),
+            ("psnr", _psnr),
+            ("unfolding", _unfolding),
+        ):
+            _save(draw(found), out / f"{name}.png")
 
 
 def _save(figure: Any, path: Path) -> None:
@@ -49,7 +55,7 @@ def _reconstructions(found: Sequence[Represented]) -> Any:
     figure = Figure(figsize=(2 * len(found), 4.4), layout="constrained")
     axes = figure.subplots(2, len(found), squeeze=False)
     for own, (above, below) in zip(found, axes.T, strict=True):
-        _shown(above, own.picture.pixels, own.picture.name)
+        _shown(above, own.picture.pixels, printable(own.picture.name))
         _shown(below, own.whole, f"{own.looks[-1].psnr_test:.2f} dB")
     return figure
 
@@ -61,7 +67,7 @@ def _psnr(found: Sequence[Represented]) -> Any:
     panel = figure.subplots()
     for own in found:
         steps = [look.step for look in own.looks]
-        panel.plot(steps, [look.psnr_test for look in own.looks], label=own.picture.name)
+        panel.plot(steps, [look.psnr_test for look in own.looks], label=printable(own.picture.name))
     panel.set(xlabel="steps", ylabel="PSNR of pixels not trained on, dB")
     panel.legend(frameon=False, fontsize="small")
     return figure

@@ -25,7 +25,8 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from .. import files, training
+from .. import training
+from .._names import hide_password, inside, reveals
 from . import running
 from .config import ConfigError, RunConfig
 from .config_file import as_toml
@@ -64,13 +65,11 @@ def sweep(
 
     **Raises:** `ConfigError`, `data.DataError` or `training.FolderError`.
     """
-    command = None if command is None else without_secrets(command)
-    with _store_errors(store):
+    url = store or f"sqlite:///{out / 'study.db'}"
+    with _store_errors(url):
         with training.RunFolder.held(out, resume=True, wait=True) as folder:
             _claim(config, folder)
-            with _store_errors(store, damaged=True):
-                study = _study(config, store or f"sqlite:///{out / 'study.db'}")
-                study.get_trials(deepcopy=False)
+            study = _study(config, url)
         while True:
             _take_up(study, out)
             if len(study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.RUNNING))) >= (
@@ -86,48 +85,22 @@ def sweep(
 
 
 @contextlib.contextmanager
-def _store_errors(store: str | None, *, damaged: bool = False) -> Iterator[None]:
-    """Makes the faults of a store, or with `damaged` of what it holds, one sentence."""
-    faults = (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError)
-    if damaged:
-        faults += (ValueError, LookupError, TypeError, AttributeError, AssertionError)
-        faults += (RecursionError,)
+def _store_errors(url: str) -> Iterator[None]:
     try:
         yield
-    except ConfigError:
-        raise
-    except faults as error:
-        # The first line: what follows is SQL.
-        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
-        shown = "study.db" if store is None else without_secrets(store)
-        for secret in () if store is None else _secrets(store):
-            reason = reason.replace(secret, HIDDEN)
-        # Without the cause, whose text may hold what was hidden.
-        raise ConfigError(
-            f"The store {shown} cannot be used, or is damaged ({reason}): give the URL of a "
-            "database, such as sqlite:///sweep.db, or leave --store out."
-        ) from None
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
+        raise _unusable(url, error) from error
 
 
-HIDDEN = "***"
-_TELLING = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
-_USER = re.compile(r"(?<=//)[^/@]*:([^/@]*)(?=@)")
-_OPTION = re.compile(r"[?&]([^=&]*)=([^&]*)")
-
-
-def _secrets(url: str) -> list[str]:
-    """Returns the password of a database's URL and the options that are secrets, as they stand."""
-    found = [match[1] for match in _USER.finditer(url)]
-    found += [match[2] for match in _OPTION.finditer(url) if _TELLING.search(match[1])]
-    # As they are written, and as they are meant.
-    return sorted({own for one in found for own in (one, unquote_plus(one)) if own}, key=len)[::-1]
-
-
-def without_secrets(text: str) -> str:
-    """Returns a database's URL, or a command with one in it, without its password."""
-    for secret in _secrets(text):
-        text = text.replace(secret, HIDDEN)
-    return text
+def _unusable(url: str, error: Exception) -> ConfigError:
+    # The first line: what follows is SQL.
+    reason = str(error).strip().partition("\n")[0].rstrip(".")
+    if not reason or reveals(reason, url):
+        reason = type(error).__name__
+    return ConfigError(
+        f"The store {hide_password(url)} cannot be used ({reason}): give the URL of a database, "
+        "such as sqlite:///sweep.db, or leave --store out."
+    )
 
 
 def _claim(config: SweepConfig, folder: training.RunFolder) -> None:
@@ -146,8 +119,13 @@ def _claim(config: SweepConfig, folder: training.RunFolder) -> None:
 def _study(config: SweepConfig, url: str) -> optuna.Study:
     # Waits for the writers of the same file longer than a write takes.
     options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite:") else {}
+    try:
+        storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
+    except (TypeError, ValueError) as error:
+        # A port that is no number, or an option that the driver does not have.
+        raise _unusable(url, error) from error
     return optuna.create_study(
-        storage=optuna.storages.RDBStorage(url, engine_kwargs=options),
+        storage=storage,
         # Sweeps in one database are told apart by what they search.
         study_name=f"leastcontrol-{_checksum(config)}",
         direction="maximize" if _measure(config).rising else "minimize",
@@ -196,18 +174,33 @@ def _chosen(config: SweepConfig, params: dict[str, Any]) -> dict[str, Any]:
 def _take_up(study: optuna.Study, out: Path) -> None:
     """Puts the trials whose workers have ended back into the queue."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        name = trial.user_attrs.get("folder")
-        if name is not None:
-            name = files.check_name(name, "The store")
+        folder = _named(trial, "folder", out)
         # Without a folder here it is another machine's, or has not begun.
-        if name is None or not (out / "trials" / name).is_dir():
+        if folder is None or not folder.is_dir():
             continue
         with contextlib.suppress(training.FolderError):
-            with training.RunFolder.held(out / "trials" / name, resume=True):
+            with training.RunFolder.held(folder, resume=True):
                 # Another worker may have come first.
                 if study.get_trials(deepcopy=False)[trial.number].state is TrialState.RUNNING:
                     study.tell(trial.number, state=TrialState.FAIL)
-                    study.enqueue_trial(trial.params, user_attrs={"continues": name})
+                    study.enqueue_trial(trial.params, user_attrs={"continues": folder.name})
+
+
+def _named(trial: FrozenTrial | Trial, attribute: str, out: Path) -> Path | None:
+    """Returns the folder that the store names for a trial, if it names one.
+
+    **Raises:** `ConfigError` where it names one that is not a trial's.
+    """
+    name = trial.user_attrs.get(attribute)
+    if name is None:
+        return None
+    try:
+        return inside(out / "trials", name)
+    except ValueError as error:
+        raise ConfigError(
+            f"The store cannot be used, for the folder that it names for trial {trial.number} is "
+            f"none of {out / 'trials'} ({error}): give the sweep's own store, or leave --store out."
+        ) from error
 
 
 def _run(
@@ -218,11 +211,11 @@ def _run(
     command: str | None,
     report: Report | None,
 ) -> None:
-    name = files.check_name(trial.user_attrs.get("continues", f"{trial.number:04d}"), "The store")
+    place = _named(trial, "continues", out) or out / "trials" / f"{trial.number:04d}"
     run = config.configuration(_chosen(config, trial.params))
-    with training.RunFolder.held(out / "trials" / name, resume=True) as folder:
+    with training.RunFolder.held(place, resume=True) as folder:
         # Only now, when it is held: see `_take_up`.
-        trial.set_user_attr("folder", name)
+        trial.set_user_attr("folder", place.name)
         path, reported = folder.path / "run", 0
 
         def each(seed: int, metrics: training.EpochMetrics) -> None:
@@ -265,7 +258,9 @@ def _write(
     """Writes `sweep.json` and, when a trial is complete, `best.toml`; returns the first."""
     with training.RunFolder.held(out, resume=True, wait=True) as folder:
         rows = [
-            _row(own, config) for own in study.get_trials(deepcopy=False) if own.state in FINISHED
+            _row(own, config, out)
+            for own in study.get_trials(deepcopy=False)
+            if own.state in FINISHED
         ]
         complete = [row for row in rows if row["complete"]]
         measure = _measure(config)
@@ -291,10 +286,11 @@ def _write(
     return result
 
 
-def _row(trial: FrozenTrial, config: SweepConfig) -> dict[str, Any]:
+def _row(trial: FrozenTrial, config: SweepConfig, out: Path) -> dict[str, Any]:
+    folder = _named(trial, "folder", out)
     return {
         "number": trial.number,
-        "folder": trial.user_attrs.get("folder"),
+        "folder": None if folder is None else folder.name,
         "options": _chosen(config, trial.params),
         "complete": trial.state is TrialState.COMPLETE,
         f"validation_{_measure(config).name}": trial.value,

@@ -404,7 +404,7 @@ def test_runs_of_one_name_are_told_apart(tmp_path):
         ("config.json", None, "is not a run folder"),
         ("config.json", "{", "cannot be read as JSON"),
         ("config.json", "[]", "holds no configuration"),
-        ("config.json", '{"seeds": 3}', "is no list"),
+        ("config.json", '{"seeds": 3}', "no whole numbers"),
         ("metrics.jsonl", "{}\n", "Line 1 of .* holds no figures"),
         ("metrics.jsonl", "[1\n", "Line 1 of .* holds no figures"),
         ("summary.json", "[]", "holds no summary"),

@@ -109,7 +109,10 @@ def test_a_missing_writer_is_one_sentence(tmp_path, capsys, monkeypatch):
     words = ["train", "--rule", "backpropagation", "--hidden", "4", "--epochs", "1"]
     with pytest.raises(SystemExit) as ended:
         main([*words, "--out", str(tmp_path / "run"), "--tensorboard"])
-    assert ended.value.code == 1
+    assert ended.value.code == 2
     said = capsys.readouterr().err
     assert "pip install 'leastcontrol[tensorboard]'" in said
     assert "Traceback" not in said
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(training.TrackingError, match="which is not installed"):
+        training.TensorBoard(tmp_path)

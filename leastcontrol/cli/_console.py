@@ -1,0 +1,58 @@
+"""What is said: with `_display` the one place where words reach a terminal.
+
+What would steer the terminal, such as a file's name may, is shown as an escape, and a terminal that
+cannot show a character gets another in its place.
+"""
+
+import codecs
+import io
+import sys
+
+from .._names import printable
+
+# For terminals without them: the characters of tables, of help and of our own words.
+_PLAIN = {
+    **dict.fromkeys("─━═╌", "-"),
+    **dict.fromkeys("│┃║", "|"),
+    **dict.fromkeys("┌┐└┘├┤┬┴┼╭╮╯╰┏┓┗┛┡┩╇╈", "+"),
+    **dict.fromkeys("–—−", "-"),
+    **dict.fromkeys("‘’", "'"),
+    **dict.fromkeys("“”", '"'),
+    **{"×": "x", "±": "+/-", "…": "...", "‖": "||", "•": "*", "·": ".", "≤": "<=", "≥": ">="},
+}
+
+
+def _in_plain_characters(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    words = error.object[error.start : error.end]
+    plain = [_PLAIN.get(own, own) for own in words]
+    return "".join(own if own.isascii() else _escape(own) for own in plain), error.end
+
+
+def _escape(character: str) -> str:
+    return character.encode("ascii", "backslashreplace").decode()
+
+
+def prepare() -> None:
+    """Makes both outputs show what they can, and never fail at a character."""
+    codecs.register_error("leastcontrol", _in_plain_characters)
+    for stream in (sys.stdout, sys.stderr):
+        # What a test or a notebook put in their place may have no encoding.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="leastcontrol")
+
+
+def say(words: object) -> None:
+    """Prints lines of the answer."""
+    print(printable(words, keep="\n"), flush=True)
+
+
+def tell(words: object) -> None:
+    """Prints lines about the work, beside the answer."""
+    print(printable(words, keep="\n"), file=sys.stderr, flush=True)
+
+
+def complain(fault: object) -> None:
+    """Prints a fault as one line."""
+    print(f"leastcontrol: {printable(fault)}", file=sys.stderr)
