@@ -21,13 +21,12 @@ DEV_STAMP := .venv/.dev-$(STATE)
 .DEFAULT_GOAL := help
 # Two installations into one environment at a time would spoil it.
 .NOTPARALLEL:
-.PHONY: help train bench test test-all lint floors format docs clean
+.PHONY: help train bench test test-all floors lint format tables docs clean
 
 help:
 	@echo 'make train     set up and train on handwritten digits, least control beside backpropagation'
 	@echo 'make bench     set up and time a step of every rule beside backpropagation (BENCH=options)'
 	@echo 'make test      set up and run the tests, without the slow ones (make test-all: all)'
-	@echo 'make floors    try the oldest versions that are declared, in an environment of their own'
 	@echo 'make lint      formatting, lint, types, import order (make format: mend the first two)'
 	@echo 'make floors    try the oldest releases that pyproject.toml allows, in an environment of their own'
 	@echo 'make docs      build the documentation into site/'
@@ -45,9 +44,6 @@ test: $(DEV_STAMP)
 
 test-all: $(DEV_STAMP)
 	@$(VENV) -m pytest -n $(JOBS)
-
-floors: $(DEV_STAMP)
-	@$(VENV) .ci/floors.py
 
 lint: $(DEV_STAMP)
 	$(VENV) -m ruff check .

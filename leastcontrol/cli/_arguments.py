@@ -144,13 +144,6 @@ def parse(arguments: list[str]) -> Any:
     if isinstance(verb, Export):
         check_choice("--weights", verb.weights, ("last", "best"))
         _check_file("out", verb.out)
-    if isinstance(verb, Report):
-        if not verb.folders:
-            raise ConfigError(
-                "report has no runs to show: write report DIR, the folder of a run or a comparison."
-            )
-        if find_spec("matplotlib") is None:
-            raise ConfigError("report draws with Matplotlib: run pip install 'leastcontrol[plot]'.")
     if isinstance(verb, Predict):
         if not verb.samples:
             raise ConfigError("predict has no samples: write predict MODEL FILE.")

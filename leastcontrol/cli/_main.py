@@ -16,14 +16,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one verb and exits."""
     prepare()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if arguments == ["--version"]:
-        say(f"leastcontrol {version('leastcontrol')}")
-        sys.exit(0)
-    if find_spec("tyro") is None or find_spec("rich") is None:
-        if set(arguments) & {"-h", "--help"}:
-            say(f"leastcontrol {version('leastcontrol')}. {NEEDED}")
-            sys.exit(0)
-        _end(NEEDED, 2)
     try:
         _run(arguments)
     except KeyboardInterrupt:

@@ -53,7 +53,6 @@ from ._options import (
     Train,
     Verify,
 )
-from ._terminal import Table, complain, escaped, say
 
 
 @functools.singledispatch

@@ -15,11 +15,9 @@ import contextlib
 import hashlib
 import json
 import math
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_plus
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -70,6 +68,7 @@ def sweep(
         with training.RunFolder.held(out, resume=True, wait=True) as folder:
             _claim(config, folder)
             study = _study(config, url)
+            _check_store(study, url)
         while True:
             _take_up(study, out)
             if len(study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.RUNNING))) >= (
@@ -89,6 +88,16 @@ def _store_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
+        raise _unusable(url, error) from error
+
+
+def _check_store(study: optuna.Study, url: str) -> None:
+    """Raises `ConfigError` where the trials in a store are damaged, which Optuna does not expect."""
+    try:
+        study.get_trials(deepcopy=False)
+    except (
+        *(ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError),
+    ) as error:
         raise _unusable(url, error) from error
 
 

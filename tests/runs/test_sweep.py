@@ -281,3 +281,30 @@ def test_two_processes_share_a_sweep(tmp_path):
     folders = [row["folder"] for row in found["trials"]]
     assert len(set(folders)) == len(folders)
     assert all(row["complete"] or row["epochs"] for row in found["trials"])
+
+
+@pytest.mark.parametrize("fault", ["distribution_json = '{'", "distribution_json = '[]'"])
+def test_a_damaged_store_is_one_sentence(fault, tmp_path, monkeypatch, capsys):
+    import sqlite3
+
+    from leastcontrol.cli import main
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as caught:
+            main(list(arguments))
+        return caught.value.code
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweep.toml").write_text(
+        '[train]\ndata = "digits"\nhidden = [4]\nepochs = 1\nbatch-size = 512\n'
+        "[search]\nlearning-rate = { low = 1e-4, high = 1e-2 }\n",
+        encoding="utf-8",
+    )
+    assert call("sweep", "sweep.toml", "--trials", "1", "--out", "sweep") == 0
+    with sqlite3.connect("sweep/study.db") as database:
+        database.execute(f"UPDATE trial_params SET {fault}")
+    capsys.readouterr()
+    assert call("sweep", "sweep.toml", "--trials", "2", "--out", "sweep") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("leastcontrol: The store ")
+    assert error.count("\n") == 1
