@@ -92,7 +92,7 @@ def _store_errors(url: str) -> Iterator[None]:
 
 
 def _check_store(study: optuna.Study, url: str) -> None:
-    """Raises `ConfigError` where the trials in a store are damaged, which Optuna does not expect."""
+    """Raises `ConfigError` where the trials in a store are damaged."""
     try:
         study.get_trials(deepcopy=False)
     except (
