@@ -17,12 +17,14 @@ import argparse
 import contextlib
 import dataclasses
 import gzip
+import hashlib
 import io
 import json
 import os
 import pickle
 import random
 import re
+import resource
 import shlex
 import shutil
 import signal
@@ -51,7 +53,9 @@ from leastcontrol.verify import properties
 from leastcontrol.verify.vectors import read_vectors
 
 TINY = ["--hidden", "4", "--epochs", "2", "--rule", "backpropagation"]
-SECONDS = 30
+SECONDS = 20
+# Bytes that one case may take beyond what all before it took.
+MOST_MEMORY = 2**30
 MARKER = "the-bomb-went-off"
 UNFINISHED = re.compile(r"\..+\.\d+")
 VERBS = {
@@ -91,10 +95,16 @@ READERS = {
     "mnist": (["data", "mnist", "--data-dir", "."], ["train", "--data", "mnist", "--out", "out/r"]),
     "omniglot": (["meta", "--tasks", "omniglot", "--data-dir", ".", "--out", "out/r"],),
 }
-WAYS = ("cut", "flip", "zero", "insert", "other", "bomb", "empty", "folder", "json")
+WAYS = (
+    *("cut", "flip", "zero", "insert", "other", "bomb", "empty", "folder", "json"),
+    *("pipe", "device", "unpacking", "resealed"),
+)
+# Stands for a whole number that Python does not write.
+DIGITS = "a number of 5000 digits"
 JSON_VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2**31, 2**64, 10**400, 0.5, -0.0, 1e308, 1e-320),
     *("", "a", "least-control", "../..", "\x00", "ψ" * 50, [], [[]], {}, {"a": 1}, [None], [1, 2]),
+    *("[red]a", "x[/b]", "\x1b[31m", "x" * 300, DIGITS, [1] * 1000, {"a": DIGITS}, ["../run"]),
 )
 WORDS = (
     *(
@@ -117,6 +127,7 @@ WORDS = (
     *("4294967296", "9" * 400, "None", "True", "[]", "{}", "ψ", "a b", "\n", "%s", "'", '"', "\\"),
     *("run", "half", "pairs", "model", "rows.npy", "digit.png", "missing", "missing/below", "out"),
     *("run/config.json", "out/new", "out/new.json", "localhost:1", "all", "x" * 300),
+    *("[red]a.npy", "x[/b].npy", "\x1b[31m.npy", "pipe", "../run", "sqlite:///a:b@c/d"),
 )
 
 
@@ -254,6 +265,37 @@ def _changed(value: Any, chance: random.Random) -> Any:
     return chance.choice(JSON_VALUES)
 
 
+def _written(value: Any, chance: random.Random) -> str:
+    """Returns a JSON value as text, often with the checksum that fits what it says now."""
+    if isinstance(value, dict) and "checksum" in value and chance.random() < 0.7:
+        # The checksum of what cannot be read does not matter.
+        with contextlib.suppress(ValueError):
+            value = files.with_checksum({n: own for n, own in value.items() if n != "checksum"})
+    return json.dumps(value).replace(f'"{DIGITS}"', "9" * 5000)
+
+
+def _unpacking(path: Path) -> bytes:
+    """Returns a small file that unpacks to a large one, of the kind of another."""
+    zeros, packed = bytes(2**28), io.BytesIO()
+    if path.suffix == ".png":
+        Image.new("1", (2**14, 2**13)).save(packed, "PNG")
+    elif path.suffix == ".gz":
+        packed.write(gzip.compress(zeros, 1))
+    else:
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for name in ("meta.npy", "inputs.npy", "A/character01/0001_01.png"):
+                archive.writestr(name, zeros)
+    return packed.getvalue()
+
+
+def _resealed(content: bytes, chance: random.Random) -> bytes:
+    """Returns a file behind a checksum with other content, and the checksum that fits that."""
+    changed = bytearray(content.partition(b"\n")[2])
+    for _ in range(chance.choice((1, 1, 8))):
+        changed[chance.randrange(min(len(changed), 2000))] = chance.choice(b'0987[]{}",:anx')
+    return hashlib.sha256(changed).hexdigest().encode() + b"\n" + changed
+
+
 def _damage(path: Path, chance: random.Random) -> str:
     """Damages a file and says how."""
     content = path.read_bytes()
@@ -267,7 +309,7 @@ def _damage(path: Path, chance: random.Random) -> str:
         if chance.random() < 0.02:
             lines[place] = "[" * 100_000
         else:
-            lines[place] = json.dumps(value)
+            lines[place] = _written(value, chance)
         path.write_text("\n".join(lines), encoding="utf-8")
         return way
     place = chance.randrange(len(content) + 1)
@@ -285,13 +327,23 @@ def _damage(path: Path, chance: random.Random) -> str:
             content[:place] + chance.randbytes(chance.choice((1, 9))) + content[place:]
         )
     elif way == "other":
-        files = sorted(own for own in Path().rglob("*") if own.is_file())
-        path.write_bytes(chance.choice(files).read_bytes())
+        others = sorted(own for own in Path().rglob("*") if own.is_file())
+        path.write_bytes(chance.choice(others).read_bytes())
     elif way == "bomb":
         path.write_bytes(chance.choice(list(_bombs(path))))
     elif way == "folder":
         path.unlink()
         path.mkdir()
+    elif way == "pipe":
+        path.unlink()
+        os.mkfifo(path)
+    elif way == "device":
+        path.unlink()
+        path.symlink_to("/dev/zero")
+    elif way == "unpacking":
+        path.write_bytes(_unpacking(path))
+    elif way == "resealed" and content.count(b"\n") > 2:
+        path.write_bytes(_resealed(content, chance))
     else:
         way = "empty"
         path.write_bytes(b"")
@@ -359,13 +411,13 @@ def _case(chance: random.Random) -> tuple[str, list[str]]:
             if not isinstance(values, dict):
                 break
         for folder in ("run", "half"):
-            Path(folder, "config.json").write_text(json.dumps(values), encoding="utf-8")
+            Path(folder, "config.json").write_text(_written(values, chance), encoding="utf-8")
         return kind, list(chance.choice(FOLDER))
     name = chance.choice(list(READERS))
-    files = [Path(name)]
-    if files[0].is_dir():
-        files = sorted(own for own in Path(name).rglob("*") if own.is_file())
-    way = _damage(path := chance.choice(files), chance)
+    paths = [Path(name)]
+    if paths[0].is_dir():
+        paths = sorted(own for own in Path(name).rglob("*") if own.is_file())
+    way = _damage(path := chance.choice(paths), chance)
     return f"{way} {path}", list(chance.choice(READERS[name]))
 
 
@@ -391,6 +443,7 @@ def _fault(arguments: list[str]) -> str | None:
         return traceback.format_exc(limit=-3)
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
     if status not in (0, 1, 2):
         return f"ends with status {status}: {said}"
     lines = said.strip().splitlines()
@@ -420,6 +473,11 @@ def _half_written() -> str | None:
     return None
 
 
+def _memory() -> int:
+    """Returns the bytes that this process has held at the most so far."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def run_cases(numbers: list[int], seed: int, root: Path) -> dict[str, Any]:
     """Runs cases in a folder and returns their counts and faults."""
     good, work = root / "good", root / "work"
@@ -432,6 +490,7 @@ def run_cases(numbers: list[int], seed: int, root: Path) -> dict[str, Any]:
         raise _Hang
 
     signal.signal(signal.SIGPROF, hang)
+    signal.signal(signal.SIGALRM, hang)
     for number in numbers:
         os.chdir(root)
         shutil.rmtree(work, ignore_errors=True)
@@ -441,8 +500,13 @@ def run_cases(numbers: list[int], seed: int, root: Path) -> dict[str, Any]:
         kind, arguments = _case(random.Random(f"{seed}-{number}"))
         # Of the processor's time, so that a busy machine is no hang.
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        # And one for what waits without end.
+        signal.setitimer(signal.ITIMER_REAL, 10 * SECONDS)
+        before = _memory()
         fault = _fault(arguments)
         statuses[kind.split()[0]] += 1
+        if fault is None and _memory() - before > MOST_MEMORY:
+            fault = f"takes {(_memory() - before) / 2**30:.2f} GiB more than all cases before"
         if fault is not None:
             faults.append({"case": number, "kind": kind, "arguments": arguments, "fault": fault})
             print(f"case {number}, {kind}: leastcontrol {shlex.join(arguments)}\n{fault}")
@@ -470,6 +534,7 @@ def run() -> int:
     print(f"{found['cases']} cases, {len(found['faults'])} faults")
     if out is not None:
         seconds = time.perf_counter() - began
+        made = {"peak_gib": _memory() / 2**30, **made}
         files.write_json(out, {**found, "seed": options.seed, "seconds": seconds, **made})
     return 1 if found["faults"] else 0
 

@@ -7,13 +7,19 @@ moments, every time going on with `leastcontrol train --resume`. Of four kills o
 moment from the start of its process, three from when that has saved an epoch, since a start takes
 longer than many epochs. Weights, training state and
 figures, wall times apart, must be the same to the last bit, and no unfinished file may remain.
+
+Then trainings are stopped (SIGSTOP), their folder is moved and another run put in its place, and
+they continue (SIGCONT): each must end with a sentence, leave that run as it is byte for byte, and
+go on where its folder is now.
+
 The file counts the kills before the first epoch was saved, between two epochs of a run and after
 the last one, and the folders that were damaged or ended in anything else.
 """
 
 import argparse
-import json
 import random
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +29,7 @@ from pathlib import Path
 from _origin import origin
 
 from leastcontrol.files import write_json
+from leastcontrol.runs.running import read_metrics
 from leastcontrol.training import read_sealed
 
 TIMES = ("step_ms", "seconds")
@@ -41,9 +48,10 @@ def start(out: Path, epochs: int) -> subprocess.Popen[str]:
 
 def ending(folder: Path) -> dict[str, object]:
     """Returns what a finished run leaves, wall times apart."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     found: dict[str, object] = {
-        "metrics": [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+        "metrics": [
+            {k: v for k, v in row.items() if k not in TIMES} for row in read_metrics(folder)
+        ]
     }
     for path in sorted((folder / "checkpoints").iterdir()):
         state = path.name.startswith("state-")
@@ -70,10 +78,44 @@ def wait_for_an_epoch(folder: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.01)
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Returns every file of a folder."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def move(
+    root: Path, number: int, moments: random.Random, options: argparse.Namespace
+) -> Path | None:
+    """Stops a training, puts another run in the place of its folder, and lets it continue.
+
+    Returns the folder that was moved, after its run was resumed there; `None` where the training
+    did not end with the sentence that it should.
+    """
+    place, moved = root / f"place-{number}", root / f"moved-{number}"
+    process = start(place, options.epochs)
+    wait_for_an_epoch(place, process)
+    time.sleep(moments.uniform(0.0, 0.3))
+    process.send_signal(signal.SIGSTOP)
+    place.rename(moved)
+    shutil.copytree(root / "whole", place)
+    process.send_signal(signal.SIGCONT)
+    _, error = process.communicate()
+    if process.returncode != 2 or "was moved, removed or replaced" not in error:
+        print(f"The training ended with {process.returncode}: {error}", file=sys.stderr)
+        return None
+    _, error = (again := start(moved, options.epochs)).communicate()
+    if again.returncode != 0:
+        print(error, file=sys.stderr)
+        return None
+    return moved
+
+
 def main() -> int:
     """Runs the comparison and returns its exit status."""
     parser = argparse.ArgumentParser(description="Kill a training at random and resume it.")
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--moves", type=int, default=10, help="folders that are moved")
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--longest", type=float, default=5.0, help="seconds to a kill, at most")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
@@ -85,13 +127,14 @@ def main() -> int:
     if found is None:
         return 1
     print(
-        f"{found['kills']} kills in {found['runs']} runs: {found['different']} ended in other bits "
-        "than the uninterrupted run."
+        f"{found['kills']} kills in {found['runs']} runs, {found['moves']} folders moved: "
+        f"{found['different']} ended in other bits than the uninterrupted run, and "
+        f"{found['foreign']} folders of another run were written."
     )
     if options.json is not None:
         seconds = time.perf_counter() - began
         write_json(options.json, {**found, "seconds": seconds, **made})
-    return 1 if found["different"] else 0
+    return 1 if found["different"] or found["foreign"] else 0
 
 
 def compare(root: Path, options: argparse.Namespace) -> dict[str, object] | None:
@@ -125,7 +168,17 @@ def compare(root: Path, options: argparse.Namespace) -> dict[str, object] | None
             killed[moment(out)] = killed.get(moment(out), 0) + 1
         different += ending(out) != expected
         print(f"{sum(killed.values())} kills in {runs} runs", flush=True)
+    foreign = 0
+    for number in range(options.moves):
+        moved = move(root, number, moments, options)
+        if moved is None:
+            return None
+        different += ending(moved) != expected
+        foreign += contents(root / f"place-{number}") != contents(root / "whole")
+        print(f"{number + 1} folders moved", flush=True)
     return {
+        "moves": options.moves,
+        "foreign": foreign,
         "kills": sum(killed.values()),
         "runs": runs,
         "different": different,

@@ -43,6 +43,7 @@ class RaiseError(AbstractUnsolved):
         return eqx.error_if(
             weights,
             ~solved(solution),
-            "A sample's equilibrium was not found. Use the policy Drop(), or another solver, or a "
-            "larger leak.",
+            "A sample's equilibrium was not found, or its target is not one that its loss is "
+            "defined for. Look at the sample's result, or use the policy Drop(), another solver, or "
+            "a larger leak.",
         )
