@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..files import FileError, read_bytes, read_image
+from ..files import FileError, read_bytes
+from ..files.images import read_image
 from ._dataset import DataError, Provenance
 
 SMALLEST = 4

@@ -4,13 +4,13 @@ Reading begins with what costs nothing: `read_bytes` opens regular files only, a
 size before its content. What is then made of the content is bounded as well, and whatever is wrong
 with a file becomes one `FileError` with one sentence. Nothing that is read runs code.
 
+Images are read by the module `images`, which needs NumPy; the rest imports nothing heavy.
+
 Writing is whole or not at all (`write_whole`). A *record* is a JSON object that carries a checksum
 of itself, so that a damaged one is told from a whole one; a *sealed* file is a header with arrays
 behind one checksum.
 """
 
-from ._images import MOST_PIXELS as MOST_PIXELS
-from ._images import read_image as read_image
 from ._json import parse_json as parse_json
 from ._json import parse_toml as parse_toml
 from ._json import read_json as read_json

@@ -56,11 +56,14 @@ def parse_record(text: str | bytes, source: object, *, required: bool = False) -
 
 
 def is_record(path: Path) -> bool:
-    """Returns whether a file of JSON carries a checksum, whatever it is.
+    """Returns whether there is a file of JSON that carries a checksum, whatever it is.
 
-    **Raises:** as `read_record`, but for the checksum.
+    **Raises:** `FileError` where it cannot be read.
     """
-    value = parse_json(read_text(path, LARGEST_TEXT), path)
+    try:
+        value = parse_json(read_text(path, LARGEST_TEXT), path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     return isinstance(value, dict) and KEY in value
 
 

@@ -44,6 +44,6 @@ class RaiseError(AbstractUnsolved):
             weights,
             ~solved(solution),
             "A sample's equilibrium was not found, or its target is not one that its loss is "
-            "defined for. Look at the sample's result, or use the policy Drop(), another solver, or "
-            "a larger leak.",
+            "defined for. Look at the sample's result, or use the policy Drop(), another solver, "
+            "or a larger leak.",
         )

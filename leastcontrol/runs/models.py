@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Float32
 
 from .. import data, files, training
 from ..equilibrium import FixedPoint, Tolerance, free_equilibrium, solved
+from ..files.images import read_image
 from ..systems import AbstractSystem
 from . import running
 from .config import IMAGE_SYSTEMS, ConfigError, RunConfig
@@ -203,7 +204,7 @@ def _image(path: Path, shape: tuple[int, ...]) -> np.ndarray:
             f"{path} is an image, but a sample of this model is {_times(shape)}: give a .csv or a "
             ".npy file."
         )
-    pixels = _from_file(lambda: files.read_image(path, colours=len(shape) == 3), path)
+    pixels = _from_file(lambda: read_image(path, colours=len(shape) == 3), path)
     return 255 * (pixels if len(shape) == 2 else pixels.transpose(2, 0, 1))
 
 

@@ -256,7 +256,7 @@ def _kept(folder: training.RunFolder) -> dict[str, tuple[Look, ...]]:
     """
     path = folder.path / "metrics.jsonl"
     try:
-        looks = [_look(row) for row in read_metrics(folder.path)]
+        looks = [_look(row) for row in read_metrics(folder.path, whole=True)]
     except (files.FileError, TypeError, AttributeError) as error:
         raise training.FolderError(
             f"{path} does not hold what was seen of pictures: it is damaged; remove it, and they "

@@ -739,10 +739,11 @@ def read_config(folder: Path) -> RunConfig:
     return RunConfig.from_json(values, str(path))
 
 
-def read_metrics(folder: Path) -> list[Any]:
+def read_metrics(folder: Path, *, whole: bool = False) -> list[Any]:
     """Returns the lines of a run folder's `metrics.jsonl`, none where there is no such file.
 
-    A last line without its end is one that was still being written.
+    A last line without its end is one that was still being written; with `whole`, or where the run
+    is finished, it is damage.
 
     **Raises:** `files.FileError` where a line is damaged.
     """
@@ -751,10 +752,9 @@ def read_metrics(folder: Path) -> list[Any]:
         text = files.read_text(path)
     except (FileNotFoundError, NotADirectoryError):
         return []
-    if not text.endswith("\n") and (folder / "summary.json").exists():
-        raise files.FileError(
-            f"{path} ends within a line, though its run is finished: it is damaged."
-        )
+    whole = whole or (folder / "summary.json").exists()
+    if whole and not text.endswith("\n"):
+        raise files.FileError(f"{path} ends within a line: it is damaged.")
     required = files.is_record(folder / "config.json")
     return [
         files.parse_record(line, f"Line {number} of {path}", required=required)

@@ -7,6 +7,7 @@ import sys
 import jax
 import pytest
 
+from leastcontrol import files
 from leastcontrol.cli import main
 from leastcontrol.runs import running
 from leastcontrol.verify import properties
@@ -47,7 +48,7 @@ def is_one_sentence(error):
 
 
 def load(path):
-    return json.loads(path.read_text(encoding="utf-8"))
+    return files.read_record(path)
 
 
 # --- parsing --------------------------------------------------------------------------------------

@@ -4,11 +4,13 @@ import io
 import json
 import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from leastcontrol import files
+from leastcontrol.files.images import read_image
 
 DEEP = "[" * 100_000 + "]" * 100_000
 
@@ -53,7 +55,7 @@ def test_only_regular_files_are_read_and_nothing_is_waited_for(tmp_path):
         with pytest.raises(files.FileError, match=said):
             files.read_bytes(path)
     with pytest.raises(files.FileError, match="device"):
-        files.read_bytes("/dev/zero")
+        files.read_bytes(Path("/dev/zero"))
     with pytest.raises(FileNotFoundError):
         files.read_bytes(tmp_path / "nothing")
 
@@ -106,7 +108,7 @@ class TestImages:
     @pytest.mark.parametrize("kind", ["8 bits", "16 bits", "real tiff", "colours", "opaque"])
     @pytest.mark.parametrize("colours", [False, True])
     def test_one_gradient_is_read_alike_however_it_is_saved(self, tmp_path, kind, colours):
-        found = files.read_image(self.saved(tmp_path, kind), colours=colours)
+        found = read_image(self.saved(tmp_path, kind), colours=colours)
         expected = np.repeat(GRADIENT[..., None], 3, -1) if colours else GRADIENT
         assert np.abs(found - expected).max() <= 1 / 255
 
@@ -125,7 +127,7 @@ class TestImages:
             ("real.tif", "from 0 to 300"),
         ):
             with pytest.raises(files.FileError, match=said):
-                files.read_image(tmp_path / name, colours=False)
+                read_image(tmp_path / name, colours=False)
 
     def test_a_large_image_is_refused_before_it_is_decoded(self, tmp_path):
         from PIL import Image
@@ -133,7 +135,7 @@ class TestImages:
         path = tmp_path / "large.png"
         Image.new("1", (8000, 8000)).save(path)
         with pytest.raises(files.FileError, match="8000×8000 pixels, but at most"):
-            files.read_image(path, colours=False)
+            read_image(path, colours=False)
 
 
 def test_vectors_that_unpack_to_much_more_are_refused_before(tmp_path):

@@ -68,7 +68,7 @@ def test_a_run_learns_its_pictures_and_leaves_its_files(run):
     for path in folder.glob("*.png"):
         with Image.open(path) as image:
             image.verify()
-    assert json.loads((folder / "summary.json").read_text(encoding="utf-8")) == summary
+    assert files.read_record(folder / "summary.json") == summary
     looks = list(map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()))
     assert [look["step"] for look in looks] == [10, 20, 30] * 2
     for own in (looks[:3], looks[3:]):
@@ -146,7 +146,7 @@ def test_a_seed_of_several_is_the_run_of_that_seed_alone(run, seeded):
 
 def test_several_seeds_have_their_mean_and_deviation(seeded):
     out, _, summary = seeded
-    assert json.loads((out / "summary.json").read_text(encoding="utf-8")) == summary
+    assert files.read_record(out / "summary.json") == summary
     assert summary["seed"] == [own["seed"] for own in summary["per_seed"]] == [0, 5]
     pictures = np.array(
         [[own["psnr_test"] for own in seed["pictures"]] for seed in summary["per_seed"]]
@@ -263,9 +263,9 @@ def test_what_cannot_be_run_is_refused(options, message):
     [
         (["--out", "run", "--images", "natrual-1"], "no picture is called 'natrual-1'"),
         (["--out", "run", "--images", "image:missing.png"], "missing.png: it cannot be read"),
-        (["--out", "run", "--images", "image:."], ".: it cannot be read as an image"),
-        (["--out", "run", "--images", "image:text.png"], "text.png: it cannot be read as an image"),
-        (["--out", "run", "--images", "image:cut.png"], "cut.png: it cannot be read as an image"),
+        (["--out", "run", "--images", "image:."], ". is a folder and no file"),
+        (["--out", "run", "--images", "image:text.png"], "text.png cannot be read as an image"),
+        (["--out", "run", "--images", "image:cut.png"], "cut.png cannot be read as an image"),
         (["--out", "run", "--images", "image:small.png"], "6×9 pixels, fewer than 64 of a side"),
         (["--out", "run", "--size", "500"], "fewer than 500"),
         (["--out", "run", "--size", "9"], "--size is 9, but it must be an even number"),
@@ -300,8 +300,8 @@ def test_the_verb_shows_its_figures_and_writes_them_into_a_file(tmp_path, monkey
     with pytest.raises(SystemExit) as caught:
         main(["represent", *options])
     assert not caught.value.code
-    summary = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
-    assert summary == json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))
+    summary = files.read_record((tmp_path / "results.json").)
+    assert summary == files.read_record((tmp_path / "run" / "summary.json").)
     assert summary["command"] == f"leastcontrol represent {' '.join(options)}"
     assert {"commit", "versions"} < set(summary)
     out, error = capsys.readouterr()

@@ -8,7 +8,7 @@ import threading
 import jax
 import pytest
 
-from leastcontrol import training
+from leastcontrol import files, training
 from leastcontrol.cli import main
 from leastcontrol.cli._arguments import parse, run_config
 from leastcontrol.runs import running
@@ -39,7 +39,7 @@ def single_precision():
 
 
 def load(path):
-    return json.loads(path.read_text(encoding="utf-8"))
+    return files.read_record(path)
 
 
 # Of a training that is made up; nobody reads it.

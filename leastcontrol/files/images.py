@@ -28,7 +28,7 @@ def read_image(path: Path, *, colours: bool) -> Float32[np.ndarray, "rows column
     """
     try:
         # Imported here because it is needed for images only.
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
     except ModuleNotFoundError as error:
         raise FileError(
             f"{path} is an image, and images need Pillow ({error}): run pip install pillow."
@@ -53,6 +53,8 @@ def read_image(path: Path, *, colours: bool) -> Float32[np.ndarray, "rows column
                 return _shares(image, path, colours)
     except FileError:
         raise
+    except UnidentifiedImageError as error:
+        raise FileError(f"{path} cannot be read as an image: it is of no known format.") from error
     except Exception as error:
         raise FileError(f"{path} cannot be read as an image ({error}).") from error
 
