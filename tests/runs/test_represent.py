@@ -300,8 +300,8 @@ def test_the_verb_shows_its_figures_and_writes_them_into_a_file(tmp_path, monkey
     with pytest.raises(SystemExit) as caught:
         main(["represent", *options])
     assert not caught.value.code
-    summary = files.read_record((tmp_path / "results.json").)
-    assert summary == files.read_record((tmp_path / "run" / "summary.json").)
+    summary = files.read_record(tmp_path / "results.json")
+    assert summary == files.read_record(tmp_path / "run" / "summary.json")
     assert summary["command"] == f"leastcontrol represent {' '.join(options)}"
     assert {"commit", "versions"} < set(summary)
     out, error = capsys.readouterr()
