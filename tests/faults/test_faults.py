@@ -1,4 +1,4 @@
-"""The list of faults fits the package as it is; what finds them is said by `python tests/faults`."""
+"""The faults fit the package as it is; which tests see them is said by `python tests/faults`."""
 
 import ast
 from collections import Counter
