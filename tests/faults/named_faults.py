@@ -1,0 +1,335 @@
+"""Forty one-line faults that the tests have to see.
+
+Each changes numbers and nothing else: a sign, a transposed weight, a dropped factor or term. They
+are spread over the rooms of the library, one for every learning rule. A fault names no file of the
+package, for files move: its old text stands exactly once in the whole package, which
+`test_faults.py` checks. Likewise it names the tests that are likely to see it by file name alone.
+"""
+
+import dataclasses
+from pathlib import Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """A change of one line of the package.
+
+    **Arguments:**
+
+    * `name`: what is wrong.
+    * `room`: the part of the package that it is in.
+    * `old`, `new`: the text that is replaced, which stands once in the package, and its
+      replacement.
+    * `tests`: names of the test files that are likely to see it, the likeliest first.
+    """
+
+    name: str
+    room: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+    def places(self, package: Path) -> list[Path]:
+        """Lists the files of a package that the old text stands in, once for each time."""
+        return [
+            path
+            for path in sorted(package.rglob("*.py"))
+            for _ in range(path.read_text(encoding="utf-8").count(self.old))
+        ]
+
+    def files(self, tests: Path) -> list[Path]:
+        """Lists the test files that are likely to see it, wherever they are in a folder."""
+        return [path for name in self.tests for path in sorted(tests.rglob(name))]
+
+
+FAULTS = (
+    # Systems.
+    Fault(
+        "residual: the control of a block enters without the block's scale",
+        "systems",
+        "self.scale * (eqx.combine(block, fixed)(before) + block_control)",
+        "self.scale * eqx.combine(block, fixed)(before) + block_control",
+        ("test_deep_systems.py",),
+    ),
+    Fault(
+        "kinks: the stiffness counts every unit as active",
+        "systems",
+        "own = 0.5 * square @ before",
+        "own = square @ before",
+        ("test_kinks.py",),
+    ),
+    Fault(
+        "recurrent: the weights are transposed",
+        "systems",
+        "return self.recurrent @ self.activation(state) + drive - state",
+        "return self.recurrent.T @ self.activation(state) + drive - state",
+        ("test_systems.py",),
+    ),
+    Fault(
+        "tanh: the addition theorem has the wrong sign",
+        "systems",
+        "return (1 - rate) * (1 + rate) * moved / (1 + rate * moved)",
+        "return (1 - rate) * (1 + rate) * moved / (1 - rate * moved)",
+        ("test_deep_feedback_control.py",),
+    ),
+    # Losses.
+    Fault(
+        "cross-entropy: the Hessian lacks its second term",
+        "losses",
+        "return jnp.diag(p) - jnp.outer(p, p)",
+        "return jnp.diag(p)",
+        ("test_losses.py",),
+    ),
+    Fault(
+        "cross-entropy: a step of the response lacks the gain",
+        "losses",
+        "change = first + gain * second * jnp.sum(p * first)",
+        "change = first + second * jnp.sum(p * first)",
+        ("test_losses.py",),
+    ),
+    # Equilibrium.
+    Fault(
+        "recurrent backpropagation: the error has the wrong sign",
+        "equilibrium",
+        "change = pull(z, sample.output_error)",
+        "change = pull(z, -sample.output_error)",
+        ("test_equilibrium.py", "test_rules.py"),
+    ),
+    Fault(
+        "energy: the output control costs nothing",
+        "equilibrium",
+        "square = control_square + self.own_gain * jnp.sum(output_control**2)",
+        "square = control_square",
+        ("test_trust_region.py", "test_rules.py", "test_controllers.py"),
+    ),
+    Fault(
+        "certificate: the allowance of the leak's residual lacks the leak",
+        "equilibrium",
+        "_ratio(leak_residual, leak * scale + output_floor),",
+        "_ratio(leak_residual, scale + output_floor),",
+        ("test_equilibrium.py", "test_controllers.py"),
+    ),
+    Fault(
+        "simulation: the leak has the wrong sign",
+        "equilibrium",
+        "step_size * (slope - dynamics.leak * moment.control)",
+        "step_size * (slope + dynamics.leak * moment.control)",
+        ("test_deep_feedback_control.py",),
+    ),
+    # Controllers.
+    Fault(
+        "Kolen-Pollack: the mirror learns with the wrong sign",
+        "controllers",
+        "weigh = lambda leaf: -weights.reshape",
+        "weigh = lambda leaf: weights.reshape",
+        ("test_learned_feedback.py",),
+    ),
+    Fault(
+        "linear feedback: the decay has the wrong sign",
+        "controllers",
+        "lambda c, q: c + noise.decay * q",
+        "lambda c, q: c - noise.decay * q",
+        ("test_learned_feedback.py",),
+    ),
+    Fault(
+        "direct feedback: the output's response lacks the slope of the activation",
+        "controllers",
+        "answers = (answers * slope[None, :]) @ layer.weight.T + weight.T",
+        "answers = answers @ layer.weight.T + weight.T",
+        ("test_deep_feedback_control.py",),
+    ),
+    # Rules.
+    Fault(
+        "least control: the readout learns with the wrong sign",
+        "rules",
+        "-weights[:, None] * point.output_control",
+        "weights[:, None] * point.output_control",
+        ("test_rules.py",),
+    ),
+    Fault(
+        "backpropagation: the sum over the batch for the mean",
+        "rules",
+        "return jnp.mean(jax.vmap(self.loss)(outputs, batch.targets)), solution",
+        "return jnp.sum(jax.vmap(self.loss)(outputs, batch.targets)), solution",
+        ("test_rules.py",),
+    ),
+    Fault(
+        "backpropagation through time: one step is missing",
+        "rules",
+        "jax.lax.scan(step, system.initial_state(drive), length=self.steps)",
+        "jax.lax.scan(step, system.initial_state(drive), length=self.steps - 1)",
+        ("test_rules.py",),
+    ),
+    Fault(
+        "equilibrium propagation: the centred contrast is divided by half its width",
+        "rules",
+        "width = 2 * self.strength",
+        "width = self.strength",
+        ("test_baselines.py",),
+    ),
+    Fault(
+        "feedback alignment: the way back has the system's own weights",
+        "rules",
+        "return adjoint_of(mirror_of(system, feedback), self.tolerance, self.solver)",
+        "return adjoint_of(system, self.tolerance, self.solver)",
+        ("test_baselines.py",),
+    ),
+    Fault(
+        "direct feedback alignment: the slope of the activation is missing",
+        "rules",
+        "return tree_slope(system, state, LinearPath(feedback).carry(sample, point))",
+        "return LinearPath(feedback).carry(sample, point)",
+        ("test_baselines.py",),
+    ),
+    Fault(
+        "phantom gradient: the damping is missing",
+        "rules",
+        "lambda a, c: a + self.damping * c, adjoint, change",
+        "lambda a, c: a + c, adjoint, change",
+        ("test_jacobian_free.py",),
+    ),
+    Fault(
+        "Jacobian penalty: the identity is missing from the Jacobian of a step",
+        "rules",
+        "return jnp.sum((pulled + direction) ** 2) / flat.size",
+        "return jnp.sum(pulled**2) / flat.size",
+        ("test_jacobian_penalty.py",),
+    ),
+    Fault(
+        "parts of a batch: their means are added without their counts",
+        "rules",
+        "return (*jax.tree.map(lambda leaf: count.astype(leaf.dtype) * leaf, means), count)",
+        "return (*means, count)",
+        ("test_parts.py",),
+    ),
+    Fault(
+        "batch statistics: the gradient does not go through them",
+        "rules",
+        "(gradient,) = pull(credit.gradient)",
+        "gradient = credit.gradient",
+        ("test_deep_systems.py",),
+    ),
+    Fault(
+        "predictive coding: the output is nudged and not clamped",
+        "rules",
+        "leak: float | AbstractOutputControl = 0.0,",
+        "leak: float | AbstractOutputControl = 1.0,",
+        ("test_baselines.py",),
+    ),
+    Fault(
+        "deep feedback control: half the update",
+        "rules",
+        "factor = -2.0",
+        "factor = -1.0",
+        ("test_deep_feedback_control.py",),
+    ),
+    Fault(
+        "feedback learning: the amplitude of the noise is not squared",
+        "rules",
+        "max(amplitude, SMALLEST_AMPLITUDE) ** 2 / terms",
+        "max(amplitude, SMALLEST_AMPLITUDE) / terms",
+        ("test_deep_feedback_control.py", "test_feedback_vectors.py"),
+    ),
+    Fault(
+        "quasi-static feedback learning: the decay is missing",
+        "rules",
+        "scale * (own.T @ moved) + self.decay * weight",
+        "scale * (own.T @ moved)",
+        ("test_deep_feedback_control.py", "test_feedback_vectors.py"),
+    ),
+    Fault(
+        "least control of slow weights: the control has the wrong sign",
+        "rules",
+        "gradient = _pulled_back(system, state, support, tree_scale(-1.0, control))",
+        "gradient = _pulled_back(system, state, support, control)",
+        ("test_meta.py",),
+    ),
+    Fault(
+        "first-order MAML: the gradient is that before the adaptation",
+        "rules",
+        "return _for_slow(system, jax.grad(system.evaluation)(state, query))",
+        "return _for_slow(system, jax.grad(system.evaluation)(system.slow_weights, query))",
+        ("test_meta.py",),
+    ),
+    Fault(
+        "MAML: nothing is differentiated through the adaptation",
+        "rules",
+        "state, steps = self.adaptation.adapt(own, support)",
+        "state, steps = jax.lax.stop_gradient(self.adaptation.adapt(own, support))",
+        ("test_meta.py",),
+    ),
+    Fault(
+        "Reptile: the slow weights move away from the fast ones",
+        "rules",
+        "_for_slow(system, tree_subtract(system.slow_weights, state))",
+        "_for_slow(system, tree_subtract(state, system.slow_weights))",
+        ("test_meta.py",),
+    ),
+    Fault(
+        "T1-T2: the pull is missing",
+        "rules",
+        "return _pulled_back(system, state, support, jax.grad(system.evaluation)(state, query))",
+        "return _for_slow(system, jax.grad(system.evaluation)(state, query))",
+        ("test_meta.py",),
+    ),
+    Fault(
+        "implicit MAML: the pull is missing from the Hessian",
+        "rules",
+        "slope_of = jax.grad(lambda state: system.potential(state, support))",
+        "slope_of = jax.grad(lambda state: system.learning(state, support))",
+        ("test_meta.py",),
+    ),
+    Fault(
+        "contrastive meta-learning: the contrast is not divided by the strength",
+        "rules",
+        "return tree_scale(1 / self.strength, jax.grad(contrast)(learned))",
+        "return jax.grad(contrast)(learned)",
+        ("test_meta.py",),
+    ),
+    # Diagnostics.
+    Fault(
+        "Gauss-Newton: the biases are no parameters",
+        "diagnostics",
+        "size = jnp.sum(rate**2, axis=1) + 1",
+        "size = jnp.sum(rate**2, axis=1)",
+        ("test_feedback_diagnostics.py",),
+    ),
+    # Training.
+    Fault(
+        "training: biases decay as weights do",
+        "training",
+        "lambda after, before: after - decay * before if before.ndim >= 2 else after, moved",
+        "lambda after, before: after - decay * before, moved",
+        ("test_training.py",),
+    ),
+    Fault(
+        "evaluation: a sample that was not solved counts as right",
+        "training",
+        "right = (jnp.argmax(outputs, axis=1) == targets) & solved(solution)",
+        "right = jnp.argmax(outputs, axis=1) == targets",
+        ("test_training.py",),
+    ),
+    # Data.
+    Fault(
+        "tasks: the query set holds the images of the support set",
+        "data",
+        "return part(slice(self.shots)), part(slice(self.shots, None))",
+        "return part(slice(self.shots)), part(slice(self.queries))",
+        ("test_tasks.py",),
+    ),
+    # Runs.
+    Fault(
+        "comparison: the standard error lacks the root",
+        "runs",
+        "statistics.stdev(known) / math.sqrt(len(known))",
+        "statistics.stdev(known) / len(known)",
+        ("test_comparison.py",),
+    ),
+    Fault(
+        "runs: a penalty is multiplied by the leak",
+        "runs",
+        "JacobianPenalty(rule, config.jacobian_penalty / (leak if leak > 0 else 1.0))",
+        "JacobianPenalty(rule, config.jacobian_penalty * (leak if leak > 0 else 1.0))",
+        ("test_running.py",),
+    ),
+)
