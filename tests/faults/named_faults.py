@@ -142,15 +142,15 @@ FAULTS = (
     Fault(
         "least control: the readout learns with the wrong sign",
         "rules",
-        "-weights[:, None] * point.output_control",
-        "weights[:, None] * point.output_control",
+        "*jax.tree.map(jnp.negative, counted.weighted((signal, point.output_control))),",
+        "*counted.weighted((jax.tree.map(jnp.negative, signal), point.output_control)),",
         ("test_rules.py",),
     ),
     Fault(
         "backpropagation: the sum over the batch for the mean",
         "rules",
-        "return jnp.mean(jax.vmap(self.loss)(outputs, batch.targets)), solution",
-        "return jnp.sum(jax.vmap(self.loss)(outputs, batch.targets)), solution",
+        "lambda: pull(counted.weights)[0], again)",
+        "lambda: pull(counted.count * counted.weights)[0], again)",
         ("test_rules.py",),
     ),
     Fault(
@@ -198,8 +198,8 @@ FAULTS = (
     Fault(
         "parts of a batch: their means are added without their counts",
         "rules",
-        "return (*jax.tree.map(lambda leaf: count.astype(leaf.dtype) * leaf, means), count)",
-        "return (*means, count)",
+        "return jnp.where(count > 0, count.astype(leaf.dtype) * leaf, 0)",
+        "return jnp.where(count > 0, leaf, 0)",
         ("test_parts.py",),
     ),
     Fault(
