@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 
 from .. import report
 from ..data import DataError
-from ..files import FileError, write_csv, write_json, write_whole
+from ..files import FileError, as_csv, write_json, write_whole
 from ..papers import registry
 from ..papers.reproduction import Judged, Metrics, reproduce, verdicts
 from ..runs import running
@@ -579,7 +579,7 @@ def _(verb: Predict, arguments: list[str]) -> int:
         single = "output" if regression else "probability"
         for one, row in zip(flat, rows, strict=True):
             one |= {f"{single}_{n}": own for n, own in enumerate(row[numbers])}
-        write_csv(verb.csv, flat)
+        write_whole(verb.csv, as_csv(flat))
     return 0
 
 

@@ -29,7 +29,8 @@ class RESULTS(optx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
 
     not_at_rest = (
         "The residual of the point that was reached is above what the tolerance allows. Give the "
-        "solver more steps, choose another solver, or ask for less control with a larger leak."
+        "solver more steps, choose another solver, ask for less control with a larger leak, or "
+        "write f in the unit of time of its own decay, on which the least control depends."
     )
     not_contracting = (
         "The free dynamics do not contract in their own unit of time: at the point that was "

@@ -24,6 +24,6 @@ from ._records import parse_record as parse_record
 from ._records import read_record as read_record
 from ._records import sealed_line as sealed_line
 from ._records import with_checksum as with_checksum
-from ._writing import write_csv as write_csv
+from ._writing import as_csv as as_csv
 from ._writing import write_json as write_json
 from ._writing import write_whole as write_whole

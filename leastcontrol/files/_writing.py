@@ -52,13 +52,10 @@ def write_json(path: Path, value: Any) -> None:
     write_whole(path, json.dumps(strict(value), indent=2, allow_nan=False) + "\n")
 
 
-def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Writes rows with the names of the first as their heading.
-
-    **Raises:** `FileError`.
-    """
+def as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Returns rows as CSV, with the names of the first as their heading."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [])
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(path, text.getvalue())
+    return text.getvalue()

@@ -127,7 +127,7 @@ def compare(
             "commit": running.commit(),
         }
         whole.write_record("comparison.json", comparison)
-        files.write_csv(out / "comparison.csv", _epochs(rows))
+        whole.write("comparison.csv", files.as_csv(_epochs(rows)))
     return comparison
 
 

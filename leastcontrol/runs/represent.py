@@ -229,7 +229,7 @@ def _run_seed(
         folder.write_metrics([dataclasses.asdict(look) for own in found for look in own.looks])
         if report is not None:
             report(seed, found[-1].looks[-1])
-    draw_representations(found, folder.path)
+    draw_representations(found, folder)
     summary = {
         **_figures(found),
         "seconds": time.perf_counter() - began,

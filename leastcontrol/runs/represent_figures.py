@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._names import printable
-from ..files import write_whole
+from ..training import RunFolder
 
 if TYPE_CHECKING:
     from .represent import Represented
 
 
-def draw_representations(found: Sequence[Represented], out: Path) -> None:
+def draw_representations(found: Sequence[Represented], folder: RunFolder) -> None:
     """Draws all figures into a folder, each whole or not at all."""
     # Imported here because it takes half a second.
     import matplotlib
@@ -33,13 +32,9 @@ def draw_representations(found: Sequence[Represented], out: Path) -> None:
             ("psnr", _psnr),
             ("unfolding", _unfolding),
         ):
-            _save(draw(found), out / f"{name}.png")
-
-
-def _save(figure: Any, path: Path) -> None:
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=150)
-    write_whole(path, content.getvalue())
+            content = io.BytesIO()
+            draw(found).savefig(content, format="png", dpi=150)
+            folder.write(f"{name}.png", content.getvalue())
 
 
 def _shown(panel: Any, pixels: np.ndarray, title: str) -> None:
