@@ -132,5 +132,6 @@ def test_what_an_iteration_ended_with_is_what_is_said_of_it():
         assert lc.solved(settle(linear, inputs, solver=solver)).all()
     for controller in (lc.Energy(), lc.Exact(), lc.DynamicInversion()):
         rule = lc.LeastControl(controller, 2.0, loss=lc.SquaredError())
-        credit = eqx.filter_jit(rule)(linear, None, lc.Batch(inputs, 0.5 * inputs))
+        some = inputs[:200]
+        credit = eqx.filter_jit(rule)(linear, None, lc.Batch(some, 0.5 * some))
         assert lc.solved(credit.solution).all()

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from leastcontrol import training
+from leastcontrol import files, training
 from leastcontrol.cli import main
 from leastcontrol.papers import registry, reproduction
 from leastcontrol.papers.expectations import (
@@ -57,7 +57,7 @@ def single_precision():
 
 
 def load(path):
-    return json.loads(path.read_text(encoding="utf-8"))
+    return files.read_record(path)
 
 
 FAILURE = training.TrainingError("Epoch 1 met nothing good.", None)
