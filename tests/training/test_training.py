@@ -326,6 +326,28 @@ def test_a_safeguard_comes_in_where_a_batch_needs_it_and_changes_nothing_else():
         assert one.loss == pytest.approx(other.loss, rel=1e-5)
 
 
+def test_a_step_in_which_no_sample_counts_is_no_part_of_the_means():
+    """One sample in each step, of which one is no number: the mean is that of the others."""
+    made = dataset()
+    made.inputs[1] = np.nan
+    config = TrainingConfig(epochs=1, batch_size=1, learning_rate=1e-12, final_learning_rate=0.0)
+    trained = training.train(network(), backpropagation(), made, dataset(), config, seed=0)
+    others = np.delete(np.arange(CLASSES), 1)
+    outputs = jax.vmap(lambda x: network().readout(network().settle(network().drive(x), zeros())))(
+        made.inputs[others]
+    )
+    losses = jax.vmap(lc.CrossEntropy())(outputs, jnp.asarray(made.targets[others]))
+    (metrics,) = trained.metrics
+    assert metrics.loss == pytest.approx(float(jnp.mean(losses)), rel=1e-4)
+    assert metrics.converged_fraction == pytest.approx(len(others) / CLASSES)
+    assert all(np.isfinite(leaf).all() for leaf in leaves(trained.system))
+
+
+def zeros():
+    """No control of the hidden layer."""
+    return (jnp.zeros(4),)
+
+
 def test_an_epoch_without_a_solved_sample_stops_the_training():
     rule = least_control(lc.DynamicInversion(solver=lc.FixedPoint(max_steps=1)))
     with pytest.raises(training.TrainingError, match="Epoch 1 learned nothing") as caught:
