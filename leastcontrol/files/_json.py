@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from ._reading import FileError, read_text
+from ._reading import FileError, read_bytes
 
 LARGEST_TEXT = 2**28
 # Python refuses to read longer ones, each in its own words, and no number here needs them.
@@ -31,6 +31,7 @@ def parse_json(text: str | bytes, source: object) -> Any:
     those of floating point, or lies too deep.
     """
     try:
+        text = text.decode("utf-8") if isinstance(text, bytes) else text
         return json.loads(text, parse_int=_whole, parse_float=_real, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
         raise FileError(
@@ -67,7 +68,7 @@ def read_json(path: Path, limit: int = LARGEST_TEXT) -> Any:
     **Raises:** `FileNotFoundError` or `NotADirectoryError` where there is none, `FileError`
     otherwise.
     """
-    return parse_json(read_text(path, limit), path)
+    return parse_json(read_bytes(path, limit), path)
 
 
 def parse_toml(text: str, source: object) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def read_text(path: Path, limit: int = LARGEST) -> str:
         return read_bytes(path, limit).decode("utf-8")
     except UnicodeDecodeError as error:
         raise FileError(
-            f"{path} is not text in UTF-8 (byte {error.start} is none): it is damaged, or no text."
+            f"{path} cannot be read as text in UTF-8 (byte {error.start} is none): it is damaged."
         ) from error
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ._json import LARGEST_TEXT, parse_json, strict
-from ._reading import FileError, read_text
+from ._reading import FileError, read_bytes
 
 KEY = "checksum"
 
@@ -61,7 +61,7 @@ def is_record(path: Path) -> bool:
     **Raises:** `FileError` where it cannot be read.
     """
     try:
-        value = parse_json(read_text(path, LARGEST_TEXT), path)
+        value = parse_json(read_bytes(path, LARGEST_TEXT), path)
     except (FileNotFoundError, NotADirectoryError):
         return False
     return isinstance(value, dict) and KEY in value
@@ -73,4 +73,4 @@ def read_record(path: Path, *, required: bool = False) -> Any:
     **Raises:** `FileNotFoundError` or `NotADirectoryError` where there is none, `FileError`
     otherwise.
     """
-    return parse_record(read_text(path, LARGEST_TEXT), path, required=required)
+    return parse_record(read_bytes(path, LARGEST_TEXT), path, required=required)

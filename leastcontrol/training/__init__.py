@@ -24,7 +24,6 @@ from ._evaluation import Evaluation as Evaluation
 from ._evaluation import RegressionEvaluation as RegressionEvaluation
 from ._evaluation import evaluate as evaluate
 from ._evaluation import evaluation_of as evaluation_of
-from ._folder import FolderError as FolderError
 from ._folder import RunFolder as RunFolder
 from ._loop import Diagnostics as Diagnostics
 from ._loop import EpochMetrics as EpochMetrics
@@ -51,6 +50,7 @@ from ._processes import connect as connect
 from ._processes import device_mesh as device_mesh
 from ._processes import is_first as is_first
 from ._processes import restored_by_first as restored_by_first
+from ._sealed import FolderError as FolderError
 from ._sealed import PrecisionError as PrecisionError
 from ._sealed import Sealed as Sealed
 from ._sealed import read_sealed as read_sealed

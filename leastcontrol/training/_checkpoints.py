@@ -8,8 +8,8 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from jaxtyping import PyTree
 
 from ..files import FileError
-from ._folder import FolderError, RunFolder
-from ._sealed import PrecisionError, read_sealed, sealed
+from ._folder import RunFolder
+from ._sealed import FolderError, PrecisionError, read_sealed, sealed
 
 KIND = "training state"
 _NAME = re.compile(r"state-(\d+)\.eqx")

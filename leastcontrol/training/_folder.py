@@ -24,15 +24,11 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import PyTree
 
-from ..files import FileError, is_record, read_bytes, sealed_line, strict, with_checksum
-from ._sealed import PrecisionError, parse_sealed, sealed
+from ..files import is_record, read_bytes, sealed_line, strict, with_checksum
+from ._sealed import FolderError, PrecisionError, parse_sealed, sealed
 
 WEIGHTS = "file of weights"
 _SEALED = re.compile(rb"[0-9a-f]{64}\n")
-
-
-class FolderError(FileError):
-    """A run folder cannot be made, written or read; the message says what to do."""
 
 
 # What is left beside its place where a process is killed while it writes.

@@ -396,9 +396,9 @@ def train(
             )
         if not counted.size:
             raise TrainingError(
-                f"Epoch {number + 1} learned nothing, for no equilibrium of a sample was found; "
-                "the weights before it are kept: allow more steps or a larger tolerance, lower the "
-                "learning rate, or ask for less control.",
+                f"Epoch {number + 1} learned nothing, for no equilibrium of a sample was found, or "
+                "only numbers that are not finite; the weights before it are kept: allow more "
+                "steps or a larger tolerance, lower the learning rate, or ask for less control.",
                 before,
             )
         learned, _, weights, *_ = local(after)

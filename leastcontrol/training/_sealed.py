@@ -23,6 +23,10 @@ VERSION = 1
 LONGEST_HEADER = 2**26
 
 
+class FolderError(FileError):
+    """A run folder or a file of it cannot be made, written or read; the message says why."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Sealed:
     """What a file holds: its header, and its arrays as bytes."""
@@ -48,14 +52,14 @@ class Sealed:
             if stream.read(1):
                 raise ValueError("there is more in the file")
         except Exception as error:
-            raise FileError(
+            raise FolderError(
                 f"{self.path} holds arrays of other shapes than its configuration asks for: it is "
                 "of another version of the library, or of another run."
             ) from error
         return arrays
 
 
-class PrecisionError(FileError):
+class PrecisionError(FolderError):
     """A file is whole, and of numbers of another precision than this process computes with."""
 
 
@@ -86,7 +90,7 @@ def read_sealed(path: Path, kind: str) -> Sealed:
     try:
         content = read_bytes(path)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise FileError(f"{path} cannot be read: {error.strerror}.") from error
+        raise FolderError(f"{path} cannot be read: {error.strerror}.") from error
     return parse_sealed(path, content, kind)
 
 
@@ -97,20 +101,20 @@ def parse_sealed(path: Path, everything: bytes, kind: str) -> Sealed:
     """
     checksum, _, content = everything.partition(b"\n")
     if hashlib.sha256(content).hexdigest().encode() != checksum:
-        raise FileError(
+        raise FolderError(
             f"{path} is no {kind} of leastcontrol, or is damaged: its checksum does not fit its "
             "content."
         )
     line, _, arrays = content.partition(b"\n")
     try:
         if len(line) > LONGEST_HEADER:
-            raise FileError("its header is too long")
+            raise FolderError("its header is too long")
         header = parse_json(line, path)
         found, version = header["kind"], header["version"]
     except (FileError, TypeError, KeyError) as error:
-        raise FileError(f"{path} is no {kind} of leastcontrol: it has no header.") from error
+        raise FolderError(f"{path} is no {kind} of leastcontrol: it has no header.") from error
     if (found, version) != (kind, VERSION):
-        raise FileError(
+        raise FolderError(
             f"{path} is a {found} of version {version}, but a {kind} of version {VERSION} is "
             "expected: give another file."
         )

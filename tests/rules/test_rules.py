@@ -373,7 +373,7 @@ def test_an_unsolved_sample_raises_where_that_is_asked_for():
     result = credit(raising(False), system, batch)
     reference = credit(lc.LeastControl(ENERGY, 0.5, loss=lc.SquaredError()), system, batch)
     close(result.gradient, flat(reference.gradient), 1e-12)
-    with pytest.raises(Exception, match=r"equilibrium was not found\. Use the policy Drop"):
+    with pytest.raises(Exception, match="equilibrium was not found"):
         jax.block_until_ready(credit(raising(True), system, batch))
 
 

@@ -12,7 +12,7 @@ import pytest
 from helpers import flat, stored_weights
 
 import leastcontrol as lc
-from leastcontrol import data, training
+from leastcontrol import data, files, training
 from leastcontrol.cli import main
 from leastcontrol.runs.config import ConfigError
 from leastcontrol.runs.meta import (
@@ -172,7 +172,7 @@ def test_the_command_leaves_a_run_folder(tmp_path, capsys):
         main([*words, "--out", str(out), "--results", str(results)])
     assert end.value.code == 0
     summary = json.loads(results.read_text())
-    assert summary == json.loads((out / "summary.json").read_text())
+    assert summary == files.read_record(out / "summary.json")
     assert summary["test"]["tasks"] == 6
     assert summary["total_tasks"] == 16
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]

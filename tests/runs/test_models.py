@@ -212,8 +212,8 @@ def test_a_header_that_does_not_fit_is_refused(header, message, exported, tmp_pa
         ("x.png", "text", "cannot be read as an image"),
         ("x.npy", "text", "cannot be read as an array"),
         ("x.txt", "text", "is not of a kind that is read"),
-        ("none.csv", None, "cannot be read as rows"),
-        ("none.npy", None, "cannot be read as an array"),
+        ("none.csv", None, "cannot be read"),
+        ("none.npy", None, "cannot be read"),
     ],
 )
 def test_samples_that_do_not_fit_are_refused(name, content, message, tmp_path):

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import math
 import os
 import pickle
@@ -67,10 +66,10 @@ def results(folder):
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
         if name.endswith(".json"):
-            kept[name] = timeless(json.loads(path.read_text(encoding="utf-8")))
+            kept[name] = timeless(files.read_record(path))
         elif name.endswith(".jsonl"):
             lines = path.read_text(encoding="utf-8").splitlines()
-            kept[name] = [timeless(json.loads(line)) for line in lines]
+            kept[name] = [timeless(files.parse_record(line, path)) for line in lines]
         elif path.name.startswith("state-"):
             sealed = training.read_sealed(path, "training state")
             kept[name] = (timeless(sealed.header), sealed.content)
@@ -128,7 +127,7 @@ def test_a_finished_run_is_left_as_it_is(whole, tmp_path, monkeypatch):
     before = results(folder)
     monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("trained again"))
     summary = running.run(SMALL, folder, resume=True)
-    assert summary == json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert summary == files.read_record(folder / "summary.json")
     assert results(folder) == before
 
 
@@ -220,10 +219,10 @@ def test_a_full_disk_leaves_the_checkpoints_that_are_there(tmp_path, monkeypatch
     before = results(tmp_path)
     replace = os.replace
 
-    def full(source, target):
-        if target.name.startswith("state-"):
+    def full(source, target, **options):
+        if str(target).startswith("state-"):
             raise OSError(28, "No space left on device")
-        replace(source, target)
+        replace(source, target, **options)
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(training.FolderError, match=r"state-000003\.eqx could not .*: No space"):
