@@ -226,9 +226,11 @@ def results(folder):
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
         if path.suffix == ".json":
-            kept[name] = timeless(json.loads(path.read_text()))
+            kept[name] = timeless(files.read_record(path))
         elif path.suffix == ".jsonl":
-            kept[name] = [timeless(json.loads(line)) for line in path.read_text().splitlines()]
+            kept[name] = [
+                timeless(files.parse_record(line, path)) for line in path.read_text().splitlines()
+            ]
         elif path.name.startswith("state-"):
             kept[name] = training.read_sealed(path, "training state").content
         elif path.is_file():
