@@ -1,4 +1,4 @@
-"""Forty one-line faults that the tests have to see.
+"""One-line faults that the tests have to see.
 
 Each changes numbers and nothing else: a sign, a transposed weight, a dropped factor or term. They
 are spread over the rooms of the library, one for every learning rule. A fault names no file of the

@@ -22,6 +22,6 @@ def test_a_fault_has_its_place_and_its_tests(fault):
     assert [path.name for path in fault.files(ROOT / "tests")] == list(fault.tests)
 
 
-def test_there_are_forty_faults_with_names_of_their_own():
-    assert len(FAULTS) == 40
+def test_there_are_forty_faults_or_more_with_names_of_their_own():
+    assert len(FAULTS) >= 40
     assert max(Counter(fault.name for fault in FAULTS).values()) == 1
