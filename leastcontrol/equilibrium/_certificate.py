@@ -16,12 +16,10 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ..systems import AbstractSystem
 from ._problem import ControlProblem, Sample
+from ._rate import Rate, rate_of_pullback
 from ._trees import dot, norm, tree_add
 
 Value = TypeVar("Value")
-
-# The error of an iterate where f's rate is not known yet: finite, for the sample has to go on.
-UNKNOWN = 1e6
 
 
 class RESULTS(optx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
@@ -117,7 +115,7 @@ class Tolerance(eqx.Module):
         self,
         residual: Float[Array, ""],
         state_norm: Float[Array, ""],
-        rate: float | Float[Array, ""] = 1.0,
+        rate: Rate = 1.0,
     ) -> Float[Array, ""]:
         """Returns ‖f‖ as a multiple of what a free rest point is allowed."""
         floor = self.rounding * jnp.finfo(state_norm.dtype).eps
@@ -134,7 +132,7 @@ class Tolerance(eqx.Module):
         output_floor: Float[Array, ""],
         leak: float | Float[Array, ""],
         own_control: bool = False,
-        rate: float | Float[Array, ""] = 1.0,
+        rate: Rate = 1.0,
     ) -> "Residuals":
         """Returns the three residuals and the largest of them as a multiple of its allowance.
 
@@ -260,23 +258,6 @@ def measured(
     return residuals_of(problem, sample, point, tolerance, state, optimality, read, rate=rate)
 
 
-def rate_of_pullback(
-    system: AbstractSystem,
-    pull: Callable[[PyTree[Array], Array], PyTree[Array]],
-    control: PyTree[Array],
-    output_control: Float[Array, " outputs"],
-) -> float | Float[Array, ""]:
-    """Returns the rate of f along a control, ‖∂_φfᵀψ‖ / ‖ψ‖; 1 where its unit of time is known."""
-    if system.unit_rate:
-        return 1.0
-    return rate_between(norm(pull(control, jnp.zeros_like(output_control))), norm(control))
-
-
-def rate_between(change: Float[Array, ""], step: Float[Array, ""]) -> Float[Array, ""]:
-    """Returns ‖∂_φf v‖ / ‖v‖; 0, which allows nothing, where v is zero and tells nothing."""
-    return jnp.where(step > 0, change / jnp.where(step > 0, step, 1), 0)
-
-
 def residuals_of(
     problem: ControlProblem,
     sample: Sample,
@@ -286,7 +267,7 @@ def residuals_of(
     optimality_residual: PyTree[Array],
     read: Float[Array, " outputs"],
     own_control: bool = False,
-    rate: float | Float[Array, ""] = 1.0,
+    rate: Rate = 1.0,
 ) -> Residuals:
     """Returns one sample's residuals where f + ψ, ∂_φfᵀψ + ∂_φhᵀu and h at the point are known."""
     output = read + problem.own_gain * point.output_control

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..systems import AbstractSystem
-from ._certificate import UNKNOWN, Tolerance, rate_between
+from ._certificate import Tolerance
 from ._driver import AbstractProblem
-from ._trees import norm, tree_add, tree_subtract
+from ._rate import Last, while_known
+from ._trees import norm, tree_add
 
 
 class Controlled(NamedTuple):
@@ -26,10 +27,10 @@ class Controlled(NamedTuple):
 
 
 class Settling(NamedTuple):
-    """An iterate: a state, and the state before it with f there if the rate of f is measured."""
+    """An iterate: a state, and the one before it if the rate of f is measured."""
 
     state: PyTree[Array]
-    before: tuple[PyTree[Array], PyTree[Array]] | None
+    last: Last | None
 
 
 class FreeProblem(AbstractProblem):
@@ -43,8 +44,7 @@ class FreeProblem(AbstractProblem):
 
     def start_from(self, state: PyTree[Array]) -> Settling:
         """Returns the first iterate at a state."""
-        nothing = jax.tree.map(jnp.zeros_like, state)
-        return Settling(state, None if self.system.unit_rate else (state, nothing))
+        return Settling(state, Last.first(self.system, state))
 
     def iterate(
         self, sample: Controlled, z: Settling
@@ -52,19 +52,14 @@ class FreeProblem(AbstractProblem):
         change = self.system.vector_field(z.state, sample.drive)
         if sample.control is not None:
             change = tree_add(change, sample.control)
+        rate, known, last = 1.0, None, None
+        if z.last is not None:
+            (rate, known), last = z.last.rate(z.state, change), Last(z.state, change)
         # The sum's size is the state's: at the origin it is that of the change itself.
-        size, before = jnp.maximum(norm(z.state), norm(change)), None
+        size = jnp.maximum(rate * norm(z.state), norm(change))
         error = self.tolerance.free_error(norm(change), size)
-        if z.before is not None:
-            step = norm(tree_subtract(z.state, z.before[0]))
-            rate = rate_between(norm(tree_subtract(change, z.before[1])), step)
-            size, before = jnp.maximum(rate * norm(z.state), norm(change)), (z.state, change)
-            # Finite, for a sample goes on until its rate is known.
-            unknown = jnp.where(norm(change) > 0, UNKNOWN, 0).astype(error.dtype)
-            measured = self.tolerance.free_error(norm(change), size)
-            error = jnp.where(step > 0, measured, unknown)
-            error = jnp.where(jnp.isfinite(norm(change)), error, jnp.inf)
-        return Settling(tree_add(z.state, change), before), z, error
+        error = error if known is None else while_known(error, known)
+        return Settling(tree_add(z.state, change), last), z, error
 
     def mixed(self, z: Settling) -> tuple[PyTree[Array], ...]:
         return (z.state,)

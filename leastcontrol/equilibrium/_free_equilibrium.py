@@ -8,10 +8,11 @@ import optimistix as optx
 from jaxtyping import Array, Float, Int, PyTree
 
 from ..systems import AbstractOrderedSystem, AbstractSystem
-from ._certificate import RESULTS, Certificate, Solution, Tolerance, rate_between, verdict
+from ._certificate import RESULTS, Certificate, Solution, Tolerance, verdict
 from ._driver import FixedPoint, run
 from ._free import Controlled, FreeProblem
 from ._landscape import FieldLandscape
+from ._rate import rate_along
 from ._trees import norm, tree_add
 from ._trust_region import TrustRegion, TrustRegionProblem
 
@@ -94,7 +95,7 @@ def certify_free(
         residual, rate = norm(field), 1.0
         if error is None and not system.unit_rate:
             _, turned = jax.jvp(lambda s: system.vector_field(s, drive), (state,), (field,))
-            rate = rate_between(norm(turned), residual)
+            rate = rate_along(field, turned)
         if error is None:
             error = tolerance.free_error(residual, norm(state), rate)
         after = norm(system.vector_field(tree_add(state, field), drive))

@@ -11,14 +11,14 @@ control nothing, and a free step costs half of a joint one.
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ._certificate import UNKNOWN, Point, Residuals, Tolerance, rate_between, residuals_of
+from ._certificate import Point, Residuals, Tolerance, residuals_of
 from ._driver import AbstractProblem
 from ._problem import ControlProblem, Sample
+from ._rate import Last, while_known
 from ._sweep import Gain
-from ._trees import norm, tree_add, tree_subtract
+from ._trees import tree_add
 
 # Networks trained to be solvable come within a percent of their rest point in as many.
 FREE_STEPS = 5
@@ -30,8 +30,8 @@ class Joint(NamedTuple):
     point: Point
     gain: Gain
     residuals: Residuals
-    # The state before with f there, if the rate of f is measured.
-    before: tuple[PyTree[Array], PyTree[Array]] | None
+    # If the rate of f is measured.
+    last: Last | None
 
 
 class JointProblem(AbstractProblem):
@@ -56,29 +56,24 @@ class JointProblem(AbstractProblem):
 
             point = point._replace(state=jax.lax.fori_loop(0, FREE_STEPS, free, point.state))
         gain = Gain.initial(self.problem, point.output_control)
-        before = (point.state, jax.tree.map(jnp.zeros_like, point.state))
         unknown = Residuals.unknown(point.output_control.dtype)
-        return Joint(point, gain, unknown, None if system.unit_rate else before)
+        return Joint(point, gain, unknown, Last.first(system, point.state))
 
     def iterate(self, sample: Sample, z: Joint) -> tuple[Joint, Joint, Float[Array, ""]]:
-        (state, control, last), gain, _, before = z
+        (state, control, guess), gain, _, last = z
         problem = self.problem
         field, read, pull = problem.system.pullback(state, sample.drive)
-        gain = gain.updated(problem, read, last, problem.own_gain)
+        gain = gain.updated(problem, read, guess, problem.own_gain)
         # One Newton step: the loop has many steps, and the answer is refined by each of them.
         output_control = problem.respond(
-            sample, read, last, gain.value, self.tolerance.rounding, iterations=1
+            sample, read, guess, gain.value, self.tolerance.rounding, iterations=1
         )
         control_change = pull(control, output_control)
         state_change = tree_add(field, control)
         measured = Point(state, control, output_control)
-        rate, known = 1.0, True
-        if before is not None:
-            step = norm(tree_subtract(state, before[0]))
-            known = step > 0
-            rate = rate_between(norm(tree_subtract(field, before[1])), step)
-            rate = jnp.where(known, rate, 1)
-            before = (state, field)
+        rate, known = 1.0, None
+        if last is not None:
+            (rate, known), last = last.rate(state, field), Last(state, field)
         residuals = residuals_of(
             problem,
             sample,
@@ -90,12 +85,12 @@ class JointProblem(AbstractProblem):
             own_control=True,
             rate=rate,
         )
-        least = jnp.where(known | (residuals.error == 0), 0, UNKNOWN)
-        residuals = residuals._replace(error=jnp.maximum(residuals.error, least))
+        if known is not None:
+            residuals = residuals._replace(error=while_known(residuals.error, known))
         proposed = Point(
             tree_add(state, state_change), tree_add(control, control_change), output_control
         )
-        onwards = Joint(proposed, gain, residuals, before)
+        onwards = Joint(proposed, gain, residuals, last)
         return onwards, onwards._replace(point=measured), residuals.error
 
     def mixed(self, z: Joint) -> tuple[PyTree[Array], ...]:

@@ -26,9 +26,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..systems import AbstractOrderedSystem, AbstractSystem
-from ._certificate import Point, Tolerance, rate_of_pullback
+from ._certificate import Point, Tolerance
 from ._free import Controlled
 from ._problem import ControlProblem, Sample
+from ._rate import Rate, rate_along, rate_of_pullback
 from ._sweep import settle_and_read, sweep_residuals
 from ._trees import dot, norm, tree_scale, tree_subtract
 
@@ -77,7 +78,7 @@ def _rounding(
     control: PyTree,
     output: Array,
     output_control: Array,
-    rate: float | Array = 1.0,
+    rate: Rate = 1.0,
 ) -> Float[Array, ""]:
     largest = jnp.abs(energy) + rate * norm(control) * norm(state)
     largest = largest + norm(output_control) * (1 + norm(output))
@@ -161,14 +162,13 @@ class StateLandscape(_AbstractControlledLandscape):
             field, read, pull = problem.system.pullback(state, sample.drive)
             output_control = self.answering(sample, read, guess)
             gradient = pull(field, -output_control)
-            return (gradient, output_control), (field, read)
+            rate = rate_of_pullback(problem.system, pull, field, output_control)
+            return (gradient, output_control), (field, read, rate)
 
-        (gradient, output_control), curvature, (field, read) = jax.linearize(
+        (gradient, output_control), curvature, (field, read, rate) = jax.linearize(
             gradient_of, place, has_aux=True
         )
         control = tree_scale(-1.0, field)
-        _, _, pull = problem.system.pullback(place, sample.drive)
-        rate = rate_of_pullback(problem.system, pull, control, output_control)
         output = read + problem.own_gain * output_control
         slope = problem.loss.gradient(output, sample.target)
         residuals = self.tolerance.control_error(
@@ -216,12 +216,7 @@ class FieldLandscape(AbstractLandscape):
 
         (gradient, _), curvature, field = jax.linearize(gradient_of, place, has_aux=True)
         # As in `FreeProblem`: at the origin the state's size is that of its change.
-        rate = 1.0
-        if not self.system.unit_rate:
-            # Scaled first: of a slow f the gradient's squares are below the smallest number.
-            size = norm(field)
-            along = tree_scale(1 / jnp.where(size > 0, size, 1), gradient)
-            rate = jnp.where(size > 0, norm(along), 0)
+        rate = 1.0 if self.system.unit_rate else rate_along(field, gradient)
         size = jnp.maximum(rate * norm(place), norm(field))
         error = self.tolerance.free_error(norm(field), size)
         energy = 0.5 * dot(field, field)
