@@ -1,12 +1,14 @@
 """How a time grows with a size: the exponent of a power law, and its picture."""
 
+import io
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from ..files import write_whole
 
 
 def growth_exponent(sizes: Sequence[int], times: Sequence[float]) -> tuple[float, float]:
@@ -53,10 +55,6 @@ def plot_growth(rows: Sequence[dict[str, Any]], path: Path) -> None:
             )
         panel.set(title=case, xlabel=grown, ylabel="ms a step", xscale="log", yscale="log")
         panel.legend(frameon=False, fontsize="small")
-    # The suffix names the format.
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        figure.savefig(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix.removeprefix("."))
+    write_whole(path, content.getvalue())

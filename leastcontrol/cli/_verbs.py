@@ -653,11 +653,8 @@ def _(verb: Bench, arguments: list[str]) -> int:
         # As soon as a case is measured, for a table shows nothing before its last row.
         say(_bench_line(row))
 
-    def note(sentence: str) -> None:
-        tell(sentence)
-
     command = recorded(arguments)
-    rows = bench(verb, command=command, report=report, note=note)
+    rows = bench(verb, command=command, report=report, note=tell)
     _write(verb.json, rows)
     if verb.plot is not None:
         plot_growth(rows, verb.plot)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import files
+from ._content import read_content
 from ._dataset import DataError, Dataset, Provenance, Standardise
 from ._download import DATA_VARIABLE, DownloadPolicy, download_into
 from ._pickled_batch import read_pickled_batch
@@ -200,15 +200,9 @@ class CifarSource(AbstractSource):
 
 
 def _read_bytes(path: Path) -> bytes:
-    try:
-        return files.read_bytes(path)
-    except files.FileError as error:
-        raise DataError(str(error)) from error
-    except OSError as error:
-        raise DataError(
-            f"{path}: it cannot be read ({error.strerror}); expected CIFAR-10's images: make it "
-            "readable, or name another folder."
-        ) from error
+    return read_content(
+        path, "expected CIFAR-10's images: make it readable, or name another folder."
+    )
 
 
 def read_binary_batch(content: bytes, where: str) -> _Batch:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from .. import files
+from ._content import read_content
 from ._dataset import DataError
 
 # The largest file of this room unpacks to 47 MB; whatever is far larger is something else, and is
@@ -84,14 +84,7 @@ def parse_idx(content: bytes, *, axes: int, where: str) -> UInt8[np.ndarray, "..
 
 def read_bytes(path: Path) -> bytes:
     """The content of a file; raises `DataError` where it cannot be read."""
-    try:
-        return files.read_bytes(path)
-    except files.FileError as error:
-        raise DataError(str(error)) from error
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); expected a readable IDX file."
-        ) from error
+    return read_content(path, "expected a readable IDX file.")
 
 
 def read_idx(path: Path, *, axes: int) -> UInt8[np.ndarray, "..."]:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import FileError, read_bytes
 from ._characters import Characters
+from ._content import read_content
 from ._dataset import DataError, Provenance
 from ._download import DATA_VARIABLE, DownloadPolicy, download_into
 from ._source import Folder, cache_folder
@@ -84,15 +84,8 @@ class OmniglotSource:
         drawings: dict[str, dict[str, np.ndarray]] = {}
         for archive in self.archives:
             path = folder / archive.name
-            try:
-                content = read_bytes(path, LARGEST_ARCHIVE)
-            except FileError as error:
-                raise DataError(f"{error}") from error
-            except OSError as error:
-                raise DataError(
-                    f"{path}: it cannot be read ({error.strerror}); expected an archive of "
-                    f"Omniglot: put {self._names()} there."
-                ) from error
+            expected = f"expected an archive of Omniglot: put {self._names()} there."
+            content = read_content(path, expected, LARGEST_ARCHIVE)
             # Before anything is unpacked, which may be a thousand times as large.
             archive.verify(content, where=str(path))
             for character, drawer, packed in _members(content, where=str(path)):

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from ..files import FileError, read_bytes
-from ..files.images import read_image
+from ..files import FileError
+from ..files.images import LARGEST_IMAGE, parse_image
+from ._content import read_content
 from ._dataset import DataError, Provenance
 
 SMALLEST = 4
@@ -132,11 +133,9 @@ def _pillow() -> Any:
 
 
 def _from_file(path: Path, image_module: Any) -> tuple[Any, Provenance]:
+    content = read_content(path, "expected an image.", LARGEST_IMAGE)
     try:
-        shares = read_image(path, colours=True)
-        content = read_bytes(path)
-    except OSError as error:
-        raise DataError(f"{path}: it cannot be read ({error.strerror}): name an image.") from error
+        shares = parse_image(content, path, colours=True)
     except FileError as error:
         raise DataError(str(error)) from error
     image = image_module.fromarray(np.round(255 * shares).astype(np.uint8))

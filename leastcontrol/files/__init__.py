@@ -19,11 +19,14 @@ from ._reading import LARGEST as LARGEST
 from ._reading import FileError as FileError
 from ._reading import read_bytes as read_bytes
 from ._reading import read_text as read_text
-from ._records import is_record as is_record
 from ._records import parse_record as parse_record
 from ._records import read_record as read_record
 from ._records import sealed_line as sealed_line
 from ._records import with_checksum as with_checksum
+from ._run_files import is_sealed_run as is_sealed_run
+from ._run_files import metrics_lines as metrics_lines
+from ._run_files import parse_metrics as parse_metrics
+from ._run_files import read_of_run as read_of_run
 from ._writing import as_csv as as_csv
 from ._writing import write_json as write_json
 from ._writing import write_whole as write_whole

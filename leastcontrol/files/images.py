@@ -23,8 +23,18 @@ _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 def read_image(path: Path, *, colours: bool) -> Float32[np.ndarray, "rows columns ..."]:
     """Returns an image of shape (rows, columns), or (rows, columns, 3) with `colours`, in [0, 1].
 
-    **Raises:** `FileNotFoundError` or `NotADirectoryError` where there is none; `FileError` for
-    what is no image, is too large, or has no one meaning as a picture.
+    **Raises:** `FileNotFoundError` or `NotADirectoryError` where there is none; `FileError` as
+    `parse_image`, and where it cannot be read.
+    """
+    return parse_image(read_bytes(path, LARGEST_IMAGE), path, colours=colours)
+
+
+def parse_image(
+    content: bytes, path: Path, *, colours: bool
+) -> Float32[np.ndarray, "rows columns ..."]:
+    """Returns the image in the content of a file, as `read_image`; `path` names it in errors.
+
+    **Raises:** `FileError` for what is no image, is too large, or has no one meaning as a picture.
     """
     try:
         # Imported here because it is needed for images only.
@@ -33,7 +43,6 @@ def read_image(path: Path, *, colours: bool) -> Float32[np.ndarray, "rows column
         raise FileError(
             f"{path} is an image, and images need Pillow ({error}): run pip install pillow."
         ) from error
-    content = read_bytes(path, LARGEST_IMAGE)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")

@@ -180,14 +180,12 @@ def _trial(folder: Path, seed: int) -> Trial:
     epochs: dict[str, list[float]] = {name: [] for name in EPOCH_FIGURES}
     diagnostics: dict[str, dict[str, list[float]]] = {}
     try:
-        text = files.read_text(path) if path.is_file() else ""
-        required = files.is_record(folder / "config.json")
-    except (OSError, files.FileError) as error:
+        lines, required = files.metrics_lines(folder), files.is_sealed_run(folder)
+    except files.FileError as error:
         raise ReportError(str(error)) from error
-    # A line without its end is still being written.
-    for number, line in enumerate(text.split("\n")[:-1], 1):
+    for number, line in enumerate(lines, 1):
         try:
-            row = files.parse_record(line, f"Line {number} of {path}", required=required)
+            row = files.parse_metrics(folder, number, line, required=required)
             for name in EPOCH_FIGURES:
                 epochs[name].append(_number(row[name]))
             judged = (
@@ -215,18 +213,10 @@ def _summary(folder: Path) -> dict[str, Any] | None:
     path = folder / "summary.json"
     if not path.is_file():
         return None
-    values = _json(path, required=_is_sealed(folder))
+    values = _json(path)
     if not isinstance(values, dict):
         raise ReportError(f"{path} holds no summary: it is damaged.")
     return values
-
-
-def _is_sealed(folder: Path) -> bool:
-    path = folder / "config.json"
-    try:
-        return path.is_file() and files.is_record(path)
-    except files.FileError as error:
-        raise ReportError(str(error)) from error
 
 
 def _sample(folder: Path) -> dict[str, Any] | None:
@@ -286,8 +276,8 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def _json(path: Path, required: bool = False) -> Any:
+def _json(path: Path) -> Any:
     try:
-        return files.read_record(path, required=required)
+        return files.read_of_run(path.parent, path.name)
     except (OSError, files.FileError) as error:
         raise ReportError(str(error)) from error

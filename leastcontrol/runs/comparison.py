@@ -175,9 +175,7 @@ def _row(arm: Arm, folder: Path, target: float | None) -> dict[str, Any]:
     trials = []
     for seed, own in running.seed_folders(arm.config, folder).items():
         try:
-            summary = files.read_record(
-                own / "summary.json", required=files.is_record(own / "config.json")
-            )
+            summary = files.read_of_run(own, "summary.json")
             epochs = running.read_metrics(own)
             trials.append(_trial(arm.config, seed, summary, epochs, target))
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:

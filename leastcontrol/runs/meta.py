@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .. import data, files, training
+from .. import data, training
 from ..losses import AbstractLoss, CrossEntropy, SquaredError
 from ..rules import (
     MAML,
@@ -189,8 +189,7 @@ def _run_seed(
     report: Report | None,
 ) -> dict[str, Any]:
     if (folder.path / "summary.json").is_file():
-        required = files.is_record(folder.path / "config.json")
-        return read_json(folder.path / "summary.json", required=required)
+        return read_json(folder.path / "summary.json")
     system, rule = build_system(config, parts[0], seed), build_rule(config)
     adaptation = evaluation_adaptation(config, rule)
     loop = training.MetaTrainingConfig(

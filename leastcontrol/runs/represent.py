@@ -207,7 +207,7 @@ def _run_seed(
     """Returns the summary of one seed, after learning the pictures that are left."""
     path = folder.path / "summary.json"
     if path.is_file():
-        return read_json(path, required=files.is_record(folder.path / "config.json"))
+        return read_json(path)
     kept, identity = _kept(folder), run_identity(config)
     began = time.perf_counter()
 

@@ -601,7 +601,7 @@ def _finished(folder: training.RunFolder, config: RunConfig) -> dict[str, Any] |
     path = folder.path / "summary.json"
     if not path.is_file():
         return None
-    summary = read_json(path, required=files.is_record(folder.path / "config.json"))
+    summary = read_json(path)
     try:
         figures = {name: _number(summary[name]) for name in _figures(config)}
         solve = {name: _number(summary["solve"][name]) for name in SOLVE_FIGURES}
@@ -747,28 +747,21 @@ def read_metrics(folder: Path, *, whole: bool = False) -> list[Any]:
 
     **Raises:** `files.FileError` where a line is damaged.
     """
-    path = folder / "metrics.jsonl"
-    try:
-        text = files.read_text(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    whole = whole or (folder / "summary.json").exists()
-    if whole and not text.endswith("\n"):
-        raise files.FileError(f"{path} ends within a line: it is damaged.")
-    required = files.is_record(folder / "config.json")
+    required = files.is_sealed_run(folder)
+    lines = files.metrics_lines(folder, whole=whole)
     return [
-        files.parse_record(line, f"Line {number} of {path}", required=required)
-        for number, line in enumerate(text.split("\n")[:-1], 1)
+        files.parse_metrics(folder, number, line, required=required)
+        for number, line in enumerate(lines, 1)
     ]
 
 
-def read_json(path: Path, *, required: bool = False) -> Any:
+def read_json(path: Path) -> Any:
     """Returns what a file of a run folder holds.
 
     **Raises:** `ConfigError` where it is missing or damaged.
     """
     try:
-        return files.read_record(path, required=required)
+        return files.read_of_run(path.parent, path.name)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ConfigError(
             f"{path.parent} is not a run folder, for it has no {path.name}: give the folder that "

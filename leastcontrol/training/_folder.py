@@ -12,7 +12,6 @@ stands in its place ends with a sentence, and what stands there instead is left 
 
 import contextlib
 import fcntl
-import io
 import json
 import os
 import re
@@ -21,11 +20,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 from jaxtyping import PyTree
 
-from ..files import is_record, read_bytes, sealed_line, strict, with_checksum
-from ._sealed import FolderError, PrecisionError, parse_sealed, sealed
+from ..files import is_sealed_run, read_bytes, sealed_line, strict, with_checksum
+from ._sealed import FolderError, PrecisionError, arrays_of, parse_sealed, sealed
 
 WEIGHTS = "file of weights"
 _SEALED = re.compile(rb"[0-9a-f]{64}\n")
@@ -231,7 +229,7 @@ class RunFolder:
                 "its seeds."
             ) from error
         try:
-            if not _SEALED.match(content) and not is_record(self.path / "config.json"):
+            if not _SEALED.match(content) and not is_sealed_run(self.path):
                 return arrays_of(content, like)
             found = parse_sealed(path, content, WEIGHTS)
             if found.header.get("run") != strict(run):
@@ -245,15 +243,3 @@ class RunFolder:
                 "damaged, or of another run, or config.json was changed. Train again, or give "
                 "another folder."
             ) from error
-
-
-def arrays_of(content: bytes, like: PyTree[Any]) -> PyTree[Any]:
-    """Returns a pytree like another with arrays in Equinox's leaf format, and nothing else.
-
-    **Raises:** whatever reading them raises, for anything else.
-    """
-    stream = io.BytesIO(content)
-    arrays = eqx.tree_deserialise_leaves(stream, like)
-    if stream.read(1):
-        raise ValueError("there is more in the file than these arrays")
-    return arrays

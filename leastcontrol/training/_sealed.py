@@ -38,7 +38,7 @@ class Sealed:
     def arrays(self, like: PyTree[Any]) -> PyTree[Any]:
         """Returns a pytree like another with the arrays of the file.
 
-        **Raises:** `FileError` where they are of other shapes, types or number.
+        **Raises:** `FolderError` where they are of other shapes, types or number.
         """
         precision = self.header.get("precision", _precision())
         if precision != _precision():
@@ -46,21 +46,29 @@ class Sealed:
                 f"{self.path} holds numbers of {precision}, and this process computes with "
                 f"{_precision()}: set JAX_ENABLE_X64={int(precision == 'float64')}, and it goes on."
             )
-        stream = io.BytesIO(self.content)
         try:
-            arrays = eqx.tree_deserialise_leaves(stream, like)
-            if stream.read(1):
-                raise ValueError("there is more in the file")
+            return arrays_of(self.content, like)
         except Exception as error:
             raise FolderError(
                 f"{self.path} holds arrays of other shapes than its configuration asks for: it is "
                 "of another version of the library, or of another run."
             ) from error
-        return arrays
 
 
 class PrecisionError(FolderError):
     """A file is whole, and of numbers of another precision than this process computes with."""
+
+
+def arrays_of(content: bytes, like: PyTree[Any]) -> PyTree[Any]:
+    """Returns a pytree like another with arrays in Equinox's leaf format, and nothing else.
+
+    **Raises:** whatever reading them raises, for anything else.
+    """
+    stream = io.BytesIO(content)
+    arrays = eqx.tree_deserialise_leaves(stream, like)
+    if stream.read(1):
+        raise ValueError("there is more in the file than these arrays")
+    return arrays
 
 
 def _precision() -> str:
@@ -85,7 +93,7 @@ def write_sealed(path: Path, kind: str, header: dict[str, Any], arrays: PyTree[A
 def read_sealed(path: Path, kind: str) -> Sealed:
     """Returns what a file holds.
 
-    **Raises:** `FileError` if it cannot be read, is damaged, or is of another kind.
+    **Raises:** `FileError` if it cannot be read, `FolderError` if it is damaged or of another kind.
     """
     try:
         content = read_bytes(path)
@@ -97,7 +105,7 @@ def read_sealed(path: Path, kind: str) -> Sealed:
 def parse_sealed(path: Path, everything: bytes, kind: str) -> Sealed:
     """Returns what the content of a file holds.
 
-    **Raises:** `FileError` if it is damaged, or of another kind.
+    **Raises:** `FolderError` if it is damaged, or of another kind.
     """
     checksum, _, content = everything.partition(b"\n")
     if hashlib.sha256(content).hexdigest().encode() != checksum:

@@ -123,6 +123,17 @@ def test_a_configuration_that_was_edited_is_refused(run, tmp_path, verb, change,
     assert not (tmp_path / "model").exists()
 
 
+def test_a_report_of_a_finished_run_leaves_no_line_out(run):
+    """A last line without its end is one that is still being written, while a run goes on."""
+    path = run / "metrics.jsonl"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x0b")
+    with pytest.raises(report.ReportError, match="ends within a line"):
+        report.read([run])
+    (run / "summary.json").unlink()
+    (shown,), _ = report.read([run])
+    assert len(shown.trials[0].epochs["epoch"]) == SMALL.epochs - 1
+
+
 def test_weights_of_another_run_are_refused(run, tmp_path):
     other = dataclasses.replace(SMALL, activation="relu")
     running.run(other, tmp_path / "other")
