@@ -274,6 +274,17 @@ def test_a_target_that_is_none_does_not_count_inside_a_trace(name, fault):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-9, err_msg=part)
 
 
+def test_no_policy_keeps_a_target_that_is_none():
+    batch = lc.Batch(HEALTHY, jnp.asarray(LABELS["ignored"]))
+    kept, raised = (
+        lc.RecurrentBackpropagation(lc.CrossEntropy(), TIGHT, FEW, policy)
+        for policy in (lc.Keep(), lc.RaiseError())
+    )
+    assert of_batch(kept, batch).count == 2
+    with pytest.raises(Exception, match="or its target is not one that its loss is defined for"):
+        jax.block_until_ready(of_batch(raised, batch).gradient)
+
+
 @pytest.mark.parametrize("fault", TARGETS)
 def test_the_loss_of_a_target_that_is_none_is_nan(fault):
     loss = jax.jit(lc.CrossEntropy())
