@@ -4,7 +4,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from leastcontrol.runs.running import commit, versions
+from leastcontrol.runs.origin import commit, versions
 
 
 def origin() -> dict[str, object]:

@@ -37,12 +37,12 @@ from leastcontrol.rules import (
     RecurrentBackpropagation,
     WithBatchStatistics,
 )
-from leastcontrol.runs.running import CELLS
 from leastcontrol.systems import DeepEquilibrium, convolutional_deep_equilibrium
 
 BATCH, BATCHES = 64, 2
 LEAKS = (6.4, 320.0)
 BASELINE, LEAST = "recurrent backpropagation", "least control, dynamic inversion, α = {:g}"
+CELLS = {"residual": None, "swapped": Swapped}
 # Of each cell: the steps that it learns, fewer where they are dear, and the penalty.
 LEARNED = {"residual": 60, "swapped": 600}
 PENALTIES = {"residual": 10.0, "swapped": 0.3}

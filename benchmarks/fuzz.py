@@ -46,9 +46,12 @@ from PIL import Image
 
 from leastcontrol import files, training
 from leastcontrol.bench import measuring as bench
-from leastcontrol.cli import _options, _verbs, main
-from leastcontrol.runs import running
-from leastcontrol.runs.config import CHOICES
+from leastcontrol.cli import main
+from leastcontrol.cli.verbs import VERBS
+from leastcontrol.cli.verbs._configured import AbstractConfiguredVerb
+from leastcontrol.runs import origin as origins
+from leastcontrol.runs.config import RunConfig
+from leastcontrol.runs.options import Choice, declared, everywhere
 from leastcontrol.verify import properties
 from leastcontrol.verify.vectors import read_vectors
 
@@ -58,19 +61,15 @@ SECONDS = 20
 MOST_MEMORY = 2**30
 MARKER = "the-bomb-went-off"
 UNFINISHED = re.compile(r"\..+\.\d+")
-VERBS = {
-    "train": _options.Train,
-    "meta": _options.Meta,
-    "evaluate": _options.Evaluate,
-    "compare": _options.Compare,
-    "reproduce": _options.Reproduce,
-    "export": _options.Export,
-    "predict": _options.Predict,
-    "report": _options.Report,
-    "verify": _options.Verify,
-    "bench": _options.Bench,
-    "data": _options.Data,
-}
+# The words of a training's choices.
+CHOICES = [
+    word
+    for each, _ in everywhere(RunConfig)
+    for word in (
+        [kind.word for kind in each.words] if isinstance(each, Choice) else each.choices or ()
+    )
+]
+SLOW_VERBS = ("represent", "sweep")
 # What reads each of the files that are damaged, besides what is said for a folder.
 FOLDER = (
     ["evaluate", "run"],
@@ -186,7 +185,7 @@ def _stand_in() -> None:
     training.train = _train
     training.evaluate = lambda *_, **__: training.Evaluation(0.5, 1.0, 1.0)
     training.meta_train = _meta_train
-    _verbs.connect = _connect
+    training.connect = _connect
     bench.target_probability = lambda *_: np.array(0.5)
     bench.strong_leak = lambda *_: 1.0
     bench._measured = lambda *_: []
@@ -194,7 +193,7 @@ def _stand_in() -> None:
     # It is imported by the verb when it is called.
     properties.verify = lambda vectors, report: read_vectors(vectors) and []
     # One process for each run, which says nothing here.
-    running.commit = lambda: None
+    origins.commit = lambda: None
 
 
 # --- What is damaged. ---
@@ -261,7 +260,7 @@ def _changed(value: Any, chance: random.Random) -> Any:
         place = chance.randrange(len(value))
         return [*value[:place], _changed(value[place], chance), *value[place + 1 :]]
     if isinstance(value, str) and chance.random() < 0.5:
-        return chance.choice([word for words in CHOICES.values() for word in words])
+        return chance.choice(CHOICES)
     return chance.choice(JSON_VALUES)
 
 
@@ -353,20 +352,45 @@ def _damage(path: Path, chance: random.Random) -> str:
 # --- Cases. ---
 
 
-def _word(field: dataclasses.Field[Any], chance: random.Random) -> str:
+@dataclasses.dataclass(frozen=True)
+class _Option:
+    """One option of a verb, as the command line has it."""
+
+    name: str
+    type: Any
+    default: Any
+    choices: tuple[str, ...] = ()
+
+
+def _options(verb: type[Any]) -> list[_Option]:
+    """Returns the options of a verb, of all words."""
+    if not issubclass(verb, AbstractConfiguredVerb):
+        return [_Option(own.name, own.type, own.default) for own in dataclasses.fields(verb)]
+    every = [each for each, _ in everywhere(verb.kind)] + list(declared(verb.command_kind))
+    found = {}
+    for each in every:
+        if isinstance(each, Choice):
+            words = tuple(kind.word for kind in each.words)
+            found[each.name] = _Option(each.name, str, each.default.word, words)
+        else:
+            words = tuple(each.choices or ())
+            found.setdefault(each.name, _Option(each.name, each.type, each.default, words))
+    return list(found.values())
+
+
+def _word(option: _Option, chance: random.Random) -> str:
     """Returns a value for an option, often one of its kind."""
-    own = CHOICES.get(field.name, ())
-    if own and chance.random() < 0.7:
-        word = chance.choice(own)
+    if option.choices and chance.random() < 0.7:
+        word = chance.choice(option.choices)
         return word if chance.random() < 0.8 else word[:-1]
-    if typing.get_origin(field.type) is not types.UnionType and chance.random() < 0.3:
-        default = field.default
-        if isinstance(default, bool | int | float | str) and not isinstance(default, bool):
+    if typing.get_origin(option.type) is not types.UnionType and chance.random() < 0.3:
+        default = option.default
+        if isinstance(default, int | float | str) and not isinstance(default, bool):
             return str(default)
-    if field.type in (int, int | None) or "int" in str(field.type):
+    if option.type in (int, int | None) or "int" in str(option.type):
         # Large networks and long runs are no faults, and only take time.
         return chance.choice(("1", "2", "3", "8", "0", "-1", "1.5", "x", "", "4294967296"))
-    if "float" in str(field.type) and chance.random() < 0.6:
+    if "float" in str(option.type) and chance.random() < 0.6:
         return chance.choice(("0", "0.1", "1", "-0.5", "1e-3", "nan", "inf", "1e400", "1e-320"))
     return chance.choice(WORDS)
 
@@ -375,25 +399,25 @@ def _arguments(chance: random.Random) -> list[str]:
     """Returns a random command."""
     if chance.random() < 0.03:
         return [chance.choice(WORDS) for _ in range(chance.randrange(4))]
-    verb = chance.choice(list(VERBS))
-    arguments = [verb if chance.random() < 0.98 else verb[:-1]]
-    fields = dataclasses.fields(VERBS[verb])
-    positional = [own for own in fields if own.name in ("folder", "model", "samples", "folders")]
+    verb = chance.choice([own for own in VERBS if own.verb not in SLOW_VERBS])
+    arguments = [verb.verb if chance.random() < 0.98 else verb.verb[:-1]]
+    options = _options(verb)
+    positional = [own for own in options if own.name in ("folder", "model", "samples", "folders")]
     for _ in positional:
         if chance.random() < 0.9:
             arguments.append(chance.choice(("run", "model", "rows.npy", chance.choice(WORDS))))
-    if verb in ("train", "meta", "compare"):
-        arguments += ["--epochs", "2"] if verb != "meta" else []
-    if chance.random() < 0.8 and any(own.name == "out" for own in fields):
+    if verb.verb in ("train", "compare"):
+        arguments += ["--epochs", "2"]
+    if chance.random() < 0.8 and any(own.name == "out" for own in options):
         arguments += ["--out", "out/new"]
     for _ in range(chance.randrange(5)):
-        field = chance.choice([own for own in fields if own not in positional])
-        name = "--" + field.name.replace("_", "-")
-        if field.type is bool or field.type == "bool":
+        option = chance.choice([own for own in options if own not in positional])
+        name = "--" + option.name.replace("_", "-")
+        if option.type is bool:
             arguments.append(name)
             continue
         count = chance.choice((1, 1, 1, 1, 0, 2, 3))
-        arguments += [name, *(_word(field, chance) for _ in range(count))]
+        arguments += [name, *(_word(option, chance) for _ in range(count))]
     if chance.random() < 0.03:
         chance.shuffle(arguments)
     return arguments

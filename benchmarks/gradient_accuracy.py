@@ -30,8 +30,9 @@ from leastcontrol.equilibrium import FixedPoint, Tolerance, solved
 from leastcontrol.equilibrium._joint import FREE_STEPS
 from leastcontrol.files import write_json
 from leastcontrol.rules import AbstractRule, Batch, LeastControl, RecurrentBackpropagation
-from leastcontrol.runs import running
+from leastcontrol.runs import samples, trained
 from leastcontrol.runs.config import RunConfig
+from leastcontrol.runs.folders import read_config, seed_folders
 from leastcontrol.systems import AbstractSystem
 
 BATCH, LEAK = 64, 6.4
@@ -88,14 +89,14 @@ def _credit(rule: AbstractRule, system: AbstractSystem, batch: Batch) -> Any:
 
 def systems(folders: Sequence[Path]) -> tuple[list[tuple[str, AbstractSystem]], Batch]:
     """Returns networks at first and learned weights, and the batch."""
-    words = RunConfig(data="mnist", system="rnn", hidden=(256,))
-    splits = running.load_splits(words)
-    found = [("initialisation", running.build_system(words, splits, 0))]
+    words = RunConfig.of(data="mnist", system="rnn", hidden=(256,))
+    splits = samples.load_splits(words)
+    found = [("initialisation", trained.build_system(words, splits, 0))]
     for folder in folders:
-        own = running.read_config(folder)
-        seed, at = next(iter(running.seed_folders(own, folder).items()))
-        system, _ = running.load_trained(own, splits, at, seed)
-        found.append((f"{own.epochs} epochs ({folder.name})", system))
+        own = read_config(folder)
+        seed, at = next(iter(seed_folders(own, folder).items()))
+        system, _ = trained.load_trained(own, splits, at, seed)
+        found.append((f"{own.optimiser.epochs} epochs ({folder.name})", system))
     part = splits.train
     return found, Batch(jnp.asarray(part.inputs[:BATCH]), jnp.asarray(part.targets[:BATCH]))
 

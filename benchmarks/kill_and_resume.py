@@ -29,7 +29,7 @@ from pathlib import Path
 from _origin import origin
 
 from leastcontrol.files import write_json
-from leastcontrol.runs.running import read_metrics
+from leastcontrol.runs.folders import read_metrics
 from leastcontrol.training import read_sealed
 
 TIMES = ("step_ms", "seconds")

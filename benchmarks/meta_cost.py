@@ -21,19 +21,20 @@ from _origin import origin
 
 import leastcontrol as lc
 from leastcontrol.files import write_json
-from leastcontrol.runs.meta import build_rule, build_system, build_tasks
-from leastcontrol.runs.meta_config import META_CHOICES, MetaConfig
+from leastcontrol.runs.meta import build_system
+from leastcontrol.runs.meta_config import MetaConfig
+from leastcontrol.runs.words.meta.rules import META_RULES
 
 
 def cases(inner_steps: list[int]) -> list[tuple[str, int, MetaConfig]]:
     """Returns rule, inner steps and configuration of what is measured."""
-    rules = [(rule, {}) for rule in META_CHOICES["rule"]]
+    rules = [(kind.word, {}) for kind in META_RULES]
     rules.insert(1, ("least-control", {"control": "descent"}))
     return [
         (
             " ".join([rule, *options.values()]),
             steps,
-            MetaConfig(rule=rule, inner_steps=steps, step_size=0.01, **options),
+            MetaConfig.of(rule=rule, inner_steps=steps, step_size=0.01, **options),
         )
         for rule, options in rules
         for steps in inner_steps
@@ -42,9 +43,9 @@ def cases(inner_steps: list[int]) -> list[tuple[str, int, MetaConfig]]:
 
 def measured(config: MetaConfig, repeats: int) -> dict[str, Any]:
     """Returns the milliseconds and the bytes of one step of a configuration."""
-    tasks = build_tasks(config)[0]
-    system, rule = build_system(config, tasks, 0), build_rule(config)
-    batch = lc.Batch(*tasks.batch(jax.random.key(0), config.task_batch))
+    tasks = config.tasks.build()[0]
+    system, rule = build_system(config, tasks, 0), config.rule.build(config)
+    batch = lc.Batch(*tasks.batch(jax.random.key(0), config.optimiser.task_batch))
     learned, fixed = eqx.partition(system, eqx.is_inexact_array)
 
     def step(learned: Any, batch: lc.Batch) -> Any:

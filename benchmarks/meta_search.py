@@ -14,7 +14,6 @@ the runs of `docs/meta-learning.md` are made.
 """
 
 import argparse
-import dataclasses
 import functools
 import itertools
 import json
@@ -31,9 +30,7 @@ from _origin import origin
 
 from leastcontrol.files import write_json
 from leastcontrol.runs.meta import (
-    build_rule,
     build_system,
-    build_tasks,
     evaluation_adaptation,
 )
 from leastcontrol.runs.meta_config import MetaConfig
@@ -60,7 +57,7 @@ RULES: dict[str, dict[str, dict[str, tuple[Any, ...]]]] = {
         "t1-t2": {"step_size": (0.1, 0.05)},
         "reptile": {"step_size": (0.1, 0.05)},
         # Its Hessian has to be positive (see `leastcontrol reproduce omniglot`).
-        "implicit-maml": {"step_size": (0.1,), "pull": (2.0, 0.5)},
+        "implicit-maml": {"step_size": (0.1,), "proximal_strength": (2.0, 0.5)},
         "contrastive": {"step_size": (0.1,), "strength": (0.1, 1.0)},
     },
 }
@@ -91,21 +88,21 @@ VALIDATION_KEY = 1_000_000
 
 def judged(config: MetaConfig) -> list[dict[str, Any]]:
     """Returns what a configuration's seeds do on validation tasks, by evaluation step size."""
-    parts = build_tasks(config)
-    rule = build_rule(config)
-    sizes = EVALUATION_STEP_SIZES[config.tasks]
+    parts = config.tasks.build()
+    rule = config.rule.build(config)
+    sizes = EVALUATION_STEP_SIZES[config.tasks.word]
     judges = [
-        evaluation_adaptation(dataclasses.replace(config, evaluation_step_size=size), rule)
+        evaluation_adaptation(config.with_options(evaluation_step_size=size), rule)
         for size in sizes
     ]
     loop = MetaTrainingConfig(
         steps=config.steps(),
-        task_batch=config.task_batch,
-        learning_rate=config.learning_rate,
+        task_batch=config.optimiser.task_batch,
+        learning_rate=config.optimiser.learning_rate,
         report_every=config.steps(),
-        validation_tasks=config.validation_tasks,
+        validation_tasks=config.run.validation_tasks,
     )
-    key, count = jax.random.key(VALIDATION_KEY), config.validation_tasks
+    key, count = jax.random.key(VALIDATION_KEY), config.run.validation_tasks
     # Looked at as it is judged, so that one compiled program serves both.
     train = functools.partial(meta_train, adaptation=judges[0])
     figures: list[list[MetaEvaluation]] = []
@@ -195,7 +192,7 @@ def main() -> int:
         tried = {**known[rule], **TRIED[options.tasks]}
         for values in itertools.product(*tried.values()):
             chosen = {"rule": rule, **dict(zip(tried, values, strict=True))}
-            config = MetaConfig(
+            config = MetaConfig.of(
                 tasks=options.tasks,
                 ways=options.ways,
                 total_tasks=options.total_tasks,

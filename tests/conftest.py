@@ -1,6 +1,8 @@
 """Strict settings for every test, made before JAX and the package are first imported.
 
-* Shapes and types in the package's signatures are checked at run time (jaxtyping with beartype).
+* Shapes and types in the package's signatures are checked at run time (jaxtyping with beartype),
+  but for the command line and the words: they import nothing heavy, so that what they build has a
+  name for the type checker alone. A word checks the types of its options itself.
 * 64-bit numbers are on; a test of single precision says so. With them on, Optimistix 0.1.0 keeps
   the error estimates of some solvers (fixed point, dogleg) in double precision and refuses a
   single-precision state: such a test runs inside `jax.enable_x64(False)`.
@@ -9,6 +11,7 @@
   steady-state event and Brownian tree of Diffrax mix types inside, and fail under it.
 * What one test has compiled is not compiled again by another that makes the same program anew. The
   folder is a test process's own, for JAX does not write its files whole or not at all.
+* Programs are compiled without LLVM's optimisations, since compiling them is most of the time.
 * Compiled programs are dropped after each file of tests. A process may have 65 530 mappings of
   memory on Linux, every program takes some, and LLVM ends the process where it gets no more.
 """
@@ -17,7 +20,9 @@ import gc
 import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # One thread pool for each test process would be as many as cores, for each process.
     for variable in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -27,7 +32,18 @@ import jax
 import pytest
 from jaxtyping import install_import_hook
 
-install_import_hook("leastcontrol", "beartype.beartype")
+PACKAGE = Path(__file__).parents[1] / "leastcontrol"
+LIGHT = ("cli", "words", "options", "config", "meta_config", "represent_config")
+MODULES = [path.relative_to(PACKAGE).with_suffix("").parts for path in PACKAGE.rglob("*.py")]
+install_import_hook(
+    [
+        ".".join(("leastcontrol", *(part for part in parts if part != "__init__")))
+        for parts in MODULES
+        # The package itself would stand for all that is in it, and so would a room.
+        if parts != ("__init__",) and parts != ("runs", "__init__") and not {*parts} & {*LIGHT}
+    ],
+    "beartype.beartype",
+)
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 COMPILATIONS = tempfile.TemporaryDirectory(prefix="leastcontrol-compilations-")

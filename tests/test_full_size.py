@@ -10,7 +10,7 @@ import pytest
 import leastcontrol as lc
 from leastcontrol import training
 from leastcontrol.papers import registry
-from leastcontrol.runs import running
+from leastcontrol.runs import trained
 
 TABLES = (registry.CONVOLUTIONAL_TABLE, registry.DEEP_EQUILIBRIUM_TABLE)
 ROWS = {f"{table.name} {row.name}": row for table in TABLES for row in table.rows}
@@ -21,9 +21,9 @@ ROWS = {f"{table.name} {row.name}": row for table in TABLES for row in table.row
 def test_a_step_of_every_row_is_compiled_and_run(name):
     config = ROWS[name].config
     with jax.enable_x64(False):
-        system = running.build_network(config, (3, 32, 32), 10, 0)
-        rule = running.build_rule(config)
-        optimiser = training.make_optimiser(running.build_training(config), 2)
+        system = trained.build_network(config, (3, 32, 32), 10, 0)
+        rule = config.build_rule()
+        optimiser = training.make_optimiser(config.build_training(), 2)
         learned, fixed = eqx.partition(system, eqx.is_inexact_array)
         weights = [leaf for leaf in jax.tree.leaves(learned) if leaf.ndim >= 2]
         assert sum(leaf.size for leaf in weights) > 50_000

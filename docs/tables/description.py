@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from leastcontrol.runs.old_words import renewed_command
+
 # Cells of missing figures, with the spaces around their text.
 DASH = " – "
 EMPTY = "  "
@@ -181,7 +183,8 @@ class Table:
         if self.below is not None:
             yield self.below(rows[0])
         if self.commands:
-            commands = "\n".join(dict.fromkeys(row["command"] for row in rows))
+            # As they are written today, which is not always how they were when they ran.
+            commands = "\n".join(dict.fromkeys(renewed_command(row["command"]) for row in rows))
             yield f"```bash\n{commands}\n```"
 
     def _read(self, path: Path, file: File) -> list[Row]:

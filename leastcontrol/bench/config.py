@@ -4,25 +4,21 @@ import dataclasses
 import math
 from pathlib import Path
 
-from ..runs.config import CHOICES, CLASSIFICATIONS, SEEDS, ConfigError, check_choice, flag
+from ..runs.options import ConfigError, check_choice, flag
+from ..runs.words.controllers import CONTROLLERS
+from ..runs.words.data import DATA
+from ..runs.words.data._data import SEED
+from ..runs.words.rules import RULES as RULE_WORDS
 
 # Every way to credit by its own name: the controllers stand for least control by each of them.
 BASELINES = {"feedforward": "backpropagation", "rnn": "recurrent-backpropagation"}
 RULES = (
     *BASELINES.values(),
-    *CHOICES["controller"],
-    *(rule for rule in CHOICES["rule"] if rule not in ("least-control", *BASELINES.values())),
+    *(kind.word for kind in CONTROLLERS),
+    *(kind.word for kind in RULE_WORDS if kind.word not in ("least-control", *BASELINES.values())),
 )
 # Neither a nudge nor a control of a strength that these cases could set.
-WITHOUT_STRENGTH = (
-    *BASELINES.values(),
-    "backpropagation-through-time",
-    "feedback-alignment",
-    "direct-feedback-alignment",
-    "deep-feedback-control",
-    "phantom-gradient",
-    "jacobian-free-backpropagation",
-)
+WITHOUT_STRENGTH = tuple(kind.word for kind in RULE_WORDS if not kind.strong)
 CASES = ("feedforward", "feedforward-strong", "rnn", "rnn-strong")
 SIZES = {
     "width": (64, 128, 256, 512, 1024, 2048),
@@ -81,7 +77,8 @@ class BenchConfig:
 
     def check(self) -> None:
         """Raises `ConfigError` for the first value that cannot be run."""
-        check_choice("--data", self.data, CLASSIFICATIONS)
+        labelled = tuple(kind.word for kind in DATA if not kind.regression)
+        check_choice("--data", self.data, labelled)
         for name, known in (("cases", CASES), ("rules", RULES), ("grow", tuple(SIZES))):
             words = getattr(self, name)
             for word in words:
@@ -111,7 +108,7 @@ class BenchConfig:
                 f"--seconds is {self.seconds}, but it must be above 0 and finite: write "
                 "--seconds 60."
             )
-        if not 0 <= self.seed < SEEDS:
+        if self.seed not in SEED:
             raise ConfigError(
                 f"--seed is {self.seed}, but it must be at least 0 and below 2³²: write --seed 0."
             )

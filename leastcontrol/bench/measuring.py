@@ -38,8 +38,13 @@ from ..data import Splits
 from ..equilibrium import ControlProblem, Sample, Tolerance
 from ..losses import CrossEntropy
 from ..rules import AbstractRule, Batch
-from ..runs import running
-from ..runs.config import CHOICES, ConfigError, RunConfig
+from ..runs.config import RunConfig
+from ..runs.folders import read_config, seed_folders
+from ..runs.options import ConfigError
+from ..runs.origin import commit
+from ..runs.samples import load_splits
+from ..runs.trained import build_system, load_trained
+from ..runs.words.controllers import CONTROLLERS
 from ..systems import AbstractSystem, dense_residual_network, tanh
 from .config import (
     GROWN_RULES,
@@ -94,7 +99,7 @@ def bench(
     config.check()
     origin = {
         "command": command,
-        "commit": running.commit(),
+        "commit": commit(),
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
     }
@@ -116,9 +121,9 @@ def _table(config: BenchConfig) -> Iterator[Row]:
 def _cases(config: BenchConfig) -> Iterator[_Case]:
     trained = [_trained(folder, config) for folder in config.weights]
     for kind in config.systems():
-        words = dataclasses.replace(_words(kind, config.hidden), **_data_words(config))
+        words = _words(kind, config.hidden).with_options(**_data_words(config))
         splits = _labelled(words)
-        first = running.build_system(words, splits, config.seed)
+        first = build_system(words, splits, config.seed)
         batches = _batches(splits, config.batches, config.batch_size)
         said = {"weights": "initialisation", "data": config.data}
         sources = [(first, batches, said)]
@@ -140,33 +145,39 @@ def _trained(folder: Path, config: BenchConfig) -> tuple[str, tuple[AbstractSyst
 
     Of a run of several seeds it is the first one's.
     """
-    words = running.read_config(folder)
-    if words.system not in config.systems():
+    words = read_config(folder)
+    kind = words.system.word
+    if kind not in config.systems():
         raise ConfigError(
-            f"{folder} holds weights of the system {words.system}, which none of the cases "
-            f"{' '.join(config.cases)} has: leave it out, or add --cases {words.system}."
+            f"{folder} holds weights of the system {kind}, which none of the cases "
+            f"{' '.join(config.cases)} has: leave it out, or add --cases {kind}."
         )
-    seed, own = next(iter(running.seed_folders(words, folder).items()))
+    seed, own = next(iter(seed_folders(words, folder).items()))
     splits = _labelled(words)
-    system, _ = running.load_trained(words, splits, own, seed)
-    said = {"weights": f"{words.epochs} epochs ({folder.name})", "data": words.data}
-    return words.system, (system, _batches(splits, config.batches, config.batch_size), said)
+    system, _ = load_trained(words, splits, own, seed)
+    said = {
+        "weights": f"{words.optimiser.epochs} epochs ({folder.name})",
+        "data": words.data.word,
+    }
+    return kind, (system, _batches(splits, config.batches, config.batch_size), said)
 
 
 def _words(kind: str, hidden: int) -> RunConfig:
-    return RunConfig(system=kind, hidden=(hidden, hidden) if kind == "feedforward" else (hidden,))
+    widths = (hidden, hidden) if kind == "feedforward" else (hidden,)
+    return RunConfig.of(system=kind, hidden=widths)
 
 
 def _data_words(config: BenchConfig) -> dict[str, Any]:
-    return {"data": config.data, "data_dir": config.data_dir}
+    words: dict[str, Any] = {"data": config.data}
+    return words if config.data_dir is None else {**words, "data_dir": config.data_dir}
 
 
 def _labelled(words: RunConfig) -> Splits:
-    splits = running.load_splits(words)
+    splits = load_splits(words)
     if not isinstance(splits, Splits):
         raise ConfigError(
-            f"--weights has a run on {words.data}, whose targets are vectors, and the cases learn "
-            "from labels: leave it out."
+            f"--weights has a run on {words.data.word}, whose targets are vectors, and the cases "
+            "learn from labels: leave it out."
         )
     return splits
 
@@ -225,12 +236,10 @@ def _measured(case: _Case, rules: Sequence[str], config: BenchConfig) -> list[Ro
 
 
 def _rule(name: str, kind: str, leak: float) -> AbstractRule:
-    words = {"system": kind, "hidden": (1,), "alpha": leak}
-    if name in CHOICES["controller"]:
-        return running.build_rule(RunConfig(**words, controller=name))
-    if name in WITHOUT_STRENGTH:
-        return running.build_rule(RunConfig(rule=name))
-    return running.build_rule(RunConfig(**words, rule=name))
+    strength = {} if name in WITHOUT_STRENGTH else {"alpha": leak}
+    least_control = name in [kind.word for kind in CONTROLLERS]
+    words = {"controller": name} if least_control else {"rule": name}
+    return RunConfig.of(system=kind, hidden=(1,), **words, **strength).build_rule()
 
 
 def _row(name: str, baseline: str, step: Step, timing: Timing, case: _Case) -> Row:
@@ -258,7 +267,7 @@ def _quartiles(spread: Spread) -> list[float]:
 
 
 def _growth(config: BenchConfig, note: Callable[[str], None]) -> Iterator[Row]:
-    splits = _labelled(RunConfig(**_data_words(config)))
+    splits = _labelled(RunConfig.of(**_data_words(config)))
     for grown in config.grow:
         for kind in config.systems():
             if (grown, kind) != ("depth", "rnn"):
@@ -305,7 +314,7 @@ def _grown_case(grown: str, kind: str, size: int, splits: Splits, config: BenchC
         )
     else:
         words = _words(kind, size if grown == "width" else config.hidden)
-        system = running.build_system(words, splits, config.seed)
+        system = build_system(words, splits, config.seed)
     said = {
         "case": kind,
         "weights": "initialisation",

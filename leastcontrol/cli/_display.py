@@ -1,50 +1,60 @@
 """Tables and the display of work in progress, by rich, which reads no words as markup."""
 
-from collections.abc import Sequence
-
-import rich.table
-from rich.console import Console
-from rich.progress import Progress, ProgressColumn, TextColumn, TimeElapsedColumn
+from typing import TYPE_CHECKING
 
 from .._names import printable
 
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
-def console(*, stderr: bool = False) -> Console:
+
+def console(*, stderr: bool = False) -> "Console":
     """Returns rich's console, to which words are words."""
+    from rich.console import Console
+
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
-def progress(
-    *columns: ProgressColumn, after: Sequence[ProgressColumn] = (), total: int | None = None
-) -> Progress:
+def progress(total: int | None = None, unit: str = "") -> "Progress":
     """Returns a display of work in progress, which leaves nothing behind when it ends.
 
-    **Arguments:**
-
-    * `columns`, `after`: of rich's, before and behind the time that the work has taken.
-    * `total`: how much there is to do, if it is known.
+    **Arguments:** `total`, how much there is to do in a unit, if it is known: then a bar and an
+    estimate of the time that is left are shown.
     """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     shown = console(stderr=True)
     # A description is words, and no markup.
-    first = TextColumn("{task.description}", markup=False)
-    own = Progress(
-        *(first, *columns, TimeElapsedColumn(), *after),
+    columns = [TextColumn("{task.description}", markup=False), TimeElapsedColumn()]
+    if total is not None:
+        columns[1:1] = [BarColumn(), MofNCompleteColumn(), TextColumn(unit)]
+        columns += [TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=False)]
+    display = Progress(
+        *columns,
         console=shown,
         # So that what follows a mistake is one sentence.
         transient=True,
         disable=not shown.is_terminal,
     )
-    own.add_task("compiling", total=total)
-    return own
+    display.add_task("compiling", total=total)
+    return display
 
 
-def show_progress(shown: Progress, description: str, completed: int | None = None) -> None:
+def show_progress(shown: "Progress", description: str, completed: int | None = None) -> None:
     """Changes what a display of work in progress says."""
     (task,) = shown.task_ids
     shown.update(task, description=printable(description), completed=completed)
 
 
-def tell_above(shown: Progress, words: object) -> None:
+def tell_above(shown: "Progress", words: object) -> None:
     """Prints a line above a display of work in progress."""
     # A line is not broken where there is no terminal to be too narrow for it.
     shown.console.print(printable(words, keep="\n"), soft_wrap=True)
@@ -59,6 +69,8 @@ class Table:
         * `headings`: of the columns; none where a row says itself what it is.
         * `numbers`: whether all columns but the first are flush with their right edge.
         """
+        import rich.table
+
         words = None if title is None else printable(title)
         self._table = rich.table.Table(title=words, show_header=bool(headings))
         for place, own in enumerate(headings):

@@ -38,16 +38,9 @@ def _run(arguments: list[str]) -> None:
             say(f"usage: leastcontrol VERB [OPTIONS]\n\nWhat the verbs are and take {NEEDED}")
             sys.exit(0)
         _end(f"The command line {NEEDED}", 2)
-    from ..runs.config import ConfigError
-    from ._arguments import parse
+    from ._perform import perform
 
-    try:
-        verb = parse(arguments)
-    except ConfigError as error:
-        _end(str(error), 2)
-    from . import _verbs
-
-    sys.exit(_verbs.perform(verb, arguments))
+    sys.exit(perform(arguments))
 
 
 def _end(sentence: str, status: int) -> NoReturn:

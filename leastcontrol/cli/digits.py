@@ -14,7 +14,7 @@ def main() -> None:
 
     prepare()
     out = next_folder(Path("runs"))
-    seeds = len(LEAST_CONTROL.seeds)
+    seeds = len(LEAST_CONTROL.all_seeds())
     say(
         f"Training a 64-256-256-10 network on digits, {seeds} seeds, by least control and by\n"
         "backpropagation; this takes about a minute."

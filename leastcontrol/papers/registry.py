@@ -16,8 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..runs.config import WITHOUT_FILES, ConfigError, RunConfig
+from ..runs.config import RunConfig
 from ..runs.meta_config import MetaConfig
+from ..runs.options import ConfigError
 from ..runs.represent_config import RepresentConfig
 from .expectations import (
     ANALYTIC_ANGLE,
@@ -120,14 +121,11 @@ def configuration(
     config = row.config
     if quick:
         assert experiment.reduction is not None
-        config = dataclasses.replace(config, **experiment.reduction.options)
+        config = config.with_options(**experiment.reduction.options)
     if data_dir is None:
         return config
-    if isinstance(config, MetaConfig) and config.tasks == "omniglot":
-        return dataclasses.replace(config, data_dir=data_dir)
-    if isinstance(config, RunConfig) and config.data not in WITHOUT_FILES:
-        return dataclasses.replace(config, data_dir=data_dir)
-    return config
+    # Built-in data have no folder.
+    return config.with_options(data_dir=data_dir) if "data_dir" in config.flat() else config
 
 
 def find(name: str, experiments: Sequence[Experiment]) -> Experiment:
@@ -186,11 +184,11 @@ def _accuracy(value: float, spread: float | None = None) -> tuple[Published]:
 
 # --- least control on MNIST -----------------------------------------------------------------------
 
-FEEDFORWARD = RunConfig(data="mnist", hidden=(256, 256), seeds=SEEDS)
-INVERSION = dataclasses.replace(FEEDFORWARD, controller="dynamic-inversion")
+FEEDFORWARD = RunConfig.of(data="mnist", hidden=(256, 256), seeds=SEEDS)
+INVERSION = FEEDFORWARD.with_options(controller="dynamic-inversion")
 KOLEN_POLLACK = {"controller": "kolen-pollack", "weight_decay": 1e-6}
 # α = 1 for the mean over a batch of 64, and the norm of 10 at which the loss's gradient is clipped.
-RECURRENT = RunConfig(
+RECURRENT = RunConfig.of(
     data="mnist",
     system="rnn",
     hidden=(256,),
@@ -212,26 +210,26 @@ FEEDFORWARD_TABLE = Experiment(
     (
         Row(
             "backpropagation",
-            dataclasses.replace(FEEDFORWARD, rule="backpropagation"),
+            FEEDFORWARD.with_options(rule="backpropagation"),
             _accuracy(98.29, 0.14),
             5,
         ),
         Row("dynamic-inversion", INVERSION, _accuracy(98.11, 0.07), 6),
         Row(
             "energy",
-            dataclasses.replace(FEEDFORWARD, controller="energy"),
+            FEEDFORWARD.with_options(controller="energy"),
             _accuracy(98.00, 0.03),
             7,
         ),
         Row(
             "kolen-pollack",
-            dataclasses.replace(FEEDFORWARD, **KOLEN_POLLACK),
+            FEEDFORWARD.with_options(**KOLEN_POLLACK),
             _accuracy(98.14, 0.09),
             5,
         ),
         Row(
             "linear-feedback",
-            dataclasses.replace(FEEDFORWARD, controller="linear-feedback"),
+            FEEDFORWARD.with_options(controller="linear-feedback"),
             _accuracy(97.73, 0.07),
             33,
         ),
@@ -249,37 +247,33 @@ RECURRENT_TABLE = Experiment(
     (
         Row(
             "recurrent-backpropagation",
-            dataclasses.replace(
-                RECURRENT, rule="recurrent-backpropagation", alpha=6.4, gradient_clip=10.0
-            ),
+            RECURRENT.with_options(rule="recurrent-backpropagation", gradient_clip=10.0),
             _accuracy(97.87, 0.19),
             7,
         ),
         Row(
             "dynamic-inversion",
-            dataclasses.replace(RECURRENT, controller="dynamic-inversion"),
+            RECURRENT.with_options(controller="dynamic-inversion"),
             _accuracy(97.58, 0.12),
             13,
         ),
         Row(
             "energy",
-            dataclasses.replace(RECURRENT, controller="energy"),
+            RECURRENT.with_options(controller="energy"),
             _accuracy(97.60, 0.15),
             30,
         ),
         Row(
             "kolen-pollack",
             # At the paper's decay the weights are still unlike after 30 epochs.
-            dataclasses.replace(RECURRENT, controller="kolen-pollack", weight_decay=3e-5),
+            RECURRENT.with_options(controller="kolen-pollack", weight_decay=3e-5),
             _accuracy(97.75, 0.11),
             15,
         ),
         Row(
             "linear-feedback",
             # Its noise run follows no larger leak than 25.
-            dataclasses.replace(
-                RECURRENT, controller="linear-feedback", alpha=6.4, gradient_clip=10 / 6.4
-            ),
+            RECURRENT.with_options(controller="linear-feedback", alpha=6.4, gradient_clip=10 / 6.4),
             _accuracy(97.70, 0.11),
             45,
         ),
@@ -293,8 +287,8 @@ RECURRENT_TABLE = Experiment(
 
 
 def _strength(name: str, alpha: float, value: float, minutes: int) -> Row:
-    config = dataclasses.replace(
-        FEEDFORWARD, alpha=alpha, alpha_convention="batch-mean", softness=0.01
+    config = FEEDFORWARD.with_options(
+        alpha=alpha, alpha_convention="batch-mean", label_smoothing=0.01
     )
     return Row(name, config, _accuracy(value), minutes)
 
@@ -318,8 +312,8 @@ WIDTHS = (23, 32, 45, 64, 90, 128, 181, 256)
 
 
 def _width(index: int) -> Row:
-    config = dataclasses.replace(
-        RECURRENT, hidden=(WIDTHS[index],), epochs=50, controller="dynamic-inversion"
+    config = RECURRENT.with_options(
+        hidden=(WIDTHS[index],), epochs=50, controller="dynamic-inversion"
     )
     quantities = (CONTROL_NORM, TRAINING_LOSS)
     if index == 0:
@@ -354,7 +348,7 @@ ANGLE_FIGURE = Experiment(
     tuple(
         Row(
             row.name,
-            dataclasses.replace(row.config, diagnose=32),
+            row.config.with_options(diagnose=32),
             (Unpublished(EXACT_ANGLE),),
             row.minutes + 5,
         )
@@ -373,12 +367,12 @@ ANGLE_FIGURE = Experiment(
 
 # --- meta-learning --------------------------------------------------------------------------------
 
-OMNIGLOT = MetaConfig(tasks="omniglot", ways=20, seeds=SEEDS)
+OMNIGLOT = MetaConfig.of(tasks="omniglot", ways=20, seeds=SEEDS)
 
 
 def _omniglot(rule: str, value: float, spread: float, days: int, **options: Any) -> Row:
     expectation = Published(META_ACCURACY, value, spread)
-    config = dataclasses.replace(OMNIGLOT, rule=rule, **options)
+    config = OMNIGLOT.with_options(rule=rule, **options)
     return Row(rule, config, (expectation,), 60 * 24 * days)
 
 
@@ -391,7 +385,7 @@ OMNIGLOT_TABLE = Experiment(
         _omniglot("first-order-maml", 89.40, 0.50, 6),
         _omniglot("t1-t2", 89.72, 0.43, 30),
         _omniglot("reptile", 89.43, 0.14, 6),
-        _omniglot("implicit-maml", 94.46, 0.42, 35, pull=2.0),
+        _omniglot("implicit-maml", 94.46, 0.42, 35, proximal_strength=2.0),
         _omniglot("contrastive", 94.16, 0.12, 60),
     ),
     Reduction(
@@ -421,14 +415,14 @@ OMNIGLOT_TABLE = Experiment(
     "2.",
 )
 
-SINUSOID = MetaConfig(tasks="sinusoid", inner_steps=100, total_tasks=16_000, seeds=SEEDS)
+SINUSOID = MetaConfig.of(tasks="sinusoid", inner_steps=100, total_tasks=16_000, seeds=SEEDS)
 
 SINUSOID_TABLE = Experiment(
     "sinusoid",
     "Sinusoids of 10 shots",
     "this project; the papers have no numbers",
     tuple(
-        Row(rule, dataclasses.replace(SINUSOID, rule=rule), (Unpublished(META_LOSS),), 5)
+        Row(rule, SINUSOID.with_options(rule=rule), (Unpublished(META_LOSS),), 5)
         for rule in ("least-control", "first-order-maml", "reptile")
     ),
     Reduction(
@@ -440,7 +434,7 @@ SINUSOID_TABLE = Experiment(
 
 # --- deep feedback control ------------------------------------------------------------------------
 
-DEEP = RunConfig(
+DEEP = RunConfig.of(
     data="mnist",
     preprocessing="standardise",
     hidden=(256, 256, 256),
@@ -452,8 +446,7 @@ DEEP = RunConfig(
     rule="backpropagation",
     seeds=SEEDS,
 )
-NUDGED = dataclasses.replace(
-    DEEP,
+NUDGED = DEEP.with_options(
     rule="deep-feedback-control",
     learning_rate=2e-3,
     final_learning_rate=2e-5,
@@ -467,13 +460,12 @@ NUDGED = dataclasses.replace(
     controller_leak=0.1,
 )
 # The published constants; a standard deviation of σ/√(2τ_ε) for the published noise σ.
-SINGLE_PHASE = dataclasses.replace(
-    DEEP,
+SINGLE_PHASE = DEEP.with_options(
     rule="deep-feedback-control",
     phase="continuous",
     teaching="strong",
     feedback_learning="single-phase",
-    softness=0.01,
+    label_smoothing=0.01,
     points=500,
     time_step=0.001,
     proportional_gain=2.0,
@@ -488,13 +480,12 @@ SINGLE_PHASE = dataclasses.replace(
     output_noise=0.0794,
     noise_time_constant=0.07,
 )
-TWO_PHASES = dataclasses.replace(
-    DEEP,
+TWO_PHASES = DEEP.with_options(
     rule="deep-feedback-control",
     phase="simulated-steady-state",
     teaching="strong",
     feedback_learning="two-phase",
-    softness=0.1,
+    label_smoothing=0.1,
     points=500,
     time_step=0.001,
     proportional_gain=2.0,
@@ -546,12 +537,11 @@ FASHION_TABLE = Experiment(
     "Fashion-MNIST, feedforward 3×256",
     f"{STRONG_CONTROL}, Fashion-MNIST",
     (
-        Row("backpropagation", dataclasses.replace(DEEP, **FASHION), _accuracy(89.40), 7),
-        Row("nudged", dataclasses.replace(NUDGED, **FASHION), _accuracy(88.70), 40),
+        Row("backpropagation", DEEP.with_options(**FASHION), _accuracy(89.40), 7),
+        Row("nudged", NUDGED.with_options(**FASHION), _accuracy(88.70), 40),
         Row(
             "strong-single-phase",
-            dataclasses.replace(
-                SINGLE_PHASE,
+            SINGLE_PHASE.with_options(
                 **FASHION,
                 learning_rate=9.53199e-4,
                 final_learning_rate=9.53199e-4,
@@ -567,10 +557,9 @@ FASHION_TABLE = Experiment(
         ),
         Row(
             "strong-two-phases",
-            dataclasses.replace(
-                TWO_PHASES,
+            TWO_PHASES.with_options(
                 **FASHION,
-                softness=0.001,
+                label_smoothing=0.001,
                 learning_rate=0.00119698,
                 final_learning_rate=0.00119698,
                 feedback_learning_rate=1.58762e-5,
@@ -588,7 +577,7 @@ FASHION_TABLE = Experiment(
 )
 
 # λ = 0.05 for the mean over 5 outputs of the squared error is 0.02 for half the sum over them.
-STUDENT = RunConfig(
+STUDENT = RunConfig.of(
     data="student-teacher",
     hidden=(10, 10),
     initialisation="xavier-normal",
@@ -617,10 +606,8 @@ def _student(name: str, phase: str, learning: int, still: int) -> tuple[Row, Row
     **Arguments:** `learning`, `still`: the minutes of the two.
     """
     simulated = SIMULATED_STUDENT if phase != "analytic-steady-state" else {}
-    fixed = dataclasses.replace(STUDENT, phase=phase, feedback="weight-product", **simulated)
-    trained = dataclasses.replace(
-        STUDENT, phase=phase, feedback_learning="two-phase", **SIMULATED_STUDENT
-    )
+    fixed = STUDENT.with_options(phase=phase, feedback="weight-product", **simulated)
+    trained = STUDENT.with_options(phase=phase, feedback_learning="two-phase", **SIMULATED_STUDENT)
     told = tuple(map(Unpublished, STUDENT_FIGURES))
     return (
         Row(f"{name}-trained", trained, told, learning),
@@ -638,17 +625,7 @@ ALIGNMENT_FIGURE = Experiment(
         *_student("analytic-steady-state", "analytic-steady-state", 55, 2),
         Row(
             "direct-feedback-alignment",
-            RunConfig(
-                data="student-teacher",
-                hidden=STUDENT.hidden,
-                initialisation=STUDENT.initialisation,
-                rule="direct-feedback-alignment",
-                batch_size=STUDENT.batch_size,
-                epochs=STUDENT.epochs,
-                gradient_clip=STUDENT.gradient_clip,
-                seeds=STUDENT.seeds,
-                diagnose=STUDENT.diagnose,
-            ),
+            STUDENT.with_options(rule="direct-feedback-alignment"),
             tuple(map(Unpublished, (CONDITION, LOSS_ANGLE))),
             2,
         ),
@@ -667,7 +644,7 @@ ALIGNMENT_FIGURE = Experiment(
 
 # --- depth and space ------------------------------------------------------------------------------
 
-CONVOLUTIONAL = RunConfig(
+CONVOLUTIONAL = RunConfig.of(
     data="cifar10",
     preprocessing="standardise",
     system="convolutional",
@@ -686,8 +663,8 @@ CONVOLUTIONAL_TABLE = Experiment(
     (
         Row(
             "backpropagation",
-            dataclasses.replace(
-                CONVOLUTIONAL, rule="backpropagation", controller="automatic", unsolved="drop"
+            CONVOLUTIONAL.with_options(
+                rule="backpropagation",
             ),
             _accuracy(77.58, 0.14),
             5 * 60,
@@ -714,7 +691,7 @@ CONVOLUTIONAL_TABLE = Experiment(
     "size has not been run.",
 )
 
-DEEP_EQUILIBRIUM = RunConfig(
+DEEP_EQUILIBRIUM = RunConfig.of(
     data="cifar10",
     preprocessing="standardise",
     system="deep-equilibrium",
@@ -732,15 +709,13 @@ DEEP_EQUILIBRIUM_TABLE = Experiment(
     (
         Row(
             "recurrent-backpropagation",
-            dataclasses.replace(DEEP_EQUILIBRIUM, rule="recurrent-backpropagation"),
+            DEEP_EQUILIBRIUM.with_options(rule="recurrent-backpropagation"),
             _accuracy(80.14, 0.20),
             20 * 24 * 60,
         ),
         Row(
             "dynamic-inversion",
-            dataclasses.replace(
-                DEEP_EQUILIBRIUM, controller="dynamic-inversion", gradient_clip=10 / 6.4
-            ),
+            DEEP_EQUILIBRIUM.with_options(controller="dynamic-inversion", gradient_clip=10 / 6.4),
             _accuracy(80.26, 0.17),
             20 * 24 * 60,
         ),
@@ -767,7 +742,7 @@ DEEP_EQUILIBRIUM_TABLE = Experiment(
     "full size has not been run.",
 )
 
-REPRESENTATION = RepresentConfig(size=256, seeds=SEEDS)
+REPRESENTATION = RepresentConfig.of(size=256, seeds=SEEDS)
 
 
 def _representation(
@@ -775,7 +750,7 @@ def _representation(
 ) -> Row:
     # The paper clips the gradient of the baseline alone.
     clip = 1.0 if rule == "recurrent-backpropagation" else None
-    config = dataclasses.replace(REPRESENTATION, rule=rule, hidden=hidden, gradient_clip=clip)
+    config = REPRESENTATION.with_options(rule=rule, hidden=hidden, gradient_clip=clip)
     return Row(f"{rule}-{hidden}", config, (natural, text), minutes)
 
 

@@ -1,30 +1,34 @@
 """Runs a table or a figure of the papers, row by row, and judges what it has measured.
 
-A row is a run like any other: `running.run` for a training, `meta.run_meta` for a meta-training,
-`represent.run_representations` for pictures, into a run folder of its own, `OUT/EXPERIMENT/ROW`.
+A row is a run like any other, by `runner.run`, into a run folder of its own,
+`OUT/EXPERIMENT/ROW`.
 Its file `OUT/EXPERIMENT/ROW.json` is written when all its seeds are finished; a row that has one is
 not run again, and one that was interrupted goes on from its last checkpoint, or its last picture.
 Verdicts are made anew each time, from the values in these files.
 """
 
 import dataclasses
-import functools
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import files, training
-from ..runs import meta, represent, running
-from ..runs.config import ConfigError, RunConfig
-from ..runs.meta_config import MetaConfig
-from ..runs.represent_config import RepresentConfig
+from ..runs.folders import read_json, read_metrics, seed_folders
+from ..runs.meta import MetaJob
+from ..runs.options import ConfigError
+from ..runs.represent import RepresentError, RepresentJob
+from ..runs.runner import AbstractJob, run
+from ..runs.train import TrainingJob
 from .expectations import Measured, Quantity
 from .registry import Config, Experiment, Row, configuration
 
-Metrics = training.EpochMetrics | training.MetaMetrics | represent.Look
-Report = Callable[[Row, int, Metrics], None]
-FAILURES = (training.TrainingError, training.MetaTrainingError, represent.RepresentError)
+# From a row, a seed and how far that is.
+Report = Callable[[Row, int, str], None]
+FAILURES = (training.TrainingError, training.MetaTrainingError, RepresentError)
+# By the verbs of their configurations.
+JOBS: dict[str, Callable[[Any], AbstractJob[Any]]] = {
+    kind.verb: kind for kind in (TrainingJob, MetaJob, RepresentJob)
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,13 +119,15 @@ def _values(
     if path.is_file():
         return _finished(row, config, path)
 
-    def each(seed: int, metrics: Metrics) -> None:
+    job = JOBS[config.verb](config)
+
+    def each(seed: int, figures: Any) -> None:
         if report is not None:
-            report(row, seed, metrics)
+            report(row, seed, job.place(figures))
 
     run_folder = folder / row.name
-    summary = _run(config, run_folder, command, each)
-    own = running.seed_folders(config, run_folder).values()
+    summary = run(job, run_folder, command=command, resume=True, report=each)
+    own = seed_folders(config, run_folder).values()
     values = {
         expected.quantity.name: [_value(expected.quantity, seed_folder) for seed_folder in own]
         for expected in row.expectations
@@ -130,51 +136,13 @@ def _values(
     return values
 
 
-@functools.singledispatch
-def _run(
-    config: Any, folder: Path, command: str | None, report: Callable[[int, Metrics], None]
-) -> dict[str, Any]:
-    raise TypeError(f"{type(config).__name__} is no configuration that can be run.")
-
-
-@_run.register
-def _(
-    config: RunConfig, folder: Path, command: str | None, report: Callable[[int, Metrics], None]
-) -> dict[str, Any]:
-    return running.run(config, folder, command=command, resume=True, report=report)
-
-
-@_run.register
-def _(
-    config: MetaConfig, folder: Path, command: str | None, report: Callable[[int, Metrics], None]
-) -> dict[str, Any]:
-    return meta.run_meta(config, folder, command=command, resume=True, report=report)
-
-
-@_run.register
-def _(
-    config: RepresentConfig,
-    folder: Path,
-    command: str | None,
-    report: Callable[[int, Metrics], None],
-) -> dict[str, Any]:
-    def learned(seed: int, look: represent.Look) -> None:
-        # A picture is saved after its last step, and no sooner.
-        if look.step == config.steps:
-            report(seed, look)
-
-    return represent.run_representations(
-        config, folder, command=command, resume=True, report=learned
-    )
-
-
 def _value(quantity: Quantity, folder: Path) -> float:
     """Returns a quantity of one seed's run folder, in the reader's unit."""
     stem, *names = quantity.path
     if stem == "summary":
-        value = running.read_json(folder / "summary.json")
+        value = read_json(folder / "summary.json")
     else:
-        value = running.read_metrics(folder)[-1]
+        value = read_metrics(folder)[-1]
     for name in names:
         value = value[name]
     # A number that is not finite is written as null.
@@ -188,7 +156,7 @@ def _finished(row: Row, config: Config, path: Path) -> dict[str, list[float]]:
     """
     try:
         file = files.read_record(path)
-        found = {**file["config"], "data_dir": None}
+        found = type(config).from_json(file["config"], str(path)).identity()
         values = {
             expected.quantity.name: [
                 float("nan") if value is None else float(value)
@@ -201,9 +169,7 @@ def _finished(row: Row, config: Config, path: Path) -> dict[str, list[float]]:
             f"{path} is not the file of a finished row: it is damaged; remove it, and the row is "
             "made again from its run folder."
         ) from error
-    # As JSON has it: lists, no tuples.
-    ours = json.loads(json.dumps({**config.as_json(), "data_dir": None}))
-    for name, value in ours.items():
+    for name, value in config.identity().items():
         if name not in found or found[name] != value:
             raise ConfigError(
                 f"{path} is of a run with {name} = {found.get(name)}, and the row is {value} now: "

@@ -7,17 +7,20 @@ own; `comparison.json` and `comparison.csv` beside them hold the figures.
 """
 
 import dataclasses
-import math
 import re
-import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import files, training
-from . import running
-from .config import ConfigError, RunConfig, flag
+from .config import RunConfig
+from .folders import read_metrics, seed_folders
 from .measures import measure_of, summary_measures
+from .options import ConfigError, flag
+from .origin import origin
+from .runner import claim_as
+from .spread import mean_and_error
+from .train import run_training
 
 VERB = "compare"
 
@@ -70,7 +73,7 @@ def check_arms(arms: Sequence[Arm]) -> None:
         same_system = first_of.setdefault(arm.system, arm)
         for first, names in ((arms[0], SHARED_OPTIONS), (same_system, SYSTEM_OPTIONS)):
             for name in names:
-                one, other = (getattr(own.config, name) for own in (arm, first))
+                one, other = (each.config.value(name) for each in (arm, first))
                 if one != other:
                     raise ConfigError(
                         f"{flag(name)} is {one} for {arm.rule} on {arm.system} and {other} for "
@@ -108,7 +111,7 @@ def compare(
     check_arms(arms)
     rows = []
     with training.RunFolder.held(out, resume=resume) as whole:
-        _claim(arms, target, whole)
+        _claim(arms, whole)
         for arm in arms:
 
             def each(seed: int, metrics: training.EpochMetrics, arm: Arm = arm) -> None:
@@ -116,22 +119,20 @@ def compare(
                     report(arm, seed, metrics)
 
             folder = out / arm.folder
-            running.run(arm.config, folder, command=command, resume=resume, report=each)
+            run_training(arm.config, folder, command=command, resume=resume, report=each)
             rows.append(_row(arm, folder, target))
         comparison = {
-            "command": command,
+            **origin(command),
             "target": target,
             "arms": rows,
             "differences": _differences(rows, _figures(arms[0].config)),
-            "versions": running.versions(),
-            "commit": running.commit(),
         }
         whole.write_record("comparison.json", comparison)
         whole.write("comparison.csv", files.as_csv(_epochs(rows)))
     return comparison
 
 
-def _claim(arms: Sequence[Arm], target: float | None, folder: training.RunFolder) -> None:
+def _claim(arms: Sequence[Arm], folder: training.RunFolder) -> None:
     """Writes into a new folder what is compared, or checks it against what is there.
 
     **Raises:** `ConfigError` if the folder holds anything else.
@@ -140,18 +141,20 @@ def _claim(arms: Sequence[Arm], target: float | None, folder: training.RunFolder
         "verb": VERB,
         "arms": [{"rule": arm.rule, "system": arm.system, "folder": arm.folder} for arm in arms],
     }
-    path = folder.path / "config.json"
-    if not path.exists():
-        # New, or of a version that wrote none: then its folders are those of arms.
-        known = {arm.folder for arm in arms} | {"comparison.json", "comparison.csv"}
-        others = [file.name for file in folder.path.iterdir() if not file.name.startswith(".")]
-        if not set(others) <= known:
+
+    def check(theirs: Any, _: Path) -> None:
+        if theirs != ours:
             raise _other(folder)
-        folder.write_record("config.json", ours)
+
+    if (folder.path / "config.json").exists() or folder.is_empty():
+        claim_as(folder, ours, check)
         return
-    theirs = running.read_json(path)
-    if not isinstance(theirs, dict) or theirs.get("verb") != VERB or theirs != ours:
+    # Of a version that wrote none: then its folders are those of arms.
+    known = {arm.folder for arm in arms} | {"comparison.json", "comparison.csv"}
+    others = [file.name for file in folder.path.iterdir() if not file.name.startswith(".")]
+    if not set(others) <= known:
         raise _other(folder)
+    folder.write_record("config.json", ours)
 
 
 def _other(folder: training.RunFolder) -> ConfigError:
@@ -173,10 +176,10 @@ def _figures(config: RunConfig) -> tuple[str, ...]:
 def _row(arm: Arm, folder: Path, target: float | None) -> dict[str, Any]:
     """Returns an arm's figures of every seed, and their means and standard errors."""
     trials = []
-    for seed, own in running.seed_folders(arm.config, folder).items():
+    for seed, own in seed_folders(arm.config, folder).items():
         try:
             summary = files.read_of_run(own, "summary.json")
-            epochs = running.read_metrics(own)
+            epochs = read_metrics(own)
             trials.append(_trial(arm.config, seed, summary, epochs, target))
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise training.FolderError(
@@ -236,15 +239,6 @@ def _trial(
         "seconds_to_target": reached[0]["seconds"] if reached else None,
         "epochs": curve,
     }
-
-
-def mean_and_error(values: Sequence[float | int | None]) -> tuple[float | None, float | None]:
-    """Returns the mean and its standard error s/√n; `None` where a value is missing, or n = 1."""
-    known = [own for own in values if own is not None and math.isfinite(own)]
-    if len(known) < len(values) or not known:
-        return None, None
-    error = statistics.stdev(known) / math.sqrt(len(known)) if len(known) > 1 else None
-    return statistics.fmean(known), error
 
 
 def _differences(rows: Sequence[dict[str, Any]], figures: Sequence[str]) -> list[dict[str, Any]]:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
-from .config import ConfigError, RunConfig, check_choice, options_from_json
+from .config import RunConfig
+from .options import ConfigError, check_choice, plain
+from .options import read_options as options_in
 
 
 def read_tables(path: Path, known: tuple[str, ...]) -> dict[str, dict[str, Any]]:
@@ -46,21 +48,15 @@ def read_options(path: Path) -> dict[str, Any]:
     tables = read_tables(path, ("train",))
     if "train" not in tables:
         raise ConfigError(f"{path} has no options: write them in a table [train].")
-    return options_from_json(RunConfig, tables["train"], f"[train] of {path}")
+    return options_in(RunConfig, tables["train"], f"[train] of {path}")
 
 
 def as_toml(options: Mapping[str, Any], comment: str) -> str:
     """Returns a [train] table that `read_options` reads."""
     # TOML has JSON's strings, numbers, booleans and lists; none is an option that is left out.
     lines = [
-        f"{name} = {json.dumps(_plain(value))}"
+        f"{name} = {json.dumps(plain(value))}"
         for name, value in options.items()
         if value is not None
     ]
     return "\n".join([f"# {comment}", "", "[train]", *lines, ""])
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return list(value)
-    return str(value) if isinstance(value, Path) else value

@@ -5,7 +5,6 @@ leaves its run folder. The hyperparameters are the least-control paper's for MNI
 of epochs, which was chosen on the validation split.
 """
 
-import dataclasses
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import Any
 
 from .config import RunConfig
 
-LEAST_CONTROL = RunConfig(data="digits", epochs=60, seeds=(0, 1, 2, 3, 4))
-BACKPROPAGATION = dataclasses.replace(LEAST_CONTROL, rule="backpropagation")
+LEAST_CONTROL = RunConfig.of(data="digits", epochs=60, seeds=(0, 1, 2, 3, 4))
+BACKPROPAGATION = LEAST_CONTROL.with_options(rule="backpropagation")
 RULES = {"least control": LEAST_CONTROL, "backpropagation": BACKPROPAGATION}
 
 
@@ -29,18 +28,18 @@ def next_folder(root: Path) -> Path:
 
 def compare(out: Path, report: Callable[[str], None]) -> dict[str, dict[str, Any]]:
     """Trains both rules into `out` and returns their summaries by name."""
-    from . import running
+    from .train import run_training
 
     summaries = {}
     for name, config in RULES.items():
 
         def done(seed: int, metrics: Any, name: str = name, config: RunConfig = config) -> None:
-            if metrics.epoch == config.epochs:
+            if metrics.epoch == config.optimiser.epochs:
                 report(
                     f"{name}, seed {seed}: validation "
                     f"{100 * metrics.validation.accuracy:.2f} % after {metrics.epoch} epochs"
                 )
 
         folder = out / name.replace(" ", "-")
-        summaries[name] = running.run(config, folder, report=done)
+        summaries[name] = run_training(config, folder, report=done)
     return summaries

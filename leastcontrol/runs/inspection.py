@@ -52,8 +52,9 @@ from ..rules import (
     SteadyState,
 )
 from ..systems import AbstractSystem
-from . import running
-from .config import ConfigError
+from .options import ConfigError
+from .samples import load_splits
+from .trained import load_trained, read_with_data
 
 # In time constants of the neurons; the first times are those in which a layer follows another.
 TIMES = np.concatenate([[0.0], np.geomspace(0.05, 100.0, 100)])
@@ -73,24 +74,21 @@ def inspect_sample(folder: Path, number: int, *, data_dir: Path | None = None) -
 
     **Raises:** `ConfigError`, `data.DataError` or `training.FolderError`.
     """
-    config = running.read_config(folder)
-    if data_dir is not None:
-        config = dataclasses.replace(config, data_dir=data_dir)
-        config.check()
-    if config.regression:
+    config = read_with_data(folder, data_dir)
+    if config.data.regression:
         raise ConfigError(
             f"--sample shows how the probabilities of classes come about, and {folder} is of "
-            f"{config.data}, which has none: leave it out, or give the folders of other runs."
+            f"{config.data.word}, which has none: leave it out, or give the folders of other runs."
         )
-    splits, rule = running.load_splits(config), running.build_rule(config)
+    splits, rule = load_splits(config), config.build_rule()
     samples = splits.validation
     if not 0 <= number < len(samples):
         raise ConfigError(
-            f"--sample is {number}, but {config.data} has {len(samples)} validation samples: write "
-            f"a number from 0 to {len(samples) - 1}."
+            f"--sample is {number}, but {config.data.word} has {len(samples)} validation samples: "
+            f"write a number from 0 to {len(samples) - 1}."
         )
     seed = config.all_seeds()[0]
-    system, feedback = running.load_trained(config, splits, folder, seed)
+    system, feedback = load_trained(config, splits, folder, seed)
     target = samples.targets[number]
     found = {
         "sample": number,

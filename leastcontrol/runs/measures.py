@@ -45,13 +45,13 @@ SQUARED_ERROR = Measure("mean_squared_error", "mean squared error", "", 1.0, ".4
 
 def measure_of(config: RunConfig) -> Measure:
     """Returns what a training is judged by, and its best weights are chosen by."""
-    return SQUARED_ERROR if config.regression else ACCURACY
+    return SQUARED_ERROR if config.data.regression else ACCURACY
 
 
 def summary_measures(config: RunConfig) -> dict[str, tuple[str, Measure]]:
     """Returns the part of the data and the measure of every such figure of a summary, by name."""
     own = measure_of(config)
     parts = [("test", own), ("train", own), ("validation", own)]
-    if not config.regression:
+    if not config.data.regression:
         parts += [("test", LIKELIHOOD), ("train", LIKELIHOOD)]
     return {f"{part}_{measure.name}": (part, measure) for part, measure in parts}

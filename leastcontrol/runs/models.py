@@ -23,8 +23,11 @@ from .. import data, files, training
 from ..equilibrium import FixedPoint, Tolerance, free_equilibrium, solved
 from ..files.images import read_image
 from ..systems import AbstractSystem
-from . import running
-from .config import IMAGE_SYSTEMS, ConfigError, RunConfig
+from .config import RunConfig
+from .options import ConfigError
+from .origin import versions
+from .samples import load_splits, outputs_of
+from .trained import build_network, load_trained, read_with_data
 
 # A sample has rows, columns and channels at most.
 MOST_AXES = 4
@@ -86,30 +89,28 @@ def export(
 
     **Raises:** `ConfigError`, `data.DataError` or `training.FolderError`.
     """
-    config = running.read_config(folder)
-    if data_dir is not None:
-        config = dataclasses.replace(config, data_dir=data_dir)
-        config.check()
+    config = read_with_data(folder, data_dir)
     seed, *others = config.all_seeds()
     if others:
         raise ConfigError(
             f"{folder} holds {1 + len(others)} seeds, and one of them is exported: write "
             f"{folder / f'seed-{seed}'}."
         )
-    splits = running.load_splits(config)
-    system, _ = running.load_trained(config, splits, folder, seed, weights)
+    splits = load_splits(config)
+    system, _ = load_trained(config, splits, folder, seed, weights)
     header = {
-        "config": {**config.as_json(), "data_dir": None},
+        # The model needs no data.
+        "config": {n: v for n, v in config.as_json().items() if n != "data_dir"},
         "shape": list(splits.train.shape),
-        _outputs_name(config): running.outputs_of(splits),
-        "versions": running.versions(),
+        _outputs_name(config): outputs_of(splits),
+        "versions": versions(),
     }
     training.write_sealed(out, KIND, header, system)
     return header
 
 
 def _outputs_name(config: RunConfig) -> str:
-    return "outputs" if config.regression else "classes"
+    return "outputs" if config.data.regression else "classes"
 
 
 def load_model(path: Path) -> Model:
@@ -129,7 +130,7 @@ def load_model(path: Path) -> Model:
         raise ConfigError(f"{path} does not say which samples it is for: export the model again.")
     # The arrays are read from the file; here only their shapes are made.
     like = eqx.filter_eval_shape(
-        running.build_network, config, tuple(shape), outputs, config.all_seeds()[0]
+        build_network, config, tuple(shape), outputs, config.all_seeds()[0]
     )
     return Model(sealed.arrays(like), config, tuple(shape))
 
@@ -264,15 +265,15 @@ def predict(
 
     `batch_size` is how many samples are held at a time.
     """
-    preprocessing = running.preprocessing_of(model.config)
+    preprocessing = model.config.data.standardisation()
     inputs = inputs if preprocessing is None else preprocessing(inputs)
-    if model.config.system in IMAGE_SYSTEMS:
+    if model.config.system.images:
         inputs = inputs.reshape(len(inputs), *data.image_shape(model.shape))
     rows: list[Any] = []
     for first in range(0, len(inputs), batch_size):
         part = jnp.asarray(inputs[first : first + batch_size])
         outputs, found = _outputs(model.system, part)
-        told = outputs if model.config.regression else jax.nn.softmax(outputs)
+        told = outputs if model.config.data.regression else jax.nn.softmax(outputs)
         rows += [
             _told(model.config, own, bool(one))
             for own, one in zip(np.asarray(told), np.asarray(found), strict=True)
@@ -282,6 +283,6 @@ def predict(
 
 def _told(config: RunConfig, own: np.ndarray, found: bool) -> Prediction | Estimate:
     numbers = tuple(own.tolist())
-    if config.regression:
+    if config.data.regression:
         return Estimate(numbers, found)
     return Prediction(int(own.argmax()), numbers, found)

@@ -14,10 +14,10 @@ import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -27,27 +27,15 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from .. import data, files, training
-from ..controllers import DynamicInversion, LeakyIntegral
 from ..equilibrium import FixedPoint, Tolerance, free_equilibrium, solved
-from ..losses import SquaredError
-from ..rules import AbstractRule, Batch, LeastControl, RecurrentBackpropagation
+from ..rules import Batch
 from ..systems import ImplicitRepresentation
-from .config import ConfigError
+from .folders import read_metrics
+from .options import ConfigError
 from .represent_config import RepresentConfig
 from .represent_figures import draw_representations
-from .running import (
-    ACTIVATIONS,
-    UNSOLVED,
-    claim,
-    commit,
-    deviation,
-    mean,
-    read_json,
-    read_metrics,
-    run_identity,
-    seed_folders,
-    versions,
-)
+from .runner import AbstractJob, Report, SeedRun, Summary, run
+from .spread import deviation, mean, number
 
 # Red, green and blue.
 COLOURS = 3
@@ -95,10 +83,6 @@ class Represented:
     unfolding: tuple[np.ndarray, ...]
 
 
-# From a seed and a look at one of its networks.
-Report = Callable[[int, Look], None]
-
-
 class RepresentError(RuntimeError):
     """A picture cannot be learned further; the message says what to change."""
 
@@ -114,31 +98,6 @@ def psnr(outputs: np.ndarray, colours: np.ndarray) -> float:
     return math.inf if error == 0 else -10 * math.log10(error)
 
 
-def build_rule(config: RepresentConfig) -> AbstractRule:
-    """Returns a configuration's rule."""
-    solver = FixedPoint(max_steps=config.max_steps)
-    tolerance = Tolerance(relative=config.tolerance)
-    unsolved = UNSOLVED[config.unsolved]()
-    if config.rule == "recurrent-backpropagation":
-        return RecurrentBackpropagation(SquaredError(), tolerance, solver, unsolved)
-    controller = DynamicInversion(tolerance, solver)
-    return LeastControl(
-        controller, LeakyIntegral(config.alpha), loss=SquaredError(), unsolved=unsolved
-    )
-
-
-def build_network(config: RepresentConfig, channels: int, seed: int) -> ImplicitRepresentation:
-    """Returns a configuration's network as it is before training."""
-    return ImplicitRepresentation(
-        2,
-        config.hidden,
-        channels,
-        frequency=config.frequency,
-        activation=ACTIVATIONS[config.activation],
-        key=jax.random.key(seed),
-    )
-
-
 def run_representations(
     config: RepresentConfig,
     out: Path,
@@ -146,107 +105,99 @@ def run_representations(
     command: str | None = None,
     resume: bool = False,
     report: Report | None = None,
-) -> dict[str, Any]:
-    """Represents every picture of a configuration with each seed, and returns the summary.
+    look: Report | None = None,
+) -> Summary:
+    """Represents every picture of a configuration with each seed, by `runner.run`.
 
-    **Arguments:**
-
-    * `out`: a new folder, or with `resume` that of the same run, which goes on.
-    * `command`: what was called, for the summary.
-    * `report`: called after every look, the last of a picture when that is saved; it may raise to
-      stop the run there.
+    `report` is called with the seed and the last `Look` at a picture when that is saved, and may
+    raise to stop the run there; `look` is called with the looks before.
 
     **Raises:** `ConfigError`, `data.DataError`, `training.FolderError`, and `RepresentError` where
     a network's loss is no longer finite, or no pixel counts.
     """
-    config.check()
-    if find_spec("matplotlib") is None:
-        raise ConfigError(
-            "represent draws what it has found with Matplotlib: run pip install "
-            "'leastcontrol[plot]'."
-        )
-    # All of them before one of them is learned.
-    pictures = [data.read_picture(name, size=config.size) for name in config.images]
-    origin = {"command": command, "commit": commit(), "versions": versions()}
-    learner = Learner(config)
-    with training.RunFolder.held(out, resume=resume) as folder:
-        claim(config, folder)
-        summaries = []
-        for seed, path in seed_folders(config, out).items():
-            own = training.RunFolder.reopen(path)
-            single = dataclasses.replace(config, seed=seed, seeds=())
-            claim(single, own)
-            summaries.append(
-                _run_seed(
-                    single,
-                    seed,
-                    learner=learner,
-                    pictures=pictures,
-                    folder=own,
-                    origin=origin,
-                    report=report,
-                )
+    job = RepresentJob(config)
+    return run(job, out, command=command, resume=resume, report=report, look=look)
+
+
+class RepresentJob(AbstractJob[RepresentConfig]):
+    """Learning every picture with each seed."""
+
+    verb: ClassVar[str] = "represent"
+
+    def __init__(self, config: RepresentConfig):
+        """**Raises:** `ConfigError` or `data.DataError` for what cannot be learned."""
+        config.check()
+        if find_spec("matplotlib") is None:
+            raise ConfigError(
+                "represent draws what it has found with Matplotlib: run pip install "
+                "'leastcontrol[plot]'."
             )
-        if len(summaries) == 1:
-            return summaries[0]
-        summary = {**_summary_of(summaries, config), **origin}
-        folder.write_record("summary.json", summary)
-    return summary
+        self.config = config
+        # All of them before one of them is learned.
+        pictures = config.pictures
+        self.pictures = [data.read_picture(name, size=pictures.size) for name in pictures.images]
+        self.learner = Learner(config)
+
+    def run_seed(self, run: SeedRun[RepresentConfig]) -> Summary:
+        """Learns the pictures that are left."""
+        kept, identity = _kept(run.folder), run.config.identity()
+        began = time.perf_counter()
+
+        def during(look: Look) -> None:
+            if look.step < run.config.optimiser.steps:
+                run.looked(look)
+
+        found: list[Represented] = []
+        for place, picture in enumerate(self.pictures, start=1):
+            name = f"picture-{place}"
+            if picture.name in kept:
+                like = self.learner.system(self.learner.start(run.seed))
+                system = run.folder.load_weights(name, like, {**identity, "picture": picture.name})
+                found.append(seen(run.config, picture, system, kept[picture.name]))
+                continue
+            found.append(represent(self.learner, picture, run.seed, report=during))
+            # The weights first: a picture counts as learned by its lines.
+            run.folder.save_weights(name, found[-1].system, {**identity, "picture": picture.name})
+            looks = [look for each in found for look in each.looks]
+            run.folder.write_metrics([dataclasses.asdict(look) for look in looks])
+            run.saved(found[-1].looks[-1])
+        draw_representations(found, run.folder)
+        return {
+            **_figures(found),
+            "seconds": time.perf_counter() - began,
+            "pictures": [
+                {
+                    "image": each.picture.name,
+                    "checksums": dict(each.picture.provenance.checksums),
+                    **{n: v for n, v in dataclasses.asdict(each.looks[-1]).items() if n != "image"},
+                }
+                for each in found
+            ],
+            "seed": run.seed,
+        }
+
+    def figures(self, summary: Summary) -> dict[str, float]:
+        """Returns the signal-to-noise ratio of each kind of picture, and how it was solved."""
+        return {
+            f"psnr_test_{kind}": number(figures["mean"])
+            for kind, figures in summary["psnr_test"].items()
+        } | {name: number(summary[name]) for name in _FIGURES}
+
+    def row(self, summary: Summary) -> Summary:
+        """Returns the seed with its pictures."""
+        return {name: summary[name] for name in ("seed", "psnr_test", "pictures")}
+
+    def place(self, figures: Look) -> str:
+        """Returns the picture."""
+        return figures.image
+
+    def combined(self, summaries: Sequence[Summary]) -> Summary:
+        """Returns nothing more than the figures' means and deviations."""
+        return {}
 
 
-def _run_seed(
-    config: RepresentConfig,
-    seed: int,
-    *,
-    learner: "Learner",
-    pictures: list[data.Picture],
-    folder: training.RunFolder,
-    origin: dict[str, Any],
-    report: Report | None,
-) -> dict[str, Any]:
-    """Returns the summary of one seed, after learning the pictures that are left."""
-    path = folder.path / "summary.json"
-    if path.is_file():
-        return read_json(path)
-    kept, identity = _kept(folder), run_identity(config)
-    began = time.perf_counter()
-
-    def during(look: Look) -> None:
-        if report is not None and look.step < config.steps:
-            report(seed, look)
-
-    found: list[Represented] = []
-    for number, picture in enumerate(pictures, start=1):
-        name = f"picture-{number}"
-        if picture.name in kept:
-            like = learner.system(learner.start(seed))
-            system = folder.load_weights(name, like, {**identity, "picture": picture.name})
-            found.append(shown(config, picture, system, kept[picture.name]))
-            continue
-        found.append(represent(learner, picture, seed, report=during))
-        # The weights first: a picture counts as learned by its lines.
-        folder.save_weights(name, found[-1].system, {**identity, "picture": picture.name})
-        folder.write_metrics([dataclasses.asdict(look) for own in found for look in own.looks])
-        if report is not None:
-            report(seed, found[-1].looks[-1])
-    draw_representations(found, folder)
-    summary = {
-        **_figures(found),
-        "seconds": time.perf_counter() - began,
-        "pictures": [
-            {
-                "image": own.picture.name,
-                "checksums": dict(own.picture.provenance.checksums),
-                **{n: v for n, v in dataclasses.asdict(own.looks[-1]).items() if n != "image"},
-            }
-            for own in found
-        ],
-        "seed": seed,
-        "config": config.as_json(),
-        **origin,
-    }
-    folder.write_record("summary.json", summary)
-    return summary
+# Of a summary, besides the signal-to-noise ratios.
+_FIGURES = ("converged_fraction", "solve_steps", "step_ms_median", "seconds")
 
 
 def _kept(folder: training.RunFolder) -> dict[str, tuple[Look, ...]]:
@@ -295,25 +246,8 @@ def _figures(found: list[Represented]) -> dict[str, Any]:
     }
 
 
-# Of the summaries of several seeds: the mean over them, and the deviation between them.
-_FIGURES = ("converged_fraction", "solve_steps", "step_ms_median", "seconds")
-
-
-def _summary_of(summaries: list[dict[str, Any]], config: RepresentConfig) -> dict[str, Any]:
-    """Returns the mean of several seeds' figures, and their spread."""
-    figures = {
-        f"psnr_test_{kind}": [own["psnr_test"][kind]["mean"] for own in summaries]
-        for kind in summaries[0]["psnr_test"]
-    } | {name: [own[name] for own in summaries] for name in _FIGURES}
-    return {
-        "seed": list(config.seeds),
-        "mean": {name: mean(values) for name, values in figures.items()},
-        "std": {name: deviation(values) for name, values in figures.items()},
-        "per_seed": [
-            {name: own[name] for name in ("seed", "psnr_test", "pictures")} for own in summaries
-        ],
-        "config": config.as_json(),
-    }
+def _network(config: RepresentConfig, seed: int) -> ImplicitRepresentation:
+    return config.network.build(COLOURS, jax.random.key(seed))
 
 
 class Learner:
@@ -321,12 +255,12 @@ class Learner:
 
     def __init__(self, config: RepresentConfig):
         self.config = config
-        rule = build_rule(config)
-        adam = optax.adam(config.learning_rate)
-        if config.gradient_clip is not None:
-            adam = optax.chain(optax.clip_by_global_norm(config.gradient_clip), adam)
+        rule, optimiser = config.rule.build(), config.optimiser
+        adam = optax.adam(optimiser.learning_rate)
+        if optimiser.gradient_clip is not None:
+            adam = optax.chain(optax.clip_by_global_norm(optimiser.gradient_clip), adam)
         # What is not learned is the same with every seed.
-        _, self.fixed = eqx.partition(build_network(config, COLOURS, 0), eqx.is_inexact_array)
+        _, self.fixed = eqx.partition(_network(config, 0), eqx.is_inexact_array)
         self._adam = adam
 
         def step(batch: Batch, carry: PyTree) -> tuple[PyTree, PyTree]:
@@ -358,7 +292,7 @@ class Learner:
 
     def start(self, seed: int) -> PyTree:
         """Returns a seed's weights before training, with the optimiser's state."""
-        learned = eqx.filter(build_network(self.config, COLOURS, seed), eqx.is_inexact_array)
+        learned = eqx.filter(_network(self.config, seed), eqx.is_inexact_array)
         return learned, self._adam.init(learned)
 
     def advance(self, carry: PyTree, batch: Batch, count: int) -> tuple[PyTree, list[float], float]:
@@ -397,10 +331,11 @@ def represent(
     places, colours = picture.part(0)
     others, other_colours = picture.part(1)
     batch = Batch(jnp.asarray(places), jnp.asarray(colours))
-    every = max(1, config.steps // config.reports)
+    total = config.optimiser.steps
+    every = max(1, total // config.run.reports)
     looks: list[Look] = []
-    for first in range(0, config.steps, every):
-        count = min(every, config.steps - first)
+    for first in range(0, total, every):
+        count = min(every, total - first)
         carry, means, step_ms = learner.advance(carry, batch, count)
         loss, control, fraction, residual, solve_steps = means
         if not math.isfinite(loss):
@@ -426,10 +361,10 @@ def represent(
         )
         if report is not None:
             report(looks[-1])
-    return shown(config, picture, learner.system(carry), tuple(looks))
+    return seen(config, picture, learner.system(carry), tuple(looks))
 
 
-def shown(
+def seen(
     config: RepresentConfig,
     picture: data.Picture,
     system: ImplicitRepresentation,
@@ -438,7 +373,7 @@ def shown(
     """Returns a picture with what its network shows."""
     shape = picture.pixels.shape
     everywhere = _all_places(picture)
-    steps = tuple(own for own in (0, 1, 2, 4, 8, 16, 32) if own <= config.max_steps)
+    steps = tuple(own for own in (0, 1, 2, 4, 8, 16, 32) if own <= config.rule.max_steps)
     unfolding = tuple(_unfolded(system, everywhere, own).reshape(shape) for own in steps)
     whole = _outputs(system, everywhere).reshape(shape)
     return Represented(picture, system, looks, whole, steps, unfolding)

@@ -3,8 +3,9 @@
 What is best there is what the data are judged by: the accuracy, or the mean squared error.
 
 Optuna proposes the options and stops what is hopeless; each trial is a run like any other, by
-`running.run`, into `OUT/trials/NUMBER/run`. The trials' figures are in a store that several workers
-share, in several processes or on several machines: by default a SQLite file, `OUT/study.db`.
+`train.run_training`, into `OUT/trials/NUMBER/run`. The trials' figures are in a store that several
+workers share, in several processes or on several machines: by default a SQLite file,
+`OUT/study.db`.
 
 A worker holds a trial's folder while it runs it. So a trial that counts as running while nobody
 holds its folder has been interrupted: the next worker that comes by takes it up, under a new number
@@ -25,11 +26,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from .. import training
 from .._names import hide_password, inside, reveals
-from . import running
-from .config import ConfigError, RunConfig
+from .config import RunConfig
 from .config_file import as_toml
+from .folders import read_metrics, seed_folders
 from .measures import Measure, measure_of
+from .options import ConfigError
+from .origin import origin
+from .runner import claim_as
 from .sweep_config import Choices, Range, SweepConfig
+from .train import run_training
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 Report = Callable[[int, int, training.EpochMetrics], None]
@@ -114,15 +119,16 @@ def _unusable(url: str, error: Exception) -> ConfigError:
 
 def _claim(config: SweepConfig, folder: training.RunFolder) -> None:
     """Writes a sweep into a new folder, or checks it against the one that is there."""
-    path = folder.path / "config.json"
     ours = json.loads(json.dumps(config.as_json()))
-    if folder.is_empty():
-        folder.write_record("config.json", ours)
-    elif running.read_json(path) != ours:
-        raise ConfigError(
-            f"{folder.path} holds another sweep, or something else: name a new folder with --out "
-            "DIR, or give the file of that sweep."
-        )
+
+    def check(theirs: Any, _: Path) -> None:
+        if theirs != ours:
+            raise ConfigError(
+                f"{folder.path} holds another sweep, or something else: name a new folder with "
+                "--out DIR, or give the file of that sweep."
+            )
+
+    claim_as(folder, ours, check)
 
 
 def _study(config: SweepConfig, url: str) -> optuna.Study:
@@ -145,7 +151,7 @@ def _study(config: SweepConfig, url: str) -> optuna.Study:
 
 def _measure(config: SweepConfig) -> Measure:
     """Returns what all trials are judged by; their data are given and not searched."""
-    return measure_of(RunConfig(**config.train))
+    return measure_of(RunConfig.of(**config.train))
 
 
 def _checksum(config: SweepConfig) -> str:
@@ -239,7 +245,7 @@ def _run(
                 raise _Hopeless
 
         try:
-            summary = running.run(run, path, command=command, resume=True, report=each)
+            summary = run_training(run, path, command=command, resume=True, report=each)
         except _Hopeless:
             study.tell(trial, state=TrialState.PRUNED)
         except (ConfigError, training.TrainingError) as error:
@@ -254,8 +260,8 @@ def _values(run: RunConfig, path: Path) -> list[float]:
     name = measure_of(run).name
     found = [
         row["validation"][name]
-        for own in running.seed_folders(run, path).values()
-        for row in running.read_metrics(own)
+        for own in seed_folders(run, path).values()
+        for row in read_metrics(own)
     ]
     # A number that is not finite is written as null.
     return [math.nan if value is None else value for value in found]
@@ -277,12 +283,10 @@ def _write(
         choose = max if measure.rising else min
         best = choose(complete, key=lambda row: row[name], default=None)
         result = {
-            "command": command,
+            **origin(command),
             "config": config.as_json(),
             "best": best,
             "trials": rows,
-            "versions": running.versions(),
-            "commit": running.commit(),
         }
         folder.write_record("sweep.json", result)
         if best is not None:

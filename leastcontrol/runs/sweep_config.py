@@ -17,8 +17,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from .config import CHOICES, ConfigError, RunConfig, check_choice, options_from_json
+from .config import RunConfig
 from .config_file import read_tables
+from .options import Choice, ConfigError, check_choice, everywhere, read_options
 
 # What a configuration is judged on, which a search that could choose it would make easier.
 GIVEN = ("data", "data_dir", "validation_fraction", "split_seed", "seed", "seeds")
@@ -66,7 +67,7 @@ class SweepConfig:
 
     def configuration(self, chosen: dict[str, Any]) -> RunConfig:
         """Returns the training with these values of the searched options, unchecked."""
-        return RunConfig(**{**self.train, **chosen})
+        return RunConfig.of(**{**self.train, **chosen})
 
     def as_json(self) -> dict[str, Any]:
         """Returns the sweep as JSON."""
@@ -89,7 +90,7 @@ def read_sweep(path: Path) -> SweepConfig:
     **Raises:** `ConfigError` for anything but such a file.
     """
     tables = read_tables(path, ("train", "search"))
-    train = options_from_json(RunConfig, tables.get("train", {}), f"[train] of {path}")
+    train = read_options(RunConfig, tables.get("train", {}), f"[train] of {path}")
     search = {}
     for name, value in tables.get("search", {}).items():
         source = f"[search] of {path}"
@@ -119,10 +120,21 @@ def read_sweep(path: Path) -> SweepConfig:
 
 
 def _value(name: str, value: Any, source: str) -> Any:
-    (read,) = options_from_json(RunConfig, {name: value}, source).values()
-    if name in CHOICES:
-        check_choice(f"{name} in {source}", read, CHOICES[name])
+    (read,) = read_options(RunConfig, {name: value}, source).values()
+    choices = _choices_of(name)
+    if choices:
+        check_choice(f"{name} in {source}", read, choices)
     return read
+
+
+def _choices_of(name: str) -> tuple[str, ...]:
+    """Returns the words that an option may be, of whatever word it is an option of."""
+    found: dict[str, None] = {}
+    for each, _ in everywhere(RunConfig):
+        if each.name == name:
+            words = [kind.word for kind in each.words] if isinstance(each, Choice) else each.choices
+            found |= dict.fromkeys(words or ())
+    return tuple(found)
 
 
 def _choices(name: str, value: Any, source: str) -> Choices:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -49,6 +50,7 @@ class Checkpoints:
     * `folder`: the run's.
     * `run`: what tells the run from others, of JSON's types; a state of another is refused.
     * `keep_last`: how many states are kept, the newest ones.
+    * `run_of`: what a state says of its run, in the words of `run`.
 
     **Raises:** `ValueError` where none would be kept.
     """
@@ -56,6 +58,7 @@ class Checkpoints:
     folder: RunFolder
     run: dict[str, Any]
     keep_last: int = 2
+    run_of: Callable[[Any], Any] = lambda written: written
 
     def __post_init__(self):
         if self.keep_last < 1:
@@ -100,7 +103,7 @@ class Checkpoints:
             return None
         try:
             found = read_sealed(states[-1], KIND)
-            if found.header.get("run") != self.run:
+            if self.run_of(found.header.get("run")) != self.run:
                 raise FolderError(f"{states[-1]} is the training state of another run.")
             trained = like.restored(found.arrays(like.kept()), found.header["metrics"])
             seconds = float(found.header["seconds"])

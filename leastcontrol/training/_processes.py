@@ -18,8 +18,6 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from ._loop import Trained
-
 T = TypeVar("T")
 
 
@@ -132,8 +130,8 @@ def by_all(work: Callable[[], T]) -> T:
 
 
 def restored_by_first(
-    restore: Callable[[], tuple[Trained, float] | None], like: Trained
-) -> tuple[Trained, float] | None:
+    restore: Callable[[], tuple[Left, float] | None], like: Left
+) -> tuple[Left, float] | None:
     """Returns in every process the training state that the first one restores.
 
     **Arguments:** `like`, what the training started from.

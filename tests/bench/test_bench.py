@@ -16,8 +16,10 @@ from leastcontrol.bench import timing
 from leastcontrol.bench.config import BenchConfig
 from leastcontrol.bench.growth import growth_exponent
 from leastcontrol.cli import main
-from leastcontrol.runs import running
-from leastcontrol.runs.config import ConfigError, RunConfig
+from leastcontrol.runs.config import RunConfig
+from leastcontrol.runs.options import ConfigError
+from leastcontrol.runs.samples import load_splits
+from leastcontrol.runs.train import run_training
 
 TINY = {"hidden": 4, "batch_size": 6, "batches": 2, "repeats": 3}
 OPTIONS = ["--hidden", "4", "--batch-size", "6", "--batches", "2", "--repeats", "3"]
@@ -206,9 +208,9 @@ def call(capsys, single_precision):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bench") / "run"
-    config = RunConfig(hidden=(5,), epochs=1, batch_size=512, rule="backpropagation")
+    config = RunConfig.of(hidden=(5,), epochs=1, batch_size=512, rule="backpropagation")
     with jax.enable_x64(False):
-        running.run(config, folder)
+        run_training(config, folder)
     return folder
 
 
@@ -273,7 +275,7 @@ def test_growth_gives_curves_with_exponents_and_a_plot(call, tmp_path, monkeypat
 @pytest.mark.usefixtures("single_precision")
 def test_one_size_grows_at_a_time():
     config = BenchConfig(**TINY)
-    splits = running.load_splits(RunConfig())
+    splits = load_splits(RunConfig.of())
     wide = bench._grown_case("width", "feedforward", 7, splits, config)
     assert [layer.weight.shape[0] for layer in wide.system.layers] == [7, 7, 10]
     assert wide.batches.inputs.shape == (2, 6, 64)

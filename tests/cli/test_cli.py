@@ -9,7 +9,7 @@ import pytest
 
 from leastcontrol import files
 from leastcontrol.cli import main
-from leastcontrol.runs import running
+from leastcontrol.runs import train
 from leastcontrol.verify import properties
 
 TRAIN = ["train", "--hidden", "8", "--epochs", "1", "--rule", "backpropagation"]
@@ -57,7 +57,7 @@ def load(path):
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["--help"], 0, "subcommands"),
+        (["--help"], 0, "usage: leastcontrol VERB"),
         (["train", "--help"], 0, "--alpha-convention"),
         (["train", "--alpha", "nan", "--out", "never"], 2, "--alpha is nan"),
         (["trian"], 2, "the nearest is train"),
@@ -125,15 +125,18 @@ BAD = [
     (["--hidden", "5", "-1"], "--hidden is 5 -1"),
     (["--hidden", "1000000000000"], "--hidden is 1000000000000"),
     (["--hidden"], "--hidden"),
-    (["--system", "rnn"], "one size for an rnn"),
+    (["--system", "rnn", "--hidden", "4", "4"], "one size for an rnn"),
     (["--system", "rnn", "--hidden", "4", "--rule", "backpropagation"], "recurrent-backprop"),
     (["--alpha", "-1"], "--alpha is -1.0"),
     (["--alpha", "nan"], "--alpha is nan"),
     (["--alpha", "inf"], "--alpha is inf"),
     (["--alpha", "0"], "the targets are hard"),
-    (["--alpha", "0", "--softness", "0.1", "--output-control", "proportional"], "strength 1/α"),
-    (["--softness", "1"], "--softness is 1.0"),
-    (["--softness", "nan"], "--softness is nan"),
+    (
+        ["--alpha", "0", "--label-smoothing", "0.1", "--output-control", "proportional"],
+        "strength 1/α",
+    ),
+    (["--label-smoothing", "1"], "--label-smoothing is 1.0"),
+    (["--label-smoothing", "nan"], "--label-smoothing is nan"),
     (["--tolerance", "0"], "--tolerance is 0.0"),
     (["--tolerance", "nan"], "--tolerance is nan"),
     (["--max-steps", "0"], "--max-steps is 0"),
@@ -155,7 +158,7 @@ BAD = [
     (["--seeds", "1", "-1"], "--seeds is 1 -1"),
     (["--seeds", "1", "1"], "--seeds is 1 1"),
     (["--seeds", "1", "2", "--seed", "1"], "--seed and --seeds"),
-    (["--data-dir", "somewhere"], "--data-dir is given"),
+    (["--data-dir", "somewhere"], "--data-dir is somewhere, but it has no effect without --data"),
     (["--data", "mnist", "--data-dir", "no-such-folder"], "no such folder"),
     (["--data", "glyphs"], "tasks to be learned fast and no data set: write leastcontrol meta"),
     (["--results", "no-such-folder/results.json"], "--results is no-such-folder"),
@@ -330,7 +333,7 @@ def test_an_interruption_is_no_traceback(call, monkeypatch, tmp_path):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(running, "run", interrupted)
+    monkeypatch.setattr(train, "run_training", interrupted)
     status, _, error = call(*TRAIN, "--out", tmp_path / "run")
     assert status == 130
     assert error.splitlines()[-1] == "leastcontrol: Interrupted."

@@ -119,7 +119,7 @@ def store(tmp_path):
     [("folder", "running"), ("folder", "finished"), ("continues", "waiting")],
 )
 def test_a_store_names_no_folder_outside_of_its_sweep(attribute, state, store, tmp_path):
-    from leastcontrol.runs.config import ConfigError
+    from leastcontrol.runs.options import ConfigError
 
     victim = tmp_path / "sweep" / "victim"
     victim.mkdir(parents=True)

@@ -12,9 +12,11 @@ import pytest
 import leastcontrol as lc
 from leastcontrol import diagnostics
 from leastcontrol.equilibrium import LinearPath
-from leastcontrol.runs import inspection, running
-from leastcontrol.runs.config import ConfigError, RunConfig
+from leastcontrol.runs import inspection, samples
+from leastcontrol.runs.config import RunConfig
 from leastcontrol.runs.inspection import TIMES, inspect_sample
+from leastcontrol.runs.options import ConfigError
+from leastcontrol.runs.train import run_training
 
 # Long enough for e^(−t) to be below what is asked of it.
 SHORT = jnp.array([0.0, 0.5, 40.0])
@@ -70,7 +72,7 @@ def test_dynamics_that_explode_are_not_finished():
     assert not way.finished
 
 
-FEEDBACK = RunConfig(
+FEEDBACK = RunConfig.of(
     rule="deep-feedback-control", feedback="weight-product", hidden=(6, 5), controller_leak=0.1
 )
 
@@ -128,7 +130,7 @@ def test_deep_feedback_control_is_shown_with_its_noise():
 def parts_of(config):
     """Returns rule, system, feedback, and the input and target of one sample."""
     system = lc.Feedforward(4, (6, 5), 3, key=jax.random.key(0))
-    rule = running.build_rule(config)
+    rule = config.build_rule()
     feedback = rule.init(system, key=jax.random.key(1))
     return rule, system, feedback, jax.random.normal(jax.random.key(2), (4,)), jnp.array(1)
 
@@ -136,14 +138,14 @@ def parts_of(config):
 @pytest.mark.slow
 def test_a_sample_of_a_run_is_kept_with_it(tmp_path):
     folder = tmp_path / "run"
-    config = RunConfig(hidden=(6, 5), epochs=1, batch_size=400, alpha=1.0)
+    config = RunConfig.of(hidden=(6, 5), epochs=1, batch_size=400, alpha=1.0)
     with jax.enable_x64(False):
-        running.run(config, folder)
+        run_training(config, folder)
         found = inspect_sample(folder, 7)
         with pytest.raises(ConfigError, match="--sample is 9999"):
             inspect_sample(folder, 9999)
     assert json.loads((folder / "sample.json").read_text()) == found
-    splits = running.load_splits(config)
+    splits = samples.load_splits(config)
     assert found["target"] == splits.validation.targets[7]
     assert np.shape(found["pixels"]) == (8, 8)
     for name in ("free", "controlled"):

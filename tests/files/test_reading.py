@@ -175,7 +175,8 @@ def test_an_origin_that_is_none_is_refused(tmp_path):
     "options", [{"hidden": (4,) * 1001}, {"system": "residual", "hidden": (4,), "depth": 20_000}]
 )
 def test_a_network_of_very_many_layers_is_refused(options):
-    from leastcontrol.runs.config import ConfigError, RunConfig
+    from leastcontrol.runs.config import RunConfig
+    from leastcontrol.runs.options import ConfigError
 
     with pytest.raises(ConfigError, match="1000"):
-        RunConfig(**options).check()
+        RunConfig.of(**options).check()

@@ -1,6 +1,5 @@
 """What a run measures of its own learning: angles, control and feedback by part of the system."""
 
-import dataclasses
 import json
 
 import equinox as eqx
@@ -16,8 +15,10 @@ from leastcontrol.diagnostics import controlled_margin
 from leastcontrol.equilibrium import free_moment
 from leastcontrol.monitor.diagnosis import diagnosis
 from leastcontrol.monitor.stability import WATCHED, simulated_margins
-from leastcontrol.runs import running
-from leastcontrol.runs.config import ConfigError, RunConfig
+from leastcontrol.runs import samples, train
+from leastcontrol.runs.config import RunConfig
+from leastcontrol.runs.options import ConfigError
+from leastcontrol.runs.train import run_training
 
 SYSTEM = helpers.feedforward()
 BATCH = lc.Batch(helpers.inputs(), helpers.labels())
@@ -194,7 +195,7 @@ def test_learned_feedback_is_compared_with_the_least_control():
 
 @pytest.mark.slow
 def test_the_metrics_of_a_run_hold_it_and_a_resumed_run_keeps_it(tmp_path):
-    config = RunConfig(
+    config = RunConfig.of(
         rule="feedback-alignment", hidden=(4,), epochs=2, batch_size=400, diagnose=3, seed=1
     )
     path = tmp_path / "run" / "metrics.jsonl"
@@ -204,9 +205,9 @@ def test_the_metrics_of_a_run_hold_it_and_a_resumed_run_keeps_it(tmp_path):
 
     with jax.enable_x64(False):
         with pytest.raises(KeyboardInterrupt):
-            running.run(config, tmp_path / "run", report=stop)
+            run_training(config, tmp_path / "run", report=stop)
         begun = path.read_text()
-        running.run(config, tmp_path / "run", resume=True)
+        run_training(config, tmp_path / "run", resume=True)
     first, second = (json.loads(line) for line in path.read_text().splitlines())
     assert json.loads(begun) == first
     for own in (first, second):
@@ -222,16 +223,15 @@ def test_the_metrics_of_a_run_hold_it_and_a_resumed_run_keeps_it(tmp_path):
 def test_a_summary_of_seeds_has_their_mean_and_no_number_for_none():
     figures = [1.0, 4.0]
     seeds = [{"diagnostics": {"angle": {"all": own, "layer 1": None}}} for own in figures]
-    assert running._mean_diagnostics(seeds) == {
+    assert train._mean_diagnostics(seeds) == {
         "diagnostics": {"angle": {"all": 2.5, "layer 1": None}}
     }
-    assert running._mean_diagnostics([*seeds, {}]) == {}
+    assert train._mean_diagnostics([*seeds, {}]) == {}
 
 
 def test_no_samples_are_none_and_fewer_are_refused():
-    splits = running.load_splits(RunConfig())
-    assert running.diagnosed_samples(RunConfig(), splits) is None
-    batch = running.diagnosed_samples(RunConfig(diagnose=3), splits)
+    splits = samples.load_splits(RunConfig.of())
+    batch = samples.first_samples(splits, 3)
     assert np.array_equal(batch.inputs, splits.validation.inputs[:3])
     with pytest.raises(ConfigError, match="--diagnose is -1"):
-        dataclasses.replace(RunConfig(), diagnose=-1).check()
+        RunConfig.of(diagnose=-1).check()

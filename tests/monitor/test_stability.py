@@ -13,7 +13,7 @@ from leastcontrol import diagnostics
 from leastcontrol.cli import main
 from leastcontrol.equilibrium import simulate
 from leastcontrol.monitor.stability import WATCHED, stability_watch
-from leastcontrol.runs import running
+from leastcontrol.runs import samples, trained
 from leastcontrol.runs.config import RunConfig
 from leastcontrol.training import TrainingError, UnfitError
 
@@ -109,11 +109,11 @@ def test_a_step_may_be_too_coarse_for_the_controller(constant, stable):
 
 # --- trainings ------------------------------------------------------------------------------------
 
-SIMULATED = RunConfig(
+SIMULATED = RunConfig.of(
     rule="deep-feedback-control",
     phase="continuous",
     teaching="strong",
-    softness=0.1,
+    label_smoothing=0.1,
     hidden=(6,),
     epochs=1,
     batch_size=256,
@@ -124,8 +124,10 @@ SIMULATED = RunConfig(
 
 
 def test_a_training_stops_before_it_learns_from_unstable_dynamics(tmp_path, capsys):
-    unstable = dataclasses.replace(SIMULATED, proportional_gain=40.0)
-    words = "--rule deep-feedback-control --phase continuous --teaching strong --softness 0.1 "
+    unstable = SIMULATED.with_options(proportional_gain=40.0)
+    words = (
+        "--rule deep-feedback-control --phase continuous --teaching strong --label-smoothing 0.1 "
+    )
     words += "--hidden 6 --epochs 1 --batch-size 256 --points 60 --time-step 0.05 "
     words += "--voltage-time-constant 0.05 --proportional-gain 40 --out"
     with jax.enable_x64(False), pytest.raises(SystemExit) as caught:
@@ -136,12 +138,12 @@ def test_a_training_stops_before_it_learns_from_unstable_dynamics(tmp_path, caps
     assert told is not None, said
     assert "Epoch 1 was stopped" in said
     with jax.enable_x64(False):
-        splits = running.load_splits(unstable)
-        system = running.build_system(unstable, splits, 0)
-        rule = running.build_rule(unstable)
+        splits = samples.load_splits(unstable)
+        system = trained.build_system(unstable, splits, 0)
+        rule = unstable.build_rule()
         # As training draws them.
         feedback = rule.init(system, key=jax.random.split(jax.random.key(0), 3)[1])
-        batch = running.first_samples(splits, WATCHED)
+        batch = samples.first_samples(splits, WATCHED)
         own = rule.task(system, feedback, batch)
         found = diagnostics.simulated_margin(
             system,
@@ -188,7 +190,7 @@ def test_what_grows_too_slowly_to_be_seen_is_let_through():
 
 def test_the_weights_before_it_are_kept(tmp_path):
     """A watch that has enough after one epoch leaves what that epoch had learned."""
-    splits = running.load_splits(SIMULATED)
+    splits = samples.load_splits(SIMULATED)
     with jax.enable_x64(False):
         system = lc.Feedforward(64, (4,), 10, key=jax.random.key(0))
     calls = []
@@ -215,19 +217,22 @@ def test_the_weights_before_it_are_kept(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--softness 0.1 --points 2", "`points` is 2, but a simulation has at least 3"),
+        ("--label-smoothing 0.1 --points 2", "`points` is 2, but a simulation has at least 3"),
         (
-            "--softness 0.1 --time-step 0.2 --voltage-time-constant 0.1",
+            "--label-smoothing 0.1 --time-step 0.2 --voltage-time-constant 0.1",
             "`voltage_time_constant` is 0.1 and the time step 0.2",
         ),
-        ("", "no finite output has the probability 1 of a hard label: write --softness 0.01"),
         (
-            "--softness 0.1 --noise 0.1 --feedback-learning single-phase --points 20 "
+            "",
+            "no finite output has the probability 1 of a hard label: write --label-smoothing 0.01",
+        ),
+        (
+            "--label-smoothing 0.1 --noise 0.1 --feedback-learning single-phase --points 20 "
             "--feedback-start 19",
             "`start` is 19, but the simulation has 20 time points",
         ),
     ],
-    ids=["points", "time step", "softness", "start"],
+    ids=["points", "time step", "label_smoothing", "start"],
 )
 def test_constants_that_cannot_control_are_one_sentence(words, said, tmp_path, capsys):
     start = "train --rule deep-feedback-control --phase continuous --teaching strong"

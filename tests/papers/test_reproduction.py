@@ -26,13 +26,16 @@ from leastcontrol.papers.expectations import (
     Unpublished,
 )
 from leastcontrol.papers.registry import Experiment, Reduction, Row
-from leastcontrol.runs import running
-from leastcontrol.runs.config import ConfigError, RunConfig
+from leastcontrol.runs.config import RunConfig
 from leastcontrol.runs.meta_config import MetaConfig
+from leastcontrol.runs.options import ConfigError
 from leastcontrol.runs.represent_config import RepresentConfig
+from leastcontrol.runs.train import run_training
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = RunConfig(rule="backpropagation", hidden=(8,), epochs=2, learning_rate=1e-2, seeds=(3, 4))
+SMALL = RunConfig.of(
+    rule="backpropagation", hidden=(8,), epochs=2, learning_rate=1e-2, seeds=(3, 4)
+)
 TABLE = Experiment(
     "small",
     "Digits",
@@ -41,7 +44,7 @@ TABLE = Experiment(
         Row("one", SMALL, (Published(TEST_ACCURACY, 50.0, 0.1),), 1),
         Row(
             "other",
-            dataclasses.replace(SMALL, hidden=(9,), seeds=(), seed=3),
+            SMALL.with_options(hidden=(9,), seeds=(), seed=3),
             (Published(TEST_ACCURACY, 99.9), BelowRow(CONTROL_NORM, "one")),
             2,
         ),
@@ -130,8 +133,8 @@ def reproduced(tmp_path_factory):
     out = tmp_path_factory.mktemp("reproduced")
     seen = []
 
-    def report(row, seed, metrics):
-        seen.append((row.name, seed, metrics.epoch))
+    def report(row, seed, place):
+        seen.append((row.name, seed, int(place.removeprefix("epoch "))))
         if seen == [("one", 3, 1)]:
             raise Stopped
 
@@ -151,7 +154,7 @@ def test_a_stopped_table_goes_on_with_the_epoch_where_it_was(reproduced):
 
 def test_a_row_is_the_run_that_train_makes(reproduced, tmp_path):
     out, *_ = reproduced
-    running.run(dataclasses.replace(SMALL, seeds=(), seed=3), tmp_path / "alone")
+    run_training(SMALL.with_options(seeds=(), seed=3), tmp_path / "alone")
     own = out / "small" / "one" / "seed-3" / "checkpoints" / "last.eqx"
     assert own.read_bytes() == (tmp_path / "alone" / "checkpoints" / "last.eqx").read_bytes()
 
@@ -200,7 +203,7 @@ def test_a_finished_row_is_not_run_again_and_its_verdict_is_made_anew(reproduced
 
 def test_a_row_that_has_changed_is_refused(reproduced):
     out, *_ = reproduced
-    changed = dataclasses.replace(TABLE.rows[0], config=dataclasses.replace(SMALL, epochs=3))
+    changed = dataclasses.replace(TABLE.rows[0], config=SMALL.with_options(epochs=3))
     with pytest.raises(ConfigError, match=r"one\.json is of a run with epochs = 2, .* 3 now"):
         reproduction.reproduce(dataclasses.replace(TABLE, rows=(changed,)), out)
 
@@ -231,10 +234,10 @@ def test_a_row_that_fails_is_told_of_and_the_others_are_not_lost(reproduced, mon
 
 @pytest.mark.slow
 def test_a_row_may_be_a_meta_training(tmp_path):
-    config = MetaConfig(
+    config = MetaConfig.of(
         rule="reptile", hidden=(4,), total_tasks=16, task_batch=8, reports=2, seeds=(3, 4)
     )
-    config = dataclasses.replace(config, validation_tasks=2, evaluation_tasks=2)
+    config = config.with_options(validation_tasks=2, evaluation_tasks=2)
     rows = (Row("meta", config, (Unpublished(META_LOSS),), 1),)
     seen = []
 
@@ -256,15 +259,15 @@ def test_a_row_may_be_a_meta_training(tmp_path):
 
 
 def test_a_row_may_be_pictures(tmp_path):
-    config = RepresentConfig(
+    config = RepresentConfig.of(
         images=("natural-1", "text-1"), size=4, hidden=4, steps=4, reports=2, seeds=(3, 4)
     )
     expectations = (Published(NATURAL_RATIO, 0.0), Published(TEXT_RATIO, 0.0))
     table = dataclasses.replace(TABLE, rows=(Row("pictures", config, expectations, 1),))
     seen = []
 
-    def report(row, seed, look):
-        seen.append((row.name, seed, look.image, look.step))
+    def report(row, seed, place):
+        seen.append((row.name, seed, place))
         if len(seen) == 1:
             raise Stopped
 
@@ -272,7 +275,9 @@ def test_a_row_may_be_pictures(tmp_path):
         reproduction.reproduce(table, tmp_path, report=report)
     judged = reproduction.reproduce(table, tmp_path, report=report)
     # Once for each picture, when it is saved.
-    assert seen == [("pictures", seed, image, 4) for seed in (3, 4) for image in config.images]
+    assert seen == [
+        ("pictures", seed, image) for seed in (3, 4) for image in config.pictures.images
+    ]
     file = load(tmp_path / "small" / "pictures.json")
     ratios = [[own["psnr_test"] for own in each["pictures"]] for each in file["per_seed"]]
     names = ("PSNR, natural", "PSNR, text")
@@ -283,7 +288,7 @@ def test_a_row_may_be_pictures(tmp_path):
 
 
 def test_pictures_that_fail_are_told_of(tmp_path):
-    config = RepresentConfig(
+    config = RepresentConfig.of(
         images=("text-1",),
         size=4,
         hidden=4,
@@ -345,15 +350,17 @@ def test_the_reduced_versions_fit_in_25_minutes():
 def test_a_folder_of_data_is_given_to_the_rows_that_read_one(tmp_path):
     (row,) = (row for row in registry.WIDTH_FIGURE.rows if row.name == "width-23")
     given = [
-        registry.configuration(row, registry.WIDTH_FIGURE, quick=quick, data_dir=tmp_path).data_dir
+        registry.configuration(row, registry.WIDTH_FIGURE, quick=quick, data_dir=tmp_path).value(
+            "data_dir"
+        )
         for quick in (False, True)
     ]
     assert given == [tmp_path, None]
     (row, *_) = registry.OMNIGLOT_TABLE.rows
     given = [
-        registry.configuration(
-            row, registry.OMNIGLOT_TABLE, quick=quick, data_dir=tmp_path
-        ).data_dir
+        registry.configuration(row, registry.OMNIGLOT_TABLE, quick=quick, data_dir=tmp_path).value(
+            "data_dir"
+        )
         for quick in (False, True)
     ]
     assert given == [tmp_path, None]
@@ -374,7 +381,7 @@ def test_the_numbers_of_table_s6_are_the_papers():
         "least-control-512": ["25.11 ± 2.90 dB", "27.53 ± 2.00 dB"],
     }
     for row in registry.REPRESENTATION_TABLE.rows:
-        assert row.name == f"{row.config.rule}-{row.config.hidden}"
+        assert row.name == f"{row.config.rule.word}-{row.config.network.hidden}"
 
 
 @pytest.mark.parametrize(
@@ -479,9 +486,9 @@ def test_the_verb_runs_what_can_be_run_and_says_what_is_reduced(call, monkeypatc
 def test_the_list_and_mistakes_need_no_jax():
     code = (
         "import sys\n"
-        "from leastcontrol.cli._arguments import parse\n"
+        "from leastcontrol.cli.verbs.reproduce import Reproduce\n"
         "from leastcontrol.papers import registry\n"
-        "assert parse(['reproduce', '--list']).list\n"
+        "assert Reproduce.parse(['--list']).list\n"
         "registry.listing(registry.EXPERIMENTS)\n"
         "sys.exit(bool({'jax', 'numpy', 'equinox'} & set(sys.modules)))\n"
     )

@@ -1,7 +1,6 @@
 """Paired trials: what the arms share, what is told of them, and what is no pair."""
 
 import csv
-import dataclasses
 import itertools
 import json
 import math
@@ -13,12 +12,14 @@ import pytest
 
 from leastcontrol import training
 from leastcontrol.cli import main
-from leastcontrol.runs import comparison, running
+from leastcontrol.runs import comparison
 from leastcontrol.runs.comparison import Arm
-from leastcontrol.runs.config import ConfigError, RunConfig
+from leastcontrol.runs.config import RunConfig
+from leastcontrol.runs.options import ConfigError
+from leastcontrol.runs.train import run_training
 
-BASE = RunConfig(hidden=(8,), epochs=2, learning_rate=1e-2, seeds=(3, 4), rule="backpropagation")
-ALIGNMENT = dataclasses.replace(BASE, rule="direct-feedback-alignment")
+BASE = RunConfig.of(hidden=(8,), epochs=2, learning_rate=1e-2, seeds=(3, 4), rule="backpropagation")
+ALIGNMENT = BASE.with_options(rule="direct-feedback-alignment")
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +45,7 @@ def load(path):
 
 
 def test_an_arm_is_the_run_that_train_makes(compared, tmp_path):
-    running.run(dataclasses.replace(BASE, seeds=(), seed=3), tmp_path / "alone")
+    run_training(BASE.with_options(seeds=(), seed=3), tmp_path / "alone")
     for name in ("checkpoints/last.eqx",):
         own = compared / "feedforward-backpropagation" / "seed-3" / name
         assert own.read_bytes() == (tmp_path / "alone" / name).read_bytes()
@@ -68,7 +69,7 @@ def test_arms_start_from_the_same_weights(monkeypatch, tmp_path):
     )
     for config in (BASE, ALIGNMENT):
         with pytest.raises(Seen) as caught:
-            running.run(dataclasses.replace(config, seeds=(), seed=3), tmp_path / config.rule)
+            run_training(config.with_options(seeds=(), seed=3), tmp_path / config.rule.word)
         seen.append(caught.value.system)
     assert eqx.tree_equal(*seen)
 
@@ -158,7 +159,7 @@ def test_a_comparison_goes_on(compared, tmp_path, monkeypatch):
     ],
 )
 def test_what_is_no_pair_is_refused(options, message, tmp_path):
-    arms = [Arm("a", "net", BASE), Arm("b", "net", dataclasses.replace(BASE, **options))]
+    arms = [Arm("a", "net", BASE), Arm("b", "net", BASE.with_options(**options))]
     with pytest.raises(ConfigError, match=message):
         comparison.compare(arms, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -175,7 +176,7 @@ def test_the_same_arm_twice_is_refused(tmp_path):
         (["--rules", "bakcpropagation"], "the nearest is backpropagation"),
         (["--rules", "least-control --controler energy"], "--controller"),
         (["--rules", "'"], "--rules has"),
-        (["--systems", "rnn"], "one size for an rnn"),
+        (["--systems", "rnn --hidden 4 4"], "one size for an rnn"),
         (["--systems", "rnn --hidden 4"], "recurrent-backpropagation"),
         (["--rule", "backpropagation"], "write --rules backpropagation"),
         (["--system", "rnn", "--hidden", "4", "--systems", "feedforward"], "--systems is given"),

@@ -1,16 +1,16 @@
 """Options in TOML files: what is read, what overrides it, and what is refused with a sentence."""
 
-import dataclasses
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from leastcontrol.cli import main
-from leastcontrol.cli._arguments import parse, run_config
-from leastcontrol.runs import running
-from leastcontrol.runs.config import ConfigError, RunConfig
+from leastcontrol.cli.verbs.train import Train
+from leastcontrol.runs import train
+from leastcontrol.runs.config import RunConfig
 from leastcontrol.runs.config_file import as_toml, read_options
+from leastcontrol.runs.options import ConfigError
 from leastcontrol.runs.sweep_config import Choices, Range, read_sweep
 
 
@@ -23,11 +23,11 @@ def test_a_file_gives_the_options_that_the_command_line_does_not(tmp_path):
     text = '[train]\nrule = "backpropagation"\nhidden = [8, 9]\nlearning-rate = 1e-2\nepochs = 7\n'
     file = written(tmp_path / "train.toml", text)
     words = ["train", "--config", str(file), "--epochs", "2", "--out", str(tmp_path / "run")]
-    assert run_config(parse(words)) == RunConfig(
+    assert Train.parse(words[1:]).config == RunConfig.of(
         rule="backpropagation", hidden=(8, 9), learning_rate=1e-2, epochs=2
     )
     # And the other way round.
-    assert run_config(parse([words[0], *words[3:], *words[1:3]])) == run_config(parse(words))
+    assert Train.parse([*words[3:], *words[1:3]]).config == Train.parse(words[1:]).config
 
 
 def test_train_runs_a_file(tmp_path, monkeypatch):
@@ -37,16 +37,15 @@ def test_train_runs_a_file(tmp_path, monkeypatch):
         seen.append(config)
         raise ConfigError("Seen.")
 
-    monkeypatch.setattr(running, "run", run)
+    monkeypatch.setattr(train, "run_training", run)
     file = written(tmp_path / "train.toml", "[train]\nhidden = [8]\n")
     with pytest.raises(SystemExit):
         main(["train", "--config", str(file), "--out", str(tmp_path / "run")])
-    assert seen == [RunConfig(hidden=(8,))]
+    assert seen == [RunConfig.of(hidden=(8,))]
 
 
 def test_every_option_is_read_as_it_was_written(tmp_path):
-    config = dataclasses.replace(
-        RunConfig(),
+    config = RunConfig.of(
         data="mnist",
         data_dir=Path('a "folder"\\é'),
         hidden=(3, 4),
@@ -56,9 +55,8 @@ def test_every_option_is_read_as_it_was_written(tmp_path):
         max_steps=7,
         seeds=(0, 1),
     )
-    options = {own.name: getattr(config, own.name) for own in dataclasses.fields(config)}
-    text = as_toml(options, "All of them.")
-    assert RunConfig(**read_options(written(tmp_path / "all.toml", text))) == config
+    text = as_toml(config.flat(), "All of them.")
+    assert RunConfig.of(**read_options(written(tmp_path / "all.toml", text))) == config
     assert "max_steps" not in tomllib.loads(as_toml({"max_steps": None}, "None of them."))["train"]
 
 
@@ -123,7 +121,7 @@ def test_a_sweep_is_read(tmp_path):
         "hidden": Choices(((8,), (8, 8))),
         "gradient_clip": Choices((1.0, 2.5)),
     }
-    assert config.configuration({"batch_size": 17}) == RunConfig(
+    assert config.configuration({"batch_size": 17}) == RunConfig.of(
         data="mnist", epochs=3, batch_size=17
     )
 

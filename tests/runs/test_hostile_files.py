@@ -15,10 +15,10 @@ from PIL import Image
 
 from leastcontrol import data, files, training
 from leastcontrol.cli import main
-from leastcontrol.runs import models, running
+from leastcontrol.runs import models, samples, trained
 from leastcontrol.runs.config import RunConfig
 
-CONFIG = RunConfig(rule="backpropagation", hidden=(4,))
+CONFIG = RunConfig.of(rule="backpropagation", hidden=(4,))
 TRAIN = ("train", "--rule", "backpropagation", "--hidden", "4", "--resume", "--out", "run")
 
 
@@ -63,17 +63,15 @@ def good(tmp_path_factory):
     """A run folder as its first epoch leaves it, and a model, without any training."""
     root = tmp_path_factory.mktemp("good")
     with jax.enable_x64(False):
-        splits, rule = running.load_splits(CONFIG), running.build_rule(CONFIG)
-        system = running.build_system(CONFIG, splits, 0)
+        splits, rule = samples.load_splits(CONFIG), CONFIG.build_rule()
+        system = trained.build_system(CONFIG, splits, 0)
         folder = training.RunFolder.create(root / "run")
         files.write_json(root / "run" / "config.json", CONFIG.as_json())
-        folder.save_weights("last", (system, None), running.run_identity(CONFIG))
-        start = training.untrained(
-            system, rule, splits.train, running.build_training(CONFIG), seed=0
-        )
+        folder.save_weights("last", (system, None), CONFIG.identity())
+        start = training.untrained(system, rule, splits.train, CONFIG.build_training(), seed=0)
         measured = training.Evaluation(0.5, 1.0, 1.0)
         row = training.EpochMetrics(1, *[1.0] * 7, 3, 1.0, 1.0, measured)
-        checkpoints = training.Checkpoints(folder, running.run_identity(CONFIG))
+        checkpoints = training.Checkpoints(folder, CONFIG.identity())
         checkpoints.save(training.Trained(system, None, (row,), start.optimiser_states), 1.0)
         models.export(root / "run", root / "model")
     np.save(root / "rows.npy", np.zeros((2, 64)))

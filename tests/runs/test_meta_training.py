@@ -1,6 +1,5 @@
 """Meta-training and its command: on small learners, with what it reports checked by hand."""
 
-import dataclasses
 import json
 import math
 
@@ -14,20 +13,25 @@ from helpers import flat, stored_weights
 import leastcontrol as lc
 from leastcontrol import data, files, training
 from leastcontrol.cli import main
-from leastcontrol.runs.config import ConfigError
 from leastcontrol.runs.meta import (
-    build_rule,
     build_system,
-    build_tasks,
     evaluate_meta,
     evaluation_adaptation,
     mean_loss,
     run_meta,
 )
-from leastcontrol.runs.meta_config import META_CHOICES, MetaConfig
+from leastcontrol.runs.meta_config import MetaConfig
+from leastcontrol.runs.options import ConfigError
+from leastcontrol.runs.words.meta.controls import CONTROLS
+from leastcontrol.runs.words.meta.rules import META_RULES
 
-SMALL = MetaConfig(hidden=(4,), total_tasks=64, task_batch=8, reports=2)
+SMALL = MetaConfig.of(hidden=(4,), total_tasks=64, task_batch=8, reports=2)
 TASKS = data.SinusoidTasks(5, 5)
+
+
+def build_rule(**options):
+    config = MetaConfig.of(**options)
+    return config.rule.build(config)
 
 
 def system():
@@ -180,7 +184,9 @@ def test_the_command_leaves_a_run_folder(tmp_path, capsys):
     config = json.loads((out / "config.json").read_text())
     assert config["rule"] == "first-order-maml"
     folder = training.RunFolder(out)
-    weights = stored_weights(folder.path, "last", build_system(MetaConfig(hidden=(4,)), TASKS, 0))
+    weights = stored_weights(
+        folder.path, "last", build_system(MetaConfig.of(hidden=(4,)), TASKS, 0)
+    )
     assert np.isfinite(flat(weights.model)).all()
     assert "test loss" in capsys.readouterr().out
 
@@ -240,7 +246,7 @@ def results(folder):
 
 @pytest.mark.slow
 def test_several_seeds_go_on_with_the_one_that_was_interrupted(tmp_path):
-    config = MetaConfig(
+    config = MetaConfig.of(
         rule="reptile",
         hidden=(4,),
         total_tasks=16,
@@ -276,27 +282,30 @@ def test_several_seeds_go_on_with_the_one_that_was_interrupted(tmp_path):
 
 
 def test_a_task_of_the_evaluation_is_learned_in_steps_of_its_own():
-    config = MetaConfig(rule="reptile")
-    rule = build_rule(config)
+    config = MetaConfig.of(rule="reptile")
+    rule = config.rule.build(config)
     assert evaluation_adaptation(config, rule) == rule.adaptation == lc.GradientDescent(5, 0.01)
-    longer = dataclasses.replace(config, evaluation_steps=7)
+    longer = config.with_options(evaluation_steps=7)
     assert evaluation_adaptation(longer, rule) == lc.GradientDescent(7, 0.01)
-    larger = dataclasses.replace(config, evaluation_step_size=0.5)
+    larger = config.with_options(evaluation_step_size=0.5)
     assert evaluation_adaptation(larger, rule) == lc.GradientDescent(5, 0.5)
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("--pull 0", "--pull is 0.0, but it must be above 0 and finite: write --pull 0.001."),
-        ("--pull -1", "--pull is -1.0, but it must be above 0"),
+        (
+            "--proximal-strength 0",
+            "--proximal-strength is 0.0, but it must be above 0 and finite: write --prox",
+        ),
+        ("--proximal-strength -1", "--proximal-strength is -1.0, but it must be above 0"),
         ("--tasks glyph", "--tasks is 'glyph', but it is one of sinusoid, glyphs, omniglot; the"),
         ("--rule mamml", "the nearest is maml."),
         ("--ways 20", "--ways is 20, but it has no effect without --tasks glyphs"),
-        ("--rule maml --pull 0.1", "--pull is 0.1, but it has no effect without --rule least-c"),
+        ("--rule maml --proximal-strength 0.1", "0.1, but it has no effect without --rule least-c"),
         ("--tasks glyphs --ways 0", "--ways is 0, but it must be at least 1"),
         ("--shots 0", "--shots is 0, but it must be at least 1"),
-        ("--alpha -1", "--alpha is -1.0, but it must be a finite leak of at least 0"),
+        ("--alpha -1", "--alpha is -1.0, but it must be at least 0 and finite"),
         ("--total-tasks 3", "--total-tasks is 3, but it must be at least 16"),
         ("--seed -1", "--seed is -1, but it must be at least 0"),
         ("--momentum 0.9", "--momentum is 0.9, but it has no effect without --control descent"),
@@ -333,38 +342,39 @@ def test_mistakes_are_answered_in_one_sentence(words, sentence, tmp_path, capsys
 
 def test_the_papers_learner_of_omniglot_is_built_by_default():
     """arXiv 2207.01332, table 3 and section S4.5; traced at full size, and not run."""
-    config = MetaConfig(tasks="omniglot", ways=20)
+    config = MetaConfig.of(tasks="omniglot", ways=20)
     config.check()
-    shots, queries = config.counts()
     images = jnp.zeros((30, 20, 28, 28), jnp.uint8)
-    tasks = data.ImageTasks(images, config.ways, shots, queries)
-    own, rule = build_system(config, tasks, 0), build_rule(config)
+    tasks = data.ImageTasks(images, config.tasks.ways, config.tasks.shots, config.tasks.queries)
+    own, rule = build_system(config, tasks, 0), config.rule.build(config)
     sizes = [module.weight.shape for module in own.model.modules]
     assert sizes == [(64, 9), (64, 576), (64, 576), (64, 576)]
     assert own.model.decoder.weight.shape == (20, 64)
     assert float(own.pull().decoder.bias) == pytest.approx(0.001)
-    step = lambda: rule(own, None, lc.Batch(*tasks.batch(jax.random.key(0), config.task_batch)))  # noqa: E731
+    batch = config.optimiser.task_batch
+    step = lambda: rule(own, None, lc.Batch(*tasks.batch(jax.random.key(0), batch)))  # noqa: E731
     shapes = eqx.filter_eval_shape(step)
     assert shapes.solution.stats.error.shape == (16,)
     assert shapes.gradient.model.modules[3].weight.shape == (64, 576)
     support, query = jax.eval_shape(lambda: tasks.batch(jax.random.key(0), 16))
     assert (support.inputs.shape, query.inputs.shape) == ((16, 20, 28, 28), (16, 300, 28, 28))
-    assert (config.total_tasks, config.learning_rate, config.alpha) == (100_000, 1e-3, 0.1)
+    found = [config.value(name) for name in ("total_tasks", "learning_rate", "alpha")]
+    assert found == [100_000, 1e-3, 0.1]
     assert (rule.control.steps, rule.control.step_size) == (100, 0.03)
 
 
 def test_every_word_builds_a_rule():
-    for rule in META_CHOICES["rule"]:
-        assert isinstance(build_rule(MetaConfig(rule=rule)), lc.AbstractMetaRule)
-    kinds = [type(build_rule(MetaConfig(control=c)).control) for c in META_CHOICES["control"]]
+    for rule in [kind.word for kind in META_RULES]:
+        assert isinstance(build_rule(rule=rule), lc.AbstractMetaRule)
+    kinds = [type(build_rule(control=c).control) for c in [kind.word for kind in CONTROLS]]
     assert kinds == [lc.EulerControl, lc.DescentControl, lc.DirectControl, lc.OptimalControl]
-    assert build_rule(MetaConfig()).control.step_size == 0.01
-    paper = build_rule(MetaConfig(tasks="omniglot", ways=20))
+    assert build_rule().control.step_size == 0.01
+    paper = build_rule(tasks="omniglot", ways=20)
     assert (paper.control.steps, paper.control.step_size) == (100, 0.03)
     assert paper.output_control.leak == 0.1
-    per_weight = build_system(MetaConfig(pull_learning="per-weight"), TASKS, 0)
+    per_weight = build_system(MetaConfig.of(proximal_learning="per-weight"), TASKS, 0)
     assert per_weight.learn_pull
     assert flat(per_weight.log_pull).size == flat(per_weight.slow_weights).size
-    assert build_tasks(MetaConfig(shots=3))[0].shots == 3
+    assert MetaConfig.of(shots=3).tasks.build()[0].shots == 3
     with pytest.raises(ConfigError, match=r"--strength is 0.2, but it has no effect"):
-        MetaConfig(strength=0.2).check()
+        MetaConfig.of(strength=0.2).check()

@@ -1,7 +1,6 @@
 """A model as one file: what comes back, what it says of samples, and what is refused."""
 
 import csv
-import dataclasses
 import json
 import pickle
 
@@ -12,10 +11,13 @@ from PIL import Image
 
 from leastcontrol import files, training
 from leastcontrol.cli import main
-from leastcontrol.runs import models, running
-from leastcontrol.runs.config import ConfigError, RunConfig
+from leastcontrol.runs import models, trained
+from leastcontrol.runs.config import RunConfig
+from leastcontrol.runs.options import ConfigError
+from leastcontrol.runs.samples import load_splits
+from leastcontrol.runs.train import run_training
 
-SMALL = RunConfig(
+SMALL = RunConfig.of(
     rule="backpropagation", hidden=(8,), epochs=3, learning_rate=1e-2, preprocessing="standardise"
 )
 SHAPE = (8, 8)
@@ -32,7 +34,7 @@ def exported(tmp_path_factory):
     """The folder of a run, and its model."""
     root = tmp_path_factory.mktemp("models")
     with jax.enable_x64(False):
-        running.run(SMALL, root / "run")
+        run_training(SMALL, root / "run")
         models.export(root / "run", root / "model")
     return root / "run", root / "model"
 
@@ -40,7 +42,7 @@ def exported(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pixels():
     """The test samples without preprocessing, as whole pixels from 0 to 16, and their labels."""
-    test = running.load_splits(dataclasses.replace(SMALL, preprocessing="none")).test
+    test = load_splits(SMALL.with_options(preprocessing="none")).test
     return np.round(16 * test.inputs).astype(int), test.targets
 
 
@@ -66,9 +68,9 @@ def test_a_model_is_as_good_as_its_run(exported, pixels):
 def test_the_best_weights_can_be_exported(exported, tmp_path):
     folder, _ = exported
     run = training.RunFolder(folder)
-    splits = running.load_splits(SMALL)
-    like = (running.build_system(SMALL, splits, 1), None)
-    run.save_weights("best", like, running.run_identity(SMALL))
+    splits = load_splits(SMALL)
+    like = (trained.build_system(SMALL, splits, 1), None)
+    run.save_weights("best", like, SMALL.identity())
     models.export(folder, tmp_path / "model", weights="best")
     system = models.load_model(tmp_path / "model").system
     for found, expected in zip(jax.tree.leaves(system), jax.tree.leaves(like[0]), strict=True):
@@ -137,7 +139,7 @@ def test_mistakes_are_one_sentence(arguments, said, tmp_path, monkeypatch, capsy
 
 def test_a_run_of_several_seeds_is_no_model(tmp_path):
     folder = training.RunFolder.create(tmp_path / "run")
-    config = dataclasses.replace(SMALL, seeds=(3, 4))
+    config = SMALL.with_options(seeds=(3, 4))
     files.write_json(folder.path / "config.json", config.as_json())
     with pytest.raises(ConfigError, match=r"holds 2 seeds, .*: write .*seed-3\."):
         models.export(folder.path, tmp_path / "model")

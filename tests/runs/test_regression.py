@@ -14,8 +14,9 @@ from leastcontrol import report as reports
 from leastcontrol.cli import main
 from leastcontrol.data import DataError
 from leastcontrol.losses import SquaredError
-from leastcontrol.runs import models, running, sweep
-from leastcontrol.runs.config import ConfigError, RunConfig
+from leastcontrol.runs import models, sweep, trained
+from leastcontrol.runs.config import RunConfig
+from leastcontrol.runs.options import ConfigError
 from leastcontrol.runs.sweep_config import Choices, SweepConfig
 from leastcontrol.systems import Feedforward
 
@@ -159,7 +160,7 @@ def test_a_run_on_vectors_is_judged_by_its_error_and_knows_no_accuracy(compared)
     assert summary["test_mean_squared_error"] < np.mean((pixels - pixels.mean(axis=0)) ** 2)
     single = load(compared / "feedforward-backpropagation" / "seed-3" / "summary.json")
     with jax.enable_x64(False):
-        (row, _) = running.evaluate_run(compared / "feedforward-backpropagation")["seeds"]
+        (row, _) = trained.evaluate_run(compared / "feedforward-backpropagation")["seeds"]
     for name in ("test_mean_squared_error", "validation_mean_squared_error"):
         assert row[name] == single[name]
 
@@ -238,29 +239,29 @@ def test_a_search_looks_for_the_least_error(tmp_path):
 
 
 def test_the_loss_is_the_squared_error_and_needs_no_softness():
-    strong = RunConfig(
+    strong = RunConfig.of(
         data="student-teacher", hidden=(4,), rule="deep-feedback-control", teaching="strong"
     )
-    for config in (strong, RunConfig(data="student-teacher", alpha=0.0)):
+    for config in (strong, RunConfig.of(data="student-teacher", alpha=0.0)):
         config.check()
-        assert running.build_rule(config).loss == SquaredError()
+        assert config.build_rule().loss == SquaredError()
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"softness": 0.1}, "no labels to soften"),
-        ({"teaching": "label-difference"}, "--teaching strong"),
+        ({"label_smoothing": 0.1}, "has no effect without --data digits"),
+        ({"rule": "deep-feedback-control", "teaching": "label-difference"}, "--teaching strong"),
         ({"system": "convolutional"}, "--system feedforward"),
         ({"preprocessing": "standardise"}, "--preprocessing is standardise"),
         ({"validation_fraction": 0.5}, "--validation-fraction is 0.5"),
-        ({"data_dir": Path("somewhere")}, "in no file"),
+        ({"data_dir": Path("somewhere")}, "has no effect without --data mnist"),
     ],
     ids=str,
 )
 def test_what_needs_labels_or_files_is_refused(options, words):
     with pytest.raises(ConfigError, match=words):
-        RunConfig(data="student-teacher", **options).check()
+        RunConfig.of(data="student-teacher", **options).check()
 
 
 def test_no_sample_of_a_regression_is_shown_on_its_way(compared, tmp_path, capsys):

@@ -1,6 +1,5 @@
 """Implicit representations: runs, their figures, and what is refused."""
 
-import dataclasses
 import json
 import math
 
@@ -15,10 +14,10 @@ import leastcontrol as lc
 from leastcontrol import data, files, training
 from leastcontrol.cli import main
 from leastcontrol.runs import represent
-from leastcontrol.runs.config import ConfigError
+from leastcontrol.runs.options import ConfigError
 from leastcontrol.runs.represent_config import NATURAL, TEXT, RepresentConfig
 
-SMALL = RepresentConfig(
+SMALL = RepresentConfig.of(
     images=("natural-1", "text-2"),
     size=4,
     hidden=24,
@@ -77,7 +76,7 @@ def test_a_run_learns_its_pictures_and_leaves_its_files(run):
         assert summary[name] == pytest.approx(np.mean([look[name] for look in looks]))
     # Some of these solves need more than the paper's budget, and are told of.
     assert 0 < summary["converged_fraction"] < 1
-    assert summary["solve_steps"] < SMALL.max_steps
+    assert summary["solve_steps"] < SMALL.rule.max_steps
     values = [own["psnr_test"] for own in summary["pictures"]]
     assert summary["psnr_test"]["all"]["mean"] == pytest.approx(np.mean(values))
     assert summary["psnr_test"]["natural"] == {"mean": values[0], "std": None, "count": 1}
@@ -86,7 +85,7 @@ def test_a_run_learns_its_pictures_and_leaves_its_files(run):
 def test_the_figures_of_a_picture_are_those_of_its_network(run):
     folder, summary = run
     picture = data.read_picture("natural-1", size=4)
-    like = represent.build_network(SMALL, 3, 0)
+    like = SMALL.network.build(3, jax.random.key(0))
     system = stored_weights(folder, "picture-1", like)
     places, colours = picture.part(1)
     state = jnp.zeros((4, 24))
@@ -105,25 +104,27 @@ class Stopped(Exception):
 def seeded(tmp_path_factory):
     """A run of two seeds that was stopped after each of its pictures but the last, and went on."""
     out = tmp_path_factory.mktemp("represent") / "seeds"
-    config = dataclasses.replace(SMALL, seeds=(0, 5))
+    config = SMALL.with_options(seeds=(0, 5))
     seen = []
 
     def report(seed, look):
         seen.append((seed, look.image, look.step))
-        if look.step == SMALL.steps and len(seen) < 12:
+        if look.step == SMALL.optimiser.steps and len(seen) < 12:
             raise Stopped
 
     with jax.enable_x64(False):
         for _ in range(3):
             with pytest.raises(Stopped):
-                represent.run_representations(config, out, resume=True, report=report)
-        summary = represent.run_representations(config, out, resume=True, report=report)
+                represent.run_representations(config, out, resume=True, report=report, look=report)
+        summary = represent.run_representations(
+            config, out, resume=True, report=report, look=report
+        )
     return out, seen, summary
 
 
 def test_a_stopped_run_goes_on_with_the_picture_where_it_was(seeded):
     _, seen, _ = seeded
-    each = [(seed, image) for seed in (0, 5) for image in SMALL.images]
+    each = [(seed, image) for seed in (0, 5) for image in SMALL.pictures.images]
     assert seen == [(*own, step) for own in each for step in (10, 20, 30)]
 
 
@@ -167,7 +168,7 @@ def test_several_seeds_have_their_mean_and_deviation(seeded):
 
 def test_another_run_does_not_go_on_in_its_folder(seeded):
     out, *_ = seeded
-    other = dataclasses.replace(SMALL, seeds=(0, 5), frequency=6.0)
+    other = SMALL.with_options(seeds=(0, 5), frequency=6.0)
     with pytest.raises(ConfigError, match=r"holds a run with frequency = 5.0, and now it is 6.0"):
         represent.run_representations(other, out, resume=True)
 
@@ -181,10 +182,12 @@ def test_damaged_lines_are_told_of_where_a_run_goes_on(content, tmp_path):
 
 
 def test_a_configuration_is_read_as_it_is_written():
-    for config in (SMALL, dataclasses.replace(SMALL, seeds=(1, 2), gradient_clip=1.0)):
+    for config in (SMALL, SMALL.with_options(seeds=(1, 2), gradient_clip=1.0)):
         values = json.loads(json.dumps(config.as_json()))
         assert RepresentConfig.from_json(values, "FILE") == config
-    for values in ({}, [], {"verb": "meta"}):
+    with pytest.raises(ConfigError, match="FILE holds no configuration"):
+        RepresentConfig.from_json([], "FILE")
+    for values in ({}, {"verb": "meta"}):
         with pytest.raises(ConfigError, match="FILE does not hold the configuration of implicit"):
             RepresentConfig.from_json(values, "FILE")
     with pytest.raises(ConfigError, match="FILE has images = 'text-1'"):
@@ -193,12 +196,13 @@ def test_a_configuration_is_read_as_it_is_written():
 
 @pytest.mark.parametrize("name", ["least-control", "recurrent-backpropagation"])
 def test_a_rule_is_what_its_configuration_says(name):
-    options = {"alpha": 0.5, "unsolved": "raise", "tolerance": 1e-3, "max_steps": 7}
-    rule = represent.build_rule(dataclasses.replace(SMALL, rule=name, **options))
+    options = {"unsolved": "raise", "tolerance": 1e-3, "max_steps": 7}
+    options |= {"alpha": 0.5} if name == "least-control" else {}
+    rule = SMALL.with_options(rule=name, **options).rule.build()
     if name == "least-control":
         assert isinstance(rule, lc.LeastControl)
         assert float(rule.output_control.leak) == 0.5
-        assert float(represent.build_rule(SMALL).output_control.leak) == 0
+        assert float(SMALL.rule.build().output_control.leak) == 0
         solves = rule.controller
     else:
         assert isinstance(rule, lc.RecurrentBackpropagation)
@@ -211,14 +215,14 @@ def test_a_gradient_is_clipped_by_its_norm():
     places, colours = map(jnp.asarray, data.read_picture("text-2", size=4).part(0))
     moved = []
     for clip in (None, 1e-12):
-        learner = represent.Learner(dataclasses.replace(SMALL, gradient_clip=clip))
+        learner = represent.Learner(SMALL.with_options(gradient_clip=clip))
         start = learner.start(0)
         after, _, _ = learner.advance(start, lc.Batch(places, colours), 1)
         apart = jax.tree.map(lambda old, new: jnp.abs(new - old).max(), start[0], after[0])
         moved.append(max(map(float, jax.tree.leaves(apart))))
     # Adam's first step is the learning rate, but where the gradient is below its ε of 1e-8.
-    assert moved[0] == pytest.approx(SMALL.learning_rate, rel=0.01)
-    assert moved[1] < 1e-3 * SMALL.learning_rate
+    assert moved[0] == pytest.approx(SMALL.optimiser.learning_rate, rel=0.01)
+    assert moved[1] < 1e-3 * SMALL.optimiser.learning_rate
 
 
 def test_a_number_that_was_not_finite_is_none_of_an_interrupted_run(run, tmp_path):
@@ -247,7 +251,10 @@ def test_a_number_that_was_not_finite_is_none_of_an_interrupted_run(run, tmp_pat
         ({"learning_rate": math.nan}, "--learning-rate is nan"),
         ({"gradient_clip": 0.0}, "--gradient-clip is 0.0"),
         ({"seed": -1}, "--seed is -1"),
-        ({"seeds": (0, 2**32)}, "--seeds is 0 4294967296, but it must be at least 0 and below"),
+        (
+            {"seeds": (0, 2**32)},
+            "--seeds is 0 4294967296, but it must be each at least 0 and below",
+        ),
         ({"seeds": (0, 0)}, "--seeds is 0 0, but it must be different from each other"),
         ({"seed": 1, "seeds": (0, 1)}, "--seed and --seeds are both given"),
     ],
@@ -255,7 +262,7 @@ def test_a_number_that_was_not_finite_is_none_of_an_interrupted_run(run, tmp_pat
 )
 def test_what_cannot_be_run_is_refused(options, message):
     with pytest.raises(ConfigError, match=message):
-        dataclasses.replace(SMALL, **options).check()
+        SMALL.with_options(**options).check()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Interrupted runs: what is kept, what goes on, and that it ends as if nothing had happened."""
 
 import contextlib
-import dataclasses
 import math
 import os
 import pickle
@@ -16,19 +15,22 @@ import pytest
 
 from leastcontrol import files, training
 from leastcontrol.cli import main
-from leastcontrol.runs import running
-from leastcontrol.runs.config import ConfigError, RunConfig
+from leastcontrol.runs import runner, samples, train, trained
+from leastcontrol.runs.config import RunConfig
+from leastcontrol.runs.measures import summary_measures
+from leastcontrol.runs.options import ConfigError
+from leastcontrol.runs.train import run_training
 
-SMALL = RunConfig(
+SMALL = RunConfig.of(
     rule="backpropagation", hidden=(8,), epochs=4, learning_rate=1e-2, final_learning_rate=1e-3
 )
 RULES = {
     "backpropagation": SMALL,
     # Feedback weights that learn, from noise.
-    "linear feedback": dataclasses.replace(
-        SMALL, rule="least-control", controller="linear-feedback", noise_steps=5, weight_decay=1e-4
+    "linear feedback": SMALL.with_options(
+        rule="least-control", controller="linear-feedback", noise_steps=5, weight_decay=1e-4
     ),
-    "warm start": dataclasses.replace(SMALL, rule="least-control", start="warm"),
+    "warm start": SMALL.with_options(rule="least-control", start="warm"),
 }
 TIMES = ("step_ms", "seconds", "step_ms_median")
 
@@ -51,7 +53,7 @@ def run_until(epoch, config, out, **options):
             raise Stopped
 
     with contextlib.suppress(Stopped):
-        running.run(config, out, report=report, **options)
+        run_training(config, out, report=report, **options)
 
 
 def timeless(value):
@@ -84,7 +86,7 @@ def whole(tmp_path_factory):
     root = tmp_path_factory.mktemp("whole")
     with jax.enable_x64(False):
         for name, config in RULES.items():
-            running.run(config, root / name)
+            run_training(config, root / name)
     return root
 
 
@@ -96,13 +98,13 @@ def test_a_resumed_run_leaves_what_an_uninterrupted_one_does(name, whole, tmp_pa
     folder = tmp_path / "run"
     run_until(2, RULES[name], folder, resume=True)
     assert not (folder / "summary.json").exists()
-    running.run(RULES[name], folder, resume=True)
+    run_training(RULES[name], folder, resume=True)
     assert results(folder) == results(whole / name)
 
 
 def test_several_seeds_go_on_with_the_one_that_was_interrupted(tmp_path):
-    config = dataclasses.replace(SMALL, epochs=2, seeds=(3, 4))
-    running.run(config, tmp_path / "whole")
+    config = SMALL.with_options(epochs=2, seeds=(3, 4))
+    run_training(config, tmp_path / "whole")
     reports = []
 
     def report(seed, metrics):
@@ -111,8 +113,8 @@ def test_several_seeds_go_on_with_the_one_that_was_interrupted(tmp_path):
             raise Stopped
 
     with pytest.raises(Stopped):
-        running.run(config, tmp_path / "run", report=report)
-    running.run(
+        run_training(config, tmp_path / "run", report=report)
+    run_training(
         config,
         tmp_path / "run",
         resume=True,
@@ -126,7 +128,7 @@ def test_a_finished_run_is_left_as_it_is(whole, tmp_path, monkeypatch):
     folder = whole / "backpropagation"
     before = results(folder)
     monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("trained again"))
-    summary = running.run(SMALL, folder, resume=True)
+    summary = run_training(SMALL, folder, resume=True)
     assert summary == files.read_record(folder / "summary.json")
     assert results(folder) == before
 
@@ -145,9 +147,9 @@ def test_nothing_is_lost_where_the_process_ends_after_a_checkpoint(
     # Instead of writing the figures, or the weights, of an epoch.
     monkeypatch.setattr(training.RunFolder, moment, end)
     with pytest.raises(Stopped):
-        running.run(SMALL, tmp_path / "run")
+        run_training(SMALL, tmp_path / "run")
     monkeypatch.undo()
-    running.run(SMALL, tmp_path / "run", resume=True)
+    run_training(SMALL, tmp_path / "run", resume=True)
     found, expected = results(tmp_path / "run"), results(whole / "backpropagation")
     if moment == "save_weights":
         # Nothing at all had been written in their place, whatever epoch was the best.
@@ -164,7 +166,7 @@ def test_half_a_line_and_half_a_file_are_removed(whole, tmp_path):
     (folder / "checkpoints" / ".state-000003.eqx.123").write_bytes(b"half")
     (folder / ".summary.json.123").write_bytes(b"{")
     (folder / ".mine").write_bytes(b"")
-    running.run(SMALL, folder, resume=True)
+    run_training(SMALL, folder, resume=True)
     (folder / ".mine").unlink()
     assert results(folder) == results(whole / "backpropagation")
 
@@ -187,14 +189,14 @@ def test_the_seconds_of_all_parts_are_counted(tmp_path):
     sealed = training.read_sealed(state, "training state")
     header = {**sealed.header, "seconds": 1000.0}
     training.write_sealed(state, "training state", header, sealed.arrays(fresh()))
-    assert running.run(SMALL, tmp_path, resume=True)["seconds"] > 1000
+    assert run_training(SMALL, tmp_path, resume=True)["seconds"] > 1000
 
 
 def fresh(config=SMALL):
-    splits = running.load_splits(config)
-    system = running.build_system(config, splits, 0)
+    splits = samples.load_splits(config)
+    system = trained.build_system(config, splits, 0)
     start = training.untrained(
-        system, running.build_rule(config), splits.train, running.build_training(config), seed=0
+        system, config.build_rule(), splits.train, config.build_training(), seed=0
     )
     return start.system, start.feedback, start.optimiser_states
 
@@ -204,7 +206,7 @@ def fresh(config=SMALL):
 
 @pytest.mark.parametrize(("keep", "epochs"), [(1, [4]), (2, [3, 4]), (9, [1, 2, 3, 4])])
 def test_the_newest_checkpoints_are_kept(keep, epochs, tmp_path):
-    running.run(SMALL, tmp_path, keep_last=keep)
+    run_training(SMALL, tmp_path, keep_last=keep)
     names = sorted(path.name for path in (tmp_path / "checkpoints").glob("state-*"))
     assert names == [f"state-{epoch:06d}.eqx" for epoch in epochs]
 
@@ -226,7 +228,7 @@ def test_a_full_disk_leaves_the_checkpoints_that_are_there(tmp_path, monkeypatch
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(training.FolderError, match=r"state-000003\.eqx could not .*: No space"):
-        running.run(SMALL, tmp_path, resume=True)
+        run_training(SMALL, tmp_path, resume=True)
     assert results(tmp_path) == before
 
 
@@ -242,7 +244,7 @@ def interrupted(tmp_path):
 def refused(folder, message, error=training.FolderError, config=SMALL):
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(error, match=message) as caught:
-        running.run(config, folder, resume=True)
+        run_training(config, folder, resume=True)
     assert "\n" not in str(caught.value)
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -262,7 +264,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_it_is_good(interrupt
         state.write_bytes(damaged)
         refused(interrupted, r"is damaged.*; remove that file, .* from state-000001\.eqx\.$")
     state.unlink()
-    running.run(SMALL, interrupted, resume=True)
+    run_training(SMALL, interrupted, resume=True)
     assert results(interrupted) == results(whole / "backpropagation")
 
 
@@ -312,17 +314,17 @@ def test_other_options_are_refused(interrupted):
         ("hidden", (9,), "hidden = 8, and now it is 9"),
         ("seed", 7, "seeds = 0, and now it is 7"),
     ):
-        config = dataclasses.replace(SMALL, **{name: value})
+        config = SMALL.with_options(**{name: value})
         refused(interrupted, said, ConfigError, config)
 
 
 def test_data_may_lie_elsewhere_by_then(tmp_path):
-    here, there = (RunConfig(data="mnist", data_dir=Path(name)) for name in ("a", "b"))
+    here, there = (RunConfig.of(data="mnist", data_dir=Path(name)) for name in ("a", "b"))
     folder = training.RunFolder.create(tmp_path / "run")
-    running.claim(here, folder)
-    running.claim(there, folder)
+    runner.claim(here, folder)
+    runner.claim(there, folder)
     with pytest.raises(ConfigError, match="alpha"):
-        running.claim(dataclasses.replace(there, alpha=1.0), folder)
+        runner.claim(there.with_options(alpha=1.0), folder)
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
@@ -336,7 +338,10 @@ def test_a_folder_that_another_process_writes_is_refused(interrupted):
         training.RunFolder.held(interrupted, resume=True),
         pytest.raises(training.FolderError, match="is being written by another process"),
     ):
-        running.run(SMALL, interrupted, resume=True)
+        run_training(SMALL, interrupted, resume=True)
+
+
+FIGURES = (*summary_measures(SMALL), "step_ms_median", "seconds")
 
 
 def test_a_damaged_summary_is_refused(whole, tmp_path):
@@ -345,23 +350,21 @@ def test_a_damaged_summary_is_refused(whole, tmp_path):
     refused(tmp_path, r"summary\.json cannot be read as JSON", ConfigError)
 
 
-@pytest.mark.parametrize(
-    "summary", [[], {}, {"test_accuracy": 1.0}, dict.fromkeys(running._figures(SMALL), "x")]
-)
+@pytest.mark.parametrize("summary", [[], {}, {"test_accuracy": 1.0}, dict.fromkeys(FIGURES, "x")])
 def test_a_summary_without_its_figures_is_refused(summary, tmp_path):
     files.write_json(tmp_path / "summary.json", summary)
     with pytest.raises(training.FolderError, match=r"summary\.json is no summary .*: remove it"):
-        running._finished(training.RunFolder(tmp_path), SMALL)
+        runner.finished(train.TrainingJob(SMALL), training.RunFolder(tmp_path))
 
 
 def test_a_figure_that_was_not_finite_is_none_again(tmp_path):
-    solve = dict.fromkeys(running.SOLVE_FIGURES, 1.0)
-    written = {**dict.fromkeys(running._figures(SMALL), 1.0), "test_nll": math.nan, "solve": solve}
+    solve = dict.fromkeys(train.SOLVE_FIGURES, 1.0)
+    written = {**dict.fromkeys(FIGURES, 1.0), "test_nll": math.nan, "solve": solve, "seed": 0}
     files.write_json(tmp_path / "summary.json", written)
-    found = running._finished(training.RunFolder(tmp_path), SMALL)
+    job = train.TrainingJob(SMALL)
+    found = job.figures(runner.finished(job, training.RunFolder(tmp_path)))
     assert math.isnan(found.pop("test_nll"))
-    written.pop("test_nll")
-    assert found == written
+    assert found == dict.fromkeys(found, 1.0)
 
 
 # --- processes ------------------------------------------------------------------------------------

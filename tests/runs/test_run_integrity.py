@@ -1,6 +1,5 @@
 """What a run leaves is read as it was written or refused, and is written nowhere else."""
 
-import dataclasses
 import json
 import os
 import shutil
@@ -12,12 +11,14 @@ import pytest
 
 from leastcontrol import files, report, training
 from leastcontrol.cli import main
-from leastcontrol.runs import meta, models, running
+from leastcontrol.runs import folders, meta, models, runner, samples, train, trained
 from leastcontrol.runs.comparison import Arm, compare
-from leastcontrol.runs.config import ConfigError, RunConfig
+from leastcontrol.runs.config import RunConfig
+from leastcontrol.runs.options import ConfigError
+from leastcontrol.runs.train import run_training
 
 OLD = Path(__file__).resolve().parents[1] / "old_folders"
-SMALL = RunConfig(
+SMALL = RunConfig.of(
     hidden=(4,), rule="backpropagation", epochs=3, batch_size=512, seed=1, validation_fraction=0.5
 )
 
@@ -31,7 +32,7 @@ def single_precision():
 @pytest.fixture(scope="module")
 def finished(single_precision, tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished") / "run"
-    running.run(SMALL, folder)
+    run_training(SMALL, folder)
     return folder
 
 
@@ -43,7 +44,7 @@ def run(finished, tmp_path):
 def kept(folder):
     """What a run leaves, times apart: weights as bytes, figures as numbers."""
     found = {path.name: path.read_bytes() for path in (folder / "checkpoints").glob("[bl]*.eqx")}
-    rows = running.read_metrics(folder)
+    rows = folders.read_metrics(folder)
     summary = files.read_record(folder / "summary.json")
     for row in (*rows, summary):
         for name in ("step_ms", "seconds", "step_ms_median", "command", "commit"):
@@ -63,20 +64,20 @@ def call(*arguments):
 def test_a_changed_byte_is_seen_wherever_it_is(run, name):
     path = run / name if "." in name else run / "checkpoints" / f"{name}.eqx"
     like = training.untrained(
-        *(running.build_system(SMALL, running.load_splits(SMALL), 1), running.build_rule(SMALL)),
-        running.load_splits(SMALL).train,
-        running.build_training(SMALL),
+        *(trained.build_system(SMALL, samples.load_splits(SMALL), 1), SMALL.build_rule()),
+        samples.load_splits(SMALL).train,
+        SMALL.build_training(),
         seed=1,
     )
-    folder, identity = training.RunFolder(run), running.run_identity(SMALL)
+    folder, identity = training.RunFolder(run), SMALL.identity()
 
     def read():
         if name == "config.json":
-            return running.read_config(run)
+            return folders.read_config(run)
         if name == "metrics.jsonl":
-            return running.read_metrics(run)
+            return folders.read_metrics(run)
         if name == "summary.json":
-            return running._finished(folder, SMALL)
+            return runner.finished(train.TrainingJob(SMALL), folder)
         if name.startswith("state"):
             return training.Checkpoints(folder, identity).restore(like)
         return folder.load_weights(name, (like.system, like.feedback), identity)
@@ -131,15 +132,15 @@ def test_a_report_of_a_finished_run_leaves_no_line_out(run):
         report.read([run])
     (run / "summary.json").unlink()
     (shown,), _ = report.read([run])
-    assert len(shown.trials[0].epochs["epoch"]) == SMALL.epochs - 1
+    assert len(shown.trials[0].epochs["epoch"]) == SMALL.optimiser.epochs - 1
 
 
 def test_weights_of_another_run_are_refused(run, tmp_path):
-    other = dataclasses.replace(SMALL, activation="relu")
-    running.run(other, tmp_path / "other")
+    other = SMALL.with_options(activation="relu")
+    run_training(other, tmp_path / "other")
     shutil.copy(tmp_path / "other" / "checkpoints" / "last.eqx", run / "checkpoints")
     with pytest.raises(training.FolderError, match="of another run"):
-        running.evaluate_run(run)
+        trained.evaluate_run(run)
 
 
 def test_a_run_whose_states_are_all_damaged_is_made_again(run, finished, capsys):
@@ -150,17 +151,17 @@ def test_a_run_whose_states_are_all_damaged_is_made_again(run, finished, capsys)
         state.write_bytes(state.read_bytes()[:-1])
     for state in reversed(states):
         with pytest.raises(files.FileError, match="remove that file") as caught:
-            running.run(SMALL, run, resume=True)
+            run_training(SMALL, run, resume=True)
         assert state.name in str(caught.value)
         state.unlink()
-    running.run(SMALL, run, resume=True)
+    run_training(SMALL, run, resume=True)
     assert kept(run) == kept(finished)
 
 
 def test_another_precision_is_no_reason_to_remove_anything(run):
     (run / "summary.json").unlink()
     with jax.enable_x64(True), pytest.raises(files.FileError) as caught:
-        running.run(SMALL, run, resume=True)
+        run_training(SMALL, run, resume=True)
     assert "float32" in str(caught.value)
     assert "JAX_ENABLE_X64=0" in str(caught.value)
     assert "remove" not in str(caught.value)
@@ -182,7 +183,7 @@ def test_a_folder_that_was_moved_is_not_written_by_its_name(run, tmp_path):
         move.other = contents(run)
 
     with pytest.raises(training.FolderError, match="moved, removed or replaced"):
-        running.run(dataclasses.replace(SMALL), run, resume=True, report=move)
+        run_training(SMALL, run, resume=True, report=move)
     assert contents(run) == move.other
     assert (place / "checkpoints" / "state-000003.eqx").exists()
 
@@ -203,7 +204,7 @@ class TestOldFolders:
 
     def test_a_run_is_evaluated_and_exported(self, old):
         summary = json.loads((old / "train" / "summary.json").read_text(encoding="utf-8"))
-        (row,) = running.evaluate_run(old / "train")["seeds"]
+        (row,) = trained.evaluate_run(old / "train")["seeds"]
         assert row["test_accuracy"] == pytest.approx(summary["test_accuracy"])
         models.export(old / "train", old / "again.model")
         for name in ("exported.model", "again.model"):
@@ -212,17 +213,17 @@ class TestOldFolders:
             assert len(rows[0].probabilities) == 10
 
     def test_a_finished_run_is_finished_and_an_interrupted_one_goes_on(self, old):
-        config = running.read_config(old / "train")
-        assert running.run(config, old / "train", resume=True)["epochs"] == 3
+        config = folders.read_config(old / "train")
+        assert run_training(config, old / "train", resume=True)["epochs"] == 3
         written = (old / "train" / "checkpoints" / "last.eqx").read_bytes()
         expected = json.loads((old / "train" / "summary.json").read_text(encoding="utf-8"))
         (old / "train" / "summary.json").unlink()
         (old / "train" / "checkpoints" / "state-000003.eqx").unlink()
-        summary = running.run(config, old / "train", resume=True)
+        summary = run_training(config, old / "train", resume=True)
         assert summary["test_accuracy"] == pytest.approx(expected["test_accuracy"])
         assert (old / "train" / "checkpoints" / "last.eqx").read_bytes().endswith(written)
-        assert len(running.read_metrics(old / "train")) == 3
-        (row,) = running.evaluate_run(old / "train")["seeds"]
+        assert len(folders.read_metrics(old / "train")) == 3
+        (row,) = trained.evaluate_run(old / "train")["seeds"]
         assert row["test_accuracy"] == pytest.approx(expected["test_accuracy"])
 
     def test_meta_training_is_evaluated(self, old):

@@ -10,13 +10,14 @@ import pytest
 
 from leastcontrol import files, training
 from leastcontrol.cli import main
-from leastcontrol.cli._arguments import parse, run_config
-from leastcontrol.runs import running
-from leastcontrol.runs.config import ConfigError, RunConfig
+from leastcontrol.cli.verbs.train import Train
+from leastcontrol.runs.config import RunConfig
+from leastcontrol.runs.options import ConfigError
 from leastcontrol.runs.sweep_config import Choices, Range, SweepConfig
 
 optuna = pytest.importorskip("optuna")
 
+from leastcontrol.runs import sweep as sweeping  # noqa: E402
 from leastcontrol.runs.sweep import sweep  # noqa: E402
 
 FIXED = {"rule": "backpropagation", "hidden": (8,), "epochs": 2}
@@ -88,8 +89,8 @@ def test_the_best_on_the_validation_split_is_chosen_and_nothing_tells_of_the_tes
 
 def test_the_result_is_a_configuration_that_train_takes(swept, tmp_path):
     best = load(swept / "sweep.json")["best"]
-    verb = parse(["train", "--config", str(swept / "best.toml"), "--out", str(tmp_path / "run")])
-    assert run_config(verb) == RunConfig(
+    verb = Train.parse(["--config", str(swept / "best.toml"), "--out", str(tmp_path / "run")])
+    assert verb.config == RunConfig.of(
         rule="backpropagation",
         epochs=1,
         hidden=tuple(best["options"]["hidden"]),
@@ -98,7 +99,7 @@ def test_the_result_is_a_configuration_that_train_takes(swept, tmp_path):
 
 
 def test_a_finished_sweep_is_not_gone_on_with_until_it_is_given_more_trials(swept, monkeypatch):
-    monkeypatch.setattr(running, "run", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(sweeping, "run_training", lambda *_, **__: pytest.fail("trained"))
     before = load(swept / "sweep.json")["trials"]
     with pytest.raises(SystemExit) as caught:
         main(["sweep", str(swept.parent / "sweep.toml"), "--out", str(swept), "--trials", "2"])
@@ -108,7 +109,7 @@ def test_a_finished_sweep_is_not_gone_on_with_until_it_is_given_more_trials(swep
     def run(config, *_, report, **__):
         raise ConfigError("Not this one.")
 
-    monkeypatch.setattr(running, "run", run)
+    monkeypatch.setattr(sweeping, "run_training", run)
     with pytest.raises(SystemExit) as caught:
         main(["sweep", str(swept.parent / "sweep.toml"), "--out", str(swept), "--trials", "3"])
     assert caught.value.code == 0
@@ -138,7 +139,7 @@ def test_an_interrupted_trial_is_left_to_its_worker_and_goes_on_without_it(tmp_p
     folder = tmp_path / "trials" / "0000"
     assert not (folder / "run" / "summary.json").exists()
 
-    monkeypatch.setattr(running, "run", lambda *_, **__: {"validation_accuracy": 0.01})
+    monkeypatch.setattr(sweeping, "run_training", lambda *_, **__: {"validation_accuracy": 0.01})
     with training.RunFolder.held(folder, resume=True):
         (row,) = sweep(SMALL, tmp_path, trials=2)["trials"]
     assert row["folder"] == "0001"
@@ -181,7 +182,7 @@ def test_a_worse_trial_is_told_from_a_better_one(tmp_path, monkeypatch):
             report(0, METRICS)
         return {"validation_accuracy": accuracy}
 
-    monkeypatch.setattr(running, "run", run)
+    monkeypatch.setattr(sweeping, "run_training", run)
     result = sweep(SMALL, tmp_path, trials=6)
     assert epochs == [(0.9, 1), (0.9, 2)] * 5 + [(0.1, 1)]
     assert [row["complete"] for row in result["trials"]] == [True] * 5 + [False]
@@ -189,11 +190,11 @@ def test_a_worse_trial_is_told_from_a_better_one(tmp_path, monkeypatch):
 
 def test_a_training_that_fails_is_a_trial_that_is_not_chosen(tmp_path, monkeypatch):
     def run(config, *_, **__):
-        if config.hidden == (9,):
+        if config.system.hidden == (9,):
             raise training.TrainingError("Epoch 1 met nothing good.", None)
         return {"validation_accuracy": 0.2}
 
-    monkeypatch.setattr(running, "run", run)
+    monkeypatch.setattr(sweeping, "run_training", run)
     config = SweepConfig({"rule": "backpropagation"}, {"hidden": Choices(((8,), (9,)))})
     result = sweep(config, tmp_path, trials=8)
     assert len(result["trials"]) == 8
@@ -210,7 +211,7 @@ def test_a_store_that_cannot_be_used_is_refused(store, tmp_path):
 
 
 def test_a_store_may_lie_elsewhere(tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "run", lambda *_, **__: {"validation_accuracy": 0.5})
+    monkeypatch.setattr(sweeping, "run_training", lambda *_, **__: {"validation_accuracy": 0.5})
     store = f"sqlite:///{tmp_path / 'shared.db'}"
     # Two machines, each with a folder of its own.
     first = sweep(SMALL, tmp_path / "one", trials=1, store=store)

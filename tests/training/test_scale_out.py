@@ -1,7 +1,6 @@
 """Training on several devices and by several processes: the numbers are those of one device."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import socket
@@ -17,10 +16,12 @@ from jax.sharding import Mesh
 import leastcontrol as lc
 from leastcontrol import data, training
 from leastcontrol.cli import main
-from leastcontrol.runs import running
-from leastcontrol.runs.config import ConfigError, RunConfig
+from leastcontrol.runs import folders, samples, trained
+from leastcontrol.runs.config import RunConfig
+from leastcontrol.runs.options import ConfigError
+from leastcontrol.runs.train import TrainingJob, run_training
 
-SMALL = RunConfig(rule="backpropagation", hidden=(8,), epochs=1, learning_rate=1e-2)
+SMALL = RunConfig.of(rule="backpropagation", hidden=(8,), epochs=1, learning_rate=1e-2)
 COMMAND = ["train", "--rule", "least-control", "--hidden", "8", "--learning-rate", "1e-2"]
 
 
@@ -31,8 +32,8 @@ def single_precision():
 
 
 def weights(folder):
-    config = running.read_config(folder)
-    like = running.build_system(config, running.load_splits(config), 0)
+    config = folders.read_config(folder)
+    like = trained.build_system(config, samples.load_splits(config), 0)
     system, _ = stored_weights(folder, "last", (like, None))
     return jax.tree.leaves(system)
 
@@ -61,7 +62,7 @@ def test_accumulated_batches_on_a_mesh_train_like_whole_ones():
         return training.train(system, rule, samples, samples, config, seed=0, mesh=mesh)
 
     whole = trained(config, None)
-    parts = trained(dataclasses.replace(config, accumulate=4), mesh)
+    parts = trained(config.with_options(accumulation_steps=4), mesh)
     for one, other in zip(
         jax.tree.leaves(parts.system), jax.tree.leaves(whole.system), strict=True
     ):
@@ -97,15 +98,15 @@ def together(out, *options, count=2):
 def whole(tmp_path_factory):
     """A run of two epochs on one device, and one that ended after its first epoch."""
     root = tmp_path_factory.mktemp("whole")
-    config = RunConfig(hidden=(8,), learning_rate=1e-2, epochs=2)
+    config = RunConfig.of(hidden=(8,), learning_rate=1e-2, epochs=2)
 
     def stop(*_):
         raise KeyboardInterrupt
 
     with jax.enable_x64(False):
-        running.run(config, root / "run")
+        run_training(config, root / "run")
         with contextlib.suppress(KeyboardInterrupt):
-            running.run(config, root / "interrupted", report=stop)
+            run_training(config, root / "interrupted", report=stop)
     return root
 
 
@@ -155,8 +156,11 @@ def test_a_mistake_of_the_first_process_ends_both(whole, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--accumulate", "0"], "--accumulate is 0"),
-        (["--accumulate", "3"], "--batch-size is 64, but it must be a multiple of --accumulate, 3"),
+        (["--accumulation-steps", "0"], "--accumulation-steps is 0"),
+        (
+            ["--accumulation-steps", "3"],
+            "--batch-size is 64, but it must be a multiple of --accumulation-steps, 3",
+        ),
         (["--devices", "0"], "--devices is 0"),
         (["--devices", "99"], "99 devices are asked for, but JAX has 1 here"),
         (["--process", "0"], "--process is given without --coordinator"),
@@ -181,12 +185,14 @@ def test_what_cannot_be_split_ends_with_one_sentence(options, said, tmp_path, ca
 
 
 def test_a_batch_is_a_multiple_of_all_parts():
-    with pytest.raises(ConfigError, match=r"3 devices .* multiple of 6, such as --batch-size 60"):
-        running._check_batch_size(dataclasses.replace(SMALL, accumulate=2), 1000, 3)
-    with pytest.raises(ValueError, match=r"`accumulate` is 0, .*: write accumulate=4"):
-        training.TrainingConfig(accumulate=0)
-    with pytest.raises(ValueError, match=r"it is a multiple of accumulate=3.* batch_size=63"):
-        training.TrainingConfig(accumulate=3)
+    with pytest.raises(ConfigError, match=r"1 devices .* multiple of 3, such as --batch-size 63"):
+        TrainingJob(SMALL.with_options(batch_size=64, accumulation_steps=3))
+    with pytest.raises(ValueError, match=r"is 0, .*: write accumulation_steps=4"):
+        training.TrainingConfig(accumulation_steps=0)
+    with pytest.raises(
+        ValueError, match=r"it is a multiple of accumulation_steps=3.* batch_size=63"
+    ):
+        training.TrainingConfig(accumulation_steps=3)
 
 
 def test_processes_that_do_not_meet_are_named(monkeypatch):

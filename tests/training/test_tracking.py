@@ -1,6 +1,5 @@
 """What trackers are told, and TensorBoard's files."""
 
-import dataclasses
 import json
 import sys
 
@@ -9,11 +8,11 @@ import pytest
 
 from leastcontrol import training
 from leastcontrol.cli import main
-from leastcontrol.runs import running
 from leastcontrol.runs.config import RunConfig
+from leastcontrol.runs.train import run_training
 from leastcontrol.training import Evaluation
 
-TINY = RunConfig(rule="backpropagation", hidden=(4,), epochs=2, batch_size=256)
+TINY = RunConfig.of(rule="backpropagation", hidden=(4,), epochs=2, batch_size=256)
 
 
 @pytest.fixture(autouse=True)
@@ -43,10 +42,10 @@ def test_a_tracker_is_told_every_epoch_of_its_seed(tmp_path):
         made.append(Recorded(folder, config))
         return made[-1]
 
-    config = dataclasses.replace(TINY, seeds=(0, 1))
-    running.run(config, tmp_path / "run", track=track)
+    config = TINY.with_options(seeds=(0, 1))
+    run_training(config, tmp_path / "run", track=track)
     assert [own.folder.name for own in made] == ["seed-0", "seed-1"]
-    assert [own.config.seed for own in made] == [0, 1]
+    assert [own.config.run.seed for own in made] == [0, 1]
     for own in made:
         text = (own.folder / "metrics.jsonl").read_text(encoding="utf-8")
         lines = [json.loads(line) for line in text.splitlines()]
@@ -64,7 +63,7 @@ def test_a_tracker_is_closed_where_training_is_stopped(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        running.run(TINY, tmp_path / "run", track=lambda *_: made, report=stop)
+        run_training(TINY, tmp_path / "run", track=lambda *_: made, report=stop)
     assert (len(made.told), made.closed) == (1, 1)
 
 

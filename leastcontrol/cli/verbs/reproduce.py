@@ -1,0 +1,128 @@
+"""`leastcontrol reproduce`."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import tyro
+
+from ...papers import registry
+from ...runs.interruption import interruptible
+from ...runs.options import ConfigError
+from .._console import say, tell
+from .._display import Table, progress, show_progress
+from ._verb import AbstractPlainVerb, check_file, write_result
+
+if TYPE_CHECKING:
+    from ...papers.reproduction import Judged
+
+
+@dataclasses.dataclass(frozen=True)
+class Reproduce(AbstractPlainVerb):
+    """Run tables or figures of the papers, and show our numbers beside theirs."""
+
+    verb: ClassVar[str] = "reproduce"
+
+    names: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Their names; --list shows them."""
+    list: bool = False
+    """Show all names with their sources, expected numbers, times and needs, and run nothing."""
+    all: bool = False
+    """All that can be run."""
+    quick: bool = False
+    """Reduced versions, each of which says what it reduces."""
+    out: Path = Path("runs/reproduce")
+    """Folder with a folder for each; what is finished there is not run again, and what was
+    interrupted goes on."""
+    results: Path | None = None
+    """File for the verdicts and wall times, written anew after each experiment."""
+    data_dir: Path | None = None
+    """Folder with the data sets' files, if not where they are looked for."""
+
+    def check(self) -> None:
+        """Checks the names."""
+        if (len(self.names) > 0) + self.list + self.all != 1:
+            raise ConfigError(
+                "reproduce takes names of experiments, or --all, or --list, which shows the names: "
+                "write one of them."
+            )
+        if self.list and self.results is not None:
+            raise ConfigError(
+                "--list runs nothing that --results could hold: leave one of them out."
+            )
+        for name in self.names:
+            registry.find(name, registry.EXPERIMENTS)
+        check_file("results", self.results)
+
+    def run(self, command: str) -> int:
+        """Runs the experiments and prints their verdicts."""
+        if self.list:
+            say(registry.listing(registry.EXPERIMENTS))
+            return 0
+        from ...papers.reproduction import reproduce, verdicts
+        from ...runs.origin import origin
+
+        # Each once, in the order of the list.
+        chosen = [
+            each
+            for each in registry.EXPERIMENTS
+            if each.name in self.names or (self.all and not each.missing)
+        ]
+        about = origin(command)
+        failed, experiments = 0, []
+        for experiment in chosen:
+            began = time.perf_counter()
+            tell(f"{experiment.name}: {_announced(experiment, self.quick)}")
+            with _row_report() as report:
+                judged = reproduce(
+                    experiment,
+                    self.out,
+                    quick=self.quick,
+                    data_dir=self.data_dir,
+                    command=command,
+                    report=report,
+                )
+            seconds = time.perf_counter() - began
+            _print_judged(experiment, self.quick, judged)
+            failed += sum(each.failed for each in judged)
+            experiments.append(verdicts(experiment, judged, quick=self.quick, seconds=seconds))
+            total = sum(each["seconds"] for each in experiments)
+            write_result(self.results, {"seconds": total, "experiments": experiments, **about})
+        for each in registry.EXPERIMENTS if self.all else ():
+            if each.missing:
+                tell(f"{each.name} is not run by this command: {each.missing}")
+        return 1 if failed else 0
+
+
+def _announced(experiment: registry.Experiment, quick: bool) -> str:
+    rows, reduction = f"{len(experiment.rows)} rows", experiment.reduction
+    if not quick or reduction is None:
+        return f"{rows}, {registry.duration(experiment.minutes)}"
+    return f"{rows}, {registry.duration(reduction.minutes)}; {reduction.sentence}"
+
+
+@contextlib.contextmanager
+def _row_report() -> Iterator[Callable[[registry.Row, int, str], None]]:
+    """Shows how far a row is, and ends the process where it was asked to."""
+    shown = progress()
+    with shown, interruptible("the same command") as saved:
+
+        def report(row: registry.Row, seed: int, place: str) -> None:
+            show_progress(shown, f"{row.name}, seed {seed}, {place}")
+            saved(f"{place} of {row.name}, seed {seed}")
+
+        yield report
+
+
+def _print_judged(experiment: registry.Experiment, quick: bool, judged: Sequence["Judged"]) -> None:
+    reduced = (
+        f"; reduced: {experiment.reduction.sentence}" if quick and experiment.reduction else ""
+    )
+    headings = ("row", "figure", "measured", "the paper", "verdict")
+    table = Table(*headings, title=f"{experiment.title} ({experiment.source}){reduced}")
+    for each in judged:
+        table.add_row(each.row, each.quantity, each.measured, each.expected, each.verdict)
+    table.show()

@@ -1,0 +1,229 @@
+"""What a training does with each of its seeds."""
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+from jax.sharding import Mesh
+
+from .. import training
+from ..monitor.diagnosis import diagnosis
+from ..monitor.stability import WATCHED, stability_watch
+from .config import RunConfig
+from .measures import summary_measures
+from .options import ConfigError
+from .runner import AbstractJob, Recorder, Report, SeedRun, Summary, run
+from .samples import first_samples, load_splits
+from .spread import mean, number
+from .trained import build_system
+
+# From a seed's folder and its configuration.
+Track = Callable[[Path, RunConfig], training.Tracker]
+
+SOLVE_FIGURES = ("converged_fraction", "residual_max", "steps_mean", "steps_max")
+
+
+def run_training(
+    config: RunConfig,
+    out: Path,
+    *,
+    command: str | None = None,
+    resume: bool = False,
+    keep_last: int = 2,
+    mesh: Mesh | None = None,
+    track: Track | None = None,
+    report: Report | None = None,
+) -> Summary:
+    """Trains what a configuration describes, by `runner.run`, and returns the summary.
+
+    **Arguments:**
+
+    * `mesh`: the devices that batches are split over. Where they belong to several processes, each
+      calls this with the same configuration.
+    * `track`: called once for each seed with its folder and its configuration; what it returns is
+      given the figures of the epochs that are trained from then on.
+    * `report`: called with the seed and the `EpochMetrics` of an epoch that is saved; it may raise
+      to stop the run there.
+
+    **Raises:** `ConfigError`, `data.DataError`, `training.FolderError`, `training.TrainingError`;
+    `training.ProcessError` where another process stopped.
+    """
+    job = TrainingJob(config, mesh, track)
+    return run(job, out, command=command, resume=resume, keep_last=keep_last, report=report)
+
+
+class TrainingJob(AbstractJob[RunConfig]):
+    """Training with each seed."""
+
+    verb: ClassVar[str] = "train"
+
+    def __init__(self, config: RunConfig, mesh: Mesh | None = None, track: Track | None = None):
+        """**Raises:** `ConfigError` or `data.DataError` for what cannot be trained."""
+        config.check()
+        self.config, self._mesh, self._track = config, mesh, track
+        try:
+            self.rule = config.build_rule()
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        self.splits = training.by_all(lambda: load_splits(config))
+        self.devices = 1 if mesh is None else mesh.size
+        self._check_batch_size()
+        try:
+            # Only to see whether the system can be built for these samples.
+            eqx.filter_eval_shape(build_system, config, self.splits, config.all_seeds()[0])
+        except ValueError as error:
+            raise ConfigError(
+                f"--system {config.system.word} cannot be built for {config.data.word}: {error}"
+            ) from error
+
+    def _check_batch_size(self) -> None:
+        optimiser, samples = self.config.optimiser, len(self.splits.train)
+        if optimiser.batch_size > samples:
+            raise ConfigError(
+                f"--batch-size is {optimiser.batch_size}, but {self.config.data.word} has "
+                f"{samples} training samples: write --batch-size {min(64, samples)}."
+            )
+        parts = self.devices * optimiser.accumulation_steps
+        if optimiser.batch_size % parts:
+            raise ConfigError(
+                f"--batch-size is {optimiser.batch_size}, but {self.devices} devices take equal "
+                f"shares of it in {optimiser.accumulation_steps} equal parts: write a multiple of "
+                f"{parts}, such as --batch-size {parts * max(1, optimiser.batch_size // parts)}."
+            )
+
+    def conditions(self) -> Summary:
+        """Returns the number of devices and of processes."""
+        return {"devices": self.devices, "processes": jax.process_count()}
+
+    def run_seed(self, run: SeedRun[RunConfig]) -> Summary:
+        """Trains with one seed, from the last state if there is one."""
+        config, splits = run.config, self.splits
+        system = build_system(config, splits, run.seed)
+        loop = config.build_training()
+        fresh = training.untrained(system, self.rule, splits.train, loop, seed=run.seed)
+        tracker = None
+
+        def noted(metrics: training.EpochMetrics) -> None:
+            if tracker is not None:
+                tracker.log(metrics.epoch, training.figures_of(metrics))
+
+        recorder = Recorder(
+            run,
+            fresh,
+            lambda trained: (trained.system, trained.feedback),
+            is_best=_is_best,
+            noted=noted,
+        )
+        if self._track is not None and training.is_first():
+            tracker = self._track(run.folder.path, config)
+        diagnose = None
+        if config.run.diagnose:
+            batch = first_samples(splits, config.run.diagnose)
+            diagnose = diagnosis(self.rule, batch, run.seed, fresh.feedback)
+        try:
+            with recorder.keeping(training.TrainingError):
+                trained = training.train(
+                    system,
+                    self.rule,
+                    splits.train,
+                    splits.validation,
+                    loop,
+                    seed=run.seed,
+                    start=recorder.start,
+                    watch=stability_watch(self.rule, first_samples(splits, WATCHED)),
+                    diagnose=diagnose,
+                    mesh=self._mesh,
+                    report=recorder.save,
+                )
+        finally:
+            if tracker is not None:
+                tracker.close()
+        return {**self._measured(run, trained), "seconds": recorder.seconds()}
+
+    def _measured(self, run: SeedRun[RunConfig], trained: training.Trained) -> Summary:
+        measured = {
+            "test": training.evaluate(trained.system, self.splits.test),
+            "train": training.evaluate(trained.system, self.splits.train),
+            "validation": trained.metrics[-1].validation,
+        }
+        epochs = trained.metrics
+        last = epochs[-1].diagnostics
+        return {
+            **{
+                name: getattr(measured[part], measure.name)
+                for name, (part, measure) in summary_measures(run.config).items()
+            },
+            "test_converged_fraction": measured["test"].converged_fraction,
+            "step_ms_median": statistics.median(epoch.step_ms for epoch in epochs),
+            "epochs": run.config.optimiser.epochs,
+            "seed": run.seed,
+            "solve": {
+                "converged_fraction": mean(epoch.converged_fraction for epoch in epochs),
+                "residual_max": run.config.value("tolerance", 1e-5)
+                * max(epoch.residual_max for epoch in epochs),
+                "steps_mean": mean(epoch.steps_mean for epoch in epochs),
+                "steps_max": max(epoch.steps_max for epoch in epochs),
+            },
+            **({} if last is None else {"diagnostics": last}),
+        }
+
+    def figures(self, summary: Summary) -> dict[str, float]:
+        """Returns what the data are judged by, and times."""
+        names = (*summary_measures(self.config), "step_ms_median", "seconds")
+        return {name: number(summary[name]) for name in names}
+
+    def row(self, summary: Summary) -> Summary:
+        """Returns the seed with its figures."""
+        for name in SOLVE_FIGURES:
+            number(summary["solve"][name])
+        return {"seed": summary["seed"], **self.figures(summary)}
+
+    def place(self, figures: training.EpochMetrics) -> str:
+        """Returns the epoch."""
+        return f"epoch {figures.epoch}"
+
+    def combined(self, summaries: Sequence[Summary]) -> Summary:
+        """Returns the means of what one seed's summary has."""
+        figures = [self.figures(summary) for summary in summaries]
+        solves = [
+            {name: number(summary["solve"][name]) for name in SOLVE_FIGURES}
+            for summary in summaries
+        ]
+        return {
+            **{name: mean(each[name] for each in figures) for name in figures[0]},
+            "epochs": self.config.optimiser.epochs,
+            "solve": {
+                "converged_fraction": mean(each["converged_fraction"] for each in solves),
+                "residual_max": max(each["residual_max"] for each in solves),
+                "steps_mean": mean(each["steps_mean"] for each in solves),
+                "steps_max": max(each["steps_max"] for each in solves),
+            },
+            **_mean_diagnostics(summaries),
+        }
+
+
+def _is_best(trained: training.Trained) -> bool:
+    *before, last = (epoch.validation.score for epoch in trained.metrics)
+    return last > max(before, default=-math.inf)
+
+
+def _mean_diagnostics(summaries: Sequence[Summary]) -> Summary:
+    if any("diagnostics" not in summary for summary in summaries):
+        return {}
+    every = [summary["diagnostics"] for summary in summaries]
+
+    def of(name: str, place: str) -> float | None:
+        # What was not finite is null in the file of a seed that had been finished before.
+        values = [diagnostics[name][place] for diagnostics in every]
+        return None if None in values else mean(values)
+
+    names = every[0].items()
+    return {
+        "diagnostics": {
+            name: {place: of(name, place) for place in places} for name, places in names
+        }
+    }

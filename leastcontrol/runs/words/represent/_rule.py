@@ -1,0 +1,35 @@
+"""What the words of `represent`'s `--rule` have in common."""
+
+import abc
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from ...options import SHARE, AbstractWord, at_least, option
+from ..solving import unsolved_option
+
+if TYPE_CHECKING:
+    from ....rules import AbstractRule
+
+
+@dataclasses.dataclass(frozen=True)
+class AbstractRepresentRule(AbstractWord):
+    """What changes the weights of a picture's network."""
+
+    tolerance: float = option(
+        1e-4, "Largest relative residual; relative to the control or the state", range=SHARE
+    )
+    max_steps: int = option(50, "Budget of a solve, in steps", range=at_least(1))
+    # As in the paper.
+    unsolved: str = unsolved_option("keep")
+
+    @abc.abstractmethod
+    def build(self) -> "AbstractRule":
+        """Makes the rule, for the squared error of a pixel."""
+
+    def solve(self) -> tuple[Any, Any, Any]:
+        """Makes the tolerance, the iteration, and what decides on samples that are not solved."""
+        from .... import rules
+        from ....equilibrium import FixedPoint, Tolerance
+
+        policy = self.stands_for("unsolved", rules)()
+        return Tolerance(relative=self.tolerance), FixedPoint(max_steps=self.max_steps), policy

@@ -1,0 +1,56 @@
+"""What the words of `--rule` have in common."""
+
+import abc
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ...options import AbstractWord, ConfigError
+from ..solving import AbstractSolveWithPolicy
+
+if TYPE_CHECKING:
+    from ....equilibrium import FixedPoint
+    from ....rules import AbstractRule
+
+
+@dataclasses.dataclass(frozen=True)
+class AbstractRuleWord(AbstractWord):
+    """What changes the weights.
+
+    * `strong`: whether it has a strength of control, or of a nudge, that can be set.
+    """
+
+    strong: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def build(self, config: Any) -> "AbstractRule":
+        """Makes the rule of a training's configuration.
+
+        **Raises:** `ValueError` for constants that do not fit each other.
+        """
+
+    def penalty_unit(self, config: Any) -> float:
+        """Returns the unit in which the rule's objective has the loss."""
+        return 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class AbstractFreeRule(AbstractRuleWord, AbstractSolveWithPolicy):
+    """A rule that solves for the free equilibrium, and perhaps for an adjoint."""
+
+    def solver(self) -> "FixedPoint":
+        """Makes the iteration to the free equilibrium."""
+        from ....equilibrium import FixedPoint
+
+        return self.fixed_point() or FixedPoint()
+
+
+def check_direct(name: str, word: str, config: Any) -> None:
+    """Checks that a system has neurons that direct feedback can go to.
+
+    **Raises:** `ConfigError`.
+    """
+    if config.system.word not in ("feedforward", "rnn"):
+        raise ConfigError(
+            f"--{name} is {word}, whose feedback goes straight to the neurons of a feedforward or "
+            f"rnn system, and --system is {config.system.word}: choose another {name}."
+        )
