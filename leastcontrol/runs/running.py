@@ -309,7 +309,7 @@ def build_training(config: RunConfig) -> training.TrainingConfig:
         feedback_learning_rate=config.feedback_learning_rate,
         augmentations=AUGMENTATIONS[config.augment],
         warm_start=config.start == "warm",
-        accumulate=config.accumulate,
+        accumulation_steps=config.accumulate,
     )
 
 

@@ -12,24 +12,26 @@ class TrainingConfig:
 
     **Arguments:**
 
-    * `epochs`: passes over the training set; in each the samples are shuffled anew, and those that
-      do not fill a last batch are left out.
+    * `epochs`: passes over the training set. In each the samples are shuffled anew, and those that
+      are left over after the last full batch are not used.
     * `batch_size`: samples in a step.
-    * `learning_rate`, `final_learning_rate`: at the first step and, by half a cosine, at the last.
-    * `gradient_clip`: the largest global norm of the system's gradient; `None` for any. Where it is
-      shortened the feedback's is by the same factor, so that weights that learn alike stay alike.
+    * `learning_rate`, `final_learning_rate`: of the first step and of the last, with half a cosine
+      between them.
+    * `gradient_clip`: the largest global norm of the system's gradient; `None` for no limit. The
+      feedback's gradient is shortened by the same factor, so that weights that learn alike stay
+      alike.
     * `weight_decay`: γ, the share of itself that every weight loses in a step, of the system and of
-      the feedback that learns alike: ΔW = … − γW (arXiv 2207.01332, section 4.1). It stands outside
-      of the optimiser and is not scaled by the learning rate; biases, and all other arrays of less
-      than two axes, do not decay.
-    * `accumulate`: how many parts of a batch a device goes through one after another, in the memory
-      of one of them.
+      the feedback that learns alike: ΔW = … − γW (arXiv 2207.01332, section 4.1). It is applied
+      outside of the optimiser and is not scaled by the learning rate. Biases, and all other arrays
+      with fewer than two axes, do not decay.
+    * `accumulation_steps`: how many equal parts of a batch a device goes through one after another,
+      in the memory of one of them.
     * `feedback_learning_rate`: of the feedback weights at the first step, with the same schedule;
-      that of the system by default.
-    * `augmentations`: what is done at random to every image of a batch, in this order.
-    * `warm_start`: whether every sample's solve starts from the controlled rest point that it had
-      an epoch before. The points of the whole training set are held in memory and in checkpoints,
-      and only `LeastControl` has them.
+      by default that of the system.
+    * `augmentations`: random changes of every image of a batch, in this order.
+    * `warm_start`: whether every sample's solve starts from the controlled rest point that it
+      reached an epoch before. The points of the whole training set are kept in memory and in
+      checkpoints. Only `LeastControl` uses them.
 
     **Raises:** `ValueError` for a value out of its range.
     """
@@ -43,20 +45,21 @@ class TrainingConfig:
     feedback_learning_rate: float | None = None
     augmentations: tuple[AbstractAugmentation, ...] = ()
     warm_start: bool = False
-    accumulate: int = 1
+    accumulation_steps: int = 1
 
     def __post_init__(self):
-        for name, example in (("epochs", 30), ("batch_size", 64), ("accumulate", 4)):
+        for name, example in (("epochs", 30), ("batch_size", 64), ("accumulation_steps", 4)):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"`{name}` is {getattr(self, name)}, but training takes at least 1: write "
                     f"{name}={example}."
                 )
-        if self.batch_size % self.accumulate:
+        parts = self.accumulation_steps
+        if self.batch_size % parts:
             raise ValueError(
-                f"`batch_size` is {self.batch_size}, but it is a multiple of accumulate="
-                f"{self.accumulate}, so that the parts are equal: write "
-                f"batch_size={self.accumulate * max(1, self.batch_size // self.accumulate)}."
+                f"`batch_size` is {self.batch_size}, but it is a multiple of accumulation_steps="
+                f"{parts}, so that the parts are equal: write "
+                f"batch_size={parts * max(1, self.batch_size // parts)}."
             )
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(

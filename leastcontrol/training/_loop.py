@@ -434,11 +434,12 @@ def train(
 
 def _in_parts(rule: AbstractRule, config: TrainingConfig, mesh: Mesh | None) -> AbstractRule:
     """Returns a rule that takes the batches of a configuration in their parts."""
-    parts = config.accumulate * (1 if mesh is None else mesh.size)
+    parts = config.accumulation_steps * (1 if mesh is None else mesh.size)
     if config.batch_size % parts:
         raise ValueError(
-            f"`batch_size` is {config.batch_size}, but {parts // config.accumulate} devices take "
-            f"{config.accumulate} equal parts each: write a multiple of {parts}, such as "
+            f"`batch_size` is {config.batch_size}, but {parts // config.accumulation_steps} devices"
+            f" take {config.accumulation_steps} equal parts each: write a multiple of {parts}, "
+            "such as "
             f"batch_size={parts * max(1, config.batch_size // parts)}."
         )
     return rule if parts == 1 else InParts(rule, parts, mesh)

@@ -61,7 +61,7 @@ def test_accumulated_batches_on_a_mesh_train_like_whole_ones():
         return training.train(system, rule, samples, samples, config, seed=0, mesh=mesh)
 
     whole = trained(config, None)
-    parts = trained(dataclasses.replace(config, accumulate=4), mesh)
+    parts = trained(dataclasses.replace(config, accumulation_steps=4), mesh)
     for one, other in zip(
         jax.tree.leaves(parts.system), jax.tree.leaves(whole.system), strict=True
     ):
@@ -183,10 +183,14 @@ def test_what_cannot_be_split_ends_with_one_sentence(options, said, tmp_path, ca
 def test_a_batch_is_a_multiple_of_all_parts():
     with pytest.raises(ConfigError, match=r"3 devices .* multiple of 6, such as --batch-size 60"):
         running._check_batch_size(dataclasses.replace(SMALL, accumulate=2), 1000, 3)
-    with pytest.raises(ValueError, match=r"`accumulate` is 0, .*: write accumulate=4"):
-        training.TrainingConfig(accumulate=0)
-    with pytest.raises(ValueError, match=r"it is a multiple of accumulate=3.* batch_size=63"):
-        training.TrainingConfig(accumulate=3)
+    with pytest.raises(
+        ValueError, match=r"`accumulation_steps` is 0, .*: write accumulation_steps=4"
+    ):
+        training.TrainingConfig(accumulation_steps=0)
+    with pytest.raises(
+        ValueError, match=r"it is a multiple of accumulation_steps=3.* batch_size=63"
+    ):
+        training.TrainingConfig(accumulation_steps=3)
 
 
 def test_processes_that_do_not_meet_are_named(monkeypatch):
