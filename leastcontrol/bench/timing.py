@@ -25,6 +25,7 @@ from jaxtyping import Array, PyTree
 from ..equilibrium import solved
 from ..rules import AbstractRule, Batch
 from ..systems import AbstractSystem
+from ..training import Program
 
 FEWEST_ROUNDS = 3
 MEGABYTE = 1e6
@@ -93,19 +94,17 @@ def compile_step(system: AbstractSystem, rule: AbstractRule, batches: Batch, key
         jax.random.split(noise_key, count),
         jnp.zeros((), batches.inputs.dtype),
     )
-    program = jax.jit(steps).lower(*arguments).compile()
+    program = Program.of(jax.jit(steps), *arguments)
 
     def call() -> tuple[PyTree, PyTree]:
-        return jax.block_until_ready(program(*arguments))
+        return jax.block_until_ready(program.call(*arguments))
 
     found, error, taken = map(np.asarray, call()[1])
-    memory = program.memory_analysis()
+    memory = program.memory
     peak = temporary = None
-    # Not every backend analyses its programs.
     if memory is not None:
-        temporary = memory.temp_size_in_bytes / MEGABYTE
-        lasting = memory.argument_size_in_bytes + memory.output_size_in_bytes
-        peak = temporary + (lasting - memory.alias_size_in_bytes) / MEGABYTE
+        temporary = memory.temporary / MEGABYTE
+        peak = temporary + memory.lasting / MEGABYTE
     return Step(
         call,
         count,

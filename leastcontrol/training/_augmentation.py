@@ -1,7 +1,7 @@
 """Random changes of images in training, which keep their class.
 
-Each is a map of one image with a key; `augmented` applies several to every image of a batch, each
-with a key of its own.
+Each maps one image, given a random key; `augmented` applies several to every image of a batch, with
+a separate key for each image.
 """
 
 import abc
@@ -20,12 +20,12 @@ class AbstractAugmentation(abc.ABC):
     def __call__(
         self, image: Float[Array, "channels height width"], *, key: PRNGKeyArray
     ) -> Float[Array, "channels height width"]:
-        """Returns the changed image, of the same shape."""
+        """Changes an image and keeps its shape."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RandomCrop(AbstractAugmentation):
-    """The image moved by up to `padding` pixels along each axis, zeros where it was not.
+    """Moves an image by up to `padding` pixels along each axis, and fills up with zeros.
 
     **Raises:** `ValueError` for a padding below one.
     """
@@ -50,7 +50,7 @@ class RandomCrop(AbstractAugmentation):
 
 @dataclasses.dataclass(frozen=True)
 class RandomFlip(AbstractAugmentation):
-    """The image, or with probability ½ its mirror image, left for right."""
+    """Mirrors an image, left for right, with probability ½."""
 
     def __call__(
         self, image: Float[Array, "channels height width"], *, key: PRNGKeyArray
@@ -64,8 +64,10 @@ def augmented(
     *,
     key: PRNGKeyArray,
 ) -> Float[Array, "batch channels height width"]:
-    """Returns a batch of images, each changed by every augmentation in turn."""
+    """Changes every image of a batch by every augmentation in turn."""
     for index, augmentation in enumerate(augmentations):
         keys = jax.random.split(jax.random.fold_in(key, index), len(images))
-        images = jax.vmap(lambda image, key, own=augmentation: own(image, key=key))(images, keys)
+        images = jax.vmap(lambda image, key, change=augmentation: change(image, key=key))(
+            images, keys
+        )
     return images

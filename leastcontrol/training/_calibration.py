@@ -9,7 +9,7 @@ from ..data import Samples
 from ..equilibrium import FixedPoint, free_equilibrium, solved
 from ..systems import AbstractBatchNormalised, AbstractSystem
 
-# Samples that statistics are measured on; of one image they have as many numbers as it has pixels.
+# How many samples statistics are measured on; each pixel of an image gives a number to them.
 SAMPLES = 512
 
 
@@ -21,16 +21,17 @@ def _rest_points(system: AbstractSystem, inputs: Array) -> tuple[PyTree[Array], 
 
 
 def calibrate(system: AbstractSystem, dataset: Samples) -> AbstractSystem:
-    """Returns a system with its batch norm's statistics measured on a data set's first samples.
+    """Measures the statistics of a system's batch norm anew on the first samples of a data set.
 
-    The encoder's are those of the samples, the decoder's those of their free rest points as far as
-    they are found; where none is, they stay. A system without batch norm is left as it is.
+    The encoder's are measured on the samples, the decoder's on their free rest points, without the
+    samples that were not solved; where none was solved, the decoder's stay as they were. A system
+    without batch norm stays as it is.
     """
     if not isinstance(system, AbstractBatchNormalised):
         return system
     inputs = jnp.asarray(dataset.inputs[:SAMPLES])
     system = system.with_batch_statistics(inputs)
-    states, found = _rest_points(system, inputs)
-    if not found.any():
+    states, converged = _rest_points(system, inputs)
+    if not converged.any():
         return system
-    return system.calibrated(jax.tree.map(lambda leaf: leaf[found], states))
+    return system.calibrated(jax.tree.map(lambda leaf: leaf[converged], states))

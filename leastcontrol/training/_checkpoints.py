@@ -1,4 +1,4 @@
-"""The states that an interrupted training goes on from."""
+"""The states of a training, from which it goes on after an interruption."""
 
 import dataclasses
 import re
@@ -18,19 +18,19 @@ _NAME = re.compile(r"state-(\d+)\.eqx")
 
 @runtime_checkable
 class Resumable(Protocol):
-    """What training leaves, and goes on from: `Trained`, `MetaTrained`."""
+    """What training leaves and can go on from: `Trained` or `MetaTrained`."""
 
     @property
     def metrics(self) -> tuple[Any, ...]:
-        """The figures so far, dataclasses."""
+        """The figures so far, as dataclasses."""
         ...
 
     def kept(self) -> PyTree[Any]:
-        """Returns the arrays that are kept."""
+        """Collects the arrays that are kept."""
         ...
 
     def restored(self, kept: PyTree[Any], rows: list[dict[str, Any]]) -> Any:
-        """Returns the same with other arrays, and figures that are given as JSON's."""
+        """Makes the same from arrays that were kept and from figures as JSON has them."""
         ...
 
 
@@ -41,16 +41,18 @@ Left = TypeVar("Left", bound=Resumable)
 class Checkpoints:
     """The newest training states of a run, `checkpoints/state-EPOCH.eqx`.
 
-    A state is a sealed file: weights, feedback weights and the states of their optimisers as
-    arrays, the epochs' figures in its header. The order of the samples, or the tasks, and the noise
-    of an epoch follow from the seed and the epoch's number, so that nothing else needs keeping.
+    A state is a sealed file: the weights, the feedback weights and the states of their optimisers
+    are its arrays, and the figures of the epochs stand in its header. Nothing else needs keeping,
+    because the order of the samples, or the tasks, and the noise of an epoch follow from the seed
+    and the epoch's number.
 
     **Arguments:**
 
-    * `folder`: the run's.
-    * `run`: what tells the run from others, of JSON's types; a state of another is refused.
-    * `keep_last`: how many states are kept, the newest ones.
-    * `run_of`: what a state says of its run, in the words of `run`.
+    * `folder`: the folder of the run.
+    * `run`: what distinguishes the run from others, in JSON's types; the state of another run is
+      refused.
+    * `keep_last`: how many of the newest states are kept.
+    * `run_of`: from what a state says of its run to the words of `run`.
 
     **Raises:** `ValueError` where none would be kept.
     """
@@ -68,10 +70,10 @@ class Checkpoints:
             )
 
     def states(self) -> list[Path]:
-        """Returns the files of the states, the oldest first."""
+        """Lists the files of the states, the oldest first."""
         folder = self.folder.path / "checkpoints"
-        found = [(_NAME.fullmatch(path.name), path) for path in folder.glob("state-*.eqx")]
-        return [path for _, path in sorted((int(m[1]), path) for m, path in found if m)]
+        named = [(_NAME.fullmatch(path.name), path) for path in folder.glob("state-*.eqx")]
+        return [path for _, path in sorted((int(m[1]), path) for m, path in named if m)]
 
     def save(self, trained: Resumable, seconds: float) -> None:
         """Writes what is trained and the seconds that it took, and removes the oldest states.
@@ -81,7 +83,7 @@ class Checkpoints:
         header = {
             "run": self.run,
             "seconds": seconds,
-            "metrics": [dataclasses.asdict(own) for own in trained.metrics],
+            "metrics": [dataclasses.asdict(figures) for figures in trained.metrics],
         }
         name = f"checkpoints/state-{len(trained.metrics):06d}.eqx"
         self.folder.write(name, sealed(KIND, header, trained.kept()))
@@ -89,7 +91,7 @@ class Checkpoints:
             self.folder.remove(f"checkpoints/{old.name}")
 
     def restore(self, like: Left) -> tuple[Left, float] | None:
-        """Returns the newest state, with the seconds that it took; `None` where there is none.
+        """Reads the newest state and the seconds that it took; gives `None` where there is none.
 
         **Arguments:**
 
@@ -102,11 +104,11 @@ class Checkpoints:
         if not states:
             return None
         try:
-            found = read_sealed(states[-1], KIND)
-            if self.run_of(found.header.get("run")) != self.run:
+            state = read_sealed(states[-1], KIND)
+            if self.run_of(state.header.get("run")) != self.run:
                 raise FolderError(f"{states[-1]} is the training state of another run.")
-            trained = like.restored(found.arrays(like.kept()), found.header["metrics"])
-            seconds = float(found.header["seconds"])
+            trained = like.restored(state.arrays(like.kept()), state.header["metrics"])
+            seconds = float(state.header["seconds"])
         except PrecisionError:
             # The file is whole, and nothing is to be removed.
             raise

@@ -1,4 +1,4 @@
-"""How good a system is without control."""
+"""Measures how good a system is without control."""
 
 import dataclasses
 import math
@@ -18,13 +18,13 @@ from ..systems import AbstractSystem
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Figures of a classifier on a data set, at its free equilibrium.
+    """The figures of a classifier on a data set, at its free equilibrium.
 
     * `accuracy`: share of samples whose largest output is the target class.
-    * `nll`: mean negative log-likelihood of the hard labels, in nats; for a sample whose
-      equilibrium was not found, at the point that was reached.
-    * `converged_fraction`: share of samples whose free equilibrium was found. A sample that was not
-      solved counts as wrongly classified.
+    * `nll`: mean negative log-likelihood of the hard labels, in nats. A sample that was not solved
+      enters with the point that its solve reached.
+    * `converged_fraction`: share of samples whose free equilibrium was solved for. All others count
+      as wrongly classified.
     """
 
     accuracy: float
@@ -33,18 +33,18 @@ class Evaluation:
 
     @property
     def score(self) -> float:
-        """What the best weights have most of: the accuracy."""
+        """The accuracy, which is largest for the best weights."""
         return self.accuracy
 
 
 @dataclasses.dataclass(frozen=True)
 class RegressionEvaluation:
-    """Figures of a system on samples with target vectors, at its free equilibrium.
+    """The figures of a system on samples with target vectors, at its free equilibrium.
 
     * `mean_squared_error`: the mean of (y_j − t_j)² over the outputs and the samples, in units of
-      the targets squared; for a sample whose equilibrium was not found, at the point that was
+      the targets squared. A sample that was not solved enters with the point that its solve
       reached.
-    * `converged_fraction`: share of samples whose free equilibrium was found.
+    * `converged_fraction`: share of samples whose free equilibrium was solved for.
     """
 
     mean_squared_error: float
@@ -52,16 +52,16 @@ class RegressionEvaluation:
 
     @property
     def score(self) -> float:
-        """What the best weights have most of: minus the error, and least of all without one."""
+        """Minus the error, which is largest for the best weights; −∞ if the error is not finite."""
         return -self.mean_squared_error if math.isfinite(self.mean_squared_error) else -math.inf
 
 
 AnyEvaluation = Evaluation | RegressionEvaluation
-"""Figures of a system on samples of either kind."""
+"""The figures of a system on samples of either kind."""
 
 
 def evaluation_of(figures: dict[str, Any]) -> AnyEvaluation:
-    """Returns an evaluation from its figures by name."""
+    """Makes an evaluation of the kind that figures by name belong to."""
     kind = Evaluation if "accuracy" in figures else RegressionEvaluation
     return kind(**figures)
 
@@ -116,14 +116,14 @@ def evaluate(
     tolerance: Tolerance | None = None,
     batch_size: int = 1000,
 ) -> AnyEvaluation:
-    """Returns the figures of a system on a data set: a classifier's, or a regression's.
+    """Measures a system on a data set, as a classifier or as a regression.
 
     **Arguments:**
 
     * `system`, `dataset`: what is measured, on what.
-    * `solver`, `tolerance`: of the free equilibrium of a system without an order; 400 steps
-      and the default tolerance.
-    * `batch_size`: how many samples are held at a time; no figure depends on it.
+    * `solver`, `tolerance`: for the free equilibrium of a system without an order; by default
+      fixed-point iteration of at most 400 steps, and the default tolerance.
+    * `batch_size`: how many samples are solved at a time; no figure depends on it.
 
     **Raises:** `ValueError` for a batch size below 1.
     """
@@ -150,8 +150,8 @@ def evaluate(
                 jnp.asarray(dataset.targets[part]),
             )
         ]
-    right, total, found = (totals / len(dataset)).tolist()
+    right, total, converged = (totals / len(dataset)).tolist()
     total = total if math.isfinite(total) else math.nan
     if regression:
-        return RegressionEvaluation(2 * total / dataset.targets.shape[1], found)
-    return Evaluation(right, total, found)
+        return RegressionEvaluation(2 * total / dataset.targets.shape[1], converged)
+    return Evaluation(right, total, converged)

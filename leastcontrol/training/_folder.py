@@ -2,12 +2,12 @@
 
 A run is a folder: `config.json`, `metrics.jsonl`, `checkpoints/`, `summary.json`. Each file is
 written beside its place and moved there whole; `metrics.jsonl` grows by whole lines. A process that
-was killed leaves at most a file beside its place, which `tidy` removes. JSON carries its checksum
-(`leastcontrol.files`), weights are sealed with the identity of their run.
+was killed leaves at most one file beside its place, which `tidy` removes. JSON carries its checksum
+(`leastcontrol.files`), and weights are sealed together with the identity of their run.
 
-A folder is held by what it is and not by its name: it is opened once, and everything is written
-into the folder that was opened, wherever it has been moved since. A run whose folder no longer
-stands in its place ends with a sentence, and what stands there instead is left alone.
+A folder is opened once, and everything is written into the folder that was opened, even if it has
+been moved since; its name is not looked up again. A run whose folder is no longer in its place ends
+with a sentence that says so, and whatever is in that place instead stays as it is.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ WEIGHTS = "file of weights"
 _SEALED = re.compile(rb"[0-9a-f]{64}\n")
 
 
-# What is left beside its place where a process is killed while it writes.
+# What a process that is killed while it writes leaves beside the file's place.
 _TEMPORARY = re.compile(r"\.[\w-]+\.(json|jsonl|eqx|csv|png|toml|npz)\.\d+")
 
 
@@ -42,7 +42,7 @@ class RunFolder:
 
     @staticmethod
     def create(path: Path) -> "RunFolder":
-        """Returns a new run's folder.
+        """Opens the folder of a new run.
 
         **Raises:** `FolderError` if the folder holds something already or cannot be written.
         """
@@ -56,7 +56,7 @@ class RunFolder:
 
     @staticmethod
     def reopen(path: Path) -> "RunFolder":
-        """Returns a folder that may hold a run already, and is made if it is missing.
+        """Opens a folder that may hold a run already, and makes it if it is missing.
 
         **Raises:** `FolderError` if the folder cannot be read or written.
         """
@@ -81,14 +81,15 @@ class RunFolder:
     def held(path: Path, *, resume: bool, wait: bool = False) -> Iterator["RunFolder"]:
         """Opens a run's folder, and keeps other processes from writing it at the same time.
 
-        The folder is new, or with `resume` may be that of an interrupted run. However the process
-        ends, its hold ends with it. With `wait` a process that finds the folder held waits for its
-        turn.
+        The folder is new; with `resume` it may also be that of an interrupted run. However the
+        process ends, its hold on the folder ends with it. With `wait` it waits while another
+        process holds the folder.
 
-        **Raises:** `FolderError` as `create`, and if another process holds the folder.
+        **Raises:** `FolderError` for the reasons of `create`, and without `wait` if another process
+        holds the folder.
         """
         folder = RunFolder.reopen(path) if resume else RunFolder.create(path)
-        # A lock of its own: the folder may be opened more than once by one process.
+        # A separate descriptor for the lock: one process may open the folder more than once.
         descriptor = os.open(path, os.O_RDONLY)
         try:
             try:
@@ -106,7 +107,7 @@ class RunFolder:
             os.close(descriptor)
 
     def _open(self) -> int:
-        """Returns the descriptor of the folder that stood at the path when it was first opened."""
+        """Opens the folder once, and gives the same descriptor ever after."""
         if self._descriptor is None:
             self._descriptor = os.open(self.path, os.O_RDONLY)
             weakref.finalize(self, os.close, self._descriptor)
@@ -171,11 +172,11 @@ class RunFolder:
         self.write(name, text + "\n")
 
     def is_empty(self) -> bool:
-        """Returns whether nothing has been finished yet."""
+        """Tells whether nothing has been finished yet."""
         return all(_TEMPORARY.fullmatch(file.name) for file in self.path.iterdir())
 
     def tidy(self) -> None:
-        """Removes the files that a process that was killed has not finished."""
+        """Removes files that a killed process left unfinished."""
         self.check_place()
         for file in (*self.path.glob(".*"), *self.path.glob("checkpoints/.*")):
             if _TEMPORARY.fullmatch(file.name):
@@ -208,15 +209,17 @@ class RunFolder:
     def save_weights(self, name: str, weights: PyTree[Any], run: dict[str, Any]) -> None:
         """Writes the arrays of a pytree, a system with its feedback, as `checkpoints/NAME.eqx`.
 
-        `run` is what tells the run from others, of JSON's types.
+        **Arguments:** `run`, what distinguishes the run from others, in JSON's types.
         """
         self.write(f"checkpoints/{name}.eqx", sealed(WEIGHTS, {"run": strict(run)}, weights))
 
     def load_weights(self, name: str, like: PyTree[Any], run: dict[str, Any]) -> PyTree[Any]:
-        """Returns a pytree like another with the arrays of `checkpoints/NAME.eqx`.
+        """Reads the arrays of `checkpoints/NAME.eqx` into a pytree like another.
 
-        **Arguments:** `run`, what tells the run from others. Weights that are not sealed, which
-        older versions wrote, are read from a folder whose configuration has no checksum either.
+        Weights that are not sealed, which older versions wrote, are read from a folder whose
+        configuration has no checksum either.
+
+        **Arguments:** `run`, what distinguishes the run from others, in JSON's types.
 
         **Raises:** `FolderError` if the file is missing, damaged or of another run.
         """
@@ -231,10 +234,10 @@ class RunFolder:
         try:
             if not _SEALED.match(content) and not is_sealed_run(self.path):
                 return arrays_of(content, like)
-            found = parse_sealed(path, content, WEIGHTS)
-            if found.header.get("run") != strict(run):
+            file = parse_sealed(path, content, WEIGHTS)
+            if file.header.get("run") != strict(run):
                 raise ValueError("its run has another configuration")
-            return found.arrays(like)
+            return file.arrays(like)
         except PrecisionError:
             raise
         except Exception as error:

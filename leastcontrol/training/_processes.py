@@ -2,9 +2,9 @@
 
 The engine is JAX's: `connect` joins the processes, a mesh holds the devices of all of them, and a
 compiled epoch sums over it. Each process runs the same program on the same data, so that all hold
-the same weights; only what touches the disk, or a person, is left to the first one. That may fail
-there alone, and the others must not wait for it in the next sum: `by_first` and `restored_by_first`
-tell them how it ended. `by_all` does the same for what may fail anywhere.
+the same weights. Only the first one writes to the disk and prints. If it fails at that, the others
+must not wait for it in the next sum: `by_first` and `restored_by_first` let them know how it ended.
+`by_all` does the same for work that may fail in any process.
 """
 
 import dataclasses
@@ -18,26 +18,29 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
+from ._checkpoints import Resumable
+
 T = TypeVar("T")
+State = TypeVar("State", bound=Resumable)
 
 
 class DevicesError(ValueError):
-    """Devices or processes that are asked for are not there; the message says what to do."""
+    """There are fewer devices or processes than asked for; the message says what to do."""
 
 
 class ProcessError(RuntimeError):
-    """Another process of the same training could not go on, and this one stops with it."""
+    """Another process of the same training could not go on, so this one stops too."""
 
 
 def connect(coordinator: str, processes: int, process: int, *, timeout: int = 300) -> None:
-    """Joins this process to those of one training, before anything else is asked of JAX.
+    """Joins this process to the others of one training; nothing may use JAX before.
 
     **Arguments:**
 
-    * `coordinator`: address and port of the first process, as all of them reach it, and where it
-      listens: on no other address.
-    * `processes`, `process`: how many they are, and which one this is, from 0.
-    * `timeout`: seconds after which those that are missing are given up.
+    * `coordinator`: address and port at which all of them reach the first process; it listens on no
+      other address.
+    * `processes`, `process`: how many there are, and the number of this one, counted from 0.
+    * `timeout`: how many seconds are waited for those that are missing.
 
     **Raises:** `DevicesError` where they do not meet.
     """
@@ -59,7 +62,7 @@ def connect(coordinator: str, processes: int, process: int, *, timeout: int = 30
 
 
 def device_mesh(devices: int | None = None) -> Mesh:
-    """Returns a mesh of one axis with the first devices of every process; `None` for all.
+    """Makes a mesh of one axis of the first devices of every process, or of all of them.
 
     **Raises:** `DevicesError` where this process has fewer.
     """
@@ -73,20 +76,20 @@ def device_mesh(devices: int | None = None) -> Mesh:
         )
     chosen = []
     for process in range(jax.process_count()):
-        own = [device for device in jax.devices() if device.process_index == process]
-        chosen += own[:devices]
+        there = [device for device in jax.devices() if device.process_index == process]
+        chosen += there[:devices]
     return Mesh(np.array(chosen), ("samples",))
 
 
 def is_first() -> bool:
-    """Returns whether this process is the one that writes."""
+    """Tells whether this process is the one that writes."""
     return jax.process_index() == 0
 
 
 def by_first(work: Callable[[], Any]) -> Any:
-    """Returns in every process what work of the first one returns there, of JSON's types.
+    """Lets the first process work, and gives its result, of JSON's types, to every process.
 
-    **Raises:** what the work raises in the first process, and then `ProcessError` in the others.
+    **Raises:** in the first process what its work raises, and in the others `ProcessError`.
     """
     if jax.process_count() == 1:
         return work()
@@ -107,9 +110,9 @@ def by_first(work: Callable[[], Any]) -> Any:
 
 
 def by_all(work: Callable[[], T]) -> T:
-    """Returns what work of every process returns there.
+    """Lets every process work, and gives each the result of its work.
 
-    **Raises:** what the work raises in this process, and `ProcessError` if it did in another.
+    **Raises:** what the work raises in this process; `ProcessError` if it failed in another.
     """
     if jax.process_count() == 1:
         return work()
@@ -130,35 +133,36 @@ def by_all(work: Callable[[], T]) -> T:
 
 
 def restored_by_first(
-    restore: Callable[[], tuple[Left, float] | None], like: Left
-) -> tuple[Left, float] | None:
-    """Returns in every process the training state that the first one restores.
+    restore: Callable[[], tuple[State, float] | None], like: State
+) -> tuple[State, float] | None:
+    """Lets the first process restore a training state, and gives it to every process.
 
     **Arguments:** `like`, what the training started from.
 
-    **Raises:** as `by_first`.
+    **Raises:** the same as `by_first`.
     """
     if jax.process_count() == 1:
         return restore()
-    found = []
+    read = []
 
     def header() -> dict[str, Any] | None:
-        own = restore()
-        if own is None:
+        restored = restore()
+        if restored is None:
             return None
-        found.append(own[0])
-        return {"metrics": [dataclasses.asdict(m) for m in own[0].metrics], "seconds": own[1]}
+        trained, seconds = restored
+        read.append(trained)
+        return {"metrics": [dataclasses.asdict(m) for m in trained.metrics], "seconds": seconds}
 
     answer = by_first(header)
     if answer is None:
         return None
-    arrays, static = eqx.partition((found[0] if found else like).kept(), eqx.is_array)
+    arrays, static = eqx.partition((read[0] if read else like).kept(), eqx.is_array)
     kept = eqx.combine(multihost_utils.broadcast_one_to_all(arrays), static)
     return like.restored(kept, answer["metrics"]), answer["seconds"]
 
 
 def _broadcast(content: bytes) -> bytes:
-    """Returns the content that the first process was called with."""
+    """Gives every process the content that the first one was called with."""
     size = int(multihost_utils.broadcast_one_to_all(np.array(len(content))))
     padded = np.frombuffer(content if is_first() else bytes(size), np.uint8)
     return np.asarray(multihost_utils.broadcast_one_to_all(padded)).tobytes() if size else b""

@@ -19,7 +19,7 @@ from jaxtyping import PyTree
 from ..files import FileError, parse_json, read_bytes, write_whole
 
 VERSION = 1
-# Of the header, which lists no more than the figures of a training's epochs.
+# In bytes; the header lists no more than the figures of a training's epochs.
 LONGEST_HEADER = 2**26
 
 
@@ -36,9 +36,10 @@ class Sealed:
     content: bytes
 
     def arrays(self, like: PyTree[Any]) -> PyTree[Any]:
-        """Returns a pytree like another with the arrays of the file.
+        """Puts the arrays of the file into a pytree like another.
 
-        **Raises:** `FolderError` where they are of other shapes, types or number.
+        **Raises:** `FolderError` where their shapes, types or number are others; `PrecisionError`
+        where this process computes with another precision.
         """
         precision = self.header.get("precision", _precision())
         if precision != _precision():
@@ -56,13 +57,13 @@ class Sealed:
 
 
 class PrecisionError(FolderError):
-    """A file is whole, and of numbers of another precision than this process computes with."""
+    """A file is whole, but its numbers have another precision than this process computes with."""
 
 
 def arrays_of(content: bytes, like: PyTree[Any]) -> PyTree[Any]:
-    """Returns a pytree like another with arrays in Equinox's leaf format, and nothing else.
+    """Reads arrays in Equinox's leaf format into a pytree like another.
 
-    **Raises:** whatever reading them raises, for anything else.
+    **Raises:** whatever reading them raises where the content is not exactly these arrays.
     """
     stream = io.BytesIO(content)
     arrays = eqx.tree_deserialise_leaves(stream, like)
@@ -76,22 +77,22 @@ def _precision() -> str:
 
 
 def sealed(kind: str, header: dict[str, Any], arrays: PyTree[Any]) -> bytes:
-    """Returns a header and the arrays of a pytree as the content of a file."""
+    """Makes the content of a file from a header and the arrays of a pytree."""
     stream = io.BytesIO()
-    own = {"kind": kind, "version": VERSION, "precision": _precision(), **header}
-    stream.write(json.dumps(own).encode() + b"\n")
+    whole = {"kind": kind, "version": VERSION, "precision": _precision(), **header}
+    stream.write(json.dumps(whole).encode() + b"\n")
     eqx.tree_serialise_leaves(stream, arrays)
     content = stream.getvalue()
     return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
 
 
 def write_sealed(path: Path, kind: str, header: dict[str, Any], arrays: PyTree[Any]) -> None:
-    """Writes a header and the arrays of a pytree, whole or not at all."""
+    """Writes a file of a header and the arrays of a pytree, whole or not at all."""
     write_whole(path, sealed(kind, header, arrays))
 
 
 def read_sealed(path: Path, kind: str) -> Sealed:
-    """Returns what a file holds.
+    """Reads what a file holds.
 
     **Raises:** `FileError` if it cannot be read, `FolderError` if it is damaged or of another kind.
     """
@@ -103,7 +104,7 @@ def read_sealed(path: Path, kind: str) -> Sealed:
 
 
 def parse_sealed(path: Path, everything: bytes, kind: str) -> Sealed:
-    """Returns what the content of a file holds.
+    """Reads what the content of a file holds.
 
     **Raises:** `FolderError` if it is damaged, or of another kind.
     """
@@ -118,12 +119,12 @@ def parse_sealed(path: Path, everything: bytes, kind: str) -> Sealed:
         if len(line) > LONGEST_HEADER:
             raise FolderError("its header is too long")
         header = parse_json(line, path)
-        found, version = header["kind"], header["version"]
+        written, version = header["kind"], header["version"]
     except (FileError, TypeError, KeyError) as error:
         raise FolderError(f"{path} is no {kind} of leastcontrol: it has no header.") from error
-    if (found, version) != (kind, VERSION):
+    if (written, version) != (kind, VERSION):
         raise FolderError(
-            f"{path} is a {found} of version {version}, but a {kind} of version {VERSION} is "
+            f"{path} is a {written} of version {version}, but a {kind} of version {VERSION} is "
             "expected: give another file."
         )
     return Sealed(path, header, arrays)

@@ -1,7 +1,7 @@
 """Where the figures of a training go besides its folder.
 
-`metrics.jsonl` is always written. Whoever watches trainings elsewhere brings a `Tracker`: two
-methods, and no word of any service in here but for TensorBoard, which needs none.
+`metrics.jsonl` is always written. To watch trainings elsewhere, bring a `Tracker`, a class with two
+methods. This module knows of no service; TensorBoard is here because it reads files and needs none.
 """
 
 import dataclasses
@@ -9,17 +9,17 @@ import math
 from pathlib import Path
 from typing import Protocol
 
-from ._loop import EpochMetrics
+from ._trained import EpochMetrics
 
 
 class Tracker(Protocol):
-    """What is told the figures of one seed's training."""
+    """What receives the figures of one seed's training."""
 
     def log(self, epoch: int, figures: dict[str, float]) -> None:
-        """Takes the figures of an epoch by name, as `figures_of` makes them."""
+        """Takes the figures of an epoch by name, as `figures_of` lists them."""
 
     def close(self) -> None:
-        """Ends what was begun; called once, however the training ends."""
+        """Ends the tracking; called once, however the training ends."""
 
 
 class TrackingError(RuntimeError):
@@ -27,7 +27,7 @@ class TrackingError(RuntimeError):
 
 
 def figures_of(metrics: EpochMetrics) -> dict[str, float]:
-    """Returns an epoch's figures by name, without those that are not finite.
+    """Lists an epoch's figures by name, without those that are not finite.
 
     Figures of the validation set are called `validation/…`, and diagnostics `NAME/PART`.
     """
@@ -40,7 +40,7 @@ def figures_of(metrics: EpochMetrics) -> dict[str, float]:
             figures |= {f"{name}/{part}": number for part, number in value.items()}
         elif name != "epoch":
             figures[name] = value
-    return {name: float(own) for name, own in figures.items() if math.isfinite(own)}
+    return {name: float(figure) for name, figure in figures.items() if math.isfinite(figure)}
 
 
 class TensorBoard:

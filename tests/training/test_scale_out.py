@@ -62,7 +62,7 @@ def test_accumulated_batches_on_a_mesh_train_like_whole_ones():
         return training.train(system, rule, samples, samples, config, seed=0, mesh=mesh)
 
     whole = trained(config, None)
-    parts = trained(config.with_options(accumulation_steps=4), mesh)
+    parts = trained(dataclasses.replace(config, accumulation_steps=4), mesh)
     for one, other in zip(
         jax.tree.leaves(parts.system), jax.tree.leaves(whole.system), strict=True
     ):
