@@ -58,7 +58,7 @@ def read_glyphs(limit: int | None = None) -> Characters:
     if missing:
         raise DataError(
             f"{folder}: the fonts {', '.join(missing)} are missing; expected those that Matplotlib "
-            "comes with: install it anew with pip install --force-reinstall matplotlib."
+            "comes with: install it again with pip install --force-reinstall matplotlib."
         )
     fonts = [FT2Font(str(file)) for file in files]
 

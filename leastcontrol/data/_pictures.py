@@ -179,7 +179,7 @@ def _text(number: int, image_module: Any) -> tuple[Any, Provenance]:
     if not path.is_file():
         raise DataError(
             f"{path}: the font is missing; expected the one that Matplotlib comes with: install it "
-            "anew with pip install --force-reinstall matplotlib."
+            "again with pip install --force-reinstall matplotlib."
         )
     # NumPy guarantees the raw stream.
     draws = iter(np.random.PCG64(number).random_raw(200) / 2.0**64)

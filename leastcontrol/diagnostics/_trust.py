@@ -65,13 +65,13 @@ def gradient_trust(
 
     @eqx.filter_jit
     def measure(batch: Any) -> tuple:
-        judged = rule(system, feedback, batch, key=key)
+        credit = rule(system, feedback, batch, key=key)
         best = exact(system, None, batch, key=key)
         plain = loss(system, None, batch, key=key)
-        certified = solved(judged.solution)
-        apart = jax.vmap(_distance)(_states(judged.solution.value), _states(best.solution.value))
+        certified = solved(credit.solution)
+        apart = jax.vmap(_distance)(_states(credit.solution.value), _states(best.solution.value))
         both = certified & solved(best.solution)
-        gradients = judged.gradient, best.gradient, plain.gradient
+        gradients = credit.gradient, best.gradient, plain.gradient
         distance = jnp.sum(jnp.where(both, apart, 0))
         return gradients, certified.sum(), both.sum(), distance, certified.size
 
@@ -84,14 +84,14 @@ def gradient_trust(
             "There are no batches, but a comparison needs at least one: give a list of "
             "Batch(inputs, targets)."
         )
-    (judged, best, plain), certified, both, apart, samples = total
-    error = float(np.linalg.norm(_flat(judged) - _flat(best)))
+    (gradient, best, plain), certified, both, apart, samples = total
+    error = float(np.linalg.norm(_flat(gradient) - _flat(best)))
     distance = float(apart) / max(int(both), 1)
     return GradientTrust(
         samples=int(samples),
         converged_fraction=float(certified) / int(samples),
-        angle_to_exact=float(angle(judged, best)),
-        angle_to_loss=float(angle(judged, plain)),
+        angle_to_exact=float(angle(gradient, best)),
+        angle_to_loss=float(angle(gradient, plain)),
         relative_error=error / float(np.linalg.norm(_flat(best))),
         distance=distance,
         sensitivity=error / distance if distance > 0 else float("nan"),

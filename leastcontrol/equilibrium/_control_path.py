@@ -57,8 +57,8 @@ class MirrorPath(AbstractControlPath):
     def carry(self, sample: Sample, point: Point) -> PyTree[Array]:
         if not isinstance(self.mirror, AbstractOrderedSystem):
             return tree_add(point.control, self.missing(sample, point))
-        held = tree_scale(-1.0, self.mirror.vector_field(point.state, sample.drive))
-        _, pull, _ = settle_and_read(self.mirror, sample, held)
+        mirror_control = tree_scale(-1.0, self.mirror.vector_field(point.state, sample.drive))
+        _, pull, _ = settle_and_read(self.mirror, sample, mirror_control)
         return pull(point.output_control)[0]
 
 

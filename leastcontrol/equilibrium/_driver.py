@@ -241,7 +241,7 @@ def advance(
 
 
 def _hopeless(solver: FixedPoint, progress: Progress, error: Float[Array, ""]) -> Bool[Array, ""]:
-    """Returns whether a judged sample converges too slowly for the remaining steps.
+    """Returns whether a sample converges too slowly for the remaining steps.
 
     Errors may rise for a step or cycle while they fall, so the rate is measured over half of all
     steps.

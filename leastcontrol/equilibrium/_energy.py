@@ -81,8 +81,8 @@ class SolvedCoordinates(AbstractErrorCoordinates):
             return self._solve(AdjointProblem(self.system, self.tolerance), linearised, guess)
 
         # With the control −f(φ) the energy is exact at φ, even if the solve for φ was not.
-        held = tree_scale(-1.0, self.system.vector_field(settled, sample.drive))
-        return settled, held, self.system.readout(settled), pull
+        actual_control = tree_scale(-1.0, self.system.vector_field(settled, sample.drive))
+        return settled, actual_control, self.system.readout(settled), pull
 
     def _solve(self, problem: AbstractProblem, sample: PyTree[Any], start: PyTree[Array]):
         # The driver takes a batch: here a batch of one, inside the mapped batch of samples.
@@ -128,30 +128,30 @@ class EnergyProblem(AbstractProblem):
 
     def iterate(self, sample: Sample, z: _Descent) -> tuple[_Descent, _Descent, Float[Array, ""]]:
         problem = self.problem
-        state, held, read, pull = self.coordinates.settle(sample, z.trial, z.point.state)
+        state, actual_control, read, pull = self.coordinates.settle(sample, z.trial, z.point.state)
         output_control = problem.respond(
             sample, read, z.point.output_control, problem.own_gain, self.tolerance.rounding
         )
         control = pull(output_control, z.point.control)
-        gradient = tree_subtract(held, control)
+        gradient = tree_subtract(actual_control, control)
         point = Point(state, control, output_control)
-        error = sweep_residuals(problem, self.tolerance, sample, held, point, read).error
+        error = sweep_residuals(problem, self.tolerance, sample, actual_control, point, read).error
 
-        energy = problem.energy(sample, dot(held, held), read, output_control)
+        energy = problem.energy(sample, dot(actual_control, actual_control), read, output_control)
         promised = z.step * dot(z.gradient, z.gradient)
         rounding = 8 * jnp.finfo(energy.dtype).eps * jnp.abs(z.energy)
         # Energies that differ by rounding alone count as equal.
         better = energy <= z.energy - SUFFICIENT_DECREASE * promised + rounding
         better = better | (jnp.isinf(z.energy) & jnp.isfinite(energy))
 
-        moved = tree_subtract(held, z.accepted)
+        moved = tree_subtract(actual_control, z.accepted)
         turned = tree_subtract(gradient, z.gradient)
         curvature = dot(moved, turned)
         step = jnp.where(curvature > 0, dot(moved, moved) / curvature, 1.0)
         step = jnp.clip(step, SHORTEST_STEP, 1.0).astype(energy.dtype)
         onwards = z._replace(
-            trial=tree_subtract(held, tree_scale(step, gradient)),
-            accepted=held,
+            trial=tree_subtract(actual_control, tree_scale(step, gradient)),
+            accepted=actual_control,
             energy=energy,
             gradient=gradient,
             step=step,

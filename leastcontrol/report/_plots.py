@@ -231,7 +231,7 @@ def _squared(run: Run) -> bool:
     return any("mean_squared_error" in trial.epochs for trial in run.trials)
 
 
-# --- runs beside each other -----------------------------------------------------------------------
+# --- comparison of runs ---------------------------------------------------------------------------
 
 
 def curve(

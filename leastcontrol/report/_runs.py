@@ -187,10 +187,10 @@ def _trial(folder: Path, seed: int) -> Trial:
             row = files.parse_metrics(folder, number, line, required=required)
             for name in EPOCH_FIGURES:
                 epochs[name].append(_number(row[name]))
-            judged = (
+            measure = (
                 "mean_squared_error" if "mean_squared_error" in row["validation"] else "accuracy"
             )
-            epochs.setdefault(judged, []).append(_number(row["validation"][judged]))
+            epochs.setdefault(measure, []).append(_number(row["validation"][measure]))
             for name, places in (row.get("diagnostics") or {}).items():
                 for place, value in places.items():
                     line = diagnostics.setdefault(name, {}).setdefault(printable(place), [])

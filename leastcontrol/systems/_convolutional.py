@@ -254,24 +254,24 @@ class ConvolutionalFeedforward(AbstractRectifiedSystem):
             targets.append(target)
             states.append(state)
             controls.append(control)
-            behind = functools.partial(self._behind, index)
-            target, back = jax.vjp(behind, kinked.activity(state))
+            layer_after = functools.partial(self._layer_after, index)
+            target, back = jax.vjp(layer_after, kinked.activity(state))
             backs.append(back)
 
         def answer(
             output_control: Float[Array, " outputs"], before: State, stiffness: State
         ) -> tuple[State, State, State]:
-            sent, asked, missing, behind = [], [], [], output_control
+            sent_signals, requested, missing, cotangent = [], [], [], output_control
             for index in reversed(range(len(states))):
                 kinked, state = self._kinked(index), states[index]
-                (signal,) = backs[index](behind)
-                behind = kinked.answer(
+                (signal,) = backs[index](cotangent)
+                cotangent = kinked.answer(
                     targets[index], signal, state, before[index], stiffness[index]
                 )
-                sent.append(signal)
-                asked.append(behind)
-                missing.append(kinked.unanswered(state, signal, behind))
-            return tuple(sent[::-1]), tuple(asked[::-1]), tuple(missing[::-1])
+                sent_signals.append(signal)
+                requested.append(cotangent)
+                missing.append(kinked.unanswered(state, signal, cotangent))
+            return tuple(sent_signals[::-1]), tuple(requested[::-1]), tuple(missing[::-1])
 
         return SettledOnKinks(tuple(states), tuple(controls), target, answer)
 
@@ -294,7 +294,7 @@ class ConvolutionalFeedforward(AbstractRectifiedSystem):
         for index, phi in enumerate(state):
             copy, active = self._kinked(index).split(phi)
             field.append(target - copy)
-            target = self._behind(index, active)
+            target = self._layer_after(index, active)
         return tuple(field), target
 
     @property
@@ -310,13 +310,13 @@ class ConvolutionalFeedforward(AbstractRectifiedSystem):
 
     def _next(self, index: int, state: Array) -> Array:
         """Computes the input of the layer after layer `index` from the state of layer `index`."""
-        return self._behind(index, self._activity(index, state))
+        return self._layer_after(index, self._activity(index, state))
 
     def _activity(self, index: int, state: Array) -> Array:
         activity = self.activation(state)
         return _pooled(self.pools[index], activity) if index < len(self.pools) else activity
 
-    def _behind(self, index: int, activity: Array) -> Array:
+    def _layer_after(self, index: int, activity: Array) -> Array:
         if index + 1 < len(self.convolutions):
             return self.convolutions[index + 1](activity)
         return self.dense[index + 1 - len(self.convolutions)](activity.reshape(-1))
