@@ -1,17 +1,17 @@
-"""The loss of one sample, and what a controller asks of it.
+"""The loss of one sample, with the derivatives that controllers use.
 
-A controller never minimises a loss; it asks for the control with which the loss pulls on the
-output. So besides its value a loss offers its gradient in the output, its curvature (the Hessian
-in the output, and a solve with it) and the **response**
+A controller does not minimise a loss; it computes the control with which the loss nudges the
+output. So a loss offers, besides its value, its gradient and Hessian with respect to the output,
+and the **response**
 
     u with  αu + ∇_y L(c + γu, t) = 0,
 
-the output control at rest when the output answers to it as y = c + γu. For γ = 1 and one output
-population that is the proximal map of L at c.
+the output control at rest if the output depends on it as y = c + γu. For γ = 1 and output neurons
+this is the proximal map of L at c.
 
-A loss is always that of one sample. The least-control paper's code takes the mean over the batch
-inside the controller, which makes its control strength depend on the batch size; how to convert is
-said at `leastcontrol.controllers.batch_mean_leak`.
+A loss is always that of one sample. The code of the least-control paper takes the mean over the
+batch inside the controller, so its control strength depends on the batch size;
+`leastcontrol.controllers.batch_mean_leak` converts its leaks.
 """
 
 import abc
@@ -29,14 +29,14 @@ Scalar = Float[Array, ""]
 Number = float | Scalar
 
 RESPONSE_ITERATIONS = 2
-"""Steps of Newton's method for the cross-entropy's response, unless a solver asks for fewer.
+"""Default number of Newton steps for the response of the cross-entropy.
 
-It converges quadratically once started within a unit of the answer; a solver calls it in every
-step, each time from the last answer.
+Newton's method converges quadratically once within a unit of the solution. A solver computes the
+response in every step and starts from the previous one, so few steps suffice.
 """
 
 SUM_TOLERANCE = 1e-3
-"""How far the sum of target probabilities may be from 1."""
+"""Tolerance on the sum of the target probabilities, which should be 1."""
 
 
 class AbstractLoss(eqx.Module):
@@ -44,35 +44,35 @@ class AbstractLoss(eqx.Module):
 
     @abc.abstractmethod
     def __call__(self, output: Output, target: PyTree[Any]) -> Scalar:
-        """Returns L(y, t)."""
+        """Computes L(y, t)."""
 
     @abc.abstractmethod
     def check_target(self, target: PyTree[Any], outputs: int, leak: float) -> None:
-        """Raises `ValueError` if a batch's targets cannot be used with this loss and leak."""
+        """Raises `ValueError` if the targets of a batch do not suit this loss and leak."""
 
     @abc.abstractmethod
     def admits(self, target: PyTree[Any], outputs: int) -> Bool[Array, ""]:
-        """Returns whether one sample's target has values that the loss is defined for.
+        """Returns whether the loss is defined for the target of one sample.
 
-        `check_target` refuses the others with a sentence, but sees no values inside a trace. There
-        a rule leaves out the samples whose target is not admitted, and L itself is NaN.
+        `check_target` raises an error for other targets, but cannot see values under a trace. There
+        a rule drops samples whose target is not admitted, and L is NaN.
         """
 
     @abc.abstractmethod
     def gradient(self, output: Output, target: PyTree[Any]) -> Output:
-        """Returns ∇_y L(y, t)."""
+        """Computes ∇_y L(y, t)."""
 
     @abc.abstractmethod
     def hessian(self, output: Output, target: PyTree[Any]) -> Float[Array, "outputs outputs"]:
-        """Returns ∂²_y L(y, t)."""
+        """Computes ∂²_y L(y, t)."""
 
     @abc.abstractmethod
     def laplacian(self, output: Output, target: PyTree[Any]) -> Scalar:
-        """Returns tr ∂²_y L(y, t)."""
+        """Computes tr ∂²_y L(y, t)."""
 
     @abc.abstractmethod
     def trusted_step(self, change: Output) -> Scalar:
-        """Returns the share of a Newton step that is safe, given the step's change of output."""
+        """Computes the safe fraction of a Newton step, given the step's change of the output."""
 
     @abc.abstractmethod
     def response(
@@ -84,16 +84,16 @@ class AbstractLoss(eqx.Module):
         guess: Output,
         iterations: int = RESPONSE_ITERATIONS,
     ) -> Output:
-        """Returns u with αu + ∇_y L(c + γu, t) = 0, for a gain γ > 0 and a leak α ≥ 0.
+        """Solves αu + ∇_y L(c + γu, t) = 0 for u, for a gain γ > 0 and a leak α ≥ 0.
 
-        Where that takes an iteration, it is one of so many steps from a guess.
+        If no closed form exists, takes the given number of iterations from `guess`.
         """
 
     @abc.abstractmethod
     def response_slope(
         self, output: Output, target: PyTree[Any], gain: float, leak: Number
     ) -> Float[Array, "outputs outputs"]:
-        """Returns −∂u/∂c = (αI + γ∂²_yL)⁻¹ ∂²_yL of the response, at its output y = c + γu."""
+        """Computes −∂u/∂c = (αI + γ∂²_yL)⁻¹ ∂²_yL of the response at y = c + γu."""
 
 
 class SquaredError(AbstractLoss):
@@ -118,7 +118,7 @@ class SquaredError(AbstractLoss):
         return jnp.all(jnp.isfinite(target))
 
     def gradient(self, output: Output, target: Output) -> Output:
-        """Returns y − t."""
+        """Computes y − t."""
         return output - target
 
     def hessian(self, output: Output, target: Output) -> Float[Array, "outputs outputs"]:
@@ -132,7 +132,7 @@ class SquaredError(AbstractLoss):
         return jnp.asarray(output.size, output.dtype)
 
     def trusted_step(self, change: Output) -> Scalar:
-        """Returns one: Newton's model of a quadratic is the quadratic."""
+        """Returns 1, because Newton's method is exact for a quadratic."""
         return jnp.ones((), change.dtype)
 
     def response(
@@ -144,24 +144,24 @@ class SquaredError(AbstractLoss):
         guess: Output,
         iterations: int = RESPONSE_ITERATIONS,
     ) -> Output:
-        """Returns (t − c) / (α + γ)."""
+        """Computes (t − c) / (α + γ)."""
         del guess, iterations
         return (target - center) / (leak + gain)
 
     def response_slope(
         self, output: Output, target: Output, gain: float, leak: Number
     ) -> Float[Array, "outputs outputs"]:
-        """Returns I / (α + γ)."""
+        """Computes I / (α + γ)."""
         return self.hessian(output, target) / (leak + gain)
 
 
 class CrossEntropy(AbstractLoss):
     """L(y, t) = −Σ_j t_j log softmax(y)_j.
 
-    A target is a class label, or a vector of probabilities. `softness` ε spreads a label's
-    probability: 1 − ε for the class, ε / (N − 1) for each other (arXiv 2207.01332, section S3.1;
-    the paper's soft targets have ε = 0.01). Without a leak a one-hot target asks for infinite
-    control, so α = 0 needs soft targets.
+    A target is a class label or a vector of probabilities. `softness` ε gives the labelled class
+    the probability 1 − ε and each other class ε / (N − 1) (arXiv 2207.01332, section S3.1; the
+    paper's soft targets have ε = 0.01). Without a leak, a one-hot target would need infinite
+    control, so α = 0 requires soft targets.
 
     **Raises:** `ValueError` if ε is not in [0, 1).
     """
@@ -176,8 +176,8 @@ class CrossEntropy(AbstractLoss):
             )
 
     def check_target(self, target: Array, outputs: int, leak: float) -> None:
-        """Raises `ValueError` for labels out of range, misshapen probabilities or a hard target
-        without leak."""
+        """Raises `ValueError` for labels out of range, invalid probabilities, or one-hot targets
+        without a leak."""
         if jnp.issubdtype(target.dtype, jnp.integer):
             if target.ndim != 1:
                 raise ValueError(
@@ -185,7 +185,7 @@ class CrossEntropy(AbstractLoss):
                     "sample: give integers of shape (batch,)."
                 )
             if not isinstance(target, Tracer) and target.size:
-                # By NumPy: under a trace JAX would trace what it computes of a constant, too.
+                # In NumPy, because under a trace JAX also traces operations on constants.
                 low, high = int(np.asarray(target).min()), int(np.asarray(target).max())
                 if low < 0 or high >= outputs:
                     raise ValueError(
@@ -222,8 +222,7 @@ class CrossEntropy(AbstractLoss):
             )
 
     def admits(self, target: Integer[Array, ""] | Output, outputs: int) -> Bool[Array, ""]:
-        """Returns whether a label is that of a class, or probabilities are none below 0 and sum
-        to 1."""
+        """Returns whether a label is in range, or probabilities are nonnegative and sum to 1."""
         if jnp.issubdtype(target.dtype, jnp.integer):
             return (target >= 0) & (target < outputs)
         return jnp.all(target >= 0) & (jnp.abs(jnp.sum(target) - 1) < SUM_TOLERANCE)
@@ -231,7 +230,7 @@ class CrossEntropy(AbstractLoss):
     def probabilities(
         self, target: Integer[Array, ""] | Output, outputs: int, dtype: Any
     ) -> Float[Array, " {outputs}"]:
-        """Returns the target as a vector of probabilities."""
+        """Converts a target into a vector of probabilities."""
         if jnp.issubdtype(target.dtype, jnp.integer):
             others = self.softness / (outputs - 1) if outputs > 1 else 0.0
             chosen = jnp.arange(outputs) == target
@@ -239,9 +238,9 @@ class CrossEntropy(AbstractLoss):
         return target
 
     def __call__(self, output: Output, target: Integer[Array, ""] | Output) -> Scalar:
-        # log Σ_j exp(y_j) − y_k as softplus of the others keeps small losses' digits.
+        # Written as a softplus, log Σ_j exp(y_j) − y_k keeps the digits of small losses.
         t = self.probabilities(target, output.size, output.dtype)
-        # As a factor, so that derivatives through the loss are NaN with it.
+        # NaN enters as a factor, so that derivatives of the loss are NaN as well.
         output = output * jnp.where(self.admits(target, output.size), 1.0, jnp.nan)
         chosen = jnp.arange(output.size) == jnp.argmax(t)
         largest = jnp.sum(jnp.where(chosen, output, 0))
@@ -249,7 +248,7 @@ class CrossEntropy(AbstractLoss):
         return jax.nn.softplus(others - largest) + jnp.sum(t * (largest - output))
 
     def gradient(self, output: Output, target: Integer[Array, ""] | Output) -> Output:
-        """Returns softmax(y) − t, with the target class's entry free of cancellation."""
+        """Computes softmax(y) − t, without cancellation in the entry of the target class."""
         t = self.probabilities(target, output.size, output.dtype)
         chosen = jnp.arange(output.size) == jnp.argmax(t)
         others = jnp.where(chosen, 0, jax.nn.softmax(output) - t)
@@ -258,22 +257,22 @@ class CrossEntropy(AbstractLoss):
     def hessian(
         self, output: Output, target: Integer[Array, ""] | Output
     ) -> Float[Array, "outputs outputs"]:
-        """Returns diag(p) − ppᵀ for p = softmax(y)."""
+        """Computes diag(p) − ppᵀ for p = softmax(y)."""
         del target
         p = jax.nn.softmax(output)
         return jnp.diag(p) - jnp.outer(p, p)
 
     def laplacian(self, output: Output, target: Integer[Array, ""] | Output) -> Scalar:
-        """Returns Σ p (1 − p) for p = softmax(y)."""
+        """Computes Σ p (1 − p) for p = softmax(y)."""
         del target
         p = jax.nn.softmax(output)
         return jnp.sum(p * (1 - p))
 
     def trusted_step(self, change: Output) -> Scalar:
-        """Returns log(1 + s) / s for the spread s of the change.
+        """Computes log(1 + s) / s, where s is the spread (maximum − minimum) of the change.
 
-        The third derivative of log Σ exp along a direction is at most s times the second, for
-        which this damping makes Newton's method converge from anywhere.
+        Along any direction the third derivative of log Σ exp is at most s times the second. For
+        such functions this damping makes Newton's method converge globally.
         """
         spread = jnp.max(change) - jnp.min(change)
         small = spread < 1e-3
@@ -289,7 +288,7 @@ class CrossEntropy(AbstractLoss):
         guess: Output,
         iterations: int = RESPONSE_ITERATIONS,
     ) -> Output:
-        """Returns the response by damped Newton steps from a guess; in closed form for α = 0."""
+        """Computes the response by damped Newton steps from `guess`, in closed form for α = 0."""
         t = self.probabilities(target, center.size, center.dtype)
         without_leak = jnp.log(jnp.where(t > 0, t, 1)) - center
         without_leak = (without_leak - jnp.mean(without_leak)) / gain
@@ -300,15 +299,15 @@ class CrossEntropy(AbstractLoss):
             y = center + gain * u
             p = jax.nn.softmax(y)
             residual = shift * u + self.gradient(y, target)
-            # (αI + γ(diag(p) − ppᵀ))⁻¹ by Sherman and Morrison, whose denominator 1 − γΣp²/(α + γp)
-            # is written without the cancellation that strong control makes of it.
+            # Sherman–Morrison for (αI + γ(diag(p) − ppᵀ))⁻¹. The denominator 1 − γΣp²/(α + γp) is
+            # rewritten because it cancels under strong control.
             scaled = 1 / (shift + gain * p)
             first = scaled * residual
             second = scaled * p
             change = first + gain * second * jnp.sum(p * first) / (shift * jnp.sum(second))
             return u - self.trusted_step(gain * change) * change
 
-        # Unrolled, so that the compiler fuses the steps on these few numbers into one.
+        # Unrolled, so that the compiler fuses these small steps into one kernel.
         u = guess
         for iteration in range(iterations):
             u = step(iteration, u)
@@ -317,7 +316,7 @@ class CrossEntropy(AbstractLoss):
     def response_slope(
         self, output: Output, target: Integer[Array, ""] | Output, gain: float, leak: Number
     ) -> Float[Array, "outputs outputs"]:
-        """Returns (I − α(αI + γ(diag(p) − ppᵀ))⁻¹)/γ, and (diag(p) − ppᵀ)/α for γ = 0."""
+        """Computes (I − α(αI + γ(diag(p) − ppᵀ))⁻¹)/γ, and (diag(p) − ppᵀ)/α for γ = 0."""
         if gain == 0:
             return self.hessian(output, target) / leak
         p = jax.nn.softmax(output)

@@ -1,28 +1,29 @@
-"""Where the control comes from: from the error of the output to a control on the whole state.
+"""Controllers, which turn the error of the output into a control on the whole state.
 
-A controller takes a batch to its controlled equilibrium. It chooses which view of the
-least-control problem is solved and by what solver; the answer is measured the same way for all
-(`leastcontrol.equilibrium.certify`). Five controllers end at the same rest point
-(arXiv 2207.01332, section 3.3), by different roads:
+A controller computes the controlled equilibria of a batch. It chooses a formulation of the
+least-control problem and a solver; all results are certified in the same way
+(`leastcontrol.equilibrium.certify`). Five controllers reach the same equilibrium (arXiv 2207.01332,
+section 3.3) by different methods:
 
-* `DynamicInversion` inverts the dynamics with a control of its own, iterated with the state;
-* `Energy` descends the energy, reading the control off as ψ = −f;
-* `Exact` minimises the energy by Newton's method in a trust region: the oracle;
-* `Automatic` is dynamic inversion, safeguarded by `Exact` sample by sample, and `Quick` the same
-  without the safeguard;
-* `ContinuousTime` integrates the equations of dynamic inversion themselves.
+* `DynamicInversion` iterates the control together with the state, which inverts the dynamics;
+* `Energy` descends the energy, with the control ψ = −f;
+* `Exact` minimises the energy by Newton's method in a trust region; it is the reference;
+* `Automatic` is dynamic inversion with `Exact` as a safeguard for single samples, and `Quick` is
+  the same without the safeguard;
+* `ContinuousTime` integrates the differential equations of dynamic inversion.
 
-Two need no transposed weights, and have **feedback weights** of their own that learn beside the
-system's. Their rest points are approximations of that one, better as the feedback learns:
+Two controllers need no transposed weights. They have **feedback weights**, which learn together
+with the weights of the system. Their equilibria approximate the least-control equilibrium, more
+closely as the feedback learns:
 
-* `KolenPollack` inverts the dynamics of a mirror of the system with separate weights;
-* `LinearFeedback` sends the output control straight to the state, ψ = Qu.
+* `KolenPollack` inverts the dynamics of a mirror system with separate weights;
+* `LinearFeedback` sends the output control directly to the state, ψ = Qu.
 
-The feedback weights of both forms, mirrored and direct, are drawn and checked by functions that
-rules without control use too (`mirror_weights`, `direct_weights`, `check_feedback`).
+Rules without control use the same feedback weights, mirrored or direct, through `mirror_weights`,
+`direct_weights` and `check_feedback`.
 
-How strongly the output pulls is not the controller's business but the **output control**'s: at
-rest every one of them satisfies αu + ∇_yL = 0 for its effective leak α.
+The strength of the control is not set by the controller but by the **output control**. At rest it
+satisfies αu + ∇_yL = 0 for an effective leak α.
 """
 
 from ._continuous_time import ContinuousTime as ContinuousTime

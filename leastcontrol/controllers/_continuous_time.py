@@ -1,4 +1,4 @@
-"""Dynamic inversion in continuous time, for those who want the dynamics."""
+"""Dynamic inversion in continuous time."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 
 
 class ContinuousTime(AbstractController):
-    """State and control follow their differential equations until both rest.
+    """Integrates the differential equations of state and control until both are at rest.
 
         φ̇ = f(φ) + ψ,   ψ̇ = ∂_φfᵀψ + ∂_φhᵀu
 
-    (arXiv 2207.01332, equation 8), with an output control that is at rest at any time, αu + ∇L = 0.
-    The unit step of `DynamicInversion` is Euler's method for them with a step of one; where that
-    oscillates around a rest point that is stable, a smaller step settles. It is dearer.
+    (arXiv 2207.01332, equation 8), with an output control that is always at rest, αu + ∇L = 0.
+    `DynamicInversion` takes Euler steps of length one for these equations. Where these oscillate
+    around a stable equilibrium, smaller steps converge, at a higher cost.
 
     **Arguments:**
 
-    * `tolerance`: of the residuals, which are measured after every step and end a sample's run.
-    * `method`: a solver of Diffrax, Heun's by default. Its steps are equal: one that adapts them to
-      the error of the trajectory keeps moving about the rest point at the size of that error.
-    * `step`: in units of the state's time constant, short enough for the fastest part of f.
-    * `max_steps`: steps after which a sample counts as unsolved.
+    * `tolerance`: of the residuals, which are measured after every step; a sample ends within it.
+    * `method`: a Diffrax solver, by default Heun's method. Steps have a fixed length, because
+      adaptive steps would fluctuate around the equilibrium by the error tolerance of the path.
+    * `step`: in units of the time constant of the state; must resolve the fastest part of f.
+    * `max_steps`: steps after which a sample is unsolved.
 
-    **Raises:** `ValueError` for a step that is not above 0 and finite, or less than one of them.
+    **Raises:** `ValueError` for a step that is not positive and finite, or `max_steps` below 1.
     """
 
     tolerance: Tolerance = Tolerance()
@@ -59,7 +59,7 @@ class ContinuousTime(AbstractController):
     def equilibrium(
         self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
     ) -> Solution[Point]:
-        # Imported here because it takes long, and few need it.
+        # Imported here because the import is slow and seldom needed.
         import diffrax
 
         del feedback

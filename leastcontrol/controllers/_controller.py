@@ -11,17 +11,17 @@ from ..systems import AbstractSystem
 
 
 class AbstractController(eqx.Module):
-    """Finds the controlled equilibrium of a batch of samples.
+    """Computes the controlled equilibria of a batch of samples.
 
-    A controller may have **feedback weights**, a pytree of its own that carries the control from
-    the output to the state: `init` draws them, `equilibrium` uses them, `feedback_gradient` says
-    how they learn. The exact controllers have none.
+    A controller may have **feedback weights**, a pytree that carries the control from the output to
+    the state. `init` draws them, `equilibrium` uses them, and `feedback_gradient` computes their
+    gradient. Exact controllers have none.
     """
 
     tolerance: eqx.AbstractVar[Tolerance]
 
     def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
-        """Returns the first feedback weights: none."""
+        """Draws the feedback weights; `None` for a controller without any."""
         del system, key
         return None
 
@@ -29,17 +29,17 @@ class AbstractController(eqx.Module):
     def equilibrium(
         self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
     ) -> Solution[Point]:
-        """Returns the controlled equilibria, certified.
+        """Computes and certifies the controlled equilibria.
 
         **Arguments:**
 
         * `problem`: system, loss and leak.
         * `samples`: drives and targets with a leading batch axis.
-        * `feedback`: what `init` returned, as it is.
+        * `feedback`: the feedback weights, as returned by `init`.
         """
 
     def teaching_control(self, system: AbstractSystem, point: Point) -> PyTree[Array]:
-        """Returns the control that the parameters of f learn from at one sample's rest point: ψ."""
+        """Returns the control that drives the update of f's parameters for one sample: ψ."""
         del system
         return point.control
 
@@ -53,14 +53,14 @@ class AbstractController(eqx.Module):
         *,
         key: PRNGKeyArray | None,
     ) -> PyTree[Any]:
-        """Returns the descent gradient for the feedback weights, or `None` where they stay.
+        """Computes the gradient of the feedback weights, or `None` if they are constant.
 
         **Arguments:**
 
-        * `problem`, `samples`: what was solved.
-        * `points`: the rest points that were found, zero where they do not count.
-        * `weights`: of the samples in the batch's mean.
-        * `feedback`: the feedback weights as they are.
+        * `problem`, `samples`: the problem and the samples that were solved.
+        * `points`: the equilibria, zero for samples that do not count.
+        * `weights`: of the samples in the mean over the batch.
+        * `feedback`: the current feedback weights.
         * `key`: for controllers whose feedback learns from noise.
         """
         del problem, samples, points, weights, feedback, key

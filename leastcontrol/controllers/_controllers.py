@@ -1,4 +1,4 @@
-"""The controllers that are exact: they differ in their road, not in where it ends."""
+"""The exact controllers, which reach the same equilibrium by different methods."""
 
 from typing import Any
 
@@ -38,22 +38,22 @@ TO_ROUNDING = 1e-30
 
 
 def _of_kinks(max_steps: int) -> FixedPoint:
-    """Returns how the sweeps of a rectified system are run: most samples end after a few."""
+    """Makes the solver for sweeps of a rectified system, where most samples need few sweeps."""
     return FixedPoint(max_steps, first_share=2, groups=16)
 
 
 class DynamicInversion(AbstractController):
-    """The control has dynamics that invert the system's: ψ̇ = ∂_φfᵀψ + ∂_φhᵀu.
+    """Control with dynamics that invert those of the system, ψ̇ = ∂_φfᵀψ + ∂_φhᵀu.
 
-    (arXiv 2207.01332, equations 8 and 14.) An ordered system is iterated by sweeps, state forward
-    and control backward, a rectified one so that units may rest on their kinks; any other by the
-    joint iteration of state and control.
+    (arXiv 2207.01332, equations 8 and 14.) An ordered system is solved by sweeps, state forward and
+    control backward. A rectified system uses sweeps that let units rest on their kinks. Any other
+    system is solved by a joint iteration of state and control.
 
     **Arguments:**
 
     * `tolerance`: of the residuals.
-    * `solver`: how the iteration is run; by default 60 relaxed sweeps for an ordered system, 60
-      plain ones for a rectified one, and 200 plain steps for any other.
+    * `solver`: of the iteration; by default at most 60 relaxed sweeps for an ordered system, 60
+      plain sweeps for a rectified one, and 200 plain steps for any other.
     """
 
     tolerance: Tolerance = Tolerance()
@@ -78,17 +78,17 @@ class DynamicInversion(AbstractController):
 
 
 class Energy(AbstractController):
-    """The control is read off, ψ = −f, while the state descends the energy.
+    """Control as minus the vector field, ψ = −f, while the state descends the energy.
 
         F = ½‖f‖² + ½‖u‖² + L/α,  φ̇ = ∂_φfᵀψ + ∂_φhᵀu = −∂F/∂φ
 
-    (arXiv 2207.01332, equations 10 and 15.) The descent is taken in error coordinates, and is
-    monotone up to rounding.
+    (arXiv 2207.01332, equations 10 and 15.) The descent uses error coordinates and is monotone up
+    to rounding.
 
     **Arguments:**
 
     * `tolerance`: of the residuals.
-    * `solver`: how the descent is run.
+    * `solver`: of the descent.
     """
 
     tolerance: Tolerance = Tolerance()
@@ -102,8 +102,8 @@ class Energy(AbstractController):
         if isinstance(problem.system, AbstractOrderedSystem):
             coordinates = OrderedCoordinates(problem.system)
         else:
-            # To rounding: a sample that needs little control is judged relative to that control,
-            # and not to its state as an inner solve is.
+            # Inner solves run to rounding. Their tolerance is relative to the state, but a sample
+            # is certified relative to its control, which may be small.
             inner = Tolerance(TO_ROUNDING, 0.5 * self.tolerance.rounding)
             inner_solver = FixedPoint(max_steps=200)
             coordinates = SolvedCoordinates(problem.system, inner, inner_solver)
@@ -113,15 +113,15 @@ class Energy(AbstractController):
 
 
 class Exact(AbstractController):
-    """The least energy itself, by Newton's method inside a trust region: the oracle.
+    """Control of least energy, by Newton's method in a trust region; the reference controller.
 
-    It asks nothing of f but its derivatives, neither an order nor a contraction, and it is
-    safeguarded: the energy never rises, whatever the strength of the control.
+    It needs only derivatives of f, neither an order nor a contraction. The energy never rises,
+    however strong the control.
 
     **Arguments:**
 
     * `tolerance`: of the residuals.
-    * `solver`: how many steps a sample may take.
+    * `solver`: gives the maximal numbers of steps.
     """
 
     tolerance: Tolerance = Tolerance()
@@ -134,7 +134,7 @@ class Exact(AbstractController):
         return self._run(self._iteration(problem), problem, samples, None)
 
     def continued(self, problem: ControlProblem, samples: Sample, points: Point) -> Solution[Point]:
-        """Returns the equilibria of samples that another controller has left at some points."""
+        """Computes the equilibria from points that another controller reached."""
         iteration = self._iteration(problem)
         start = jax.vmap(iteration.start_from)(samples, points)
         return self._run(iteration, problem, samples, start)
@@ -157,14 +157,14 @@ class Exact(AbstractController):
 
 
 class Quick(AbstractController):
-    """Dynamic inversion as long as it is quick, which most samples of most batches need no more of.
+    """Dynamic inversion with few steps, which suffice for most samples of most batches.
 
     **Arguments:**
 
     * `tolerance`: of the residuals.
-    * `solver`: of the dynamic inversion; by default 40 relaxed sweeps for an ordered system, 24
-      plain ones for a rectified one, and for any other 80 joint steps, as long as a sample's error
-      falls fast enough to end in them.
+    * `solver`: of the dynamic inversion; by default at most 40 relaxed sweeps for an ordered
+      system, 24 plain sweeps for a rectified one, and for any other 80 joint steps, which stop
+      early for a sample whose error falls too slowly.
     """
 
     tolerance: Tolerance = Tolerance()
@@ -177,7 +177,7 @@ class Quick(AbstractController):
         if self.solver is not None:
             solver = self.solver
         elif isinstance(problem.system, AbstractRectifiedSystem) and problem.system.rectified:
-            # A flip of units may raise the error for a step, which is no reason to give up.
+            # No `give_up`: units that change sides of a kink may raise the error for a step.
             solver = _of_kinks(max_steps=24)
         elif isinstance(problem.system, AbstractOrderedSystem):
             solver = FixedPoint(max_steps=40, relax=True)
@@ -187,17 +187,16 @@ class Quick(AbstractController):
 
 
 class Automatic(AbstractController):
-    """Dynamic inversion where it is quick, and Newton's method for the samples where it is not.
+    """Dynamic inversion, and Newton's method for the samples that it does not solve.
 
-    The choice is made by structure and strength: `Quick` by what the system is, and the samples
-    that it leaves go on, by themselves, with the safeguarded solver. How the two compare is
-    measured in `docs/how-to-choose-a-solver.md`.
+    `Quick` chooses the iteration by the structure of the system, and the samples that it leaves
+    unsolved continue alone with the safeguard. `docs/how-to-choose-a-solver.md` compares the two.
 
     **Arguments:**
 
     * `tolerance`: of the residuals.
-    * `solver`: of the dynamic inversion; the default is that of `Quick`.
-    * `safeguard`: finds what is left; by default `Exact` with the same tolerance.
+    * `solver`: of the dynamic inversion; by default that of `Quick`.
+    * `safeguard`: solves the remaining samples; by default `Exact` with the same tolerance.
     """
 
     tolerance: Tolerance = Tolerance()
@@ -206,7 +205,7 @@ class Automatic(AbstractController):
 
     @property
     def quick(self) -> Quick:
-        """The same without the safeguard."""
+        """The same controller without the safeguard."""
         return Quick(self.tolerance, self.solver)
 
     def equilibrium(

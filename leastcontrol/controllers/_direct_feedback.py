@@ -1,8 +1,8 @@
-"""Ways from the output's control u back to every neuron of a feedforward network.
+"""Feedback paths from the output control u to every neuron of a feedforward network.
 
-Deep feedback control sends u to each layer directly, through feedback weights Q_i of shape
-`(n_i, outputs)`; the output neurons are the last layer. A way says how its weights are drawn and
-what they do with u; whether they learn is the learning rule's business.
+Deep feedback control sends u directly to each layer, through feedback weights Q_i of shape
+`(n_i, outputs)`; the output neurons are the last layer. A path draws its weights and applies them
+to u. Whether they learn is up to the learning rule.
 """
 
 import abc
@@ -20,26 +20,26 @@ Output = Float[Array, " outputs"]
 
 
 class AbstractFeedbackPath(eqx.Module):
-    """From the control u of the output to a drive of every neuron."""
+    """A path from the output control u to a feedback input of every neuron."""
 
     @property
     @abc.abstractmethod
     def learns(self) -> bool:
-        """Whether the path has weights of its own that may be learned."""
+        """Whether the path has weights that can be learned."""
 
     @abc.abstractmethod
     def init(self, network: Feedforward, *, key: PRNGKeyArray) -> PyTree[Array]:
-        """Returns the feedback weights: Q_i for each layer, or `None` where there are none."""
+        """Draws the feedback weights Q_i of each layer, or returns `None` if there are none."""
 
     @abc.abstractmethod
     def drive(
         self, network: Feedforward, weights: PyTree[Array], soma: Layers, control: Output
     ) -> Layers:
-        """Returns what one sample's control u drives each layer with, the output last."""
+        """Computes the feedback input of each layer for one sample, with the output layer last."""
 
 
 class AbstractDirectPath(AbstractFeedbackPath):
-    """Q_i u, with the identity for the output neurons at first."""
+    """The path Q_i u, with the identity as initial weights of the output neurons."""
 
     @property
     def learns(self) -> bool:
@@ -51,7 +51,7 @@ class AbstractDirectPath(AbstractFeedbackPath):
 
 
 class DirectFeedback(AbstractDirectPath):
-    """Feedback weights that are drawn at random.
+    """Random feedback weights.
 
     **Arguments:** `initialisation` of each hidden layer's Q_i.
     """
@@ -62,20 +62,20 @@ class DirectFeedback(AbstractDirectPath):
         outputs = network.layers[-1].bias.shape[0]
         keys = jax.random.split(key, len(network.layers) - 1)
         hidden = tuple(
-            self.initialisation.weight(own, layer.bias.shape[0], outputs)
-            for own, layer in zip(keys, network.layers[:-1], strict=True)
+            self.initialisation.weight(layer_key, layer.bias.shape[0], outputs)
+            for layer_key, layer in zip(keys, network.layers[:-1], strict=True)
         )
         return (*hidden, jnp.eye(outputs, dtype=hidden[0].dtype))
 
 
 class WeightProductFeedback(AbstractDirectPath):
-    """Feedback weights that start as the transposed product of the weights above them.
+    """Feedback weights that start as the transposed product of the forward weights above them.
 
         Q_i = W_{i+1}ᵀ … W_Lᵀ
 
-    The feedback of the "fixed" variants of deep feedback control, when it is not learned.
+    Without learning, this is the feedback of the "fixed" variants of deep feedback control.
 
-    **Arguments:** `deviation` of normal numbers that are added to the hidden layers' weights.
+    **Arguments:** `deviation`, of normal noise added to the feedback weights of hidden layers.
 
     **Raises:** `ValueError` for a deviation that is negative or not finite.
     """
@@ -97,16 +97,16 @@ class WeightProductFeedback(AbstractDirectPath):
             weights.append(product)
         keys = jax.random.split(key, len(weights) - 1)
         hidden = [
-            weight + self.deviation * jax.random.normal(own, weight.shape, weight.dtype)
-            for own, weight in zip(keys, weights[:0:-1], strict=True)
+            weight + self.deviation * jax.random.normal(layer_key, weight.shape, weight.dtype)
+            for layer_key, weight in zip(keys, weights[:0:-1], strict=True)
         ]
         return (*hidden, weights[0])
 
 
 class JacobianFeedback(AbstractFeedbackPath):
-    """J_i(v)ᵀu, the ideal feedback: the output's Jacobian in each layer's voltage, where it is now.
+    """The ideal feedback J_i(v)ᵀu, with the Jacobian of the output at the current voltages.
 
-    It transports weights, and has none of its own.
+    It uses the transposed forward weights and has no feedback weights.
     """
 
     @property
@@ -128,9 +128,10 @@ class JacobianFeedback(AbstractFeedbackPath):
 def output_response(
     network: Feedforward, weights: Layers, soma: Layers
 ) -> Float[Array, "outputs outputs"]:
-    """Returns dy/du = Σ_i J_i Q_i of one sample: the output's answer to a control through weights.
+    """Computes dy/du = Σ_i J_i Q_i of one sample, the response of the output to the control.
 
-    Forward, layer by layer, A_i = Q_i + W_i diag(σ′(v_{i−1})) A_{i−1}, without the Jacobian.
+    It runs forward through the layers, A_i = Q_i + W_i diag(σ′(v_{i−1})) A_{i−1}, without forming
+    the Jacobian.
     """
     answers = weights[0].T
     for layer, weight, voltage in zip(network.layers[1:], weights[1:], soma[:-1], strict=True):
@@ -140,9 +141,9 @@ def output_response(
 
 
 def output_jacobian(network: Feedforward, soma: Layers) -> tuple[Float[Array, "outputs _"], ...]:
-    """Returns J_i = ∂y/∂v_i of one sample for each layer, at the somata that it is given.
+    """Computes J_i = ∂y/∂v_i of one sample for each layer, at the given somatic voltages.
 
-    v_i is moved with all that follows from it; for the output neurons J_L is the identity.
+    The derivative includes the effect of v_i on later layers; J_L is the identity.
     """
     path = JacobianFeedback()
     outputs = soma[-1].size

@@ -1,19 +1,19 @@
-"""The rest point that direct feedback holds a feedforward network at, without simulating it.
+"""The equilibrium of a feedforward network under direct feedback, without a simulation.
 
-At rest every neuron has v_i = W_i r_{i−1} + b_i + Q_i u and the controller αu = e. Once u is known
-the network settles layer by layer, so the unknown is the control alone, one number for each output:
+At rest every neuron has v_i = W_i r_{i−1} + b_i + Q_i u, and the controller has αu = e. Given u,
+the network settles layer by layer, so the only unknown is the control, one number per output:
 
     F(u) = e(y⁻ + Δy(u)) − αu = 0.
 
-Newton's matrix is αI + H M with H = −∂e/∂y, which is known exactly, and the output's response
-M = dy/du = Σ_i J_i Q_i, which is computed at the free output and then kept up to date by Broyden's
-rank-one formula: one pass through the network for each step. A step that makes F larger is taken
-back by half and teaches M all the same.
+The Newton matrix is αI + H M. Here H = −∂e/∂y is known exactly. The response
+M = dy/du = Σ_i J_i Q_i is computed at the free output and then updated by Broyden's rank-one
+formula, so that each step costs one pass through the network. A step that increases ‖F‖ is halved,
+and still updates M.
 
-The network is settled in differences from its free rest point, so that a small nudge keeps its
-digits (`activation_difference`). Feedback may learn without a simulation too: noise that changes
-slowly against the controller shifts this rest point, and how u answers to it is all that linear
-feedback learns from (`noisy_response`).
+The network is settled in differences from its free equilibrium, so that small nudges keep their
+digits (`activation_difference`). Feedback can also learn without a simulation: noise that is slow
+compared with the controller shifts the equilibrium, and linear feedback learns from the resulting
+change of u (`noisy_response`).
 """
 
 from typing import Any, NamedTuple
@@ -33,10 +33,9 @@ Output = Float[Array, " outputs"]
 
 
 class FeedbackSample(NamedTuple):
-    """What is one sample's own: its free voltages, its reference, and a constant disturbance.
+    """The free voltages, the reference and the constant disturbance of one sample.
 
-    The disturbance is a voltage for each layer that is added to what feedback drives it with, or
-    `None` for none.
+    The disturbance is added to the feedback input of each layer; `None` for none.
     """
 
     free: Layers
@@ -45,23 +44,23 @@ class FeedbackSample(NamedTuple):
 
 
 class FeedbackPoint(NamedTuple):
-    """A control u with the changes Δv of all voltages from the free rest point under it."""
+    """A control u, and the changes Δv of all voltages from the free equilibrium under u."""
 
     control: Output
     change: Layers
 
 
 class _Scaled(NamedTuple):
-    """A sample with the error ‖e‖ that it has without control."""
+    """A sample with its error norm ‖e‖ without control."""
 
-    own: FeedbackSample
+    sample: FeedbackSample
     first: Float[Array, "..."]
 
 
 class _Iterate(NamedTuple):
-    # What is tried next.
+    # The next trial.
     control: Output
-    # The best control so far, with the changes and the residual F that belong to it.
+    # The best control so far, with its voltage changes and its residual F.
     best: FeedbackPoint
     residual: Output
     response: Float[Array, "outputs outputs"]
@@ -70,10 +69,10 @@ class _Iterate(NamedTuple):
 
 
 class FeedbackEquilibrium(AbstractProblem):
-    """The rest point of a network under direct feedback, as an iteration on the control u.
+    """The equilibrium of a network under direct feedback, as an iteration of the control u.
 
-    **Arguments:** `network`; `weights` Q_i of each layer; `teaching` and `loss`, which make the
-    error; `leak` α; `tolerance`, by which ‖e − αu‖ is judged relative to the error at u = 0.
+    **Arguments:** `network`; `weights` Q_i of each layer; `teaching` and `loss`, which define the
+    error; `leak` α; `tolerance`, of ‖e − αu‖ relative to the error at u = 0.
     """
 
     network: Feedforward
@@ -84,7 +83,7 @@ class FeedbackEquilibrium(AbstractProblem):
     tolerance: Tolerance
 
     def settle(self, sample: FeedbackSample, control: Output) -> Layers:
-        """Returns the changes of the voltages under a control."""
+        """Computes the changes of the voltages under a control."""
         changes: list[Array] = []
         for index, layer in enumerate(self.network.layers):
             change = self.weights[index] @ control
@@ -99,11 +98,11 @@ class FeedbackEquilibrium(AbstractProblem):
         return tuple(changes)
 
     def output_error(self, sample: FeedbackSample, change: Output) -> Output:
-        """Returns e for an output that has changed by Δy."""
+        """Computes e for an output changed by Δy."""
         return self.teaching.error(self.loss, sample.free[-1], change, sample.reference)
 
     def first_error(self, sample: FeedbackSample) -> Float[Array, ""]:
-        """Returns ‖e‖ without control, under the disturbance."""
+        """Computes ‖e‖ without control, under the disturbance."""
         change = jnp.zeros_like(sample.free[-1])
         if sample.disturbance is not None:
             change = self.settle(sample, change)[-1]
@@ -112,24 +111,24 @@ class FeedbackEquilibrium(AbstractProblem):
     def allowed(
         self, sample: FeedbackSample, first: Float[Array, ""], change: Output
     ) -> Float[Array, ""]:
-        """Returns the largest ‖e − αu‖ of a rest point, where the error was `first`."""
+        """Computes the largest allowed ‖e − αu‖, where `first` is the error without control."""
         rounding = self.tolerance.rounding * jnp.finfo(change.dtype).eps
         size = self.teaching.magnitude(self.loss, sample.free[-1], change, sample.reference)
         return self.tolerance.relative * first + rounding * size
 
     def initial(self, sample: _Scaled) -> _Iterate:
-        own = sample.own
-        response = output_response(self.network, self.weights, own.free)
-        control = jnp.zeros_like(own.free[-1])
-        still = tuple(jnp.zeros_like(leaf) for leaf in own.free)
+        free = sample.sample.free
+        response = output_response(self.network, self.weights, free)
+        control = jnp.zeros_like(free[-1])
+        no_change = tuple(jnp.zeros_like(leaf) for leaf in free)
         one = jnp.ones((), control.dtype)
-        best = FeedbackPoint(control, still)
+        best = FeedbackPoint(control, no_change)
         return _Iterate(control, best, control, response, one, jnp.asarray(False))
 
     def iterate(self, sample: _Scaled, z: _Iterate) -> tuple[_Iterate, _Iterate, Float[Array, ""]]:
-        own = sample.own
-        change = self.settle(own, z.control)
-        residual = self.output_error(own, change[-1]) - self.leak * z.control
+        unscaled = sample.sample
+        change = self.settle(unscaled, z.control)
+        residual = self.output_error(unscaled, change[-1]) - self.leak * z.control
         moved = z.control - z.best.control
         square = jnp.sum(moved**2)
         seen = change[-1] - z.best.change[-1] - z.response @ moved
@@ -139,19 +138,20 @@ class FeedbackEquilibrium(AbstractProblem):
 
         worse = z.begun & ~(norm(residual) < norm(z.residual))
         tried = FeedbackPoint(z.control, change)
-        best, held = tree_where(worse, (z.best, z.residual), (tried, residual))
+        best, remaining = tree_where(worse, (z.best, z.residual), (tried, residual))
         trust = jnp.where(worse, 0.5 * z.trust, jnp.minimum(1.0, 2 * z.trust))
 
-        output = own.free[-1] + best.change[-1]
-        curvature = self.teaching.curvature(self.loss, output, own.reference)
-        identity = jnp.eye(held.size, dtype=held.dtype)
-        step = jnp.linalg.solve(self.leak * identity + curvature @ response, held)
+        output = unscaled.free[-1] + best.change[-1]
+        curvature = self.teaching.curvature(self.loss, output, unscaled.reference)
+        identity = jnp.eye(remaining.size, dtype=remaining.dtype)
+        step = jnp.linalg.solve(self.leak * identity + curvature @ response, remaining)
         share = self.teaching.trusted_step(self.loss, response @ step)
         control = best.control + trust * share * step
-        proposed = _Iterate(control, best, held, response, trust, jnp.asarray(True))
-        size = norm(held)
-        error = jnp.where(size == 0, 0, size / self.allowed(own, sample.first, best.change[-1]))
-        # A control of no finite effect is a failure even where an earlier one was finite.
+        proposed = _Iterate(control, best, remaining, response, trust, jnp.asarray(True))
+        size = norm(remaining)
+        allowed = self.allowed(unscaled, sample.first, best.change[-1])
+        error = jnp.where(size == 0, 0, size / allowed)
+        # A control that is not finite is a failure, even if an earlier one was finite.
         error = jnp.where(jnp.all(jnp.isfinite(control)), error, jnp.nan)
         return proposed, proposed, error.astype(residual.dtype)
 
@@ -163,11 +163,13 @@ class FeedbackEquilibrium(AbstractProblem):
 
 
 class FeedbackRest(NamedTuple):
-    """The rest points of a batch: what was solved, and how well.
+    """The equilibria of a batch, with their residuals.
 
-    * `point`: control and changes of the voltages. `steps`: of the iteration.
-    * `residual`: ‖e − αu‖, measured at the point; `error`: as a multiple of what is allowed.
-    * `response`: the estimate of dy/du that the iteration ended with.
+    * `point`: control and changes of the voltages.
+    * `steps`: number of iterations.
+    * `residual`: ‖e − αu‖ at the point.
+    * `error`: the residual as a multiple of its allowed value.
+    * `response`: the last estimate of dy/du.
     """
 
     point: FeedbackPoint
@@ -183,12 +185,12 @@ def feedback_equilibrium(
     samples: FeedbackSample,
     near: FeedbackRest | None = None,
 ) -> FeedbackRest:
-    """Returns the rest points of a batch.
+    """Solves for the equilibria of a batch under direct feedback.
 
     **Arguments:**
 
-    * `problem`, `solver`, `samples`: what is solved, how, and for whom.
-    * `near`: rest points of a similar problem, from which the iteration then starts.
+    * `problem`, `solver`, `samples`: the problem, how to iterate, and the batch.
+    * `near`: equilibria of a similar problem, from which the iteration starts.
     """
     start = None
     if near is not None:
@@ -205,12 +207,12 @@ def feedback_equilibrium(
     def measured(
         sample: _Scaled, point: FeedbackPoint
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        # Its changes are those that this very control settles the network with.
+        # The changes of a point always belong to its control, so there is no need to settle again.
         change = point.change[-1]
-        error = problem.output_error(sample.own, change)
+        error = problem.output_error(sample.sample, change)
         residual = norm(error - problem.leak * point.control)
-        multiple = residual / problem.allowed(sample.own, sample.first, change)
-        # A sample that needs no control at all is allowed none.
+        multiple = residual / problem.allowed(sample.sample, sample.first, change)
+        # The allowed residual is zero for a sample that needs no control.
         return residual, jnp.where(residual == 0, 0, multiple)
 
     residual, error = jax.vmap(measured)(scaled, last.best)
@@ -224,24 +226,24 @@ def noisy_response(
     rest: FeedbackRest | None,
     noise: Layers,
 ) -> tuple[Layers, Float[Array, "batch outputs"], Bool[Array, " batch"]]:
-    """Returns what constant noise in the apical voltages does to rest points.
+    """Computes how constant noise in the apical voltages shifts the equilibria.
 
-    The changes Q δu + ε of the apical voltages, those δu of the controls, and which samples they
-    are known of: those of which both rest points were found.
+    Returns the changes Q δu + ε of the apical voltages, the changes δu of the controls, and a
+    boolean for each sample that is true if both its equilibria were solved.
 
-    **Arguments:** `problem`, `solver`, `samples`; `rest`, the rest points without noise, or `None`
-    where that is the free one; `noise` ε.
+    **Arguments:** `problem`, `solver`, `samples`; `rest`, the equilibria without noise, or `None`
+    for the free equilibrium; `noise` ε.
     """
     shifted = feedback_equilibrium(problem, solver, samples._replace(disturbance=noise), rest)
-    found = shifted.error <= 1
+    both_solved = shifted.error <= 1
     moved = shifted.point.control
     if rest is not None:
-        found = found & (rest.error <= 1)
+        both_solved = both_solved & (rest.error <= 1)
         moved = moved - rest.point.control
     apical = tuple(
-        moved @ weight.T + own for weight, own in zip(problem.weights, noise, strict=True)
+        moved @ weight.T + epsilon for weight, epsilon in zip(problem.weights, noise, strict=True)
     )
-    return apical, moved, found
+    return apical, moved, both_solved
 
 
 def linearised_control(
@@ -251,11 +253,11 @@ def linearised_control(
     free: Layers,
     error: Output,
 ) -> tuple[Output, Layers]:
-    """Returns one sample's control to first order, and the voltages it adds to each layer.
+    """Computes the control of one sample to first order, and the feedback input of each layer.
 
         (JQ + αI) u = e,   Δv = Q u
 
-    at the free rest point (arXiv 2106.07887, equation 5); without weights Q is Jᵀ.
+    at the free equilibrium (arXiv 2106.07887, equation 5). Without weights, Q = Jᵀ.
 
     **Arguments:** `network`; `weights` Q_i of each layer, or `None`; `leak` α; `free` voltages;
     `error` e of the free output.

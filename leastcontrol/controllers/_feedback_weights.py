@@ -1,8 +1,8 @@
-"""Feedback weights: how they are drawn, what is asked of them, what is done with them.
+"""Feedback weights: drawing, checking and applying them.
 
-There are two forms. Those of a **mirror** have the place and shape of the system's own weights that
-carry control backwards; **direct** ones go from the output to every element of the state. Several
-controllers and rules share each form.
+There are two forms. The weights of a **mirror** correspond to the weights of the system that carry
+control backwards, with the same shapes. **Direct** weights connect the output to every element of
+the state. Several controllers and rules use each form.
 """
 
 import math
@@ -17,13 +17,10 @@ from ..systems import AbstractSystem
 
 
 def check_feedback(feedback: PyTree[Any], expected: PyTree[Any]) -> None:
-    """Refuses feedback weights of another structure or other shapes than are expected.
-
-    **Raises:** `ValueError`.
-    """
+    """Raises `ValueError` if feedback weights do not have the expected structure and shapes."""
     if feedback is None:
         raise ValueError(
-            "There are no feedback weights, and this feedback has some: write "
+            "There are no feedback weights, but this feedback needs them: write "
             "feedback = rule.init(system, key=key) and rule(system, feedback, batch, key=key)."
         )
     given, wanted = (
@@ -38,12 +35,12 @@ def check_feedback(feedback: PyTree[Any], expected: PyTree[Any]) -> None:
 
 
 def mirror_weights(system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
-    """Returns normal weights for a mirror, each array's with the root mean square of the system's.
+    """Draws normal weights for a mirror, with the root mean square of each array of the system.
 
-    So they are as large as the system's own, however that was initialised, and independent of them.
+    They are as large as the weights of the system, but independent of them.
     """
-    own = eqx.filter(system, system.feedback_parameters())
-    leaves, structure = jax.tree.flatten(own)
+    mirrored = eqx.filter(system, system.feedback_parameters())
+    leaves, structure = jax.tree.flatten(mirrored)
     drawn = [
         jnp.sqrt(jnp.mean(leaf**2)) * jax.random.normal(leaf_key, leaf.shape, leaf.dtype)
         for leaf_key, leaf in zip(jax.random.split(key, len(leaves)), leaves, strict=True)
@@ -52,31 +49,31 @@ def mirror_weights(system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
 
 
 def mirror_of(system: AbstractSystem, feedback: PyTree[Any]) -> AbstractSystem:
-    """Returns the system with the feedback's weights in the place of its own.
+    """Makes the mirror of a system by replacing its weights by the feedback weights.
 
-    **Raises:** `ValueError` for feedback that is not the system's.
+    **Raises:** `ValueError` for feedback weights that do not fit the system.
     """
     check_feedback(feedback, eqx.filter(system, system.feedback_parameters()))
     return eqx.combine(feedback, system)
 
 
 def direct_weights(system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Array]:
-    """Returns a weight for each element of the state and of the output, uniform in ±1/√n.
+    """Draws a weight for each pair of state element and output, uniform in ±1/√n.
 
-    n is the number of the state's elements; a control Qu is then about as large as u.
+    n is the number of state elements, so that the control Qu is about as large as u.
     """
     like = direct_weights_like(system)
     leaves, structure = jax.tree.flatten(like)
     bound = 1 / math.sqrt(sum(leaf.size // leaf.shape[-1] for leaf in leaves))
     drawn = [
-        jax.random.uniform(own, leaf.shape, leaf.dtype, -bound, bound)
-        for own, leaf in zip(jax.random.split(key, len(leaves)), leaves, strict=True)
+        jax.random.uniform(leaf_key, leaf.shape, leaf.dtype, -bound, bound)
+        for leaf_key, leaf in zip(jax.random.split(key, len(leaves)), leaves, strict=True)
     ]
     return jax.tree.unflatten(structure, drawn)
 
 
 def direct_weights_like(system: AbstractSystem) -> PyTree[Array]:
-    """Returns zeros of the shape of the weights from the output to a system's state."""
+    """Returns zeros with the shapes of the direct weights of a system."""
     state = system.zero_state()
     outputs = jax.eval_shape(system.readout, state).shape[0]
     return jax.tree.map(lambda leaf: jnp.zeros((*leaf.shape, outputs), leaf.dtype), state)
@@ -85,7 +82,7 @@ def direct_weights_like(system: AbstractSystem) -> PyTree[Array]:
 def tree_slope(
     system: AbstractSystem, state: PyTree[Array], signal: PyTree[Array]
 ) -> PyTree[Array]:
-    """Returns a signal times σ′(φ), element by element."""
+    """Multiplies a signal by σ′(φ), elementwise."""
     ones = jax.tree.map(jnp.ones_like, state)
     _, slope = jax.jvp(system.activity, (state,), (ones,))
     return jax.tree.map(jnp.multiply, slope, signal)

@@ -1,4 +1,4 @@
-"""Dynamic inversion whose backward path has weights of its own."""
+"""Dynamic inversion with separate backward weights."""
 
 from typing import Any
 
@@ -23,37 +23,36 @@ from ._feedback_weights import mirror_of, mirror_weights
 
 
 class KolenPollack(AbstractController):
-    """Dynamic inversion through a mirror of the system, whose weights learn to be the system's.
+    """Dynamic inversion through a mirror, whose weights converge to those of the system.
 
         φ̇ = f + ψ,   ψ̇ = ∂_φf_Sᵀψ + ∂_φh_Sᵀu,   αu + ∇_yL = 0
 
-    with f_S and h_S the system's own functions, taken at its own state, but with separate weights S
-    for the maps that carry the control backwards (arXiv 2207.01332, section 4.1, after Kolen and
-    Pollack 1994). No weight is transported: S learns from the product of the same two neurons'
-    quantities as W does,
+    Here f_S and h_S are f and h at the state of the system, but with separate weights S for the
+    maps that carry control backwards (arXiv 2207.01332, section 4.1, after Kolen and Pollack 1994).
+    This needs no weight transport: S learns from the same product of neural activities as W,
 
-        ΔW = ψσ(φ)ᵀ − γW,   ΔSᵀ = ψσ(φ)ᵀ − γSᵀ,
+        ΔW = ψσ(φ)ᵀ − γW,   ΔSᵀ = ψσ(φ)ᵀ − γSᵀ.
 
-    so that with equal optimisers, and the decay γ that training applies to both
-    (`TrainingConfig.weight_decay`), their difference vanishes and the rest point becomes the least
-    control's. Until then the control is not the least one and the gradient not exact; the
-    certificate's `optimality_residual` is that of the mirror, ‖∂_φf_Sᵀψ + ∂_φh_Sᵀu‖.
+    With equal optimisers and the weight decay γ (`TrainingConfig.weight_decay`) the difference of W
+    and S vanishes, and the equilibrium becomes that of least control. Until then control and
+    gradient are approximate. The `optimality_residual` of the certificate is that of the mirror,
+    ‖∂_φf_Sᵀψ + ∂_φh_Sᵀu‖.
 
-    The feedback is a pytree like the system with S in the place of what `feedback_parameters`
-    names, in the orientation of the forward weights, and `None` elsewhere.
+    The feedback is a pytree like the system that contains S in place of the arrays marked by
+    `feedback_parameters`, in the orientation of the forward weights, and `None` elsewhere.
 
     **Arguments:**
 
     * `tolerance`: of the residuals.
-    * `solver`: how the iteration is run; by default 60 plain sweeps for an ordered system, and 1000
-      plain steps for any other: few samples need hundreds, and acceleration loses more of them.
+    * `solver`: of the iteration; by default at most 60 plain sweeps for an ordered system, and 1000
+      plain steps for any other. Few samples need hundreds, but acceleration would lose more.
     """
 
     tolerance: Tolerance = Tolerance()
     solver: FixedPoint | None = None
 
     def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
-        """Returns normal weights, each array's with the root mean square of the system's own."""
+        """Draws normal weights, with the root mean square of each array of the system."""
         return mirror_weights(system, key=key)
 
     def equilibrium(
@@ -76,7 +75,7 @@ class KolenPollack(AbstractController):
         *,
         key: PRNGKeyArray | None,
     ) -> PyTree[Any]:
-        """Returns −Σ_b w_b ∂_Sf_S(φ_b)ᵀψ_b + ∂_Sh_S(φ_b)ᵀu_b."""
+        """Computes −Σ_b w_b ∂_Sf_S(φ_b)ᵀψ_b + ∂_Sh_S(φ_b)ᵀu_b."""
         del key
 
         def field_and_readout(feedback: PyTree) -> tuple[PyTree, Array]:

@@ -1,4 +1,4 @@
-"""Control that goes straight from the output to the state, through weights learned from noise."""
+"""Direct control from the output to the state, through feedback weights learned from noise."""
 
 from typing import Any
 
@@ -27,31 +27,32 @@ from ._feedback_weights import check_feedback, direct_weights, direct_weights_li
 
 
 class LinearFeedback(AbstractController):
-    """ψ = Qu, with Q learned from what noise in the state does to the output control.
+    """Linear feedback ψ = Qu, with Q learned from the effect of state noise on the output control.
 
         f + Qu = 0,   αu + ∇_yL = 0
 
-    (arXiv 2207.01332, equations 13 and 121.) Of f it needs nothing but its value. The rest point is
-    the least control's for α → 0 if the columns of Q span the row space of ∂_φh (∂_φf)⁻¹ (theorem
-    2), so that for many samples, or at α > 0, the control and the gradient are approximate. As the
-    paper found best, the parameters of f learn from σ′(φ)ψ and not from ψ; the readout from u.
+    (arXiv 2207.01332, equations 13 and 121.) It needs values of f but no derivatives. The
+    equilibrium is that of least control for α → 0 if the columns of Q span the row space of
+    ∂_φh (∂_φf)⁻¹ (theorem 2). For many samples, or for α > 0, control and gradient are approximate.
+    The parameters of f learn from σ′(φ)ψ instead of ψ, which worked best in the paper; the readout
+    learns from u.
 
-    Q learns in the same single phase: the controlled system is simulated from its rest point with
-    noise ε (`NoiseRun`), and
+    Q learns in the same phase. The controlled system is simulated from its equilibrium with noise ε
+    (`NoiseRun`), and
 
         ΔQ ∝ −⟨(Q(u − u*) + sε)(u − u*)ᵀ⟩ / s² − γ_Q Q
 
-    (equation 139, whose decay is printed with the wrong sign; its Qu is Q(u − u*) here, see
-    `noise_correlation`), whose mean for one sample tends to the transpose of −∂_φh (∂_φf)⁻¹ up to a
-    factor in the output's space (proposition S10). The feedback is a pytree like the state with
-    Q's weights, shaped as the state's arrays and then the output.
+    (equation 139, where the decay is printed with the wrong sign and Qu stands for Q(u − u*); see
+    `noise_correlation`). For one sample the mean converges to the transpose of −∂_φh (∂_φf)⁻¹, up
+    to a factor in output space (proposition S10). The feedback is a pytree like the state; its
+    arrays have the shapes of the state's arrays and a last axis for the output.
 
     **Arguments:**
 
     * `tolerance`: of the residuals; the `optimality_residual` is ‖Qu − ψ‖.
-    * `solver`: how the iteration is run; by default 60 plain sweeps for an ordered system, and 1000
-      plain steps for any other: few samples need hundreds, and acceleration loses more of them.
-    * `noise`: how Q learns; `None` for a Q that stays as it is.
+    * `solver`: of the iteration; by default at most 60 plain sweeps for an ordered system, and 1000
+      plain steps for any other. Few samples need hundreds, but acceleration would lose more.
+    * `noise`: the simulation from which Q learns; `None` for a constant Q.
     """
 
     tolerance: Tolerance = Tolerance()
@@ -59,7 +60,7 @@ class LinearFeedback(AbstractController):
     noise: NoiseRun | None = eqx.field(static=True, default=NoiseRun())
 
     def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
-        """Returns weights uniform in ±1/√n for a state of n elements."""
+        """Draws weights uniform in ±1/√n for a state of n elements."""
         return direct_weights(system, key=key)
 
     def equilibrium(
@@ -74,7 +75,7 @@ class LinearFeedback(AbstractController):
         return certify(problem, samples, point, steps, self.tolerance, path.missing)
 
     def teaching_control(self, system: AbstractSystem, point: Point) -> PyTree[Array]:
-        """Returns σ′(φ)ψ."""
+        """Computes σ′(φ)ψ."""
         return tree_slope(system, point.state, point.control)
 
     def feedback_gradient(
@@ -87,7 +88,7 @@ class LinearFeedback(AbstractController):
         *,
         key: PRNGKeyArray | None,
     ) -> PyTree[Any]:
-        """Returns ⟨(Q(u − u*) + sε)(u − u*)ᵀ⟩ / s² + γ_Q Q, averaged over time and samples."""
+        """Computes ⟨(Q(u − u*) + sε)(u − u*)ᵀ⟩ / s² + γ_Q Q, averaged over time and samples."""
         noise = self.noise
         if noise is None:
             return None

@@ -1,7 +1,7 @@
-"""Output controllers: how the error of the output becomes the output control u.
+"""Output controllers, which turn the output error into the output control u.
 
-Their dynamics differ; at rest each is a leak α in αu + ∇_yL = 0 (arXiv 2207.01332, section 2.2 and
-section S2.3).
+They have different dynamics. At rest each satisfies αu + ∇_yL = 0 with an effective leak α
+(arXiv 2207.01332, section 2.2 and section S2.3).
 """
 
 import abc
@@ -14,7 +14,7 @@ Output = Float[Array, " outputs"]
 
 
 class AbstractOutputControl(eqx.Module):
-    """An output controller with an internal state u_I of the output's shape."""
+    """An output controller with an internal state u_I in the shape of the output."""
 
     @property
     @abc.abstractmethod
@@ -23,18 +23,18 @@ class AbstractOutputControl(eqx.Module):
 
     @abc.abstractmethod
     def derivative(self, internal: Output, slope: Output) -> Output:
-        """Returns du_I/dt, given the slope ∇_yL."""
+        """Computes du_I/dt from the slope ∇_yL."""
 
     @abc.abstractmethod
     def control(self, internal: Output, slope: Output) -> Output:
-        """Returns u."""
+        """Computes u."""
 
 
 class LeakyIntegral(AbstractOutputControl):
     """u̇_I = −∇_yL − αu_I,  u = k_i u_I − k_p ∇_yL.
 
-    With the default gains that is the paper's controller u̇ = −αu − ∇_yL. At rest the effective leak
-    is 1 / (k_i/α + k_p), and 0 for α = 0.
+    The default gains give the paper's controller u̇ = −αu − ∇_yL. The effective leak at rest is
+    1 / (k_i/α + k_p), and 0 for α = 0.
 
     **Arguments:** `alpha` ≥ 0, the leak α; `integral_gain` k_i > 0; `proportional_gain` k_p ≥ 0.
     """
@@ -66,7 +66,7 @@ class LeakyIntegral(AbstractOutputControl):
 
 
 class Proportional(AbstractOutputControl):
-    """u = −β∇_yL, without an internal state: at rest a leak of 1/β.
+    """u = −β∇_yL, without an internal state; the effective leak is 1/β.
 
     **Arguments:** `beta` > 0, the control strength β.
     """
@@ -94,11 +94,11 @@ class Proportional(AbstractOutputControl):
 
 
 def batch_mean_leak(alpha: float, batch_size: int) -> float:
-    """Returns the leak for one sample's loss, B·α, that is the paper's α for a batch of B.
+    """Converts the paper's leak α for a batch of size B into the leak B·α for single samples.
 
-    The least-control paper's code takes the mean of the batch's losses inside the controller: a
-    sample then sees its loss divided by the batch size B. The paper's α = 0.1 with B = 64 is a leak
-    of 6.4 here, where a loss is always one sample's.
+    The code of the least-control paper takes the mean of the losses of a batch inside the
+    controller, which divides the loss of a sample by the batch size B. In this library a loss is
+    always that of one sample, so the paper's α = 0.1 with B = 64 is a leak of 6.4.
 
     **Raises:** `ValueError` for a negative or non-finite α, or a batch size below one.
     """
@@ -112,7 +112,7 @@ def batch_mean_leak(alpha: float, batch_size: int) -> float:
 
 
 def as_output_control(leak: float | int | AbstractOutputControl) -> AbstractOutputControl:
-    """Returns an output controller; a number is a `LeakyIntegral` with that leak."""
+    """Converts a leak into a `LeakyIntegral`; returns an output controller unchanged."""
     if isinstance(leak, AbstractOutputControl):
         return leak
     check_leak(leak)
@@ -120,7 +120,7 @@ def as_output_control(leak: float | int | AbstractOutputControl) -> AbstractOutp
 
 
 def check_leak(alpha: float) -> None:
-    """Refuses a leak that is not a number of at least zero."""
+    """Raises `ValueError` if a leak is not a finite number of at least 0."""
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha < math.inf:
         raise ValueError(
             f"The leak is {alpha!r}, but a leak α is a finite number of at least 0: write leak=6.4 "

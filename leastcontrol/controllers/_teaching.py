@@ -1,10 +1,9 @@
-"""What the output is compared with while it is controlled.
+"""Teaching signals: the error that a controller reduces.
 
-A teaching is made of two things: a **reference**, made once for each sample from its free output y⁻
-and its target, and the error e of an output y = y⁻ + Δy. Strong feedback takes the loss's own
-negative gradient for the error; nudging pulls towards a place a little better than the free output.
-The output is given as the two terms of its sum, because what nudging asks for is far smaller than
-the output, and would be lost in its rounding.
+A teaching signal defines a **reference**, computed once per sample from its free output y⁻ and its
+target, and the error e of an output y = y⁻ + Δy. With strong feedback the error is the negative
+gradient of the loss; nudging uses a reference that is slightly better than the free output. The
+output is passed as the two terms y⁻ and Δy, because nudging changes it by less than its rounding.
 """
 
 import abc
@@ -22,30 +21,30 @@ Scalar = Float[Array, ""]
 
 
 class AbstractTeaching(eqx.Module):
-    """The reference of a sample, and the error of an output compared with it."""
+    """The reference of a sample, and the error of an output relative to it."""
 
     def check(self, loss: AbstractLoss, targets: PyTree[Array]) -> None:
-        """Raises `ValueError` if a batch's targets cannot be used."""
+        """Raises `ValueError` if the targets of a batch cannot be used."""
         del loss, targets
 
     @abc.abstractmethod
     def reference(self, loss: AbstractLoss, free: Output, target: PyTree[Array]) -> PyTree[Array]:
-        """Returns the reference of one sample with the free output y⁻ and the target t."""
+        """Computes the reference of one sample from its free output y⁻ and its target t."""
 
     @abc.abstractmethod
     def error(
         self, loss: AbstractLoss, free: Output, change: Output, reference: PyTree[Array]
     ) -> Output:
-        """Returns the error e of the output y⁻ + Δy."""
+        """Computes the error e of the output y⁻ + Δy."""
 
     @abc.abstractmethod
     def curvature(
         self, loss: AbstractLoss, output: Output, reference: PyTree[Array]
     ) -> Float[Array, "outputs outputs"]:
-        """Returns −∂e/∂y, positive semidefinite."""
+        """Computes −∂e/∂y, positive semidefinite."""
 
     def trusted_step(self, loss: AbstractLoss, change: Output) -> Scalar:
-        """Returns the share of a Newton step that is safe, given the step's change of output."""
+        """Computes the safe fraction of a Newton step, given the step's change of the output."""
         del loss
         return jnp.ones((), change.dtype)
 
@@ -53,16 +52,16 @@ class AbstractTeaching(eqx.Module):
     def magnitude(
         self, loss: AbstractLoss, free: Output, change: Output, reference: PyTree[Array]
     ) -> Scalar:
-        """Returns the size of the numbers that e is a difference of; its rounding follows them."""
+        """Computes the size of the terms whose difference is e, which sets its rounding error."""
 
 
 class Nudged(AbstractTeaching):
-    """The output is held a little closer to the target: e = y⁻ − λ∇_yL(y⁻, t) − y.
+    """Nudges the output towards the target: e = y⁻ − λ∇_yL(y⁻, t) − y.
 
-    (arXiv 2106.07887, equation 4.) L is one sample's loss; the squared error here is ½‖y − t‖²,
-    where the papers' code takes the mean over the n outputs: its λ is n/2 times ours there.
+    (arXiv 2106.07887, equation 4.) L is the loss of one sample. The squared error here is
+    ½‖y − t‖², whereas the papers' code takes the mean over the n outputs; its λ is n/2 times ours.
 
-    **Arguments:** `step`, the nudging step λ ≥ 0; with 0 the free output is held.
+    **Arguments:** `step`, the nudging step λ ≥ 0; 0 keeps the free output.
 
     **Raises:** `ValueError` for a step that is negative or not finite.
     """
@@ -97,7 +96,7 @@ class Nudged(AbstractTeaching):
 
 
 class AbstractTargetTeaching(AbstractTeaching):
-    """A teaching whose reference is the target: for labels, their soft probabilities."""
+    """A teaching signal whose reference is the target, or the soft probabilities of a label."""
 
     def check(self, loss: AbstractLoss, targets: PyTree[Array]) -> None:
         """Raises `ValueError` for labels without softness."""
@@ -118,10 +117,10 @@ class AbstractTargetTeaching(AbstractTeaching):
 
 
 class Strong(AbstractTargetTeaching):
-    """The output is driven to the target itself: e = −∇_yL(y, t).
+    """Drives the output to the target: e = −∇_yL(y, t).
 
-    (arXiv 2204.07249.) For the cross-entropy e = t − softmax(y), for the squared error e = t − y. A
-    hard label is a target that no finite output has, so labels have to be soft.
+    (arXiv 2204.07249.) The error is e = t − softmax(y) for the cross-entropy and e = t − y for the
+    squared error. Labels have to be soft, because no finite output reaches a hard label.
     """
 
     def error(
@@ -145,10 +144,10 @@ class Strong(AbstractTargetTeaching):
 
 
 class LabelDifference(AbstractTargetTeaching):
-    """The output itself is driven to the vector of target probabilities: e = t − y.
+    """Drives the output itself to the vector of target probabilities: e = t − y.
 
-    What the authors' code uses while feedback weights are trained before the others; with the
-    squared error it is `Strong`.
+    The authors' code uses it while feedback weights are trained before the others. With the squared
+    error it equals `Strong`.
     """
 
     def error(self, loss: AbstractLoss, free: Output, change: Output, reference: Output) -> Output:

@@ -1,25 +1,23 @@
-"""Data sets by name: arrays, checksummed, with offline defaults.
+"""Data sets by name, as arrays with verified checksums, with offline defaults.
 
-The room has three layers. `Dataset`, `Splits` and `Standardise` are what is handed out: arrays of
-NumPy with their checks, which know nothing of files. An `AbstractSource` knows how to read one data
-set: `IdxSource` reads four IDX files from a folder or fetches them, and the digits come with
-scikit-learn. `load` is what joins them: it finds the source by name, reads, splits by seed and
-preprocesses.
+The package has three layers. `Dataset`, `Splits` and `Standardise` are checked NumPy arrays, which
+know nothing of files. An `AbstractSource` reads one data set: `IdxSource` reads four IDX files from
+a folder or downloads them, and the digits come with scikit-learn. `load` joins the two: it finds
+the source by name, reads it, splits it by seed, and preprocesses it.
 
-So MNIST is the value `IdxSource(name="mnist", ...)`, four file names with their checksums and two
-mirrors; Fashion-MNIST is another value of the same class; and a data set of your own is either a
-third value or a class with one method, `read`, given to `load` in place of a name. CIFAR-10 is a
-`CifarSource`: either of its authors' archives, the pickled one read without unpickling.
+MNIST is the value `IdxSource(name="mnist", ...)` with four file names, their checksums and two
+mirrors, and Fashion-MNIST is another value of the same class. For another data set, define another
+value, or a class with a method `read`, and pass it to `load` instead of a name. CIFAR-10 is a
+`CifarSource`, which reads either archive of its authors, the pickled one without unpickling.
 
-Pictures for implicit representations are no classification data: `read_picture` returns one square
-image, whose pixels are the samples.
+`read_picture` reads a square image for implicit representations, whose samples are pixels.
 
-Where the target is a vector and no label, samples are a `Regression`: `student_teacher` makes one
-from a random teacher, `autoencoding` from any data set. What takes either takes `Samples`.
+A `Regression` has samples with vectors as targets. `student_teacher` makes one from a random
+teacher, and `autoencoding` makes one from any data set. `Samples` is either kind.
 
-Meta-learning draws its samples differently: from `AbstractTasks`, one task for each key.
-`Characters` are images of many classes, split by class, for `ImageTasks`: the letters that
-`read_glyphs` draws from fonts, or the handwritten ones of `OMNIGLOT`.
+Meta-learning draws tasks from `AbstractTasks`, one task per key. `Characters` are images of many
+classes for `ImageTasks`, split by class: letters that `read_glyphs` draws from fonts, or the
+handwritten characters of `OMNIGLOT`.
 """
 
 from ._characters import Characters

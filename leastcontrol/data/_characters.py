@@ -19,9 +19,10 @@ class Characters:
 
     - `images`: from 0 (ground) to 255 (ink), of shape `(classes, samples, height, width)`.
     - `labels`: the name of each class.
-    - `provenance`: where they come from.
+    - `provenance`: the origin of the images.
 
-    **Raises:** `DataError` where there are no images, or not one label for each class.
+    **Raises:** `DataError` for images of the wrong dtype or shape, or if the number of labels is
+    not the number of classes.
     """
 
     images: np.ndarray
@@ -41,14 +42,16 @@ class Characters:
             )
 
     def shrunk(self, side: int) -> "Characters":
-        """The same characters on images of `side`×`side` pixels, means of squares of pixels.
+        """Shrinks the images to `side`×`side` pixels by averaging squares of pixels.
 
-        **Raises:** `DataError` where a side is not a whole number of times as long as the new one.
+        **Raises:** `DataError` if `side` does not divide the height and width of the images.
         """
         *_, height, width = self.images.shape
         if not 1 <= side <= height or height % side or width % side:
-            sides = [own for own in range(1, height + 1) if height % own == width % own == 0]
-            nearest = min(sides, key=lambda own: abs(own - side))
+            sides = [
+                length for length in range(1, height + 1) if height % length == width % length == 0
+            ]
+            nearest = min(sides, key=lambda length: abs(length - side))
             raise DataError(
                 f"{self.provenance}: images of {height}×{width} pixels cannot be shrunk to "
                 f"{side}×{side}; expected one of {', '.join(map(str, sides))}: write {nearest}."
@@ -60,9 +63,9 @@ class Characters:
         return Characters(images, self.labels, self.provenance)
 
     def split(self, seed: int = 0) -> tuple["Characters", "Characters", "Characters"]:
-        """The classes for meta-training (six tenths), validation (one) and test (three).
+        """Splits the classes into meta-training (60 %), validation (10 %) and test (30 %).
 
-        **Arguments:** `seed`, at least 0; the same seed gives the same split everywhere.
+        **Arguments:** `seed`, at least 0; a seed gives the same split on every platform.
 
         **Raises:** `DataError` for a seed below 0 or fewer than 10 classes.
         """

@@ -1,10 +1,9 @@
 """CIFAR-10, colour images of 32 × 32 pixels, from either archive of its authors.
 
-The images are looked for in the folder that the caller names, else the one in `$LEASTCONTROL_DATA`,
-else in the cache, where the archive is downloaded first. A folder may hold either archive, or what
-was unpacked from one: five batches to learn from and one to test by, in the binary form (a byte of
-the label and 3072 of the pixels for each image) or the Python form, which is read without
-unpickling it.
+The source looks in the folder that the caller names, or else in `$LEASTCONTROL_DATA`, or else in
+the cache, into which it downloads the archive. A folder may contain either archive or its unpacked
+files: five training batches and one test batch. In the binary form, an image is one byte for the
+label and 3072 for the pixels. The Python form is a pickle, which is read without unpickling.
 """
 
 import hashlib
@@ -36,14 +35,14 @@ class _Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class CifarForm:
-    """One of the two forms that the images are published in.
+    """One of the two published forms of the images.
 
     **Arguments:**
 
-    - `archive`, `md5`: name of the archive, and the checksum that its authors publish.
-    - `folder`: that it unpacks to.
-    - `suffix`: of the batches' file names.
-    - `read`: returns the batch in a file's content, called by a name for errors.
+    - `archive`, `md5`: name of the archive, and its published checksum.
+    - `folder`: the folder in the archive.
+    - `suffix`: suffix of the batch file names.
+    - `read`: parses the content of a batch file; its second argument is the name for errors.
     """
 
     archive: str
@@ -53,16 +52,16 @@ class CifarForm:
     read: Callable[[bytes, str], _Batch]
 
     def files(self) -> tuple[str, ...]:
-        """The names of the batches, that of the test last."""
+        """Lists the names of the batch files, with the test batch last."""
         names = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
         return tuple(name + self.suffix for name in names)
 
     def verify(self, content: bytes, *, where: str) -> None:
-        """Raise `DataError` where the content is not that of the published archive."""
-        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        if found != self.md5:
+        """Raises `DataError` if the content is not that of the published archive."""
+        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if digest != self.md5:
             raise DataError(
-                f"{where}: the MD5 is {found}; expected {self.md5}: it is truncated or was "
+                f"{where}: the MD5 is {digest}; expected {self.md5}: it is truncated or was "
                 "changed; remove it or name another folder."
             )
 
@@ -73,10 +72,10 @@ class CifarSource(AbstractSource):
 
     **Arguments:**
 
-    - `forms`: the forms that are looked for, in order of preference; the first is downloaded.
-    - `mirrors`: addresses ending in `/` to which an archive's name is appended.
-    - `count`: images in a batch.
-    - `policy`: how patiently the mirrors are asked.
+    - `forms`: the accepted forms, in order of preference; the first is the one to download.
+    - `mirrors`: base addresses, ending in `/`, of the archives.
+    - `count`: number of images in a batch.
+    - `policy`: retries and timeouts of downloads.
     """
 
     forms: tuple[CifarForm, ...]
@@ -97,7 +96,9 @@ class CifarSource(AbstractSource):
                     "it again, whole."
                 )
             batches.append(batch)
-        checksums = {name: hashlib.sha256(own).hexdigest() for name, own in contents.items()}
+        checksums = {
+            name: hashlib.sha256(content).hexdigest() for name, content in contents.items()
+        }
         provenance = Provenance(
             source="https://www.cs.toronto.edu/~kriz/cifar.html",
             licence="none stated (A. Krizhevsky, V. Nair and G. Hinton)",
@@ -106,11 +107,11 @@ class CifarSource(AbstractSource):
         )
 
         def dataset(parts: list[_Batch]) -> Dataset:
-            pixels = np.concatenate([own.pixels for own in parts])
+            pixels = np.concatenate([batch.pixels for batch in parts])
             return Dataset(
                 name=self.name,
                 inputs=np.divide(pixels, 255, dtype=np.float32),
-                targets=np.concatenate([own.labels for own in parts]).astype(np.int32),
+                targets=np.concatenate([batch.labels for batch in parts]).astype(np.int32),
                 classes=CLASSES,
                 shape=_SHAPE,
                 provenance=provenance,
@@ -121,15 +122,15 @@ class CifarSource(AbstractSource):
     def _contents(
         self, data_dir: Folder | None, cache_dir: Folder | None
     ) -> tuple[CifarForm, dict[str, bytes], str]:
-        """The form that was found, the content of each batch, and where they lie."""
+        """Reads the batches; returns their form, their contents by name, and their location."""
         named = data_dir if data_dir is not None else os.environ.get(DATA_VARIABLE)
         if named:
             root = Path(named).expanduser()
             for folder in (root / self.name, root):
                 for form in self.forms:
-                    found = self._found(form, folder)
-                    if found is not None:
-                        return form, *found
+                    batches = self._batches_in(folder, form)
+                    if batches is not None:
+                        return form, *batches
             given_by = "data_dir" if data_dir is not None else DATA_VARIABLE
             raise DataError(
                 f"{given_by}={root}: neither it nor its subfolder {self.name} holds CIFAR-10; put "
@@ -140,11 +141,11 @@ class CifarSource(AbstractSource):
         form = self.forms[0]
         if not (folder / form.archive).is_file():
             self._download(form, folder)
-        found = self._found(form, folder)
-        assert found is not None
-        return form, *found
+        batches = self._batches_in(folder, form)
+        assert batches is not None
+        return form, *batches
 
-    def _found(self, form: CifarForm, folder: Path) -> tuple[dict[str, bytes], str] | None:
+    def _batches_in(self, folder: Path, form: CifarForm) -> tuple[dict[str, bytes], str] | None:
         archive = folder / form.archive
         if archive.is_file():
             return self._unpacked(form, archive), str(archive)
@@ -162,7 +163,7 @@ class CifarSource(AbstractSource):
         return None
 
     def _unpacked(self, form: CifarForm, path: Path) -> dict[str, bytes]:
-        """The content of each batch in an archive; nothing is written."""
+        """Unpacks the batches of an archive in memory."""
         packed = _read_bytes(path)
         form.verify(packed, where=str(path))
         contents = {}
@@ -206,7 +207,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def read_binary_batch(content: bytes, where: str) -> _Batch:
-    """The images of a batch in the binary form."""
+    """Parses a batch in the binary form."""
     if not content or len(content) % (1 + _PIXELS):
         raise DataError(
             f"{where}: it has {len(content)} bytes; expected a multiple of {1 + _PIXELS}, a label "
@@ -217,7 +218,7 @@ def read_binary_batch(content: bytes, where: str) -> _Batch:
 
 
 def read_python_batch(content: bytes, where: str) -> _Batch:
-    """The images of a batch in the Python form."""
+    """Parses a batch in the Python form."""
     batch = read_pickled_batch(content, where=where)
     pixels, labels = batch.get("data"), batch.get("labels")
     if (
@@ -254,4 +255,5 @@ CIFAR10 = CifarSource(
 """CIFAR-10, 50 000 + 10 000 colour images of ten classes, of 3 × 32 × 32 pixels."""
 
 CIFAR10_STANDARDISATION = Standardise(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
-"""Of the pixels of the 50 000 images to learn from, in units of a full pixel: red, green, blue."""
+"""Mean and standard deviation of the pixels of the 50 000 training images, for red, green and
+blue."""

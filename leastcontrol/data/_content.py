@@ -1,4 +1,4 @@
-"""The content of the files of data sets."""
+"""Reading of data set files, with `DataError` for every failure."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ from ._dataset import DataError
 
 
 def read_content(path: Path, expected: str, limit: int = files.LARGEST) -> bytes:
-    """The content of a regular file; `expected` says what it should be, and what to do.
+    """Reads a regular file; `expected` completes the error message.
 
-    **Raises:** `DataError` where it cannot be read.
+    **Raises:** `DataError` if the file cannot be read.
     """
     try:
         return files.read_bytes(path, limit)

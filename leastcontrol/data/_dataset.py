@@ -1,7 +1,7 @@
-"""What every data set is once it is loaded: `Dataset`, its `Splits`, and the error of this room.
+"""Loaded data sets: `Dataset`, its `Splits`, and the error `DataError`.
 
-Nothing here knows where arrays come from. The checks sit in `Dataset` itself, so that a set that
-someone builds by hand meets the same ones as a file that was read from disk.
+These classes do not depend on files. `Dataset` checks its arrays itself, so data sets built by hand
+pass the same checks as files.
 """
 
 import math
@@ -15,21 +15,20 @@ from jaxtyping import Float32, Int64
 
 
 class DataError(ValueError):
-    """Data that cannot be used: what was given, what was expected and what to do."""
+    """Raised for unusable data; the message says what was given, what was expected, what to do."""
 
 
 @dataclass(frozen=True)
 class Standardise:
-    r"""The map $x \mapsto (x - \mathtt{mean}) / \mathtt{std}$, of all inputs or channel by channel.
+    """The map x ↦ (x − mean) / std, for all inputs or for each channel.
 
     **Arguments:**
 
-    - `mean`: what is subtracted, in the units of the inputs (for images: a full pixel is 1); one
-      number, or one for each channel of images.
-    - `std`: what is divided by, likewise; positive.
+    - `mean`: one number, or one for each image channel, in units of the inputs (a full pixel is 1).
+    - `std`: likewise; positive.
 
-    **Raises:** `DataError` where a mean is not finite, a std is not finite and positive, or there
-    are not as many of each; when called, where the channels do not divide a sample.
+    **Raises:** `DataError` if a mean is not finite, a std is not finite and positive, or their
+    numbers differ; when called, if the number of channels does not divide the size of a sample.
     """
 
     mean: float | tuple[float, ...]
@@ -42,7 +41,7 @@ class Standardise:
             raise DataError(f"Standardise(std={self.std}): expected a finite number above 0.")
         if np.shape(self.mean) != np.shape(self.std):
             raise DataError(
-                f"Standardise(mean={self.mean}, std={self.std}): expected as many of each."
+                f"Standardise(mean={self.mean}, std={self.std}): expected equally many of both."
             )
 
     def __call__(self, inputs: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
@@ -61,14 +60,14 @@ class Standardise:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where arrays come from.
+    """The origin of arrays.
 
     **Arguments:**
 
     - `source`: the address of the data set's authors.
     - `licence`: its licence.
     - `origin`: the folder, or the package, from which these arrays were read.
-    - `checksums`: name of each file (or array) to the SHA-256 of its unpacked content, in
+    - `checksums`: maps the name of each file (or array) to the SHA-256 of its unpacked content, in
       hexadecimal.
     """
 
@@ -88,20 +87,20 @@ class Dataset:
     **Arguments:**
 
     - `name`: the data set's name, such as `mnist`.
-    - `inputs`: float32 of shape `(samples, ...)`, finite; the sources of this room flatten each
+    - `inputs`: float32 of shape `(samples, ...)`, finite; the sources of this package flatten each
       sample.
     - `targets`: int32 of shape `(samples,)`, the label of each sample, from 0 to `classes - 1`.
     - `classes`: the number of classes.
     - `shape`: the shape of one sample before it was flattened, such as `(28, 28)`.
-    - `provenance`: where the arrays come from.
-    - `preprocessing`: what was done to the inputs after scaling to [0, 1]; `None` for nothing.
+    - `provenance`: the origin of the arrays.
+    - `preprocessing`: the map applied to the inputs after scaling to [0, 1]; `None` for none.
 
-    **Raises:** `DataError` where the dtypes, the counts or the shapes do not fit each other, where
-    an input is not finite, or where a label is out of range.
+    **Raises:** `DataError` for wrong dtypes, inconsistent counts or shapes, inputs that are not
+    finite, or labels out of range.
     """
 
     name: str
-    # Not Float32[...] and Int32[...]: what is wrong with them is said below, whoever checks types.
+    # Not Float32[...] and Int32[...], so that the checks below give the error and no type checker.
     inputs: np.ndarray
     targets: np.ndarray
     classes: int
@@ -149,18 +148,21 @@ class Dataset:
         return len(self.targets)
 
     def take(self, indices: Int64[np.ndarray, " chosen"]) -> "Dataset":
-        """The samples at `indices`, in that order."""
+        """Selects the samples at `indices`, in that order."""
         return replace(self, inputs=self.inputs[indices], targets=self.targets[indices])
 
     def as_images(self) -> "Dataset":
-        """The same samples as images of (channels, height, width).
+        """Reshapes the samples to images of (channels, height, width).
 
-        **Raises:** `DataError` where a sample is no image.
+        **Raises:** `DataError` if the samples are not images.
         """
         return replace(self, inputs=self.inputs.reshape(len(self), *image_shape(self.shape)))
 
     def preprocessed(self, preprocessing: Standardise) -> "Dataset":
-        """The same samples with preprocessed inputs; raises `DataError` for a second time."""
+        """Applies a preprocessing to the inputs.
+
+        **Raises:** `DataError` if the inputs were already preprocessed.
+        """
         if self.preprocessing is not None:
             raise DataError(
                 f"{self.name} was preprocessed by {self.preprocessing} already; load it without."
@@ -169,25 +171,25 @@ class Dataset:
 
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """The shape (channels, height, width) of an image; one of two axes has one channel.
+    """Completes the shape of an image to (channels, height, width), with one channel by default.
 
-    **Raises:** `DataError` where it is the shape of no image.
+    **Raises:** `DataError` if it is not the shape of an image.
     """
     if len(shape) == 2:
         return 1, shape[0], shape[1]
     if len(shape) == 3:
         return shape[0], shape[1], shape[2]
     raise DataError(
-        f"samples of shape {shape} are no images; expected (height, width) or (channels, height, "
+        f"samples of shape {shape} are not images; expected (height, width) or (channels, height, "
         "width): choose another system or another data set."
     )
 
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """One data set in three disjoint parts: to learn from, to choose by, and to report.
+    """Disjoint training, validation and test parts of one data set.
 
-    **Raises:** `DataError` where the parts are not of one data set.
+    **Raises:** `DataError` if the parts belong to different data sets.
     """
 
     train: Dataset
@@ -206,29 +208,28 @@ class Splits:
             )
 
     def parts(self) -> dict[str, Dataset]:
-        """The three parts by name, in the order train, validation, test."""
+        """Returns the three parts by name, in the order train, validation, test."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
 def split_indices(
     count: int, sizes: Sequence[int], *, seed: int
 ) -> tuple[Int64[np.ndarray, " size"], ...]:
-    """Cut `range(count)` into random parts that are disjoint and cover it.
+    """Splits `range(count)` into random disjoint parts.
 
-    The same count, sizes and seed give the same parts on every platform and NumPy version: the
-    permutation sorts the raw output of PCG64, whose stream NumPy guarantees, where that of
-    `Generator.permutation` may change. A part depends on the sizes before it and not on those after
-    it.
+    Equal arguments give equal parts on every platform and with every NumPy version, because the
+    permutation is the sorting order of raw PCG64 output, which NumPy guarantees, unlike that of
+    `Generator.permutation`. A part depends on the sizes of earlier parts but not of later ones.
 
     **Arguments:**
 
-    - `count`: how many samples there are.
-    - `sizes`: how many go to each part; each at least 1, and `count` together.
+    - `count`: number of samples.
+    - `sizes`: number of samples in each part, at least 1; they must sum to `count`.
     - `seed`: a whole number, at least 0.
 
     **Returns:** the indices of each part, ascending.
 
-    **Raises:** `DataError` where the sizes do not add up, one of them is below 1, or the seed is
+    **Raises:** `DataError` if the sizes do not sum to `count` or one is below 1, or if the seed is
     negative or not whole.
     """
     if any(size < 1 for size in sizes) or sum(sizes) != count:
@@ -241,14 +242,14 @@ def split_indices(
 
 
 def checked_fraction(fraction: float, *, what: str) -> float:
-    """The fraction, above 0 and below 1; raises `DataError`, which calls it `what`, where not."""
+    """Returns the fraction; raises `DataError`, with the name `what`, if it is not in (0, 1)."""
     if not 0 < fraction < 1:
         raise DataError(f"{what}={fraction}: expected a number above 0 and below 1, such as 0.1.")
     return fraction
 
 
 def checked_seed(seed: Any) -> int:
-    """The seed, a whole number of at least 0; raises `DataError` where it is not."""
+    """Converts a seed to `int`; raises `DataError` if it is not a whole number of at least 0."""
     try:
         whole = operator.index(seed)
     except TypeError:
@@ -259,9 +260,9 @@ def checked_seed(seed: Any) -> int:
 
 
 def split_size(count: int, fraction: float, *, what: str) -> int:
-    """The whole number next to `fraction * count`, for a fraction that errors call `what`.
+    """Rounds `fraction * count` to a number of samples; errors call the fraction `what`.
 
-    **Raises:** `DataError` where that is none of the samples or all of them.
+    **Raises:** `DataError` if the result is 0 or `count`.
     """
     size = round(fraction * count)
     if not 0 < size < count:

@@ -1,7 +1,7 @@
-"""scikit-learn's 1797 handwritten digits of 8 x 8 pixels, which need no download.
+"""The 1797 handwritten digits of scikit-learn, of 8 × 8 pixels, which need no download.
 
-The file that scikit-learn installs is read without importing scikit-learn, which takes longer than
-everything else that a training reads. It is known by its checksums.
+The file is read without importing scikit-learn, because that import takes longer than reading all
+other data of a training. Checksums identify the file.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ import numpy as np
 from ._dataset import DataError, Dataset, Provenance
 from ._source import AbstractSource, Folder, Pool
 
-# Of the arrays as unsigned bytes, in C order.
+# SHA-256 of the arrays as unsigned bytes in C order.
 _CHECKSUMS = {
     "data": "8f26b2bd9d135c256808f68f14fdabddde6d9c7f869ae419704b051f0f14b3b3",
     "target": "8ba4f891220f5e4c9c819638d1602d74b83618f167043c6da52a2a247841ddf0",
@@ -52,10 +52,10 @@ class Digits(AbstractSource):
             ) from error
         pixels, targets = table[:, :-1], table[:, -1]
         for key, array in (("data", pixels), ("target", targets)):
-            found = hashlib.sha256(array.astype(np.uint8).tobytes()).hexdigest()
-            if found != _CHECKSUMS[key]:
+            digest = hashlib.sha256(array.astype(np.uint8).tobytes()).hexdigest()
+            if digest != _CHECKSUMS[key]:
                 raise DataError(
-                    f"{self.name}: the SHA-256 of {key} in {origin} is {found}; expected "
+                    f"{self.name}: the SHA-256 of {key} in {origin} is {digest}; expected "
                     f"{_CHECKSUMS[key]}: install a release of scikit-learn with the published "
                     "digits."
                 )

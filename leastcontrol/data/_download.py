@@ -1,4 +1,4 @@
-"""Fetching a file from public mirrors, and writing it whole or not at all."""
+"""Downloads from public mirrors into a cache folder."""
 
 import math
 import os
@@ -12,22 +12,22 @@ from pathlib import Path
 from ._dataset import DataError
 from ._idx import LIMIT
 
-# Names a folder with the data sets' files.
+# Environment variable that names a folder with data set files.
 DATA_VARIABLE = "LEASTCONTROL_DATA"
 
 
 @dataclass(frozen=True)
 class DownloadPolicy:
-    """How patiently mirrors are asked.
+    """Retries and timeouts of downloads.
 
     **Arguments:**
 
-    - `attempts`: how many times each mirror is asked; at least 1.
-    - `timeout`: seconds without an answer after which one attempt is given up; positive.
-    - `backoff`: seconds before the second round of attempts, doubled before each further one; at
+    - `attempts`: number of attempts at each mirror; at least 1.
+    - `timeout`: seconds without a response after which an attempt fails; positive.
+    - `backoff`: seconds before the second round of attempts, doubled before each later round; at
       least 0.
 
-    **Raises:** `DataError` where one of them is out of range.
+    **Raises:** `DataError` for a value out of range.
     """
 
     attempts: int = 3
@@ -44,23 +44,23 @@ class DownloadPolicy:
             )
         if not 0 <= self.backoff < math.inf:
             raise DataError(
-                f"DownloadPolicy(backoff={self.backoff}): expected a finite number of seconds from "
-                "0."
+                f"DownloadPolicy(backoff={self.backoff}): expected a finite number of seconds, "
+                "at least 0."
             )
 
 
 def download(
     urls: Sequence[str], policy: DownloadPolicy, check: Callable[[bytes], object]
 ) -> bytes:
-    """The first content that one of `urls` gives and that `check` accepts.
+    """Downloads the first content that `check` accepts.
 
     **Arguments:**
 
-    - `urls`: the same file at each mirror, in order of preference.
-    - `policy`: how often and how patiently to ask.
-    - `check`: raises `DataError` on content that is not the file.
+    - `urls`: addresses of the file at each mirror, in order of preference.
+    - `policy`: retries and timeouts.
+    - `check`: raises `DataError` for wrong content.
 
-    **Raises:** `DataError` where no mirror gave it; it names each mirror's last failure.
+    **Raises:** `DataError` if all mirrors fail, with the last failure of each.
     """
     failures: dict[str, Exception] = {}
     for attempt in range(policy.attempts):
@@ -70,17 +70,17 @@ def download(
             try:
                 content = _fetch(url, policy.timeout)
                 check(content)
-            # Down, breaking off, or serving something else: the next mirror may do better.
+            # The next mirror may work if this one is down, breaks off or serves another file.
             except (OSError, HTTPException, ValueError) as error:
                 failures[url] = error
             else:
                 return content
     reasons = "; ".join(f"{url}: {error}" for url, error in failures.items())
-    raise DataError(f"no mirror gave the file in {policy.attempts} attempts each ({reasons})")
+    raise DataError(f"no mirror provided the file in {policy.attempts} attempts each ({reasons})")
 
 
 def _fetch(url: str, timeout: float) -> bytes:
-    # Imported here because the library starts without it, and most runs never download.
+    # Imported here because most runs never download.
     from urllib.error import HTTPError
     from urllib.request import Request, urlopen
 
@@ -89,7 +89,7 @@ def _fetch(url: str, timeout: float) -> bytes:
             Request(url, headers={"User-Agent": "leastcontrol"}), timeout=timeout
         ) as response:
             content = response.read(LIMIT + 1)
-            # Given a bound, http.client does not raise where the connection breaks off.
+            # With a limit, http.client does not raise if the connection breaks off.
             announced = response.headers.get("Content-Length")
     except HTTPError as error:
         error.close()
@@ -109,16 +109,16 @@ def download_into(
     of: str,
     instead: str,
 ) -> None:
-    """Fetches a file into a cache folder.
+    """Downloads a file into a cache folder.
 
     **Arguments:**
 
-    - `folder`, `name`: where it comes to lie, under the name that it has at every mirror.
-    - `mirrors`: what the name is put behind, in order of preference.
-    - `policy`, `check`: of `download`.
-    - `of`, `instead`: what the file is a part of, and what may be put into a folder instead.
+    - `folder`, `name`: the folder, and the file name, which is the same at every mirror.
+    - `mirrors`: base addresses, in order of preference.
+    - `policy`, `check`: as for `download`.
+    - `of`, `instead`: for error messages, the data set, and the files to provide by hand instead.
 
-    **Raises:** `DataError` where no mirror gave it, or the folder cannot be written.
+    **Raises:** `DataError` if all mirrors fail, or the folder cannot be written.
     """
     try:
         content = download([mirror + name for mirror in mirrors], policy, check)
@@ -138,7 +138,7 @@ def download_into(
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that nobody sees a part of it; `OSError` where that fails, with no trace."""
+    """Writes a file whole or not at all; raises `OSError` and leaves no partial file otherwise."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}.part")
     try:
         partial.write_bytes(content)

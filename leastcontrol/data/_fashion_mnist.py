@@ -1,5 +1,5 @@
-"""Fashion-MNIST: 60 000 + 10 000 images of articles of clothing, a drop-in for MNIST (Xiao, Rasul
-and Vollgraf)."""
+"""Fashion-MNIST: 60 000 + 10 000 images of clothing, in the form of MNIST (Xiao, Rasul and
+Vollgraf)."""
 
 from ._idx_source import IdxFile, IdxSource
 
@@ -27,7 +27,7 @@ FASHION_MNIST = IdxSource(
     ),
     mirrors=(
         "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
-        # Its authors' own bucket answers plain HTTP only; the checksum makes that safe.
+        # The authors' bucket supports plain HTTP only; the checksum makes that safe.
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     ),
     # Debian's package dataset-fashion-mnist.

@@ -1,9 +1,9 @@
-"""Letters drawn from the fonts that come with Matplotlib, which need no download.
+"""Letters drawn from the fonts of Matplotlib, which need no download.
 
 Twelve styles of DejaVu (sans, monospaced and serif, each upright and slanted, regular and bold)
-have well over a thousand letters in common. Letters with one and the same outline (Latin A, Greek
-Alpha, Cyrillic A) are one class. Each letter is drawn twice in each style, each time a little
-turned, sheared, resized and moved, by numbers of a fixed seed.
+share over a thousand letters. Letters with the same outline (Latin A, Greek Alpha, Cyrillic A) form
+one class. Each letter is drawn twice in each style, with a small random rotation, shear, scaling
+and shift, from a fixed seed.
 """
 
 import hashlib
@@ -23,26 +23,25 @@ _STYLES = (
 )
 _VARIANTS = 2
 _SIZE = 28
-# Pixels of an em at scale one, and the most that a letter may extend.
+# Size of an em in pixels at scale one, and largest extent of a letter in pixels.
 _EM = 24.0
 _LARGEST = 24.0
 _SEED = 0
 
 
 def read_glyphs(limit: int | None = None) -> Characters:
-    """Draw the letters.
+    """Draws the letters.
 
-    **Arguments:** `limit`: draw only the first so many letters, in the order of their code points;
-    by default all.
+    **Arguments:** `limit`: number of letters, in the order of their code points; by default all.
 
-    **Returns:** images of 28×28 pixels, 24 for each letter, twelve styles with two variants each.
+    **Returns:** images of 28×28 pixels, 24 for each letter: twelve styles in two variants.
 
-    **Raises:** `DataError` where Matplotlib or one of its fonts is missing, or `limit` is below 1.
+    **Raises:** `DataError` if Matplotlib or one of its fonts is missing, or `limit` is below 1.
     """
     if limit is not None and limit < 1:
         raise DataError(f"limit={limit}: expected at least 1: write limit=100, or leave it out.")
     try:
-        # Imported here because it takes half a second, and is needed for this data only.
+        # Imported here because the import takes half a second and only this data needs it.
         import matplotlib
         from matplotlib.backends.backend_agg import RendererAgg
         from matplotlib.ft2font import FT2Font, LoadFlags
@@ -59,14 +58,14 @@ def read_glyphs(limit: int | None = None) -> Characters:
     if missing:
         raise DataError(
             f"{folder}: the fonts {', '.join(missing)} are missing; expected those that Matplotlib "
-            "comes with: install it anew with pip install --force-reinstall matplotlib."
+            "comes with: install it again with pip install --force-reinstall matplotlib."
         )
     fonts = [FT2Font(str(file)) for file in files]
 
     def outline(font: FT2Font, letter: str) -> tuple[np.ndarray, np.ndarray]:
         font.load_char(ord(letter), flags=LoadFlags.NO_SCALE)
         vertices, codes = font.get_path()
-        # In font units over 64.
+        # The path is in font units divided by 64.
         return vertices * (64 / font.units_per_EM), codes
 
     shared = set.intersection(*(set(font.get_charmap()) for font in fonts))
@@ -78,7 +77,7 @@ def read_glyphs(limit: int | None = None) -> Characters:
                 letters.setdefault(vertices.tobytes() + codes.tobytes(), chr(code))
     labels = tuple(letters.values())[:limit]
     samples = len(fonts) * _VARIANTS
-    # Of the raw stream, which NumPy guarantees; fewer letters draw the first of its numbers.
+    # NumPy guarantees the raw stream; with a limit, letters use its first numbers.
     raw = np.random.PCG64(_SEED).random_raw(len(labels) * samples * 6)
     draws = (raw / 2.0**63 - 1).reshape(len(labels), samples, 6)
     images = np.empty((len(labels), samples, _SIZE, _SIZE), np.uint8)
@@ -92,14 +91,14 @@ def read_glyphs(limit: int | None = None) -> Characters:
             shape = Outline(vertices, codes)
             fitting = min(_EM, _LARGEST / max(*(high - low), 1e-9))
             for variant in range(_VARIANTS):
-                own = draws[index, style * _VARIANTS + variant]
+                draw = draws[index, style * _VARIANTS + variant]
                 placed = (
                     Affine2D()
                     .translate(*(-(low + high) / 2))
-                    .scale(fitting * (1 + 0.1 * own[0]), fitting * (1 + 0.1 * own[1]))
-                    .skew(0.15 * own[2], 0.0)
-                    .rotate(math.radians(10) * own[3])
-                    .translate(_SIZE / 2 + 1.5 * own[4], _SIZE / 2 + 1.5 * own[5])
+                    .scale(fitting * (1 + 0.1 * draw[0]), fitting * (1 + 0.1 * draw[1]))
+                    .skew(0.15 * draw[2], 0.0)
+                    .rotate(math.radians(10) * draw[3])
+                    .translate(_SIZE / 2 + 1.5 * draw[4], _SIZE / 2 + 1.5 * draw[5])
                 )
                 renderer.clear()
                 renderer.draw_path(pen, shape, placed, (0.0, 0.0, 0.0, 1.0))

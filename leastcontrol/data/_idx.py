@@ -18,16 +18,15 @@ from jaxtyping import UInt8
 from ._content import read_content
 from ._dataset import DataError
 
-# The largest file of this room unpacks to 47 MB; whatever is far larger is something else, and is
-# refused before it fills the memory.
+# The largest known file unpacks to 47 MB. Far larger files are rejected before they fill memory.
 LIMIT = 2**28
 
 
 def unpack(content: bytes, *, where: str) -> bytes:
-    """The content itself, unpacked where it is gzip; `where` names it in errors.
+    """Unpacks gzip content and returns other content unchanged; `where` names it in errors.
 
-    **Raises:** `DataError` where it is empty, a damaged or truncated gzip file, or unpacks to more
-    than `LIMIT` bytes.
+    **Raises:** `DataError` if the content is empty, a damaged or truncated gzip file, or unpacks to
+    more than `LIMIT` bytes.
     """
     if content.startswith(b"\x1f\x8b"):
         try:
@@ -52,11 +51,10 @@ def unpack(content: bytes, *, where: str) -> bytes:
 
 
 def parse_idx(content: bytes, *, axes: int, where: str) -> UInt8[np.ndarray, "..."]:
-    """The array of unsigned bytes with `axes` axes that an unpacked IDX file holds; `where` names
-    it in errors.
+    """Parses an unpacked IDX file as unsigned bytes with `axes` axes; `where` names it in errors.
 
-    **Raises:** `DataError` where the magic number is not that of such an array, or where the
-    content is shorter or longer than its header says.
+    **Raises:** `DataError` if the magic number does not match, or if the content is shorter or
+    longer than its header says.
     """
     magic = 0x0800 + axes
     if content[:4] != struct.pack(">I", magic):
@@ -83,15 +81,15 @@ def parse_idx(content: bytes, *, axes: int, where: str) -> UInt8[np.ndarray, "..
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a file; raises `DataError` where it cannot be read."""
+    """Reads a file; raises `DataError` if it cannot be read."""
     return read_content(path, "expected a readable IDX file.")
 
 
 def read_idx(path: Path, *, axes: int) -> UInt8[np.ndarray, "..."]:
-    """Read an IDX file, plain or gzip, of unsigned bytes with `axes` axes (images have 3, labels
-    1).
+    """Reads a plain or gzip IDX file of unsigned bytes with `axes` axes (3 for images, 1 for
+    labels).
 
-    **Raises:** `DataError` where it is missing, unreadable, empty, truncated, too long, damaged or
-    of another kind.
+    **Raises:** `DataError` if the file is missing, unreadable, empty, truncated, too long, damaged
+    or of another kind.
     """
     return parse_idx(unpack(read_bytes(path), where=str(path)), axes=axes, where=str(path))

@@ -1,12 +1,11 @@
-"""Image data sets that are published as four IDX files.
+"""Image data sets published as four IDX files.
 
-The files are looked for in this order, and the first place that applies is the only one that is
-used:
+The source looks for the files in this order and uses only the first place that applies:
 
-1. the folder that the caller names, else the one in `$LEASTCONTROL_DATA` (a folder that is named is
-   never silently replaced by another place, so it must hold all four files);
-2. a folder where the operating system's package manager puts them;
-3. the cache folder, where missing files are downloaded first.
+1. the folder that the caller names, or else the one in `$LEASTCONTROL_DATA`. It must contain all
+   four files, because a named folder is never silently replaced by another place;
+2. a folder of the operating system's package manager;
+3. the cache folder, into which missing files are downloaded.
 """
 
 import hashlib
@@ -31,31 +30,31 @@ class IdxFile:
     sha256: str
 
     def verify(self, unpacked: bytes, *, where: str) -> None:
-        """Raise `DataError` where the content is not that of the published file."""
-        found = hashlib.sha256(unpacked).hexdigest()
-        if found != self.sha256:
+        """Raises `DataError` if the content is not that of the published file."""
+        digest = hashlib.sha256(unpacked).hexdigest()
+        if digest != self.sha256:
             raise DataError(
-                f"{where}: the SHA-256 of the unpacked content is {found}; expected {self.sha256}: "
-                "the file was changed or belongs to another data set with the same file names; "
-                "remove it or name another folder."
+                f"{where}: the SHA-256 of the unpacked content is {digest}; expected "
+                f"{self.sha256}: the file was changed or belongs to another data set with the same "
+                "file names; remove it or name another folder."
             )
 
 
 @dataclass(frozen=True)
 class IdxSource(AbstractSource):
-    """A data set of images as four IDX files, each plain or gzip.
+    """An image data set in four IDX files, each plain or gzip.
 
     **Arguments:**
 
-    - `name`: its name, which is also the name of its subfolder in the folders that are searched.
+    - `name`: name of the data set and of its subfolder.
     - `classes`: the number of classes.
     - `shape`: height and width of an image, in pixels.
     - `source`, `licence`: see [`leastcontrol.data.Provenance`][].
     - `train_images`, `train_labels`, `test_images`, `test_labels`: the files.
-    - `mirrors`: addresses ending in `/` to which the file's name and `.gz` are appended, in order
-      of preference.
-    - `system_folders`: folders where an operating system's package puts the files.
-    - `policy`: how patiently the mirrors are asked.
+    - `mirrors`: base addresses, ending in `/`, of the files with the suffix `.gz`, in order of
+      preference.
+    - `system_folders`: folders of an operating system package.
+    - `policy`: retries and timeouts of downloads.
     """
 
     name: str
@@ -130,7 +129,7 @@ class IdxSource(AbstractSource):
     def _part(self, folder: Path, images: IdxFile, labels: IdxFile) -> Dataset:
         contents = {file: self._content(folder, file) for file in (images, labels)}
         pixels = parse_idx(contents[images], axes=3, where=str(folder / images.name))
-        # Not -1, which no images at all leave undetermined.
+        # Not -1, which is undefined for zero images.
         flat = pixels.reshape(len(pixels), math.prod(pixels.shape[1:]))
         targets = parse_idx(contents[labels], axes=1, where=str(folder / labels.name))
         part = Dataset(
@@ -146,7 +145,7 @@ class IdxSource(AbstractSource):
                 checksums={file.name: file.sha256 for file in contents},
             ),
         )
-        # Last, because a structural fault says more than a checksum does.
+        # Checksums last, because structural errors are more informative.
         for file, content in contents.items():
             file.verify(content, where=str(folder / file.name))
         return part

@@ -1,9 +1,9 @@
 """Omniglot, handwritten characters of fifty alphabets, from the archives of its authors.
 
-The two archives hold a PNG of 105×105 pixels for each drawing, `ALPHABET/characterNN/XXXX_YY.png`
-below a folder of the archive's name, YY the number of the drawer. Both are read and their
-characters split anew by class, as the meta-learning literature does; a drawing is reduced to 28×28
-pixels and turned from black on white to ink of 255 on 0.
+The two archives contain a PNG of 105×105 pixels for each drawing, named
+`ALPHABET/characterNN/XXXX_YY.png` with the number YY of the drawer, in a folder with the name of
+the archive. As in the meta-learning literature, the characters of both archives are pooled and
+split by class. Drawings are reduced to 28×28 pixels and inverted to ink of 255 on 0.
 """
 
 import hashlib
@@ -32,18 +32,18 @@ _SIZE = (28, 28)
 
 @dataclass(frozen=True)
 class OmniglotArchive:
-    """One archive: its file `name`, and the `md5` that its authors' readers check."""
+    """One archive: its file `name` and its published `md5`."""
 
     name: str
     md5: str
 
     def verify(self, content: bytes, *, where: str) -> None:
-        """Raise `DataError` where the content is not that of the published archive."""
-        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        if found != self.md5:
+        """Raises `DataError` if the content is not that of the published archive."""
+        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if digest != self.md5:
             raise DataError(
-                f"{where}: the MD5 is {found}; expected {self.md5}: the archive is not Omniglot's, "
-                "or was changed; remove it or name another folder."
+                f"{where}: the MD5 is {digest}; expected {self.md5}: the archive is not "
+                "Omniglot's, or was changed; remove it or name another folder."
             )
 
 
@@ -54,8 +54,8 @@ class OmniglotSource:
     **Arguments:**
 
     - `archives`: the archives.
-    - `mirrors`: addresses ending in `/` to which an archive's name is appended.
-    - `policy`: how patiently the mirrors are asked.
+    - `mirrors`: base addresses, ending in `/`, of the archives.
+    - `policy`: retries and timeouts of downloads.
     """
 
     archives: tuple[OmniglotArchive, ...]
@@ -63,21 +63,21 @@ class OmniglotSource:
     policy: DownloadPolicy = field(default_factory=DownloadPolicy)
 
     def read(self, data_dir: Folder | None = None, cache_dir: Folder | None = None) -> Characters:
-        """Read all characters.
+        """Reads all characters.
 
         **Arguments:**
 
-        - `data_dir`: a folder that holds the archives, directly or in a subfolder `omniglot`; the
-          default is `$LEASTCONTROL_DATA`, else the cache, where missing archives are downloaded.
+        - `data_dir`: a folder that contains the archives, directly or in a subfolder `omniglot`; by
+          default `$LEASTCONTROL_DATA`, or else the cache, into which archives are downloaded.
         - `cache_dir`: as for [`leastcontrol.data.load`][].
 
-        **Raises:** `DataError` where an archive is missing, damaged or not Omniglot's.
+        **Raises:** `DataError` if an archive is missing, damaged or not Omniglot's.
         """
         try:
             from PIL import Image
         except ImportError as error:
             raise DataError(
-                f"the drawings of Omniglot are read by Pillow ({error}): write pip install "
+                f"reading the drawings of Omniglot needs Pillow ({error}): write pip install "
                 "'leastcontrol[plot]', or choose other tasks."
             ) from error
         folder = self._folder(data_dir, cache_dir)
@@ -86,7 +86,7 @@ class OmniglotSource:
             path = folder / archive.name
             expected = f"expected an archive of Omniglot: put {self._names()} there."
             content = read_content(path, expected, LARGEST_ARCHIVE)
-            # Before anything is unpacked, which may be a thousand times as large.
+            # Verified before unpacking, which could grow a malicious file a thousand times.
             archive.verify(content, where=str(path))
             for character, drawer, packed in _members(content, where=str(path)):
                 try:
@@ -109,14 +109,17 @@ class OmniglotSource:
                     )
                 small = np.asarray(image.resize(_SIZE, Image.Resampling.BOX))
                 drawings.setdefault(character, {})[drawer] = 255 - small
-        counts = {len(own) for own in drawings.values()}
+        counts = {len(by_drawer) for by_drawer in drawings.values()}
         if len(counts) != 1:
             raise DataError(
                 f"{folder}: its characters have {min(counts)} to {max(counts)} drawings; expected "
-                "as many of each: get the archives again."
+                "equally many of each: get the archives again."
             )
         images = np.stack(
-            [np.stack([own[drawer] for drawer in sorted(own)]) for own in drawings.values()]
+            [
+                np.stack([by_drawer[drawer] for drawer in sorted(by_drawer)])
+                for by_drawer in drawings.values()
+            ]
         )
         return Characters(
             images,
@@ -167,10 +170,10 @@ class OmniglotSource:
 
 
 def _members(content: bytes, *, where: str) -> list[tuple[str, str, bytes]]:
-    """The character, the drawer and the PNG of every drawing in an archive, in order."""
+    """Reads character, drawer and PNG of every drawing in an archive, in order."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            found = [
+            drawings = [
                 (match, archive.read(name))
                 for name in sorted(archive.namelist())
                 if (match := _DRAWING.fullmatch(name))
@@ -183,12 +186,12 @@ def _members(content: bytes, *, where: str) -> list[tuple[str, str, bytes]]:
             f"{where}: it is not a ZIP archive that can be read ({error}); expected Omniglot's: "
             "get it again."
         ) from error
-    if not found:
+    if not drawings:
         raise DataError(
             f"{where}: it holds no drawing ALPHABET/characterNN/XXXX_YY.png; expected an archive "
             "of Omniglot: name the folder of images_background.zip and images_evaluation.zip."
         )
-    return [(f"{match[1]}/character{match[2]}", match[3], packed) for match, packed in found]
+    return [(f"{match[1]}/character{match[2]}", match[3], packed) for match, packed in drawings]
 
 
 OMNIGLOT = OmniglotSource(

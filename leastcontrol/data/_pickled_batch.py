@@ -1,9 +1,9 @@
-"""Reading a pickled batch of images without unpickling it.
+"""Reading of a pickled batch of images without unpickling it.
 
-A pickle is a program, and running it runs whatever it names. The batches of CIFAR-10 are pickles of
-a dictionary with an array of bytes and a list of labels, so here their instructions are read one by
-one, by a reader that knows how to build strings, numbers, lists, tuples, dictionaries and arrays of
-bytes, and nothing else: whatever a stream asks for beyond that is refused by its name.
+A pickle is a program, and unpickling runs it. The batches of CIFAR-10 are pickles of a dictionary
+with an array of bytes and a list of labels. This reader interprets their instructions itself and
+can build strings, numbers, lists, tuples, dictionaries and arrays of bytes, and nothing else. Any
+other instruction is an error that names it.
 """
 
 import pickletools
@@ -16,14 +16,14 @@ from ._dataset import DataError
 
 
 class _Named:
-    """One of the names that an array of bytes is made with; nothing is imported."""
+    """A name that the pickle of a byte array refers to; it is never imported."""
 
     def __init__(self, name: str):
         self.name = name
 
 
 class _Array:
-    """An array that is being described: its shape and its bytes."""
+    """An array under construction, with its shape and bytes."""
 
     def __init__(self):
         self.state: Any = None
@@ -36,17 +36,17 @@ class _Array:
 
 
 class _Type:
-    """The type of an array's numbers, by its code."""
+    """The code of an array's dtype."""
 
     def __init__(self, code: Any):
         self.code = code.decode("latin-1") if isinstance(code, bytes) else code
 
 
 class _Refused(ValueError):
-    """The stream asks for something that no batch of images has."""
+    """Raised if the pickle uses something that no batch of images needs."""
 
 
-# What the streams of Python 2 and 3 and of NumPy 1 and 2 call the same three things.
+# The allowed names, as written by Python 2 and 3 and by NumPy 1 and 2.
 _KNOWN = {
     "numpy.core.multiarray _reconstruct": "array",
     "numpy._core.multiarray _reconstruct": "array",
@@ -57,8 +57,8 @@ _KNOWN = {
 _MARK = object()
 
 
-def _made(function: Any, arguments: Any) -> Any:
-    """Returns what a call of one of the known names makes."""
+def _called(function: Any, arguments: Any) -> Any:
+    """Evaluates a call of one of the known names."""
     if isinstance(function, _Named) and isinstance(arguments, tuple):
         match function.name, arguments:
             case "array", _:
@@ -71,7 +71,7 @@ def _made(function: Any, arguments: Any) -> Any:
 
 
 def _put(state: Any, target: Any) -> None:
-    """Gives an object its state."""
+    """Sets the state of an object."""
     if isinstance(target, _Array):
         target.state = state
     elif not isinstance(target, _Type):
@@ -79,21 +79,21 @@ def _put(state: Any, target: Any) -> None:
 
 
 class _Machine:
-    """The stack and the memory of a pickle's instructions."""
+    """A pickle interpreter, with its stack and memory."""
 
     def __init__(self):
         self.stack: list[Any] = []
         self.memory: dict[int, Any] = {}
 
     def since_mark(self) -> list[Any]:
-        """Takes everything above the last mark off the stack, and the mark."""
-        place = max(i for i, own in enumerate(self.stack) if own is _MARK)
+        """Pops the last mark and everything above it, and returns the items above."""
+        place = max(i for i, item in enumerate(self.stack) if item is _MARK)
         items = self.stack[place + 1 :]
         del self.stack[place:]
         return items
 
     def perform(self, name: str, argument: Any) -> None:
-        """Performs one instruction, by its name in the standard library's table."""
+        """Performs one instruction, given by its name in `pickletools`."""
         stack, pop = self.stack, self.stack.pop
         if name in ("BINSTRING", "SHORT_BINSTRING", "STRING"):
             stack.append(argument.encode("latin-1"))
@@ -124,7 +124,7 @@ class _Machine:
             stack.append(_Named(_KNOWN[argument]))
         elif name == "REDUCE":
             arguments = pop()
-            stack.append(_made(pop(), arguments))
+            stack.append(_called(pop(), arguments))
         elif name == "BUILD":
             _put(pop(), stack[-1])
         elif name not in ("PROTO", "STOP"):
@@ -150,10 +150,10 @@ def _of(kind: type, value: Any) -> Any:
 
 
 def read_pickled_batch(content: bytes, *, where: str) -> dict[str, Any]:
-    """The dictionary in a pickled batch: names to arrays of bytes, lists, strings and numbers.
+    """Reads the dictionary of a pickled batch; `where` names the content in errors.
 
-    **Raises:** `DataError`, which calls the content `where`, if it is no pickle, is truncated, or
-    asks for anything that a batch of images does not need.
+    **Raises:** `DataError` if the content is not a pickle, is truncated, or uses anything that a
+    batch of images does not need.
     """
     machine = _Machine()
     try:

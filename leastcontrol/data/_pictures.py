@@ -1,10 +1,10 @@
 """Pictures for implicit representations: built-in natural and text images, or any image file.
 
-The natural ones are squares cut out of the two photographs that come with scikit-learn, the text
-ones are words drawn in Matplotlib's fonts, with colours and places of a fixed seed. A picture is
-brought to a square of a given size, and its pixels split as in arXiv 2207.01332, section S4 (after
-Tancik et al. 2020): a quarter of them, every second of every second row, to train, and the quarter
-between those to test.
+The natural images are squares cut from the two photographs of scikit-learn. The text images are
+words drawn in Matplotlib's fonts, with colours and positions from a fixed seed. A picture is scaled
+to a square of a given size. Its pixels are split as in arXiv 2207.01332, section S4 (after Tancik
+et al. 2020): the training pixels are every second pixel of every second row, a quarter of all, and
+the test pixels are those diagonally between them.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ _AUTHORS = {"china.jpg": "danielbuechele", "flower.jpg": "vultilion"}
 _WORDS = "least control rest point state output leak drive node layer weight noise phase".split()
 _TEXTS = 4
 _TEXT_SIZE = 512
-# Before an image's name on the command line.
+# Prefix of image file names on the command line.
 FILE = "image:"
 
 
@@ -38,9 +38,9 @@ class Picture:
 
     - `name`: such as `natural-1`.
     - `pixels`: float32 of shape `(size, size, channels)`, from 0 to 1.
-    - `provenance`: where it comes from.
+    - `provenance`: the origin of the picture.
 
-    **Raises:** `DataError` where it is no square of an even number of at least 4 pixels.
+    **Raises:** `DataError` if it is not square, or its side is odd or below 4 pixels.
     """
 
     name: str
@@ -57,41 +57,41 @@ class Picture:
 
     @property
     def size(self) -> int:
-        """Pixels of a side."""
+        """Side length in pixels."""
         return len(self.pixels)
 
     def part(self, offset: int) -> tuple[np.ndarray, np.ndarray]:
-        """The coordinates and colours of a quarter of the pixels.
+        """Selects the training or test pixels, with their coordinates and colours.
 
-        **Arguments:** `offset`: 0 for the pixels to train, 1 for those to test.
+        **Arguments:** `offset`: 0 for training pixels, 1 for test pixels.
 
-        **Returns:** float32 of shapes `(pixels, 2)`, rows and columns from 0 to 1 of the whole
-        picture, and `(pixels, channels)`.
+        **Returns:** float32 of shape `(pixels, 2)`, row and column as fractions of the picture, and
+        float32 of shape `(pixels, channels)`.
         """
-        own = np.arange(offset, self.size, 2)
-        rows, columns = np.meshgrid(own, own, indexing="ij")
+        indices = np.arange(offset, self.size, 2)
+        rows, columns = np.meshgrid(indices, indices, indexing="ij")
         places = np.stack([rows, columns], axis=-1).reshape(-1, 2) / self.size
         colours = self.pixels[offset::2, offset::2].reshape(len(places), -1)
         return places.astype(np.float32), colours
 
 
 def picture_names() -> tuple[str, ...]:
-    """The names of the built-in pictures."""
+    """Lists the names of the built-in pictures."""
     natural = tuple(f"natural-{number + 1}" for number in range(len(_NATURAL)))
     return natural + tuple(f"text-{number + 1}" for number in range(_TEXTS))
 
 
 def read_picture(name: str, *, size: int) -> Picture:
-    """Read a picture, cut its middle square out and bring it to a size.
+    """Reads a picture, cuts out its central square and scales it.
 
     **Arguments:**
 
     - `name`: one of [`leastcontrol.data.picture_names`][], or `image:FILE` for a file that Pillow
       reads, such as a PNG.
-    - `size`: pixels of a side, even.
+    - `size`: side length in pixels, even.
 
-    **Raises:** `DataError` where the name is unknown, the file is unreadable or smaller than
-    `size`, or what the picture is made with is missing.
+    **Raises:** `DataError` if the name is unknown, the file is unreadable or smaller than `size`,
+    or a required package is missing.
     """
     if size < SMALLEST or size % 2:
         raise DataError(f"size={size}: expected an even number of at least {SMALLEST} pixels.")
@@ -123,11 +123,11 @@ def read_picture(name: str, *, size: int) -> Picture:
 
 def _pillow() -> Any:
     try:
-        # Imported here because it is needed for pictures only.
+        # Imported here because only pictures need it.
         from PIL import Image
     except ImportError as error:
         raise DataError(
-            f"pictures are read by Pillow ({error}): write pip install 'leastcontrol[train]'."
+            f"reading pictures needs Pillow ({error}): write pip install 'leastcontrol[train]'."
         ) from error
     return Image
 
@@ -179,9 +179,9 @@ def _text(number: int, image_module: Any) -> tuple[Any, Provenance]:
     if not path.is_file():
         raise DataError(
             f"{path}: the font is missing; expected the one that Matplotlib comes with: install it "
-            "anew with pip install --force-reinstall matplotlib."
+            "again with pip install --force-reinstall matplotlib."
         )
-    # Of the raw stream, which NumPy guarantees.
+    # NumPy guarantees the raw stream.
     draws = iter(np.random.PCG64(number).random_raw(200) / 2.0**64)
     colour = lambda: tuple(int(256 * next(draws)) for _ in range(3))  # noqa: E731
     image = image_module.new("RGB", (_TEXT_SIZE, _TEXT_SIZE), colour())

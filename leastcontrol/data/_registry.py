@@ -1,4 +1,4 @@
-"""The list of data sets, and loading one of them."""
+"""The list of data sets, and the function that loads one by name."""
 
 import difflib
 from typing import Any
@@ -22,15 +22,15 @@ from ._mnist import MNIST
 from ._regression import Regression, RegressionSplits, SampleSplits
 from ._source import AbstractSource, Folder
 
-# Adding a data set takes one file with its source and one entry here.
+# To add a data set, write one file with its source and add an entry here.
 SOURCES: tuple[AbstractSource, ...] = (DIGITS, MNIST, FASHION_MNIST, CIFAR10)
 
-# The share of the samples that a data set without an official test set gives to it.
+# Fraction of test samples for data sets without an official test set.
 TEST_FRACTION = 0.2
 
 
 def names() -> tuple[str, ...]:
-    """The names that `load` knows, the offline default first."""
+    """Lists the names of the data sets, beginning with the offline default."""
     return tuple(source.name for source in SOURCES)
 
 
@@ -43,31 +43,31 @@ def load(
     split_seed: int = 0,
     preprocessing: Standardise | None = None,
 ) -> Splits:
-    """Load a data set, verify its checksums and split it.
+    """Loads a data set, verifies its checksums and splits it.
 
-    An official test set is used as it is. Without one, a fifth of the samples becomes the test set,
-    by the seed and whatever the validation fraction. The validation set is then cut out of the
-    rest, by the seed.
+    An official test set is used as it is. Without one, a fifth of the samples becomes the test set;
+    its choice depends on the seed but not on the validation fraction. The validation set is a
+    random part of the remaining samples.
 
     **Arguments:**
 
-    - `name`: one of [`leastcontrol.data.names`][], or a source of your own.
-    - `data_dir`: a folder that holds the files, directly or in a subfolder of the data set's name;
-      the default is `$LEASTCONTROL_DATA`. Where neither is given, an operating system's package,
-      the cache and the public mirrors are tried in this order.
-    - `cache_dir`: the folder for downloads; the default is `$LEASTCONTROL_CACHE`, else
-      `$XDG_CACHE_HOME/leastcontrol`, else `~/.cache/leastcontrol`.
-    - `validation_fraction`: the share of validation samples among those that are not for the test,
-      above 0 and below 1; the default is 5 000 of the 60 000 of MNIST.
-    - `split_seed`: a whole number, at least 0; the same seed gives the same splits everywhere.
-    - `preprocessing`: applied to the inputs after they are scaled to [0, 1].
+    - `name`: one of [`leastcontrol.data.names`][], or an `AbstractSource`.
+    - `data_dir`: a folder that contains the files, directly or in a subfolder with the name of the
+      data set; by default `$LEASTCONTROL_DATA`. If neither is given, the packages of the operating
+      system, the cache and the public mirrors are tried in this order.
+    - `cache_dir`: the folder for downloads; by default `$LEASTCONTROL_CACHE`, or else
+      `$XDG_CACHE_HOME/leastcontrol`, or else `~/.cache/leastcontrol`.
+    - `validation_fraction`: fraction of the samples outside the test set that are for validation,
+      above 0 and below 1; by default 1/12, which is 5 000 of the 60 000 samples of MNIST.
+    - `split_seed`: a whole number, at least 0; a seed gives the same splits on every platform.
+    - `preprocessing`: applied to the inputs after scaling to [0, 1].
 
-    **Returns:** the three parts, inputs of shape `(samples, features)`.
+    **Returns:** the three parts, with inputs of shape `(samples, features)`.
 
-    **Raises:** `DataError` where the name is unknown, an option is out of range, or the data is
-    missing, damaged or not the published one.
+    **Raises:** `DataError` if the name is unknown, an option is out of range, or the data is
+    missing, damaged or different from what was published.
     """
-    # Before the reading, so that a wrong option costs no download.
+    # Checked before reading, so that a wrong option causes no download.
     checked_fraction(validation_fraction, what="validation_fraction")
     checked_seed(split_seed)
     source = _source(name) if isinstance(name, str) else name
@@ -91,15 +91,15 @@ def load(
 
 
 def describe(splits: SampleSplits) -> dict[str, Any]:
-    """The facts of a loaded data set, ready for JSON.
+    """Describes a loaded data set by a dictionary for JSON.
 
-    **Returns:** `name`, `classes`, `shape` of a sample before flattening, `source`, `licence`,
-    `origin` (the folder or package it was read from), `checksums` (SHA-256 of the unpacked content
-    by file), `preprocessing` (`mean` and `std`, or `None`), and `splits`: for each of `train`,
-    `validation`, `test` its `count`, its `per_class` counts in the order of the labels, and the
-    `minimum` and `maximum` of its inputs. Of a regression they are `name`, `shape`, the number of
-    `outputs`, and for each of its `splits` the `count`, the `minimum` and `maximum` of its inputs,
-    and the same and the `deviation` of its targets.
+    **Returns:** for samples with labels, `name`, `classes`, `shape` of a sample before flattening,
+    `source`, `licence`, `origin` (the folder or package), `checksums` (SHA-256 of the unpacked
+    content by file), `preprocessing` (`mean` and `std`, or `None`), and `splits`, which gives for
+    `train`, `validation` and `test` the `count`, the `per_class` counts in the order of the labels,
+    and the `minimum` and `maximum` of the inputs. For a regression, `name`, `shape`, the number of
+    `outputs`, and `splits` with the `count`, the `minimum` and `maximum` of the inputs, and
+    `target_minimum`, `target_maximum` and `target_deviation`.
     """
     if isinstance(splits, RegressionSplits):
         return {

@@ -1,8 +1,8 @@
-"""Samples whose target is a vector: what a teacher network says, or the input itself.
+"""Regression data, whose targets are vectors.
 
-`Regression` is to these what `Dataset` is to samples with labels. `student_teacher` makes the
-regression of the toy experiments of deep feedback control, and `autoencoding` turns a data set of
-images into the task of giving them back.
+`Regression` is the counterpart of `Dataset` for samples with target vectors. `student_teacher`
+makes the regression of the toy experiments of deep feedback control, where a random network gives
+the targets. `autoencoding` makes an autoencoding task from an image data set.
 """
 
 import math
@@ -28,15 +28,14 @@ class Regression:
     - `name`: such as `student-teacher`.
     - `inputs`: float32 of shape `(samples, features)`, finite.
     - `targets`: float32 of shape `(samples, outputs)`, finite.
-    - `shape`: the shape of one sample before it was flattened; `(features,)` where it never was
-      anything else, which is the default.
+    - `shape`: the shape of one sample before it was flattened; by default `(features,)`.
 
-    **Raises:** `DataError` where dtypes, counts or shapes do not fit each other, or where a number
-    is not finite.
+    **Raises:** `DataError` for wrong dtypes, inconsistent counts or shapes, or numbers that are not
+    finite.
     """
 
     name: str
-    # Not Float32[...]: what is wrong with them is said below, whoever checks types.
+    # Not Float32[...], so that the checks below give the error and no type checker.
     inputs: np.ndarray
     targets: np.ndarray
     shape: tuple[int, ...] = ()
@@ -71,28 +70,28 @@ class Regression:
         return len(self.targets)
 
     def take(self, indices: Int64[np.ndarray, " chosen"]) -> "Regression":
-        """The samples at `indices`, in that order."""
+        """Selects the samples at `indices`, in that order."""
         return replace(self, inputs=self.inputs[indices], targets=self.targets[indices])
 
 
 @dataclass(frozen=True, eq=False)
 class RegressionSplits:
-    """One regression in three disjoint parts: to learn from, to choose by, and to report."""
+    """Disjoint training, validation and test parts of one regression."""
 
     train: Regression
     validation: Regression
     test: Regression
 
     def parts(self) -> dict[str, Regression]:
-        """The three parts by name, in the order train, validation, test."""
+        """Returns the three parts by name, in the order train, validation, test."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
 Samples = Dataset | Regression
-"""Samples to learn from, with labels or with target vectors."""
+"""Samples with labels or with target vectors."""
 
 SampleSplits = Splits | RegressionSplits
-"""Their three disjoint parts."""
+"""Disjoint parts of samples with labels or with target vectors."""
 
 
 def student_teacher(
@@ -106,17 +105,16 @@ def student_teacher(
     gain: float = 3.0,
     seed: int = 0,
 ) -> RegressionSplits:
-    """What a random network, the teacher, says to inputs that are uniform in [−1, 1].
+    """Draws inputs uniform in [−1, 1], with the outputs of a random teacher network as targets.
 
-    (arXiv 2106.07887, section S6.) The teacher is rectified, with normal weights of the deviation
-    gain · √(2 / (fan in + fan out)) and no biases, and it is one and the same for all three parts.
+    (arXiv 2106.07887, section S6.) The teacher is a relu network with normal weights of standard
+    deviation gain · √(2 / (fan in + fan out)) and no biases. All three parts have the same teacher.
 
     **Arguments:** `inputs` and `outputs`, the sizes of a sample; `train`, `validation` and `test`,
-    how many samples each part has; `hidden` and `gain` of the teacher; `seed`, of teacher and
-    inputs.
+    the numbers of samples; `hidden` and `gain` of the teacher; `seed`, for teacher and inputs.
 
-    **Raises:** `DataError` for a size below 1, a gain that is not above 0 and finite, or a negative
-    seed.
+    **Raises:** `DataError` for a size below 1, a gain that is not positive and finite, or a
+    negative seed.
     """
     sizes = {"train": train, "validation": validation, "test": test}
     for name, size in {
@@ -145,16 +143,17 @@ def student_teacher(
     parts = {}
     for (name, size), key in zip(sizes.items(), jax.random.split(input_key, 3), strict=True):
         drawn = jax.random.uniform(key, (size, inputs), jnp.float32, -1, 1)
-        said = jax.lax.map(answer, drawn, batch_size=min(size, 500))
-        parts[name] = Regression("student-teacher", np.asarray(drawn), np.asarray(said, np.float32))
+        taught = jax.lax.map(answer, drawn, batch_size=min(size, 500))
+        targets = np.asarray(taught, np.float32)
+        parts[name] = Regression("student-teacher", np.asarray(drawn), targets)
     return RegressionSplits(**parts)
 
 
 def autoencoding(splits: Splits) -> RegressionSplits:
-    """The same samples with themselves for targets: the autoencoder of arXiv 2106.07887.
+    """Makes an autoencoding task, whose targets are the inputs (arXiv 2106.07887).
 
-    The inputs keep the preprocessing that they have. The loss of that paper is the mean over the
-    pixels, `SquaredError` half the sum over them.
+    Inputs and targets keep their preprocessing. The loss of the paper is the mean over the pixels,
+    whereas `SquaredError` is half the sum over them.
     """
 
     def of(part: Dataset) -> Regression:

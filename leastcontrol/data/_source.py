@@ -1,4 +1,4 @@
-"""What a source of data is: a name, and a way to read its samples."""
+"""The interface of a data source, and the cache folder."""
 
 import abc
 import os
@@ -11,34 +11,36 @@ Folder = str | os.PathLike[str]
 
 
 class Pool(NamedTuple):
-    """Samples before the split: those to learn from, and the official test set, if any."""
+    """Samples before the split: those for training and validation, and the official test set."""
 
     learning: Dataset
     test: Dataset | None
 
 
 class AbstractSource(abc.ABC):
-    """Something with a name that can be read. It holds no arrays: listing it costs nothing."""
+    """A data set that can be read by name. It holds no arrays, so listing sources is cheap."""
 
     name: str
 
     @abc.abstractmethod
     def read(self, data_dir: Folder | None, cache_dir: Folder | None) -> Pool:
-        """Read all samples, inputs scaled to [0, 1] and flattened, and verify their checksums.
+        """Reads all samples, scales inputs to [0, 1], flattens them, and verifies checksums.
 
         **Arguments:**
 
-        - `data_dir`: the folder that the caller named, or `None`.
-        - `cache_dir`: the folder for downloads that the caller named, or `None`.
+        - `data_dir`: the folder of the files, or `None` for the default.
+        - `cache_dir`: the folder for downloads, or `None` for the default.
 
-        **Raises:** `DataError`.
+        **Raises:** `DataError` if the data is missing, damaged or different from what was
+        published.
         """
 
 
 def cache_folder(cache_dir: Folder | None) -> Path:
-    """The folder for downloads: `cache_dir`, else the one that the environment names.
+    """Returns the folder for downloads: `cache_dir`, or else a default from the environment.
 
-    Those are `$LEASTCONTROL_CACHE`, `$XDG_CACHE_HOME/leastcontrol`, `~/.cache/leastcontrol`.
+    The defaults are `$LEASTCONTROL_CACHE`, `$XDG_CACHE_HOME/leastcontrol` and
+    `~/.cache/leastcontrol`, in this order.
     """
     named = cache_dir if cache_dir is not None else os.environ.get("LEASTCONTROL_CACHE")
     if named:

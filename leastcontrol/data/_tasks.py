@@ -1,9 +1,9 @@
-"""Tasks to learn from few samples: a support set to learn from, a query set to be judged by.
+"""Few-shot tasks, each with a support set for learning and a query set for evaluation.
 
-`AbstractTasks` draws one task from a key; a batch is many keys. Drawing is compiled with whatever
-uses it, and depends on the key alone, so that every method that is given a key sees the same tasks.
-`SinusoidTasks` are functions of one number; `ImageTasks` draws classes from images of many classes,
-whatever they show (`glyphs` and `Omniglot`).
+`AbstractTasks` draws one task from a key, and a batch from many keys. A task depends on the key
+alone, so methods with the same key see the same tasks; drawing is compiled with the code that uses
+it. `SinusoidTasks` are functions of one number. `ImageTasks` draws a few of many image classes, for
+example of glyphs or Omniglot.
 """
 
 import abc
@@ -18,7 +18,7 @@ from ._dataset import DataError
 
 
 class TaskSet(NamedTuple):
-    """The inputs and targets of one of a task's two sets, with an axis for its samples."""
+    """Inputs and targets of the support or query set of a task, with a leading sample axis."""
 
     inputs: Float[Array, "..."]
     targets: Array
@@ -29,10 +29,10 @@ class AbstractTasks(eqx.Module):
 
     @abc.abstractmethod
     def sample(self, key: PRNGKeyArray) -> tuple[TaskSet, TaskSet]:
-        """Returns the support set and the query set of one task."""
+        """Draws the support set and the query set of one task."""
 
     def batch(self, key: PRNGKeyArray, count: int) -> tuple[TaskSet, TaskSet]:
-        """Returns the sets of `count` tasks, with a leading axis for the task."""
+        """Draws the sets of `count` tasks, with a leading task axis."""
         return jax.vmap(self.sample)(jax.random.split(key, count))
 
 
@@ -41,7 +41,7 @@ class SinusoidTasks(AbstractTasks):
 
     (Finn et al., arXiv 1703.03400, section 5.1.)
 
-    **Arguments:** `shots` and `queries` ≥ 1, the samples of the two sets.
+    **Arguments:** `shots` and `queries` ≥ 1, numbers of samples in the support and query set.
 
     **Raises:** `DataError` for a set without samples.
     """
@@ -63,17 +63,18 @@ class SinusoidTasks(AbstractTasks):
 
 
 class ImageTasks(AbstractTasks):
-    """Classification among few classes that were never seen before, from few images of each.
+    """Classification among a few new classes, from a few images of each.
 
     **Arguments:**
 
     * `images`: from 0 to 255, of shape `(classes, samples, height, width)`.
-    * `ways`: classes of a task. `shots`, `queries`: images of each class in the two sets.
-    * `rotations`: whether a class turned by 90°, 180° and 270° is three more classes; the images
-      are then as wide as high.
+    * `ways`: number of classes in a task.
+    * `shots`, `queries`: numbers of images per class in the support and query set.
+    * `rotations`: whether rotations of a class by 90°, 180° and 270° count as additional classes,
+      which requires square images.
 
     **Raises:** `DataError` for more ways than classes, more shots and queries than images of a
-    class, sets without samples, or images that cannot be turned.
+    class, sets without samples, or rotations of images that are not square.
     """
 
     images: UInt8[Array, "classes samples height width"]
@@ -126,8 +127,9 @@ class ImageTasks(AbstractTasks):
         labels = jnp.broadcast_to(jnp.arange(self.ways)[:, None], (self.ways, count))
 
         def part(which: slice) -> TaskSet:
-            own, names = images[:, which], labels[:, which]
-            return TaskSet(own.reshape(-1, *own.shape[2:]), names.reshape(-1))
+            chosen_images, chosen_labels = images[:, which], labels[:, which]
+            inputs = chosen_images.reshape(-1, *chosen_images.shape[2:])
+            return TaskSet(inputs, chosen_labels.reshape(-1))
 
         return part(slice(self.shots)), part(slice(self.shots, None))
 

@@ -1,21 +1,21 @@
-"""How good the feedback is: figures that no rule needs and that say why one learns.
+"""Diagnostics of feedback, stability and gradients, which no rule needs but which explain learning.
 
-A diagnostic is a function of a system, of a batch at the states that it is given, and of what is to
-be judged; it returns a number for each sample. It computes with derivatives that the rules that it
-judges do without.
+Most diagnostics take a system, a batch with its states, and the quantity to measure, and return a
+number for each sample. They use derivatives that the measured rules avoid.
 
-* `column_space_condition`: for linear feedback to the state of any system.
-* `feedback_condition`, `feedback_ratios`, `feedback_movement`, `error_ratio`: the subspace,
+* `column_space_condition` measures linear feedback to the state of any system.
+* `feedback_condition`, `feedback_ratios`, `feedback_movement` and `error_ratio` measure subspace,
   strength and learning of direct feedback to the layers of a feedforward network.
-* `stability_margin`, `quasi_static_margin`: whether the dynamics that it controls are stable.
-* `free_margin`, `controlled_margin`: the same of any system, without control and under dynamic
-  inversion, matrix-free; `simulated_margin`: of the steps of a simulation as they are taken.
-* `energy_gap`: how far the energy at a rest point can be from the least that there is.
-* `gradient_trust`: how much of a rule's gradient can be trusted, on a whole data set.
-* `free_trajectory`, `controlled_trajectory`: one sample on its way to rest, in continuous time.
-* `angle` and `layer_angles` compare updates: with backpropagation's, and with
-  `minimum_norm_update`, `gauss_newton_update` and `linearised_control_gradient`, which are updates
-  of the same form.
+* `stability_margin` and `quasi_static_margin` measure the stability of the dynamics under direct
+  feedback.
+* `free_margin` and `controlled_margin` measure, matrix-free, the stability of any system without
+  control and under dynamic inversion; `simulated_margin` measures that of simulation steps.
+* `energy_gap` bounds the distance of the energy at an equilibrium from its minimum.
+* `gradient_trust` compares the gradient of a rule with exact gradients, on a whole data set.
+* `free_trajectory` and `controlled_trajectory` integrate one sample in continuous time.
+* `angle` and `layer_angles` compare updates, with those of backpropagation or with
+  `minimum_norm_update`, `gauss_newton_update` and `linearised_control_gradient`, which have the
+  same form.
 """
 
 from ._column_space import column_space_condition as column_space_condition

@@ -1,4 +1,4 @@
-"""Theorem 2's condition on feedback that goes straight from the output to the state."""
+"""The column-space condition of theorem 2 on direct feedback from the output to the state."""
 
 import jax
 import jax.numpy as jnp
@@ -15,21 +15,21 @@ def column_space_condition(
     states: PyTree[Float[Array, "batch ..."]],
     weights: PyTree[Float[Array, "... outputs"]],
 ) -> Float[Array, " batch"]:
-    """Returns how much of Q lies in the row space of each sample's J = −∂_φh (∂_φf)⁻¹.
+    """Computes the fraction of Q in the row space of each sample's J = −∂_φh (∂_φf)⁻¹.
 
         ‖PQ‖_F / ‖Q‖_F,   P = Jᵀ(JJᵀ)⁻¹J
 
-    J is the change of the readout with a control that is held, at the state that is given. The
-    number is 1 where the columns of Q span nothing but the row space of J, which is theorem 2's
-    condition (arXiv 2207.01332; condition 2 of 2204.07249), and about √(m/n) for a random Q with m
-    outputs and n elements of the state.
+    J is the derivative of the readout with respect to a constant control, at the given state. The
+    fraction is 1 if the columns of Q lie in the row space of J, which is the condition of theorem 2
+    (arXiv 2207.01332; condition 2 of 2204.07249). It is about √(m/n) for a random Q with m outputs
+    and n state elements.
 
     **Arguments:**
 
-    * `system`: whose Jacobians are taken; the rows of J are solved for by GMRES.
-    * `drives`, `states`: of some samples, with a leading batch axis; `jax.vmap(system.drive)(x)`,
-      and any rest points.
-    * `weights`: Q, a pytree like the state of one sample, each array with the output's axis last.
+    * `system`: the system; GMRES computes the rows of its J.
+    * `drives`, `states`: `jax.vmap(system.drive)(x)` and the rest points, with a batch axis.
+    * `weights`: Q, a pytree like the state of one sample, each array with a last axis for the
+      output.
     """
     columns = jnp.concatenate(
         [leaf.reshape(-1, leaf.shape[-1]) for leaf in jax.tree.leaves(weights)]
@@ -57,7 +57,7 @@ def column_space_condition(
 
         rows = jax.vmap(row)(jnp.eye(read.size, dtype=read.dtype))
         left, sizes, _ = jnp.linalg.svd(rows.T, full_matrices=False)
-        # A direction in which the output does not answer is none of the row space.
+        # Directions without an effect on the output are not part of the row space.
         basis = jnp.where(sizes > sizes[0] * flat.size * resolution, left, 0)
         return jnp.linalg.norm(basis.T @ columns) / jnp.linalg.norm(columns)
 

@@ -1,11 +1,11 @@
-"""What can be known of direct feedback: its subspace, its strength, its stability, its targets.
+"""Diagnostics of direct feedback: its subspace, strength, stability and targets.
 
-Everything here is for a `Feedforward` network with direct feedback Q_i to its layers, and is
-measured at the voltages that it is given, of each sample in a batch: the free ones of the
-feedforward sweep, or those under control. Nothing of it takes part in learning.
+All functions are for a `Feedforward` network with direct feedback Q_i to its layers. They are
+evaluated at the given voltages of each sample in a batch, either those of the forward pass or those
+under control. Learning does not use them.
 
-What the updates of deep feedback control are compared with are updates too, with the same factor:
-for each layer −2⟨D_i r_{i−1}ᵀ⟩, which is a descent direction.
+The reference updates have the form and the factor of the updates of deep feedback control, for each
+layer −2⟨D_i r_{i−1}ᵀ⟩, which is a descent direction.
 """
 
 from typing import Any
@@ -24,22 +24,22 @@ Errors = Float[Array, "batch outputs"]
 
 
 def jacobians(network: Feedforward, soma: Layers) -> Float[Array, "batch outputs neurons"]:
-    """Returns J = ∂y/∂v of each sample, of all neurons' voltages side by side."""
-    blocks = jax.vmap(lambda own: output_jacobian(network, own))(soma)
+    """Computes J = ∂y/∂v of each sample, with the voltages of all layers side by side."""
+    blocks = jax.vmap(lambda voltages: output_jacobian(network, voltages))(soma)
     return jnp.concatenate(blocks, axis=2)
 
 
 def feedback_condition(
     network: Feedforward, weights: Layers, soma: Layers
 ) -> Float[Array, " batch"]:
-    """Returns how much of Q lies in the row space of each sample's J: ‖P Q‖_F / ‖Q‖_F.
+    """Computes the fraction of Q in the row space of each sample's J, ‖P Q‖_F / ‖Q‖_F.
 
         P = Jᵀ(JJᵀ)⁻¹J
 
-    It is 1 where the columns of Q lie in the row space, which makes the control the least one
-    (arXiv 2106.07887, condition 2). Unlike `column_space_condition` it counts the output neurons
-    among those that feedback drives: J_L and at first Q_L are the identity, so that a random Q has
-    more than √(m/N) of m columns in N dimensions.
+    It is 1 if the columns of Q lie in the row space, which makes the control the least control
+    (arXiv 2106.07887, condition 2). Unlike `column_space_condition` it includes the output neurons.
+    J_L, and initially Q_L, are the identity, so the fraction of a random Q exceeds the √(m/N) of m
+    random columns in N dimensions.
     """
     feedback = jnp.concatenate(weights)
 
@@ -51,9 +51,9 @@ def feedback_condition(
 
 
 def feedback_ratios(basal: Layers, apical: Layers, biases: Layers) -> tuple[Float[Array, ""], ...]:
-    """Returns for each layer the mean of ‖v_fb‖ / ‖W r‖, control against drive from below.
+    """Computes the mean of ‖v_fb‖ / ‖W r‖ for each layer, of feedback to feedforward input.
 
-    **Arguments:** `basal` and `apical` voltages of a batch, and the `biases`, which are no drive.
+    **Arguments:** `basal` and `apical` voltages of a batch, and the `biases`, which are subtracted.
     """
     return tuple(
         jnp.mean(jnp.linalg.norm(fb, axis=1) / jnp.linalg.norm(ff - bias[None], axis=1))
@@ -62,13 +62,13 @@ def feedback_ratios(basal: Layers, apical: Layers, biases: Layers) -> tuple[Floa
 
 
 def feedback_movement(weights: Layers, first: Layers) -> Float[Array, ""]:
-    """Returns ‖Q − Q₀‖ / ‖Q₀‖ of all layers together."""
+    """Computes ‖Q − Q₀‖ / ‖Q₀‖ for all layers together."""
     now, before = jnp.concatenate(weights), jnp.concatenate(first)
     return jnp.linalg.norm(now - before) / jnp.linalg.norm(before)
 
 
 def error_ratio(first: Errors, last: Errors) -> Float[Array, ""]:
-    """Returns ‖e_end‖ / ‖e_0‖, each the mean over the batch: what control leaves of the error."""
+    """Computes ‖e_end‖ / ‖e_0‖ of batch means, the fraction of the error that control leaves."""
     return jnp.mean(jnp.linalg.norm(last, axis=1)) / jnp.mean(jnp.linalg.norm(first, axis=1))
 
 
@@ -79,7 +79,7 @@ def minimum_norm_update(
     errors: Errors,
     damping: float,
 ) -> PyTree[Array]:
-    """Returns the update whose targets are the damped Gauss–Newton step in the voltages.
+    """Computes the update whose targets are the damped Gauss–Newton step in the voltages.
 
         Δv = Jᵀ(JJᵀ + γI)⁻¹ e,   −2⟨(σ(v + Δv) − σ(v)) r_{i−1}ᵀ⟩
 
@@ -101,14 +101,14 @@ def gauss_newton_update(
     errors: Errors,
     damping: float,
 ) -> PyTree[Array]:
-    """Returns minus the mean of each sample's damped Gauss–Newton step in the parameters.
+    """Computes minus the batch mean of the damped Gauss–Newton steps in the parameters.
 
         −J_θᵀ(J_θJ_θᵀ + γI)⁻¹ e,   J_θJ_θᵀ = Σ_i (‖r_{i−1}‖² + 1) J_i J_iᵀ
 
     **Arguments:** as for `minimum_norm_update`.
     """
-    rates = (inputs, *(network.activation(own) for own in soma[:-1]))
-    blocks = jax.vmap(lambda own: output_jacobian(network, own))(soma)
+    rates = (inputs, *(network.activation(voltages) for voltages in soma[:-1]))
+    blocks = jax.vmap(lambda voltages: output_jacobian(network, voltages))(soma)
     gram = damping * jnp.eye(errors.shape[1], dtype=errors.dtype)[None]
     for block, rate in zip(blocks, rates, strict=True):
         size = jnp.sum(rate**2, axis=1) + 1
@@ -129,15 +129,15 @@ def linearised_control_gradient(
     leak: float,
     control: Errors,
 ) -> PyTree[Array]:
-    """Returns the gradient of the control ½‖Qu‖² at a linearised rest point.
+    """Computes the gradient of the control ½‖Qu‖² at a linearised equilibrium.
 
         −[uᵀQᵀQ (JQ + αI)⁻¹ J]_i ⊗ r_{i−1}
 
-    where (JQ + αI)u = r − y⁻ with r held fixed: what deep feedback control descends where the
-    columns of Q lie in the row space of J. Exact for a linear network.
+    where (JQ + αI)u = r − y⁻ with constant r. Deep feedback control descends this objective if the
+    columns of Q lie in the row space of J. The gradient is exact for a linear network.
 
-    **Arguments:** `network`, `inputs`; `soma`, at which J is taken and whose rates are multiplied;
-    `weights` Q_i; `leak` α; `control` u of each sample.
+    **Arguments:** `network`, `inputs`; `soma`, the voltages for J and the rates; `weights` Q_i;
+    `leak` α; `control` u of each sample.
     """
     feedback = jnp.concatenate(weights)
     square = feedback.T @ feedback
@@ -157,10 +157,10 @@ def stability_margin(
     dynamics: Dynamics,
     curvature: Float[Array, "batch outputs outputs"],
 ) -> Float[np.ndarray, " batch"]:
-    """Returns −max Re λ of the linearised controlled dynamics of each sample; stable above 0.
+    """Computes −max Re λ of the linearised controlled dynamics of each sample; stable above 0.
 
-    In the coordinates (v − v_ff, u) they are, for proportional-integral control (in units of the
-    controller's time constant, and without apical lag, delay or the length of the time step),
+    In the coordinates (v − v_ff, u), for proportional-integral control, in units of the
+    controller's time constant, and for short time steps without apical lag or delay, they are
 
         ⎡ −(I − Ĵ)/τ_v              (I − Ĵ)Q/τ_v             ⎤
         ⎣ H(−J + (k_p/τ_v)J_L°)     −αI − (k_p/τ_v)H J_L Q_L ⎦
@@ -175,7 +175,7 @@ def stability_margin(
     all_jacobians = np.asarray(jacobians(network, soma), np.float64)
     gain = dynamics.proportional_gain / dynamics.voltage_time_constant
     margins = []
-    for index, (jacobian, own) in enumerate(
+    for index, (jacobian, bend) in enumerate(
         zip(all_jacobians, np.asarray(curvature, np.float64), strict=True)
     ):
         inner = np.eye(neurons)
@@ -195,8 +195,8 @@ def stability_margin(
                     inner @ feedback / dynamics.voltage_time_constant,
                 ],
                 [
-                    own @ (proportional - jacobian),
-                    -dynamics.leak * np.eye(outputs) - gain * own @ feedback[-outputs:],
+                    bend @ (proportional - jacobian),
+                    -dynamics.leak * np.eye(outputs) - gain * bend @ feedback[-outputs:],
                 ],
             ]
         )
@@ -211,9 +211,10 @@ def quasi_static_margin(
     leak: float,
     curvature: Float[Array, "batch outputs outputs"],
 ) -> Float[np.ndarray, " batch"]:
-    """Returns −max Re λ of −(H J Q + αI) of each sample, for voltages fast against the controller.
+    """Computes −max Re λ of −(H J Q + αI) of each sample, for voltages faster than the controller.
 
-    The limit τ_v → 0 of `stability_margin` under integral control: m × m instead of all neurons.
+    This is the limit τ_v → 0 of `stability_margin` under integral control. Its matrix is m × m for
+    m outputs.
     """
     response = jacobians(network, soma) @ jnp.concatenate(weights)[None]
     matrices = np.asarray(curvature @ response, np.float64)
@@ -230,8 +231,8 @@ def _update(
 ) -> PyTree[Array]:
     last = len(soma) - 1
     parts = tuple(
-        activation_difference(network.activation if index < last else identity, own, moved)
-        for index, (own, moved) in enumerate(zip(soma, change, strict=True))
+        activation_difference(network.activation if index < last else identity, voltages, moved)
+        for index, (voltages, moved) in enumerate(zip(soma, change, strict=True))
     )
     return _outer(network, inputs, soma, parts, -2.0)
 
@@ -243,8 +244,8 @@ def _outer(
     parts: Layers,
     factor: float,
 ) -> tuple[Any, ...]:
-    """Returns the batch's mean of each part times the rates below it, and of the part alone."""
-    rates = (inputs, *(network.activation(own) for own in soma[:-1]))
+    """Computes the batch mean of each part times the rates below it, and of the part alone."""
+    rates = (inputs, *(network.activation(voltages) for voltages in soma[:-1]))
     scale = factor / len(inputs)
     return tuple(
         (scale * part.T @ rate, scale * jnp.sum(part, axis=0))

@@ -1,8 +1,8 @@
-"""How far the energy of a controlled rest point can be from the least that there is.
+"""A bound on the gap between the energy at a controlled equilibrium and the minimal energy.
 
-A rest point is a stationary point of F; nothing local says that no lower one exists. A bound from
-below does: no control of size ‖ψ‖ moves the readout by more than K‖ψ‖, so that F cannot be lower
-than if it moved it by that much in whatever direction is best.
+A controlled equilibrium is a stationary point of F, which need not be the global minimum. A lower
+bound of F follows from a bound of the gain: a control of norm ‖ψ‖ moves the readout by at most
+K‖ψ‖, so F is at least the energy of an ideal control that moves it by K‖ψ‖ in the best direction.
 """
 
 from typing import Any, NamedTuple
@@ -18,12 +18,12 @@ from ..systems import AbstractSystem, EquilibriumRNN, Feedforward, gelu, identit
 
 # The largest slope of each activation; gelu's is at √2.
 LARGEST_SLOPES: dict[Any, float] = {tanh: 1.0, relu: 1.0, identity: 1.0, gelu: 1.13}
-# Newton's steps for the bound's own response, from no control at all.
+# Number of responses that the bound iterates, starting without control.
 ANSWERS = 32
 
 
 class EnergyGap(NamedTuple):
-    """For each sample, F at a point, a lower bound of F at any point, and their difference."""
+    """F at a point, a lower bound of F at any point, and their difference, for each sample."""
 
     energy: Float[Array, " batch"]
     lower_bound: Float[Array, " batch"]
@@ -31,7 +31,7 @@ class EnergyGap(NamedTuple):
 
 
 def largest_gain(system: AbstractSystem) -> Float[Array, ""]:
-    """Returns a number K with ‖h(φ(ψ)) − h(φ(0))‖ ≤ K‖ψ‖ for every control ψ of every sample.
+    """Computes a bound K with ‖h(φ(ψ)) − h(φ(0))‖ ≤ K‖ψ‖ for every control ψ of every sample.
 
     For layers with weights W_2 … W_{L+1} and an activation with slopes up to s,
 
@@ -39,7 +39,7 @@ def largest_gain(system: AbstractSystem) -> Float[Array, ""]:
 
     and for a recurrent network s‖D‖ / (1 − s‖W‖), which is infinite where s‖W‖ ≥ 1.
 
-    **Raises:** `ValueError` for a system or an activation that no bound is known for.
+    **Raises:** `ValueError` for a system or an activation without a known bound.
     """
     if not isinstance(system, (Feedforward, EquilibriumRNN)):
         raise ValueError(
@@ -65,19 +65,19 @@ def largest_gain(system: AbstractSystem) -> Float[Array, ""]:
 
 @eqx.filter_jit
 def energy_gap(problem: ControlProblem, samples: Sample, points: Point) -> EnergyGap:
-    """Returns F at controlled rest points beside a lower bound of its least value.
+    """Computes F at controlled equilibria and a lower bound of its minimum.
 
         F = ½‖ψ‖² + ½‖u‖² + L/α ≥ min_Δ ½‖Δ‖²/(K² + 1) + L(h(φ(0)) + Δ)/α
 
-    with `largest_gain`'s K, and K² in place of K² + 1 for a system without output neurons. The gap
-    is zero where the bound is reached, by a linear readout of as many neurons as outputs, say; it
-    is large where the network is deep or its loop gain is near one, and then says nothing.
+    with K from `largest_gain`, and K² instead of K² + 1 for a system without output neurons. The
+    gap is zero if the bound is attained, for example by a linear readout with as many neurons as
+    outputs. For deep networks, or a loop gain near one, the gap is large and uninformative.
 
     **Arguments:**
 
-    * `problem`, `samples`, `points`: what was solved, and the points that were found.
+    * `problem`, `samples`, `points`: the problem, the samples, and their solutions.
 
-    **Raises:** `ValueError` where `largest_gain` does, and for a leak of 0.
+    **Raises:** `ValueError` as for `largest_gain`, and for a leak of 0.
     """
     if not isinstance(problem.leak, Tracer) and problem.leak == 0:
         raise ValueError(
@@ -95,7 +95,7 @@ def energy_gap(problem: ControlProblem, samples: Sample, points: Point) -> Energ
         u = jax.lax.fori_loop(0, ANSWERS, answer, jnp.zeros_like(start))
         least = 0.5 * safe * jnp.sum(u**2) + loss(start + safe * u, sample.target) / leak
         energy, _ = energy_and_loss(problem, sample, point)
-        # A loss is never negative, and of an unbounded gain nothing more is known.
+        # With an infinite gain the only bound is 0, because losses are not negative.
         return energy, jnp.where(known, least, 0.0)
 
     energy, bound = jax.vmap(of_one)(samples, free, points)

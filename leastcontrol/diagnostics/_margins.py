@@ -1,8 +1,8 @@
-"""Stability of a rest point under the dynamics that are to hold it, matrix-free.
+"""Stability margins of equilibria, matrix-free.
 
-What decides is the rightmost eigenvalue of the linearised dynamics. Arnoldi's method (ARPACK, by
-SciPy) finds it from products with the Jacobian, which are derivatives along a direction: nothing of
-the size of the state squared is formed. A margin that it does not find is NaN.
+The rightmost eigenvalue of the linearised dynamics determines stability. Arnoldi's method (ARPACK,
+through SciPy) computes it from Jacobian products, which are directional derivatives, so no matrix
+with the squared size of the state is formed. The margin is NaN if Arnoldi's method fails.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from ..equilibrium import (
 )
 from ..systems import AbstractSystem, Feedforward
 
-# ARPACK wants a few more dimensions than it looks for eigenvalues.
+# ARPACK needs a few more dimensions than the eigenvalues it computes.
 SMALLEST_FOR_ARNOLDI = 8
 
 
@@ -36,7 +36,7 @@ def free_margin(
     drives: PyTree[Float[Array, "batch ..."]],
     states: PyTree[Float[Array, "batch ..."]],
 ) -> Float[np.ndarray, " batch"]:
-    """Returns −max Re λ of ∂_φf at each sample's state; φ̇ = f(φ) is stable there above 0."""
+    """Computes −max Re λ of ∂_φf at the state of each sample; φ̇ = f(φ) is stable above 0."""
 
     def dynamics(drive: PyTree, state: PyTree) -> PyTree:
         return system.vector_field(state, drive)
@@ -47,20 +47,22 @@ def free_margin(
 def controlled_margin(
     problem: ControlProblem, samples: Sample, points: Point
 ) -> Float[np.ndarray, " batch"]:
-    """Returns −max Re λ of dynamic inversion at each sample's controlled rest point.
+    """Computes −max Re λ of dynamic inversion at the controlled equilibrium of each sample.
 
         φ̇ = f(φ) + ψ,   ψ̇ = ∂_φfᵀψ + ∂_φhᵀu,   αu + ∇_yL(y, t) = 0
 
-    (arXiv 2207.01332, equation 8), with an output controller that is fast against the rest.
+    (arXiv 2207.01332, equation 8), with an output controller that is faster than state and control.
     """
     system = problem.system
 
-    def dynamics(own: tuple[Sample, Array], both: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
-        sample, at_rest = own
+    def dynamics(
+        constants: tuple[Sample, Array], both: tuple[PyTree, PyTree]
+    ) -> tuple[PyTree, PyTree]:
+        sample, at_rest = constants
         state, control = both
 
         field, read, pull = system.pullback(state, sample.drive)
-        # The answer at rest is known, and so is how it changes with the readout.
+        # The output control at rest and its derivative are known, so it needs no solve.
         here = jax.lax.stop_gradient(read)
         slope = problem.loss.response_slope(
             here + problem.own_gain * at_rest, sample.target, problem.own_gain, problem.leak
@@ -82,15 +84,15 @@ def simulated_margin(
     error: Callable[[Array, PyTree[Any]], Array],
     feedback: Callable[[tuple[Array, ...], Array], tuple[Array, ...]],
 ) -> Float[np.ndarray, " batch"]:
-    """Returns −log|μ| / Δt of each sample, μ the largest eigenvalue of the step that is simulated.
+    """Computes −log|μ| / Δt of each sample, where μ is the largest eigenvalue of a simulated step.
 
-    The step is linearised as it is taken, with its length, delay, apical lag and filter, in all
-    that it carries, but without its noise. Below 0 a small deviation grows by |μ| with every step;
-    for short steps, without lag and filter, it is `stability_margin`, in the same unit.
+    The linearised step includes its length, delay, apical lag and filter, in all state variables,
+    but no noise. If the margin is below 0, small deviations grow by |μ| in every step. For short
+    steps without lag and filter it equals `stability_margin`, in the same unit.
 
-    **Arguments:** as for `leastcontrol.equilibrium.simulate`; `moments`, where the step of each
-    sample is linearised. Callables that are pytrees (`equinox.Partial`) are not compiled anew for
-    other arrays.
+    **Arguments:** as for `leastcontrol.equilibrium.simulate`; `moments`, the points of
+    linearisation. Callables that are pytrees (`equinox.Partial`) are not recompiled for other
+    arrays.
     """
     quiet = dataclasses.replace(dynamics, noise=None)
     integral = jax.vmap(error)(moments.soma[-1], references)
@@ -106,60 +108,63 @@ def _step(
     dynamics: Dynamics,
     error: Callable[..., Array],
     feedback: Callable[..., tuple[Array, ...]],
-    own: tuple[Array, PyTree],
+    constants: tuple[Array, PyTree],
     place: tuple[Moment, Memory],
 ) -> tuple[Moment, Memory]:
-    drive, reference = own
+    drive, reference = constants
     step = dynamics_step(network, dynamics, error, feedback)
     return step(jnp.asarray(True), drive, reference, *place, ())
 
 
 def _margins(
-    dynamics: Callable[[PyTree, PyTree], PyTree], own: PyTree, places: PyTree
+    dynamics: Callable[[PyTree, PyTree], PyTree], constants: PyTree, places: PyTree
 ) -> Float[np.ndarray, " batch"]:
-    return -_extremes(dynamics, own, places, "LR", np.real)
+    return -_extremes(dynamics, constants, places, "LR", np.real)
 
 
 def _extremes(
     dynamics: Callable[[PyTree, PyTree], PyTree],
-    own: PyTree,
+    constants: PyTree,
     places: PyTree,
     which: str,
     measure: Callable[[np.ndarray], np.ndarray],
 ) -> Float[np.ndarray, " batch"]:
-    """Returns the largest measure of an eigenvalue of the linearised dynamics of each sample.
+    """Computes the largest measure of an eigenvalue of the linearised dynamics of each sample.
 
-    **Arguments:** `which`, ARPACK's word for it.
+    **Arguments:** `constants`, first argument of the dynamics; `which`, the name of the measure in
+    ARPACK.
     """
     one = lambda tree, index: jax.tree.map(lambda leaf: leaf[index], tree)  # noqa: E731
-    count = jax.tree.leaves(places)[0].shape[0]
-    found = [_eigenvalues(dynamics, one(own, at), one(places, at), which) for at in range(count)]
-    return np.asarray([measure(values).max() for values in found])
+    spectra = [
+        _eigenvalues(dynamics, one(constants, index), one(places, index), which)
+        for index in range(jax.tree.leaves(places)[0].shape[0])
+    ]
+    return np.asarray([measure(spectrum).max() for spectrum in spectra])
 
 
 @eqx.filter_jit
 def _product(
-    dynamics: Callable[[PyTree, PyTree], PyTree], own: PyTree, place: PyTree, direction: Array
+    dynamics: Callable[[PyTree, PyTree], PyTree], constants: PyTree, place: PyTree, direction: Array
 ) -> Array:
     _, unravel = ravel_pytree(place)
-    _, change = jax.jvp(lambda place: dynamics(own, place), (place,), (unravel(direction),))
+    _, change = jax.jvp(lambda place: dynamics(constants, place), (place,), (unravel(direction),))
     return ravel_pytree(change)[0]
 
 
 def _eigenvalues(
-    dynamics: Callable[[PyTree, PyTree], PyTree], own: PyTree, place: PyTree, which: str
+    dynamics: Callable[[PyTree, PyTree], PyTree], constants: PyTree, place: PyTree, which: str
 ) -> np.ndarray:
-    """Returns all eigenvalues of a small problem, and the outermost of a large one, or NaN."""
+    """Computes all eigenvalues of a small problem, or the outermost of a large one, or NaN."""
     flat, _ = ravel_pytree(place)
 
     def times(direction: np.ndarray) -> np.ndarray:
         along = jnp.asarray(direction.ravel(), flat.dtype)
-        return np.asarray(_product(dynamics, own, place, along), np.float64)
+        return np.asarray(_product(dynamics, constants, place, along), np.float64)
 
     if flat.size < SMALLEST_FOR_ARNOLDI:
         matrix = np.stack([times(column) for column in np.eye(flat.size)], axis=1)
         return np.linalg.eigvals(matrix)
-    # Imported here because it takes long, and few need it.
+    # Imported here because the import is slow and seldom needed.
     import scipy.sparse.linalg
 
     linear_operator: Any = scipy.sparse.linalg.LinearOperator
@@ -169,10 +174,10 @@ def _eigenvalues(
             operator,
             k=1,
             which=which,
-            # A fixed start, so that the same question has the same answer.
+            # A fixed start makes the result reproducible.
             v0=np.ones(flat.size),
             ncv=min(flat.size, 40),
-            # Products are no more exact than the numbers that they are made of.
+            # The products have the precision of the state.
             tol=float(jnp.finfo(flat.dtype).eps),  # pyright: ignore[reportArgumentType]
             return_eigenvectors=False,
         )

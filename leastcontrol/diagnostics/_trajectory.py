@@ -1,7 +1,7 @@
-"""One sample on its way to rest, with and without control, in continuous time.
+"""Trajectories of one sample to its equilibrium, with and without control, in continuous time.
 
-Rules solve for the rest point and never see the way there; this integrates it with Diffrax, to be
-looked at.
+Rules solve for the equilibrium and do not simulate the path to it. These functions integrate the
+path with Diffrax, for inspection.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from ..systems import AbstractSystem
 
 
 class Trajectory(NamedTuple):
-    """States in the order of time, in time constants of the neurons.
+    """The states of one sample over time, in time constants of the neurons.
 
-    * `times`: of the states, the first of which is the start.
+    * `times`: times of the states; the first is the start.
     * `points`: φ, ψ and u at those times; zero control for a free trajectory.
     * `outputs`: y = h(φ) + u with output neurons, and y = h(φ) without.
-    * `finished`: whether the integration came to its end. If it did not, for it needed more than
-      `MAX_STEPS` steps, what was not reached is infinite.
+    * `finished`: whether the integration reached the last time within `MAX_STEPS` steps. If not,
+      the values after the last step are infinite.
     """
 
     times: Float[Array, " times"]
@@ -40,10 +40,10 @@ def free_trajectory(
     times: Float[Array, " times"],
     start: PyTree[Array] = None,
 ) -> Trajectory:
-    """Returns φ̇ = f(φ) of one sample.
+    """Integrates φ̇ = f(φ) for one sample.
 
-    **Arguments:** `system`; `drive`, one sample's; `times`, increasing, the first that of the
-    start; `start`, the first state, the system's initial one by default.
+    **Arguments:** `system`; `drive` of the sample; `times`, increasing, beginning with the start
+    time; `start`, the first state, by default the initial state of the system.
     """
     start = system.initial_state(drive) if start is None else start
     states, finished = _integrated(lambda state: system.vector_field(state, drive), start, times)
@@ -59,20 +59,20 @@ def controlled_trajectory(
     missing: Callable[[Sample, Point], PyTree[Array]] | None = None,
     start: PyTree[Array] = None,
 ) -> Trajectory:
-    """Returns dynamic inversion of one sample, without control at first.
+    """Integrates dynamic inversion for one sample, starting without control.
 
         φ̇ = f(φ) + ψ,   ψ̇ = ∂_φfᵀψ + ∂_φhᵀu,   u̇ = −αu − ∇_yL
 
-    (arXiv 2207.01332, equations 5 and 8, with a leaky integral controller and one time constant for
-    all). Where it comes to rest, it does so at the least control.
+    (arXiv 2207.01332, equations 5 and 8, with a leaky integral controller and equal time
+    constants). If the trajectory comes to rest, its control is the least control.
 
     **Arguments:**
 
     * `problem`: system, loss and leak.
-    * `sample`: one sample's drive and target.
-    * `times`: increasing, the first that of the start.
-    * `missing`: what ψ lacks at a point, as for `certify`, in the place of ∂_φfᵀψ + ∂_φhᵀu.
-    * `start`: the first state, the system's initial one by default.
+    * `sample`: drive and target of the sample.
+    * `times`: increasing, beginning with the start time.
+    * `missing`: computes the residual of ψ that replaces ∂_φfᵀψ + ∂_φhᵀu, as for `certify`.
+    * `start`: the first state, by default the initial state of the system.
     """
     system = problem.system
 
@@ -101,7 +101,7 @@ def controlled_trajectory(
 def _integrated(
     field: Callable[[Any], Any], start: Any, times: Float[Array, " times"]
 ) -> tuple[Any, Bool[Array, ""]]:
-    # Imported here because it takes long, and few need it.
+    # Imported here because the import is slow and seldom needed.
     import diffrax
 
     solution = diffrax.diffeqsolve(

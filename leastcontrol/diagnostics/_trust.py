@@ -1,4 +1,4 @@
-"""How much of a gradient can be trusted, for a whole model on a whole data set."""
+"""Comparison of a rule's gradient with exact gradients, for a model on a whole data set."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -18,17 +18,17 @@ from ._directions import angle
 
 @dataclasses.dataclass(frozen=True)
 class GradientTrust:
-    """What a gradient was compared with, and how it did.
+    """The deviation of a gradient Δ from the exact gradient Δ* and from that of the loss.
 
-    * `samples`: how many were measured, and `converged_fraction`: the share of them whose solve was
-      certified; the others have no part in the gradient.
-    * `angle_to_exact`: to −∇H of the same samples, by an oracle, in degrees. `angle_to_loss`: to
-      −∇L at the free equilibrium, likewise.
-    * `relative_error`: ‖Δ − Δ*‖/‖Δ*‖ for the oracle's Δ*.
-    * `distance`: the mean ‖φ̂ − φ⋆‖ between the states that were reached and the oracle's.
-    * `sensitivity`: ‖Δ − Δ*‖ in units of that distance, the constant with which the error's bound
-      (arXiv 2207.01332, proposition S8) is met here; not a number where the two states are the
-      same.
+    * `samples`: number of samples.
+    * `converged_fraction`: fraction of samples whose solve was certified; the others do not enter
+      the gradient.
+    * `angle_to_exact`: angle to −∇H of the same samples, in degrees.
+    * `angle_to_loss`: angle to −∇L at the free equilibrium, in degrees.
+    * `relative_error`: ‖Δ − Δ*‖/‖Δ*‖.
+    * `distance`: the mean of ‖φ̂ − φ⋆‖ between the states of the rule and the exact states.
+    * `sensitivity`: ‖Δ − Δ*‖ divided by that distance, the constant of the error bound (arXiv
+      2207.01332, proposition S8) that is observed; NaN for a distance of 0.
     """
 
     samples: int
@@ -50,14 +50,14 @@ def gradient_trust(
     feedback: PyTree[Any] = None,
     key: Any = None,
 ) -> GradientTrust:
-    """Returns how a rule's gradient compares with the exact one and with that of the loss.
+    """Compares the gradient of a rule with the exact one and with that of the loss.
 
     **Arguments:**
 
-    * `system`: the model as it is.
+    * `system`: the model.
     * `batches`: the data set, as batches of equal size.
-    * `rule`: what is judged, with its `feedback` weights and a `key` where it needs them.
-    * `exact`: the oracle, `LeastControl(Exact(), leak)` with the rule's own leak.
+    * `rule`: the rule to assess, with its `feedback` weights and a `key` if it needs them.
+    * `exact`: the reference rule, `LeastControl(Exact(), leak)` with the leak of `rule`.
     * `loss`: `Backpropagation()` or `RecurrentBackpropagation()`.
 
     **Raises:** `ValueError` for no batches.
@@ -65,14 +65,15 @@ def gradient_trust(
 
     @eqx.filter_jit
     def measure(batch: Any) -> tuple:
-        own = rule(system, feedback, batch, key=key)
+        credit = rule(system, feedback, batch, key=key)
         best = exact(system, None, batch, key=key)
         plain = loss(system, None, batch, key=key)
-        found = solved(own.solution)
-        apart = jax.vmap(_distance)(_states(own.solution.value), _states(best.solution.value))
-        both = found & solved(best.solution)
-        gradients = own.gradient, best.gradient, plain.gradient
-        return gradients, found.sum(), both.sum(), jnp.sum(jnp.where(both, apart, 0)), found.size
+        certified = solved(credit.solution)
+        apart = jax.vmap(_distance)(_states(credit.solution.value), _states(best.solution.value))
+        both = certified & solved(best.solution)
+        gradients = credit.gradient, best.gradient, plain.gradient
+        distance = jnp.sum(jnp.where(both, apart, 0))
+        return gradients, certified.sum(), both.sum(), distance, certified.size
 
     total = None
     for batch in batches:
@@ -80,17 +81,17 @@ def gradient_trust(
         total = part if total is None else jax.tree.map(jnp.add, total, part)
     if total is None:
         raise ValueError(
-            "There are no batches, but a gradient is judged on at least one: give a list of "
+            "There are no batches, but a comparison needs at least one: give a list of "
             "Batch(inputs, targets)."
         )
-    (own, best, plain), found, both, apart, samples = total
-    error = float(np.linalg.norm(_flat(own) - _flat(best)))
+    (gradient, best, plain), certified, both, apart, samples = total
+    error = float(np.linalg.norm(_flat(gradient) - _flat(best)))
     distance = float(apart) / max(int(both), 1)
     return GradientTrust(
         samples=int(samples),
-        converged_fraction=float(found) / int(samples),
-        angle_to_exact=float(angle(own, best)),
-        angle_to_loss=float(angle(own, plain)),
+        converged_fraction=float(certified) / int(samples),
+        angle_to_exact=float(angle(gradient, best)),
+        angle_to_loss=float(angle(gradient, plain)),
         relative_error=error / float(np.linalg.norm(_flat(best))),
         distance=distance,
         sensitivity=error / distance if distance > 0 else float("nan"),

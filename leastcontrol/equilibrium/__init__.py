@@ -1,25 +1,24 @@
-"""How a rest point is reached, and whether it is one.
+"""Solvers for free and controlled equilibria, and the certificates of their solutions.
 
-The room separates three things that vary independently.
+The package separates three things that vary independently.
 
-* A **problem** says what is to be at rest, for one sample, as an iteration z ↦ z′ whose fixed
-  points are the solutions, together with the error of z′ as a multiple of what is allowed:
-  `FreeProblem` (f = 0), `AdjointProblem` (∂_φfᵀa + ∂_φhᵀe = 0, the linear half of recurrent
-  backpropagation), and for the controlled equilibrium f + ψ = 0, ∂_φfᵀψ + ∂_φhᵀu = 0,
-  αu + ∇_yL = 0 three views of one `ControlProblem`: `SweepProblem` for ordered systems,
-  `JointProblem` for any f, and descents of the energy: `EnergyProblem` by first-order steps, and
-  `TrustRegionProblem` by Newton's, over whatever coordinates an `AbstractLandscape` has.
-  Where the control has a path of its own, `ControlPathProblem` has that path's condition for the
-  second.
-* A **solver** (`FixedPoint`: plain or Anderson-accelerated) says how an iteration is run and for
-  how long. `Anderson` is the same acceleration as a solver of Optimistix.
-* The **driver** (`run`) maps both over a batch. Every sample has its own error, step count and
-  end. When most samples have finished it goes on with the others alone, so that the price of a
-  batch is nearer the mean of its samples' than their maximum; no sample's numbers depend on that.
+* A **problem** defines the equilibrium of one sample as an iteration z ↦ z′ whose fixed points are
+  the solutions. It also gives the error of z′ as a multiple of the tolerance. `FreeProblem` is
+  f = 0. `AdjointProblem` is ∂_φfᵀa + ∂_φhᵀe = 0, the linear half of recurrent backpropagation. The
+  controlled equilibrium f + ψ = 0, ∂_φfᵀψ + ∂_φhᵀu = 0, αu + ∇_yL = 0 is a `ControlProblem`, which
+  is solved in one of several forms: `SweepProblem` for ordered systems, `JointProblem` for any f,
+  and descents of the energy. These take first-order steps (`EnergyProblem`) or Newton steps
+  (`TrustRegionProblem`) in the coordinates of an `AbstractLandscape`. If the control has a separate
+  feedback path, `ControlPathProblem` replaces the second condition by that of the path.
+* A **solver** (`FixedPoint`: plain or Anderson-accelerated) says how to run an iteration and for
+  how many steps. `Anderson` is the same acceleration as an Optimistix solver.
+* The **driver** (`run`) maps both over a batch. Every sample has its own error, step count and end.
+  When most samples have finished, the driver continues with the others alone, so the cost of a
+  batch is close to the mean cost of its samples instead of the maximum. This changes no result.
 
-Whatever the road, the residuals of the three conditions at the point that comes back decide
+Whichever solver is used, the residuals of the three conditions at the returned point determine
 `Solution.result`; a solver cannot claim success. `certify` measures them from their definitions.
-Sweeps have measured them already: each ends with the conditions evaluated at the point it returns.
+Sweeps do not need it, because each sweep ends by evaluating the conditions at the point it returns.
 """
 
 from ._anderson import Anderson as Anderson

@@ -1,11 +1,10 @@
 """Anderson acceleration of a fixed-point iteration (Walker and Ni, SIAM J. Numer. Anal. 2011, type
 II).
 
-A sample's next iterate mixes the images of its last ones with the weights a, Σ a = 1, that minimise
-‖Σ_i a_i r_i‖ for their residuals r_i = T(z_i) − z_i. The blocks of an iterate (a state and a
-control, say) may be of very different size, so each block's residual is measured in units of the
-block itself. `mix` is one step of it: `FixedPoint` takes it inside its loop over a batch, and
-`Anderson` for anything else that Optimistix iterates.
+The next iterate is a mixture of the last images T(z_i), with the weights a, Σ a = 1, that minimise
+‖Σ_i a_i r_i‖ for the residuals r_i = T(z_i) − z_i. The blocks of an iterate (for example state and
+control) may differ greatly in size, so each residual is measured relative to its block. `mix` takes
+one step; `FixedPoint` uses it for batches, and `Anderson` makes it an Optimistix solver.
 """
 
 from collections.abc import Callable
@@ -22,11 +21,11 @@ from ._trees import dot, tree_subtract
 
 Blocks = tuple[PyTree[Array], ...]
 
-# An error that grows by this factor in one step ends a history.
+# The history restarts if the error grows by this factor in one step.
 RESTART = 2.0
-# A ridge of this share of the largest squared residual keeps the mixing weights tame.
+# Ridge, relative to the largest squared residual, that bounds the mixing weights.
 RIDGE = 1e-7
-# In units of the spacing of the numbers at 1.
+# Rounding noise in units of the machine epsilon.
 NOISE = 16.0
 
 
@@ -38,7 +37,7 @@ class History(NamedTuple):
 
     @staticmethod
     def empty(blocks: Blocks, memory: int) -> "History":
-        """Returns room for `memory` iterates."""
+        """Makes an empty history with `memory` slots."""
         slots = jax.tree.map(lambda leaf: jnp.zeros((memory, *leaf.shape), leaf.dtype), blocks)
         return History(slots, slots)
 
@@ -50,12 +49,12 @@ def mix(
     count: Int[Array, ""],
     dtype: Any,
 ) -> tuple[Blocks, History]:
-    """Returns the next iterate, and the history with the iterate z and its image T(z) in it.
+    """Adds an iterate z and its image T(z) to the history, and computes the next iterate.
 
     **Arguments:**
 
     * `before`, `after`: z and T(z).
-    * `count`: how many iterates the history holds, or held before it went around.
+    * `count`: number of iterates added so far, which may exceed the number of slots.
     * `dtype`: of the mixing weights.
     """
     memory = jax.tree.leaves(history.images)[0].shape[0]
@@ -65,7 +64,7 @@ def mix(
     images = put(history.images, after)
 
     filled = jnp.arange(memory) <= count
-    # A block that is small enough to be the rounding of the others says nothing about the mixing.
+    # A block smaller than the rounding of the others must not influence the mixing.
     smallest = (NOISE * jnp.finfo(dtype).eps) ** 2 * sum(dot(now, now) for now in after)
     smallest = jnp.maximum(smallest, jnp.finfo(dtype).tiny)
     gram = sum(
@@ -97,13 +96,13 @@ class _AndersonState(eqx.Module):
 class Anderson(optx.AbstractFixedPointSolver):
     """Anderson acceleration as a solver for `optimistix.fixed_point`.
 
-    It ends where a step no longer changes y: where ‖(T(y) − y) / (atol + rtol |T(y)|)‖ < 1.
+    It stops when ‖(T(y) − y) / (atol + rtol |T(y)|)‖ < 1.
 
     **Arguments:**
 
-    * `rtol`, `atol`: of the change of y.
-    * `memory`: how many iterates are mixed; with 1 the iteration is plain.
-    * `norm`: of a pytree.
+    * `rtol`, `atol`: relative and absolute tolerance of the change of y.
+    * `memory`: number of iterates that are mixed; 1 for plain steps.
+    * `norm`: the norm of a pytree.
 
     **Raises:** `ValueError` for a memory below 1.
     """
@@ -133,11 +132,11 @@ class Anderson(optx.AbstractFixedPointSolver):
             lambda leaf, new: leaf / (self.atol + self.rtol * jnp.abs(new)), change, image
         )
         size = jnp.asarray(self.norm(scaled), state.size.dtype)
-        # Where the error grows, the past says nothing about the present: begin a new history.
+        # A growing error makes the history useless: begin a new one.
         count = jnp.where(size > RESTART * state.size, 0, state.count)
         (mixed,), history = mix(state.history, (y,), (image,), count, state.size.dtype)
         finished = size < 1
-        proposed = jax.tree.map(lambda own, new: jnp.where(finished, own, new), image, mixed)
+        proposed = jax.tree.map(lambda plain, new: jnp.where(finished, plain, new), image, mixed)
         return proposed, _AndersonState(history, count + 1, size, finished), aux
 
     def terminate(self, fn, y, args, options, state, tags):

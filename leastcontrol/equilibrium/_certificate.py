@@ -1,8 +1,8 @@
-"""What a solve returns, and the measurement that decides whether it is a solution.
+"""The result of a solve, and the certificate that decides whether it is a solution.
 
-`certify` evaluates the three conditions of a controlled rest point (arXiv 2207.01332, theorem 1 and
-proposition S1) from their definitions, at the point it is given, and compares each with what
-`Tolerance` allows; the errors as multiples of the allowance are also what the solvers stop on.
+`certify` evaluates the three conditions of a controlled equilibrium (arXiv 2207.01332, theorem 1
+and proposition S1) at a given point, from their definitions, and compares each residual with the
+`Tolerance`. Solvers stop on the same errors.
 """
 
 from collections.abc import Callable
@@ -23,37 +23,38 @@ Value = TypeVar("Value")
 
 
 class RESULTS(optx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
-    """How a solve ended, one sentence each; `RESULTS[solution.result]` is the sentence."""
+    """The outcomes of a solve; `RESULTS[solution.result]` is a sentence that explains one."""
 
     not_at_rest = (
         "The residual of the point that was reached is above what the tolerance allows. Give the "
         "solver more steps, choose another solver, ask for less control with a larger leak, or "
-        "write f in the unit of time of its own decay, on which the least control depends."
+        "rescale f so that its unit of time is its decay time, because the least control depends "
+        "on that unit."
     )
     not_contracting = (
-        "The free dynamics do not contract in their own unit of time: at the point that was "
-        "reached a unit step leaves the residual no smaller. Divide f by the rate of its fastest "
-        "part, which leaves its rest points where they are, train with a JacobianPenalty, or "
-        "settle by free_equilibrium(..., solver=TrustRegion()), which needs no contraction."
+        "The free dynamics do not contract: at the point that was reached, a unit step does not "
+        "reduce the residual. Divide f by the rate of its fastest part, which does not change its "
+        "rest points, train with a JacobianPenalty, or solve by free_equilibrium(..., "
+        "solver=TrustRegion()), which needs no contraction."
     )
     no_finite_point = (
-        "The solver met a value that is not finite. Check the input and the parameters, lower the "
-        "learning rate, or ask for less control with a larger leak."
+        "The solver reached a value that is not finite. Check the input and the parameters, lower "
+        "the learning rate, or ask for less control with a larger leak."
     )
     invalid_target = (
-        "The sample's target is not one that its loss is defined for. Give labels from 0 up to one "
-        "less than the number of outputs, probabilities that are at least 0 and sum to 1, or "
-        "finite target vectors."
+        "The loss is not defined for the target of this sample. Give labels from 0 up to one less "
+        "than the number of outputs, probabilities that are at least 0 and sum to 1, or finite "
+        "target vectors."
     )
     target_not_reached = (
-        "The simulated control left more of the output's error than was asked for. Simulate more "
-        "time points or longer steps, use a larger gain, or see whether the controlled dynamics "
-        "are stable."
+        "The simulated control left a larger output error than the tolerance allows. Simulate "
+        "more time points or longer steps, use a larger gain, or check that the controlled "
+        "dynamics are stable."
     )
 
 
 class Point(NamedTuple):
-    """A controlled state of one sample: φ, the control ψ on it, and the output control u."""
+    """A controlled state of one sample: the state φ, the control ψ and the output control u."""
 
     state: PyTree[Float[Array, "..."]]
     control: PyTree[Float[Array, "..."]]
@@ -61,40 +62,36 @@ class Point(NamedTuple):
 
     @staticmethod
     def uncontrolled(system: AbstractSystem, drive: PyTree[Any]) -> "Point":
-        """Returns where a solver starts that knows no better: the first state, without control."""
+        """Makes the default start of a solver: the system's initial state without control."""
         state = system.initial_state(drive)
         read = jax.eval_shape(system.readout, state)
         return Point(state, jax.tree.map(jnp.zeros_like, state), jnp.zeros(read.shape, read.dtype))
 
     @staticmethod
     def first(system: AbstractSystem, sample: Sample) -> "Point":
-        """Returns the sample's own start, or where a solver starts without one."""
+        """Returns the start that the sample gives, or else the default start."""
         if sample.start is None:
             return Point.uncontrolled(system, sample.drive)
         return sample.start
 
 
 class Tolerance(eqx.Module):
-    """How large a residual may be.
+    """The largest allowed residuals.
 
-    With ψ̄ = (ψ, u), the conditions of a controlled rest point are allowed
+    With ψ̄ = (ψ, u), the residuals of a controlled equilibrium may be at most
 
         ‖f + ψ‖              ≤ relative · ‖ψ̄‖   + rounding · ε (‖φ‖ + ‖ψ‖)
         ‖∂_φfᵀψ + ∂_φhᵀu‖    ≤ relative · ‖ψ̄‖   + rounding · ε (‖φ‖ + ‖ψ‖), or (‖ψ‖) alone
         ‖αu + ∇_yL‖          ≤ relative · α‖ψ̄‖  + rounding · ε (1 + ‖y‖) tr ∂²_yL
 
-    where ε is the spacing of the numbers at 1 in the state's dtype. The second terms are floors:
-    f, and the output that ∇_yL is taken at, are sums of numbers of about the state's and the
-    output's size, so their last digits cannot be smaller, however little control a sample needs,
-    and neither can those of a control that is read off as −f or found under an order's rounding.
-    The joint iteration of dynamic inversion has a control of its own, whose floor is its own size.
-    A free rest point is allowed ‖f‖ ≤ relative · ‖φ‖ + rounding · ε ‖φ‖.
+    where ε is the machine epsilon of the state's dtype and the second terms are rounding floors;
+    the joint iteration of dynamic inversion has the floor ‖ψ‖ alone. A free equilibrium is allowed
+    ‖f‖ ≤ relative · ‖φ‖ + rounding · ε ‖φ‖.
 
-    So it is for f = −φ + g(φ). A rest point does not depend on the unit of time, but ‖f‖ does, by a
-    rate: f ≈ ∂_φf e for an error e of the state. Of any other f the rate r = ‖∂_φf v‖ / ‖v‖ is
-    measured, for the v that is at hand where the residual is measured: the residual itself (of
-    which ‖f‖/r is then the state's error as far as one derivative tells it), the last step, or the
-    control. A free rest point is allowed r times as much, and a controlled one
+    These bounds hold for f = −φ + g(φ). For any other f the rate r = ‖∂_φf v‖ / ‖v‖ is measured
+    along the residual, the last step, or the control, because ‖f‖ depends on the unit of time
+    ([Tolerances and units of time][tolerances-and-units-of-time]). A free equilibrium is then
+    allowed r times as much, and a controlled one
 
         ‖f + ψ‖              ≤ relative · ‖ψ̄‖   + rounding · ε (r‖φ‖ + ‖ψ‖)
         ‖∂_φfᵀψ + ∂_φhᵀu‖    ≤ r (relative · ‖ψ̄‖ + rounding · ε (r‖φ‖ + ‖ψ‖)).
@@ -117,7 +114,7 @@ class Tolerance(eqx.Module):
         state_norm: Float[Array, ""],
         rate: Rate = 1.0,
     ) -> Float[Array, ""]:
-        """Returns ‖f‖ as a multiple of what a free rest point is allowed."""
+        """Computes ‖f‖ as a multiple of the allowed residual of a free equilibrium."""
         floor = self.rounding * jnp.finfo(state_norm.dtype).eps
         return _ratio(residual, (self.relative + floor) * rate * state_norm)
 
@@ -134,10 +131,10 @@ class Tolerance(eqx.Module):
         own_control: bool = False,
         rate: Rate = 1.0,
     ) -> "Residuals":
-        """Returns the three residuals and the largest of them as a multiple of its allowance.
+        """Computes the largest of the three residuals as a multiple of its allowed value.
 
-        `own_control` says that the control is iterated by itself, so that the rounding of the state
-        is no excuse for what it lacks.
+        With `own_control` the control is iterated separately, and the rounding of the state does
+        not relax the tolerance of its residual.
         """
         floor = self.rounding * jnp.finfo(state_norm.dtype).eps
         scale = self.relative * control_norm
@@ -154,7 +151,7 @@ class Tolerance(eqx.Module):
 
 
 class Residuals(NamedTuple):
-    """What was measured at a point; the figures of a `Certificate`."""
+    """The residuals at a point, as in `Certificate`."""
 
     state_residual: Float[Array, "*batch"]
     optimality_residual: Float[Array, "*batch"]
@@ -164,19 +161,21 @@ class Residuals(NamedTuple):
 
     @staticmethod
     def unknown(dtype: Any) -> "Residuals":
-        """Returns those of a sample's point at which nothing was measured yet."""
+        """Makes infinite residuals, for a point that has not been measured."""
         return Residuals(*(jnp.full((), jnp.inf, dtype) for _ in Residuals._fields))
 
 
 class Certificate(eqx.Module):
-    """What was measured at the point of a `Solution`, for each sample.
+    """The residuals of a `Solution`, for each sample.
 
-    * `steps`: iterations of the solver.
-    * `state_residual`: ‖f + ψ‖. `optimality_residual`: ‖∂_φfᵀψ + ∂_φhᵀu‖; with learned feedback the
-      distance of ψ from what the feedback asks for, see its controller.
-      `leak_residual`: ‖αu + ∇_yL‖. The last two are zero for a free rest point.
-    * `control_norm`: ‖(ψ, u)‖, zero for a free rest point.
-    * `error`: the largest residual as a multiple of what the tolerance allows; solved up to 1.
+    * `steps`: number of solver iterations.
+    * `state_residual`: ‖f + ψ‖.
+    * `optimality_residual`: ‖∂_φfᵀψ + ∂_φhᵀu‖, zero for a free equilibrium. With learned feedback,
+      the distance of ψ from the control that the feedback gives; see its controller.
+    * `leak_residual`: ‖αu + ∇_yL‖, zero for a free equilibrium.
+    * `control_norm`: ‖(ψ, u)‖, zero for a free equilibrium.
+    * `error`: the largest residual as a multiple of its allowed value. The sample is solved if it
+      is at most 1.
     """
 
     steps: Int[Array, "*batch"]
@@ -190,7 +189,7 @@ class Certificate(eqx.Module):
 class Solution(eqx.Module, Generic[Value]):
     """The outcome of a solve.
 
-    * `value`: the `Point` (or whatever was solved for), with a leading batch axis.
+    * `value`: the `Point`, or state, with a leading batch axis.
     * `result`: an item of `RESULTS` for each sample.
     * `stats`: the `Certificate` of each sample.
     """
@@ -206,9 +205,9 @@ def solved(solution: Solution) -> Bool[Array, "*batch"]:
 
 
 def verdict(error: Float[Array, ""], missed: Any = RESULTS.not_at_rest) -> Any:
-    """Returns the result that a sample's error, as a multiple of the allowance, stands for.
+    """Converts the error of a sample, a multiple of its allowed value, into an item of `RESULTS`.
 
-    `missed` is what an error that is finite and too large is called.
+    `missed` is the result for a finite error above 1.
     """
     unsolved = RESULTS.where(jnp.isfinite(error), missed, RESULTS.no_finite_point)
     return RESULTS.where(
@@ -226,10 +225,10 @@ def certify(
     tolerance: Tolerance,
     missing: Callable[[Sample, Point], PyTree[Array]] | None = None,
 ) -> Solution[Point]:
-    """Returns a batch of points with the residuals measured there and the result they decide.
+    """Certifies a batch of points by measuring their residuals.
 
-    `missing` says what the control at a point lacks where it is not to be the least one: it takes
-    the place of ∂_φfᵀψ + ∂_φhᵀu.
+    For a control that is not the least control, `missing` computes the residual that replaces
+    ∂_φfᵀψ + ∂_φhᵀu.
     """
 
     def measure(sample: Sample, point: Point, steps: Int[Array, ""]) -> Solution[Point]:
@@ -247,8 +246,10 @@ def measured(
     tolerance: Tolerance,
     lacking: PyTree[Array] | None = None,
 ) -> Residuals:
-    """Returns one sample's residuals, evaluated at a point, with its own ∂_φfᵀψ + ∂_φhᵀu or that
-    which is given."""
+    """Measures the residuals of one sample at a point.
+
+    `lacking` replaces the residual ∂_φfᵀψ + ∂_φhᵀu, if given.
+    """
     field, read, pull = problem.system.pullback_at_rest(point.state, sample.drive)
     state = tree_add(field, point.control)
     if lacking is not None:
@@ -269,7 +270,7 @@ def residuals_of(
     own_control: bool = False,
     rate: Rate = 1.0,
 ) -> Residuals:
-    """Returns one sample's residuals where f + ψ, ∂_φfᵀψ + ∂_φhᵀu and h at the point are known."""
+    """Computes the residuals of one sample from f + ψ, ∂_φfᵀψ + ∂_φhᵀu and h at the point."""
     output = read + problem.own_gain * point.output_control
     slope = problem.loss.gradient(output, sample.target)
     return tolerance.control_error(
@@ -288,7 +289,7 @@ def residuals_of(
 def energy_and_loss(
     problem: ControlProblem, sample: Sample, point: Point
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Returns F and L of one sample at a point."""
+    """Computes F and L of one sample at a point."""
     read = problem.system.readout(point.state)
     square = dot(point.control, point.control)
     energy = problem.energy(sample, square, read, point.output_control)
@@ -297,11 +298,11 @@ def energy_and_loss(
 
 
 def certified(point: Point, steps: Int[Array, " batch"], residuals: Residuals) -> Solution[Point]:
-    """Returns a batch of points with residuals measured there and the result they decide."""
+    """Makes the solution of a batch from points whose residuals have been measured."""
     result = jax.vmap(verdict)(residuals.error)
     return Solution(point, result, Certificate(steps, *residuals))
 
 
 def _ratio(residual: Float[Array, ""], allowed: Float[Array, ""]) -> Float[Array, ""]:
-    # A zero residual is allowed even where nothing else is.
+    # A residual of zero passes even if the allowed value is zero.
     return jnp.where(residual == 0, 0.0, residual / allowed).astype(residual.dtype)

@@ -1,14 +1,14 @@
-"""Controlled equilibria whose control comes by a path of its own.
+"""Controlled equilibria whose control has a separate feedback path.
 
-The least control is the pullback of the output control through the system itself, ∂_φfᵀψ + ∂_φhᵀu =
-0. A path of its own replaces that one condition by another, and nothing else: the state and the
-output control are what they were. `AbstractControlPath` is that condition, for one sample:
+The least control is the pullback of the output control through the system itself,
+∂_φfᵀψ + ∂_φhᵀu = 0. A separate path replaces this condition by another and leaves the conditions of
+the state and the output control unchanged. `AbstractControlPath` is that condition for one sample:
 
-* `MirrorPath`: the pullback through a second system, whose weights need not be the first one's;
+* `MirrorPath`: the pullback through a second system, with different weights;
 * `LinearPath`: ψ = Qu.
 
-`ControlPathProblem` is the iteration for any of them. There is no energy that its fixed points
-minimise, so none safeguards it.
+`ControlPathProblem` is the iteration for any path. Its fixed points do not minimise an energy, so
+no energy can safeguard it.
 """
 
 import abc
@@ -27,25 +27,25 @@ from ._trees import norm, tree_add, tree_scale, tree_subtract
 
 
 class AbstractControlPath(eqx.Module):
-    """How an output control becomes a control on the state."""
+    """A path that turns an output control into a control on the state."""
 
     @abc.abstractmethod
     def missing(self, sample: Sample, point: Point) -> PyTree[Array]:
-        """Returns what ψ lacks at a point, a pytree like the state: zero where it is at rest."""
+        """Computes the residual of ψ at a point, a pytree like the state, zero at rest."""
 
     @abc.abstractmethod
     def carry(self, sample: Sample, point: Point) -> PyTree[Array]:
-        """Returns the next ψ for the state and the output control of a point.
+        """Computes the next ψ from the state and the output control of a point.
 
-        It stays where, and only where, nothing is missing.
+        Its fixed points are exactly the points where `missing` is zero.
         """
 
 
 class MirrorPath(AbstractControlPath):
-    """∂_φf_Sᵀψ + ∂_φh_Sᵀu = 0, with f_S and h_S those of a mirror at the system's own state.
+    """∂_φf_Sᵀψ + ∂_φh_Sᵀu = 0, with f_S and h_S of a mirror system at the state of the system.
 
-    The mirror of an ordered system is led to that state by the control −f_S(φ), so that one pass
-    there and one back are exact; any other is iterated with a unit step.
+    For an ordered mirror, the control −f_S(φ) brings it to that state, so that one forward and one
+    backward pass are exact. Any other mirror is iterated with a unit step.
     """
 
     mirror: AbstractSystem
@@ -57,13 +57,13 @@ class MirrorPath(AbstractControlPath):
     def carry(self, sample: Sample, point: Point) -> PyTree[Array]:
         if not isinstance(self.mirror, AbstractOrderedSystem):
             return tree_add(point.control, self.missing(sample, point))
-        held = tree_scale(-1.0, self.mirror.vector_field(point.state, sample.drive))
-        _, pull, _ = settle_and_read(self.mirror, sample, held)
+        mirror_control = tree_scale(-1.0, self.mirror.vector_field(point.state, sample.drive))
+        _, pull, _ = settle_and_read(self.mirror, sample, mirror_control)
         return pull(point.output_control)[0]
 
 
 class LinearPath(AbstractControlPath):
-    """ψ = Qu, with a weight of Q for each element of the state and of the output."""
+    """ψ = Qu, where Q has one weight for each pair of state element and output."""
 
     weights: PyTree[Float[Array, "... outputs"]]
 
@@ -76,11 +76,11 @@ class LinearPath(AbstractControlPath):
 
 
 class ControlPathProblem(AbstractProblem):
-    """f + ψ = 0 and αu + ∇_yL = 0 with a control that comes by a path of its own.
+    """f + ψ = 0 and αu + ∇_yL = 0, with a control from a separate feedback path.
 
-    The state of an ordered system settles under ψ in one pass, any other takes a unit step; the
-    output control is the loss's response with a secant gain, as in an ordered sweep. An iterate is
-    a `Point` with a gain.
+    The state of an ordered system settles under ψ in one pass; that of any other takes a unit step.
+    The output control is the response of the loss with a secant gain, as in an ordered sweep. An
+    iterate is a `Point` with a gain.
     """
 
     remeasured: ClassVar[bool] = True
@@ -107,7 +107,7 @@ class ControlPathProblem(AbstractProblem):
         point = Point(state, control, output_control)
         carried = self.path.carry(sample, point)
         if isinstance(system, AbstractOrderedSystem):
-            # Under the carried control the state's residual is what has changed of the control.
+            # Under the carried control the state residual is the change of the control.
             proposed = measured = point._replace(control=carried)
             state_residual, missing = norm(tree_subtract(carried, control)), norm(0 * read)
         else:

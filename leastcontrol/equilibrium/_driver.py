@@ -1,15 +1,15 @@
-"""Running an iteration on a batch, sample by sample.
+"""The driver, which runs the iteration of one sample for a whole batch.
 
-`AbstractProblem` is one sample's iteration; `FixedPoint` says how it is run; `run` does it for a
-batch. The batch is iterated as a whole until at most a quarter of its samples are unfinished (or
-the `first_share` of its solver); those go on alone, gathered in groups of an eighth of the batch
-(or of its solver's `groups`) by how far they are from being finished, and so on in every group: a
-few hard samples cost what they are, not what their batch is. Which samples are gathered together
-changes no sample's result. Every size is a loop of its own that has to be compiled, hence so few of
-them.
+`AbstractProblem` is the iteration of one sample, `FixedPoint` says how to run it, and `run` runs it
+for a batch. The driver iterates the whole batch until at most a quarter of its samples are
+unfinished (or one in the solver's `first_share`). It then continues with the unfinished samples in
+groups of an eighth of the batch (or one in the solver's `groups`), sorted by error, and treats
+every group in the same way. So hard samples do not make the rest of their batch expensive. The
+grouping changes no result. Every group size is a separate loop that has to be compiled, so there
+are few sizes.
 
-With a memory the iterates are mixed as `_anderson` says; with `relax` they go as far as
-`_relaxation` says.
+With a memory, iterates are mixed as in `_anderson`; with `relax`, steps are shortened as in
+`_relaxation`.
 """
 
 import abc
@@ -25,17 +25,17 @@ from ._anderson import RESTART, Blocks, History, mix
 from ._relaxation import Relaxation, relax
 from ._trees import tree_where
 
-# Into so many groups is a batch divided whose last samples go on.
+# Number of groups that the unfinished samples are split into.
 GROUPS = 8
-# A smaller group would cost as much.
+# A group of fewer samples would cost the same.
 SMALLEST_GROUP = 4
-# The first rates are those of the start, not of the iteration.
+# Earlier convergence rates describe the start and not the iteration.
 FIRST_JUDGED = 4
-# Steps of a batch before it is relaxed.
+# Number of plain steps before relaxation.
 PLAIN_STEPS = 4
 
 
-# Two measurements of one point differ by their rounding, and the verdict is the later one's.
+# Two measurements of one point differ by rounding, and the later one decides.
 MARGIN = 0.9
 
 
@@ -43,21 +43,21 @@ class AbstractProblem(eqx.Module):
     """The fixed points z = T(z) of one sample, and the error of an iterate."""
 
     remeasured: ClassVar[bool] = False
-    """Whether the last iterate is measured once more by who runs the iteration, whose verdict then
-    counts: an iteration that ends with less than the allowed error is not called unsolved."""
+    """Whether the caller measures the last iterate again and decides by that measurement. The
+    iteration then aims below the allowed error, so that rounding does not make it unsolved."""
 
     @abc.abstractmethod
     def initial(self, sample: PyTree[Any]) -> PyTree[Any]:
-        """Returns the first iterate."""
+        """Makes the first iterate."""
 
     @abc.abstractmethod
     def iterate(
         self, sample: PyTree[Any], z: PyTree[Any]
     ) -> tuple[PyTree[Any], PyTree[Any], Float[Array, ""]]:
-        """Returns T(z), the iterate that the error belongs to, and that error.
+        """Computes T(z), the iterate whose error was measured, and that error.
 
-        The error is a multiple of what is allowed: the sample is finished when it is at most 1,
-        or no longer finite.
+        The error is a multiple of the tolerance. A sample is finished when it is at most 1 or not
+        finite.
         """
 
     @abc.abstractmethod
@@ -70,16 +70,24 @@ class AbstractProblem(eqx.Module):
 
 
 class FixedPoint(eqx.Module):
-    """How an iteration is run: for how many steps, and how many past iterates are mixed.
+    """A fixed-point iteration: the number of steps, acceleration, and the grouping of samples.
 
-    With `memory` 1 the iteration is plain; with more it is Anderson's. With `relax` a plain step is
-    shortened where the iteration swings to and fro, from the fifth on: most samples need no more,
-    and the first ones, which begin without a control, say nothing of the others. With `give_up` a
-    sample is judged after 4, 8, 16, … steps: it ends there, unsolved, if the rate at which its
-    error fell since half as many would not bring it within the tolerance in the steps that are
-    left. One in `first_share` is the share of a batch that goes on by itself first, in groups of
-    one in `groups` of its samples: 2, and many groups, where most samples end within a few dear
-    steps of each other, which the others then need not take.
+    **Arguments:**
+
+    * `max_steps`: steps after which a sample is unsolved.
+    * `memory`: number of iterates that Anderson acceleration mixes; 1 for plain steps.
+    * `relax`: whether plain steps are shortened where the iteration oscillates, from the fifth step
+      on. Most samples need fewer, and the first steps, which begin without control, do not predict
+      the later ones.
+    * `give_up`: whether to stop hopeless samples early. After 4, 8, 16, … steps a sample ends
+      unsolved if the rate of its error over the last half of its steps is too small to reach the
+      tolerance in the remaining steps.
+    * `first_share`: the driver leaves the whole batch when one in `first_share` samples is
+      unfinished, and continues with groups of one in `groups` samples. Small values of the first
+      and many groups suit expensive steps where most samples finish at nearly the same time.
+    * `groups`: see `first_share`.
+
+    **Raises:** `ValueError` for a value out of range, and for `relax` with a memory above 1.
     """
 
     max_steps: int = eqx.field(static=True, default=200)
@@ -98,8 +106,8 @@ class FixedPoint(eqx.Module):
         if self.first_share < 2 or self.groups < 2:
             raise ValueError(
                 f"The fixed-point solver was given first_share={self.first_share} and "
-                f"groups={self.groups}, but a part of a batch, one in so many, is at most one in "
-                "2: write FixedPoint(first_share=4, groups=8)."
+                f"groups={self.groups}, but both are at least 2, because a part is at most half of "
+                "a batch: write FixedPoint(first_share=4, groups=8)."
             )
         if self.relax and self.memory > 1:
             raise ValueError(
@@ -110,15 +118,15 @@ class FixedPoint(eqx.Module):
 
 
 class Progress(eqx.Module):
-    """How far the samples of a batch, or one of them, have come."""
+    """The state of the iteration, for one sample or a batch."""
 
     z: PyTree[Any]
     history: History | Relaxation | None
-    # Iterates in the history.
+    # Number of iterates in the history.
     mixed: Int[Array, "*batch"]
     steps: Int[Array, "*batch"]
     error: Float[Array, "*batch"]
-    # The error after the last 1, 2, 4, 8, … steps.
+    # The error after the latest power of two of steps.
     earlier: Float[Array, "*batch"]
     active: Bool[Array, "*batch"]
 
@@ -126,7 +134,7 @@ class Progress(eqx.Module):
     def first(
         start: PyTree[Any], history: History | Relaxation | None, batch: int, dtype: Any
     ) -> "Progress":
-        """Returns that of a batch before its first step."""
+        """Makes the progress of a batch before its first step."""
         none, unknown = jnp.zeros(batch, jnp.int32), jnp.full(batch, jnp.inf, dtype)
         return Progress(start, history, none, none, unknown, unknown, jnp.ones(batch, bool))
 
@@ -137,13 +145,13 @@ def run(
     samples: PyTree[Any],
     start: PyTree[Any] | None = None,
 ) -> tuple[PyTree[Any], Int[Array, " batch"], Float[Array, " batch"]]:
-    """Returns the last iterate, the number of steps and the error of every sample.
+    """Runs an iteration for a batch; returns the last iterates, step counts and errors.
 
     **Arguments:**
 
     * `problem`, `solver`: the iteration and how to run it.
-    * `samples`: what is each sample's own, with a leading batch axis.
-    * `start`: the first iterates; the problem's own by default.
+    * `samples`: the data of every sample, with a leading batch axis.
+    * `start`: the first iterates; by default those of `problem.initial`.
     """
     if start is None:
         start = jax.vmap(problem.initial)(samples)
@@ -161,7 +169,7 @@ def run(
 
 
 def _left_alone(batch: int, share: int, groups: int) -> int:
-    """Returns how many samples of a batch go on in groups: none where it is not split."""
+    """Returns how many unfinished samples continue in groups; 0 if the batch is not split."""
     return batch // share if batch // groups >= SMALLEST_GROUP else 0
 
 
@@ -180,22 +188,22 @@ def _run_group(
         return jnp.sum(progress.active) > left
 
     def step(progress: Progress) -> Progress:
-        # As long as the batch goes on as a whole.
+        # Only the whole batch takes plain first steps; groups have taken theirs.
         plain = jnp.max(progress.steps) < PLAIN_STEPS if first and solver.relax else None
-        return jax.vmap(lambda sample, own: advance(problem, solver, sample, own, plain))(
+        return jax.vmap(lambda sample, one: advance(problem, solver, sample, one, plain))(
             samples, progress
         )
 
     progress = jax.lax.while_loop(unfinished, step, progress)
-    found = (progress.z, progress.steps, progress.error)
+    outcome = (progress.z, progress.steps, progress.error)
     if left == 0:
-        return found
+        return outcome
 
-    def again(own: tuple[PyTree, Progress], _: PyTree) -> PyTree:
-        return _run_group(problem, solver, *own)
+    def again(group: tuple[PyTree, Progress], _: PyTree) -> PyTree:
+        return _run_group(problem, solver, *group)
 
     return for_the_rest(
-        again, ~progress.active, (samples, progress), found, solver.groups, progress.error
+        again, ~progress.active, (samples, progress), outcome, solver.groups, progress.error
     )
 
 
@@ -203,41 +211,43 @@ def advance(
     problem: AbstractProblem,
     solver: FixedPoint,
     sample: PyTree[Any],
-    own: Progress,
+    progress: Progress,
     plain: Bool[Array, ""] | None = None,
 ) -> Progress:
-    """Takes one step of one sample, unless it has finished; a plain one leaves the past alone."""
-    proposed, measured, error = problem.iterate(sample, own.z)
+    """Takes one step of one sample, unless it has finished; a plain step does not mix iterates."""
+    proposed, measured, error = problem.iterate(sample, progress.z)
     finished = (error <= (MARGIN if problem.remeasured else 1)) | ~jnp.isfinite(error)
-    # Where the error grows, the past says nothing about the present: begin a new history.
-    count = jnp.where(error > RESTART * own.error, 0, own.mixed)
+    # A growing error makes the history useless: begin a new one.
+    count = jnp.where(error > RESTART * progress.error, 0, progress.mixed)
     if plain is None:
-        proposed, history = _accelerate(problem, own, proposed, count)
+        proposed, history = _accelerate(problem, progress, proposed, count)
     else:
-        # The same for the whole batch: what is not needed is not computed.
+        # `plain` is the same for the whole batch, so only one branch is computed.
         proposed, history = jax.lax.cond(
             plain,
-            lambda: (proposed, own.history),
-            lambda: _accelerate(problem, own, proposed, count),
+            lambda: (proposed, progress.history),
+            lambda: _accelerate(problem, progress, proposed, count),
         )
-    last = own.steps + 1 >= solver.max_steps
-    earlier = own.earlier
+    steps = progress.steps + 1
+    last = steps >= solver.max_steps
+    earlier = progress.earlier
     if solver.give_up:
-        last = last | _hopeless(solver, own, error)
-        earlier = jnp.where(_is_power_of_two(own.steps + 1), error, earlier)
+        last = last | _hopeless(solver, progress, error)
+        earlier = jnp.where(_is_power_of_two(steps), error, earlier)
     # A sample that runs out of steps keeps the iterate whose error is known.
     z = tree_where(finished | last, measured, proposed)
-    advanced = Progress(z, history, count + 1, own.steps + 1, error, earlier, ~(finished | last))
-    return tree_where(own.active, advanced, own)
+    advanced = Progress(z, history, count + 1, steps, error, earlier, ~(finished | last))
+    return tree_where(progress.active, advanced, progress)
 
 
-def _hopeless(solver: FixedPoint, own: Progress, error: Float[Array, ""]) -> Bool[Array, ""]:
-    """Returns whether it is time to judge, and the rate too slow for the steps that are left.
+def _hopeless(solver: FixedPoint, progress: Progress, error: Float[Array, ""]) -> Bool[Array, ""]:
+    """Returns whether a sample converges too slowly for the remaining steps.
 
-    An error may rise for a step and cycle on its way down, so a rate is that of half of all steps.
+    Errors may rise for a step or cycle while they fall, so the rate is measured over half of all
+    steps.
     """
-    steps = own.steps + 1
-    rate = jnp.log(own.earlier / error) / (steps / 2)
+    steps = progress.steps + 1
+    rate = jnp.log(progress.earlier / error) / (steps / 2)
     slow = ~(rate * (solver.max_steps - steps) >= jnp.log(error))
     return _is_power_of_two(steps) & (steps >= FIRST_JUDGED) & slow
 
@@ -254,11 +264,11 @@ def for_the_rest(
     groups: int = GROUPS,
     order: Float[Array, " batch"] | None = None,
 ) -> PyTree[Array]:
-    """Returns a batch's values, replaced by `solve(samples, values)` where they are not done.
+    """Replaces the values of unfinished samples by `solve(samples, values)`.
 
-    The samples that are left are gathered in groups of one in `groups` of the batch, so that a few
-    of them cost what a few samples cost: neighbours in `order`, which says how long they will take
-    and is finite where they are not done.
+    Solves the unfinished samples in groups of one in `groups` of the batch, so that the cost scales
+    with their number. Groups consist of neighbours in `order`, an estimate of the remaining work
+    that must be finite for unfinished samples.
     """
     batch = done.shape[0]
     group = max(batch // groups, min(batch, SMALLEST_GROUP))
@@ -268,7 +278,7 @@ def for_the_rest(
         done, values = carry
         chosen = jnp.argsort(jnp.where(done, jnp.inf, place_in_order), stable=True)[:group]
         new = solve(*jax.tree.map(lambda leaf: leaf[chosen], (samples, values)))
-        # What was done before is not put back.
+        # Finished samples that fill up a group are not written back.
         place = jnp.where(done[chosen], batch, chosen)
         put = lambda leaf, new: leaf.at[place].set(new, mode="drop")  # noqa: E731
         return done.at[chosen].set(True), jax.tree.map(put, values, new)
@@ -278,13 +288,13 @@ def for_the_rest(
 
 
 def _accelerate(
-    problem: AbstractProblem, own: Progress, proposed: PyTree[Any], count: Int[Array, ""]
+    problem: AbstractProblem, progress: Progress, proposed: PyTree[Any], count: Int[Array, ""]
 ) -> tuple[PyTree[Any], History | Relaxation | None]:
-    if own.history is None:
+    if progress.history is None:
         return proposed, None
-    before, after = problem.mixed(own.z), problem.mixed(proposed)
-    if isinstance(own.history, Relaxation):
-        blocks, history = relax(own.history, before, after)
+    before, after = problem.mixed(progress.z), problem.mixed(proposed)
+    if isinstance(progress.history, Relaxation):
+        blocks, history = relax(progress.history, before, after)
     else:
-        blocks, history = mix(own.history, before, after, count, own.error.dtype)
+        blocks, history = mix(progress.history, before, after, count, progress.error.dtype)
     return problem.with_mixed(proposed, blocks), history

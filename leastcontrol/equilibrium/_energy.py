@@ -1,17 +1,17 @@
-"""The energy F = ½‖ψ‖² + ½‖u‖² + L/α, descended in error coordinates.
+"""Gradient descent of the energy F = ½‖ψ‖² + ½‖u‖² + L/α in error coordinates.
 
-The state is read off as the rest point that belongs to a control, φ = φ(ψ) with f(φ) + ψ = 0, and
-the output control as the response u(h(φ)) (without output neurons, −∇L/α). Then F is a function
-of ψ alone, with gradient
+The coordinates are the control ψ. The state is the rest point φ(ψ) with f(φ) + ψ = 0, and the
+output control is the response u(h(φ)) (without output neurons, −∇L/α). Then F is a function of ψ
+alone, with gradient
 
     ∂F/∂ψ = ψ − a,   a = (dh/dψ)ᵀ u   (so that ∂_φfᵀa + ∂_φhᵀu = 0),
 
-and ψ = −f(φ) holds at every step, which is what the energy-based control of arXiv 2207.01332
-(equation 10) reads off. In the coordinates ψ the energy is far better conditioned than in φ.
+and ψ = −f(φ) holds at every step, as in the energy-based control of arXiv 2207.01332 (equation 10).
+The energy is far better conditioned in ψ than in φ.
 
-The descent is safeguarded by the energy itself, so it cannot diverge. A system is known through
-`AbstractErrorCoordinates`: an ordered one is settled by one pass, any
-other by inner solves that start from the last ones.
+Every step is checked against the energy, so the descent cannot diverge. `AbstractErrorCoordinates`
+computes φ(ψ): in one pass for ordered systems, and for others by inner solves that start from the
+previous ones.
 """
 
 import abc
@@ -31,13 +31,13 @@ from ._problem import ControlProblem, Sample
 from ._sweep import settle_and_read, sweep_residuals
 from ._trees import dot, tree_scale, tree_subtract, tree_where
 
-# Armijo's condition asks for this share of the decrease that the gradient promises.
+# Fraction of the predicted decrease that Armijo's condition requires.
 SUFFICIENT_DECREASE = 1e-4
 SHORTEST_STEP = 1e-4
 
 
 class AbstractErrorCoordinates(eqx.Module):
-    """How a state, its readout and the control that pulls on it follow from ψ."""
+    """Computes state, readout and pullback as functions of the control ψ."""
 
     @abc.abstractmethod
     def settle(
@@ -48,14 +48,14 @@ class AbstractErrorCoordinates(eqx.Module):
         Float[Array, " outputs"],
         Callable[[Array, PyTree[Array]], PyTree[Array]],
     ]:
-        """Returns φ(ψ), the control −f(φ) that holds it, h(φ) and the pullback (u, guess) ↦ a.
+        """Computes φ(ψ), the control −f(φ), h(φ) and the pullback (u, guess) ↦ a.
 
-        `state` is where a search for φ(ψ) may start.
+        A search for φ(ψ) starts from `state`.
         """
 
 
 class OrderedCoordinates(AbstractErrorCoordinates):
-    """Exact coordinates of an ordered system: one pass, one pullback."""
+    """Exact coordinates of an ordered system, by one pass and one pullback."""
 
     system: AbstractOrderedSystem
 
@@ -66,7 +66,7 @@ class OrderedCoordinates(AbstractErrorCoordinates):
 
 
 class SolvedCoordinates(AbstractErrorCoordinates):
-    """Coordinates of any system, by a fixed-point solve for φ(ψ) and another for a."""
+    """Coordinates of any system, by one fixed-point solve for φ(ψ) and one for a."""
 
     system: AbstractSystem
     tolerance: Tolerance
@@ -80,22 +80,22 @@ class SolvedCoordinates(AbstractErrorCoordinates):
             linearised = Linearised(sample.drive, settled, output_control)
             return self._solve(AdjointProblem(self.system, self.tolerance), linearised, guess)
 
-        # The energy at φ is exact with the control that φ really has, however φ was found.
-        held = tree_scale(-1.0, self.system.vector_field(settled, sample.drive))
-        return settled, held, self.system.readout(settled), pull
+        # With the control −f(φ) the energy is exact at φ, even if the solve for φ was not.
+        actual_control = tree_scale(-1.0, self.system.vector_field(settled, sample.drive))
+        return settled, actual_control, self.system.readout(settled), pull
 
-    def _solve(self, problem: AbstractProblem, own: PyTree[Any], start: PyTree[Array]):
-        # The driver takes a batch: this is a batch of one, inside the batch of samples.
+    def _solve(self, problem: AbstractProblem, sample: PyTree[Any], start: PyTree[Array]):
+        # The driver takes a batch: here a batch of one, inside the mapped batch of samples.
         one = lambda tree: jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)  # noqa: E731
-        solution, _, _ = run(problem, self.solver, one(own), one(start))
+        solution, _, _ = run(problem, self.solver, one(sample), one(start))
         return jax.tree.map(lambda leaf: leaf[0], solution)
 
 
 class _Descent(NamedTuple):
-    """An iterate: the trial point, the last accepted one and the way down from it.
+    """An iterate: the trial control, the last accepted one, and the gradient there.
 
-    A trial is judged when it is evaluated, one iteration after it was proposed, so that every
-    iteration evaluates the system once.
+    A trial is accepted or rejected when it is evaluated, one iteration after it was proposed, so
+    that every iteration evaluates the system once.
     """
 
     trial: PyTree[Array]
@@ -109,8 +109,8 @@ class _Descent(NamedTuple):
 class EnergyProblem(AbstractProblem):
     """The controlled equilibrium as the minimum of the energy, by safeguarded gradient descent.
 
-    The step is Barzilai and Borwein's, at most one: the unit step is exact where the output does
-    not answer to the control. A trial that does not lower the energy enough is taken back by half.
+    The step size is Barzilai and Borwein's, at most 1; a unit step is exact where the output does
+    not depend on the control. A trial that does not lower the energy enough is halved.
     """
 
     remeasured: ClassVar[bool] = True
@@ -128,30 +128,30 @@ class EnergyProblem(AbstractProblem):
 
     def iterate(self, sample: Sample, z: _Descent) -> tuple[_Descent, _Descent, Float[Array, ""]]:
         problem = self.problem
-        state, held, read, pull = self.coordinates.settle(sample, z.trial, z.point.state)
+        state, actual_control, read, pull = self.coordinates.settle(sample, z.trial, z.point.state)
         output_control = problem.respond(
             sample, read, z.point.output_control, problem.own_gain, self.tolerance.rounding
         )
         control = pull(output_control, z.point.control)
-        gradient = tree_subtract(held, control)
+        gradient = tree_subtract(actual_control, control)
         point = Point(state, control, output_control)
-        error = sweep_residuals(problem, self.tolerance, sample, held, point, read).error
+        error = sweep_residuals(problem, self.tolerance, sample, actual_control, point, read).error
 
-        energy = problem.energy(sample, dot(held, held), read, output_control)
+        energy = problem.energy(sample, dot(actual_control, actual_control), read, output_control)
         promised = z.step * dot(z.gradient, z.gradient)
         rounding = 8 * jnp.finfo(energy.dtype).eps * jnp.abs(z.energy)
-        # Of two energies that agree to their last digits neither is the lower.
+        # Energies that differ by rounding alone count as equal.
         better = energy <= z.energy - SUFFICIENT_DECREASE * promised + rounding
         better = better | (jnp.isinf(z.energy) & jnp.isfinite(energy))
 
-        moved = tree_subtract(held, z.accepted)
+        moved = tree_subtract(actual_control, z.accepted)
         turned = tree_subtract(gradient, z.gradient)
         curvature = dot(moved, turned)
         step = jnp.where(curvature > 0, dot(moved, moved) / curvature, 1.0)
         step = jnp.clip(step, SHORTEST_STEP, 1.0).astype(energy.dtype)
         onwards = z._replace(
-            trial=tree_subtract(held, tree_scale(step, gradient)),
-            accepted=held,
+            trial=tree_subtract(actual_control, tree_scale(step, gradient)),
+            accepted=actual_control,
             energy=energy,
             gradient=gradient,
             step=step,

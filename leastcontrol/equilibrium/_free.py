@@ -1,9 +1,8 @@
-"""Rest points without an output controller, and the linear problem that recurrent
-backpropagation adds to them.
+"""Equilibria without an output controller, and the adjoint problem of recurrent backpropagation.
 
-`FreeProblem` is f(φ) + ψ = 0 for a given control, zero for the free equilibrium; `AdjointProblem`
-is the linear equation ∂_φfᵀa + ∂_φhᵀe = 0 at a given state. Both iterate with a unit step, for
-which f = −φ + g(φ) gives φ′ = g(φ).
+`FreeProblem` solves f(φ) + ψ = 0 for a given control ψ, which is zero for the free equilibrium.
+`AdjointProblem` solves the linear equation ∂_φfᵀa + ∂_φhᵀe = 0 at a given state. Both iterate with
+a unit step, which for f = −φ + g(φ) is φ′ = g(φ).
 """
 
 from typing import Any, NamedTuple
@@ -20,14 +19,14 @@ from ._trees import norm, tree_add
 
 
 class Controlled(NamedTuple):
-    """A drive with the constant control that is added to f."""
+    """A drive, and a constant control that is added to f."""
 
     drive: PyTree[Any]
     control: PyTree[Float[Array, "..."]] | None
 
 
 class Settling(NamedTuple):
-    """An iterate: a state, and the one before it if the rate of f is measured."""
+    """An iterate: a state, and the previous one if the rate of f is measured."""
 
     state: PyTree[Array]
     last: Last | None
@@ -43,7 +42,7 @@ class FreeProblem(AbstractProblem):
         return self.start_from(self.system.initial_state(sample.drive))
 
     def start_from(self, state: PyTree[Array]) -> Settling:
-        """Returns the first iterate at a state."""
+        """Makes the first iterate from a state."""
         return Settling(state, Last.first(self.system, state))
 
     def iterate(
@@ -55,7 +54,7 @@ class FreeProblem(AbstractProblem):
         rate, known, last = 1.0, None, None
         if z.last is not None:
             (rate, known), last = z.last.rate(z.state, change), Last(z.state, change)
-        # The sum's size is the state's: at the origin it is that of the change itself.
+        # The rounding floor scales with the state, and at the origin with the change.
         size = jnp.maximum(rate * norm(z.state), norm(change))
         error = self.tolerance.free_error(norm(change), size)
         error = error if known is None else while_known(error, known)
@@ -69,7 +68,7 @@ class FreeProblem(AbstractProblem):
 
 
 class Linearised(NamedTuple):
-    """A rest point and the error e that is sent back from its output."""
+    """A rest point, and the error e that is propagated back from its output."""
 
     drive: PyTree[Any]
     state: PyTree[Float[Array, "..."]]
@@ -79,8 +78,8 @@ class Linearised(NamedTuple):
 class AdjointProblem(AbstractProblem):
     """∂_φfᵀa + ∂_φhᵀe = 0 at a state, by a ← a + ∂_φfᵀa + ∂_φhᵀe.
 
-    Its solution is the control that dynamic inversion finds for u = e (arXiv 2207.01332, equation
-    8), and minus the adjoint of recurrent backpropagation for e = ∇_yL.
+    The solution is the control of dynamic inversion for u = e (arXiv 2207.01332, equation 8), and
+    minus the adjoint of recurrent backpropagation for e = ∇_yL.
     """
 
     system: AbstractSystem

@@ -1,4 +1,4 @@
-"""Free equilibria of a batch, by the road that suits the system, and what certifies them."""
+"""Free equilibria of a batch, with a solver that suits the system, and their certificates."""
 
 from typing import Any
 
@@ -24,17 +24,16 @@ def free_equilibrium(
     solver: FixedPoint | TrustRegion | optx.AbstractFixedPointSolver | None = None,
     tolerance: Tolerance | None = None,
 ) -> Solution[PyTree[Float[Array, "batch ..."]]]:
-    """Returns the states with f(φ) = 0 for a batch of drives.
+    """Solves f(φ) = 0 for a batch of drives.
 
     **Arguments:**
 
-    * `system`: an ordered system is settled in one pass; any other by a fixed-point iteration.
+    * `system`: an ordered system settles in one pass; any other by a fixed-point iteration.
     * `drives`: `jax.vmap(system.drive)(x)`.
-    * `solver`: how to iterate; plainly and for at most 200 steps by default. `TrustRegion()`
-      descends ½‖f‖² instead, which asks for no contraction and is dearer. A solver of Optimistix,
-      `Anderson` among them, iterates every sample until its own criterion is met, for at most 200
-      steps.
-    * `tolerance`: of the residual ‖f‖, measured at the state that is returned.
+    * `solver`: the iteration; by default at most 200 plain steps. `TrustRegion()` minimises ½‖f‖²
+      instead, which needs no contraction but costs more. An Optimistix solver, such as `Anderson`,
+      iterates every sample until that solver's criterion is met, for at most 200 steps.
+    * `tolerance`: of the residual ‖f‖ at the returned state.
     """
     tolerance = Tolerance() if tolerance is None else tolerance
     errors = None
@@ -80,12 +79,13 @@ def certify_free(
     tolerance: Tolerance,
     errors: Float[Array, " batch"] | None = None,
 ) -> Solution[PyTree[Float[Array, "batch ..."]]]:
-    """Returns a batch of states with ‖f‖ measured there and the result that it decides.
+    """Certifies a batch of states by measuring ‖f‖.
 
-    `errors` are those of an iteration that has measured the same states: then they decide.
+    If an iteration has already measured the errors of these states, pass them as `errors`; they
+    then decide the result.
 
-    Where a state is not at rest and a unit step from it leaves ‖f‖ no smaller, the result is that
-    the dynamics do not contract.
+    If a state is not at rest and a unit step from it does not reduce ‖f‖, the result is
+    `RESULTS.not_contracting`.
     """
 
     def measure(

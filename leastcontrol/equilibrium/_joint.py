@@ -1,11 +1,11 @@
-"""Dynamic inversion of any system: state and control iterated together.
+"""Dynamic inversion of any system by a joint iteration of state and control.
 
-One evaluation of f and h with their pullback at φ gives everything: the residuals of the state and
-of the control are the changes of the two, measured at the very point that is returned; the output
-control is eliminated by the loss's response, with a gain estimated as in an ordered sweep.
+One evaluation of f, h and their pullback at φ gives the changes of state and control. These are
+also the residuals at the returned point, so nothing is evaluated twice. The output control is the
+response of the loss, with a gain estimated as in an ordered sweep.
 
-The control begins a few free steps after the state. Away from its rest point the state teaches the
-control nothing, and a free step costs half of a joint one.
+The state takes a few free steps before the control starts. Far from equilibrium the state gives no
+useful control, and a free step costs half of a joint one.
 """
 
 from typing import NamedTuple
@@ -20,17 +20,17 @@ from ._rate import Last, while_known
 from ._sweep import Gain
 from ._trees import tree_add
 
-# Networks trained to be solvable come within a percent of their rest point in as many.
+# Trained networks come within a percent of their rest point in this many steps.
 FREE_STEPS = 5
 
 
 class Joint(NamedTuple):
-    """An iterate: a point, the gain that was seen, and the residuals at the point."""
+    """An iterate: a point, the estimated gain, and the residuals at the point."""
 
     point: Point
     gain: Gain
     residuals: Residuals
-    # If the rate of f is measured.
+    # `None` unless the rate of f is measured.
     last: Last | None
 
 
@@ -39,8 +39,7 @@ class JointProblem(AbstractProblem):
 
         φ ← φ + f(φ) + ψ,   ψ ← ψ + ∂_φfᵀψ + ∂_φhᵀu
 
-    (arXiv 2207.01332, equation 8). What certifies a point is known with the point, and is not
-    evaluated again.
+    (arXiv 2207.01332, equation 8). Each iteration also measures the residuals of its point.
     """
 
     problem: ControlProblem
@@ -64,7 +63,7 @@ class JointProblem(AbstractProblem):
         problem = self.problem
         field, read, pull = problem.system.pullback(state, sample.drive)
         gain = gain.updated(problem, read, guess, problem.own_gain)
-        # One Newton step: the loop has many steps, and the answer is refined by each of them.
+        # One Newton step suffices, because every step of the loop refines the response.
         output_control = problem.respond(
             sample, read, guess, gain.value, self.tolerance.rounding, iterations=1
         )

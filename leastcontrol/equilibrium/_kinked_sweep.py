@@ -1,15 +1,15 @@
 """Sweeps of an ordered system whose activities have kinks.
 
-The sweep is that of `SweepProblem`, state forward and control backward, but what it carries from
-one to the next are the signals that the activities received and not the controls: a unit on a kink
-takes of its signal the share that holds it there, which depends on where the next forward pass
-finds it (`leastcontrol.systems._kinks`). The map from signals to signals is continuous where units
-come to rest on their kinks, so the sweeps converge where those of controls flip units for ever.
+As in `SweepProblem`, one sweep computes the state forward and the control backward. But sweeps pass
+on signals, the backpropagated gradients at the activities, instead of controls. A unit on a kink
+takes the share of its signal that keeps it there, and this share depends on the next forward pass
+(docs/derivations/rectified-units.md). The map from signals to signals is continuous where units
+rest on kinks, so these sweeps converge where sweeps of controls flip units forever.
 
-Continuous is not yet contracting. What holds a unit on its kink calls on the layers before, and
-where they can do more than is asked, each answer overshoots the last. So units expect their targets
-to answer by a stiffness, which the system estimates. For a few samples it is an underestimate, and
-their errors soon stay where they are: these go on with a multiple of it.
+A continuous map need not contract. Control that keeps a unit on its kink also acts through the
+layers before, and if their effect is larger than requested, each sweep overshoots. Units therefore
+expect their pre-activations to move with a stiffness, which the system estimates. For a few samples
+the estimate is too small and the error stagnates; these continue with a multiple of it.
 """
 
 from typing import NamedTuple
@@ -25,15 +25,15 @@ from ._problem import ControlProblem, Sample
 from ._sweep import Gain, gain_along, share_asked_for
 from ._trees import tree_scale, tree_subtract
 
-# A sweep leaves about a tenth of the error where the estimate holds. Where more than this share is
-# left the sample goes on with so many times the stiffness: with more, sweeps would only be slow.
+# With a good estimate a sweep leaves about a tenth of the error. If it leaves more than the share
+# `STAYS`, the stiffness is multiplied by `STIFFER`; a larger factor would only slow convergence.
 STAYS = 0.3
 STIFFER = 4.0
 
 
 class KinkedSweep(NamedTuple):
-    """An iterate: a point with its residuals, the signals that ask for its control, the gain that
-    was seen, and by how much the stiffness is multiplied."""
+    """An iterate: a point, the signals of its control, the estimated gain, the residuals, and the
+    factor of the stiffness."""
 
     point: Point
     signals: PyTree[Float[Array, "..."]]
@@ -45,8 +45,7 @@ class KinkedSweep(NamedTuple):
 class KinkedSweepProblem(AbstractProblem):
     """The controlled equilibrium of a rectified system, by sweeps of signals.
 
-    What certifies a point, with the generalised gradient on its kinks, is known with the point, and
-    is not evaluated again.
+    Each sweep measures the residuals of its point, with the generalised gradient on kinks.
     """
 
     problem: ControlProblem
@@ -64,7 +63,7 @@ class KinkedSweepProblem(AbstractProblem):
 
     def initial(self, sample: Sample) -> KinkedSweep:
         point = Point.first(self.system, sample)
-        # No signal asks for a control yet.
+        # There are no signals yet, so there is no control.
         point = point._replace(control=jax.tree.map(jnp.zeros_like, point.control))
         return KinkedSweep(
             point,
@@ -96,7 +95,7 @@ class KinkedSweepProblem(AbstractProblem):
             missing,
             settled.read,
         )
-        # Of the first sweep's error, the one before is infinite.
+        # False in the first sweep, whose previous error is infinite.
         stays = residuals.error > STAYS * z.residuals.error
         stiffer = jnp.where(stays, jnp.full_like(z.stiffer, STIFFER), z.stiffer)
         measured = KinkedSweep(point, signals, gain, residuals, stiffer)
@@ -105,7 +104,7 @@ class KinkedSweepProblem(AbstractProblem):
         return proposed, measured, residuals.error
 
     def _shortened(self, sample: Sample, read: Array, z: KinkedSweep, first: Array) -> KinkedSweep:
-        """Returns the first sweep's control as short as the gain asks that it has just measured."""
+        """Rescales the control of the first sweep to the response at the gain just measured."""
         before = z.point.output_control
         share = share_asked_for(
             self.problem,

@@ -1,19 +1,19 @@
-"""The energy of one sample as a landscape over coordinates, with its slope and its curvature.
+"""The energy of one sample as a function of coordinates, with its gradient and curvature.
 
     F = ½‖ψ‖² + ½‖u‖² + L(y, t)/α
 
-is least at the controlled equilibrium (arXiv 2207.01332, equation 7). The output control answers
-to the readout r = h(φ), which leaves a function e(r) of the readout with ∂e/∂r = −u and
-∂²e/∂r² = −∂u/∂r. Which coordinates the rest is a function of depends on the system:
+is minimal at the controlled equilibrium (arXiv 2207.01332, equation 7). The output control is the
+response to the readout r = h(φ). Eliminating it leaves a function e(r) with ∂e/∂r = −u and
+∂²e/∂r² = −∂u/∂r. The coordinates of F depend on the system:
 
-* `ErrorLandscape`, for ordered systems: the control ψ, with φ = φ(ψ) by one pass. The gradient is
-  ψ − (dh/dψ)ᵀu, and the curvature is the identity plus what the output answers.
-* `StateLandscape`, for any f: the state φ, with ψ = −f(φ) read off. No inner solve and no
-  contraction is needed.
-* `FieldLandscape`: ½‖f‖² alone, least at the free equilibrium.
+* `ErrorLandscape`, for ordered systems, uses the control ψ, with φ = φ(ψ) by one pass. The gradient
+  is ψ − (dh/dψ)ᵀu, and the curvature is the identity plus the curvature of the output term.
+* `StateLandscape`, for any f, uses the state φ, with ψ = −f(φ). It needs no inner solve and no
+  contraction.
+* `FieldLandscape` is ½‖f‖², which is minimal at the free equilibrium.
 
-A product with the curvature, second derivatives of f included, is the derivative of the gradient
-along a direction: matrix-free, at the price of a few evaluations of f.
+Curvature products, including second derivatives of f, are directional derivatives of the gradient.
+They are matrix-free and cost a few evaluations of f.
 """
 
 import abc
@@ -35,10 +35,10 @@ from ._trees import dot, norm, tree_scale, tree_subtract
 
 
 class View(NamedTuple):
-    """What is seen from one place: F, its gradient, v ↦ (∂²F v, ∂u v), and what is there at rest.
+    """F at one place, with its gradient, the product v ↦ (∂²F v, ∂u v), the point and its error.
 
-    `rounding` is how much of F may be rounding: its own last digits, and those of the output and of
-    the state, which F answers to as u and ψ.
+    `rounding` bounds the rounding error of F: that of F itself, and those of output and state,
+    multiplied by the derivatives u and ψ of F.
     """
 
     energy: Float[Array, ""]
@@ -51,25 +51,25 @@ class View(NamedTuple):
 
 
 class AbstractLandscape(eqx.Module):
-    """An energy over coordinates z, pytrees of arrays, for one sample."""
+    """The energy of one sample as a function of coordinates z, a pytree of arrays."""
 
     @abc.abstractmethod
     def initial(self, sample: Any) -> Any:
-        """Returns the point where a descent starts."""
+        """Makes the point where a descent starts."""
 
     @abc.abstractmethod
     def look(self, sample: Any, place: PyTree[Array], guess: Float[Array, "..."]) -> View:
-        """Returns what is seen from a place; the output control is sought from a guess."""
+        """Evaluates the landscape at a place, solving for the output control from a guess."""
 
     @abc.abstractmethod
     def height(
         self, sample: Any, place: PyTree[Array], guess: Float[Array, "..."]
     ) -> tuple[Float[Array, ""], Float[Array, "..."]]:
-        """Returns F alone, and the output control."""
+        """Computes F and the output control, without derivatives."""
 
     @abc.abstractmethod
     def start_from(self, point: Any) -> tuple[PyTree[Array], Float[Array, "..."]]:
-        """Returns the place of a point, and a guess at the output control there."""
+        """Converts a point into its place and a guess of the output control."""
 
 
 def _rounding(
@@ -86,7 +86,7 @@ def _rounding(
 
 
 class _AbstractControlledLandscape(AbstractLandscape):
-    """What the two landscapes of a control problem share: how the output control answers."""
+    """The common part of the two landscapes of a control problem: the output control."""
 
     problem: eqx.AbstractVar[ControlProblem]
     tolerance: eqx.AbstractVar[Tolerance]
@@ -96,7 +96,7 @@ class _AbstractControlledLandscape(AbstractLandscape):
 
     @abc.abstractmethod
     def square_and_readout(self, sample: Sample, place: PyTree[Array]) -> tuple[Array, Array]:
-        """Returns ‖ψ‖² and h(φ) at a place."""
+        """Computes ‖ψ‖² and h(φ) at a place."""
 
     def height(self, sample: Sample, place: PyTree[Array], guess: Array) -> tuple[Array, Array]:
         square, read = self.square_and_readout(sample, place)
@@ -104,11 +104,11 @@ class _AbstractControlledLandscape(AbstractLandscape):
         return self.problem.energy(sample, square, read, output_control), output_control
 
     def answer(self, sample: Sample, read: Array, guess: Array) -> Float[Array, " outputs"]:
-        """Returns the output control."""
+        """Computes the output control."""
         return self.problem.answer(sample, read, self.tolerance.rounding, guess)
 
     def answering(self, sample: Sample, read: Array, guess: Array) -> Float[Array, " outputs"]:
-        """Returns the output control, with the derivative of the exact answer."""
+        """Computes the output control, with the derivative of the exact response."""
         problem = self.problem
         here = jax.lax.stop_gradient(read)
         control = jax.lax.stop_gradient(self.answer(sample, here, guess))
@@ -118,7 +118,7 @@ class _AbstractControlledLandscape(AbstractLandscape):
 
 
 class ErrorLandscape(_AbstractControlledLandscape):
-    """F over the control ψ of an ordered system."""
+    """F as a function of the control ψ of an ordered system."""
 
     problem: ControlProblem
     system: AbstractOrderedSystem
@@ -150,7 +150,7 @@ class ErrorLandscape(_AbstractControlledLandscape):
 
 
 class StateLandscape(_AbstractControlledLandscape):
-    """F over the state φ of any system."""
+    """F as a function of the state φ of any system."""
 
     problem: ControlProblem
     tolerance: Tolerance
@@ -195,7 +195,7 @@ class StateLandscape(_AbstractControlledLandscape):
 
 
 class FieldLandscape(AbstractLandscape):
-    """½‖f + ψ‖² over the state φ of any system, for a constant control ψ or none."""
+    """½‖f + ψ‖² as a function of the state φ, for a constant control ψ or none."""
 
     system: AbstractSystem
     tolerance: Tolerance
@@ -215,7 +215,7 @@ class FieldLandscape(AbstractLandscape):
             return (pull(field)[0], guess), field
 
         (gradient, _), curvature, field = jax.linearize(gradient_of, place, has_aux=True)
-        # As in `FreeProblem`: at the origin the state's size is that of its change.
+        # As in `FreeProblem`: the floor scales with the state, and at the origin with the change.
         rate = 1.0 if self.system.unit_rate else rate_along(field, gradient)
         size = jnp.maximum(rate * norm(place), norm(field))
         error = self.tolerance.free_error(norm(field), size)

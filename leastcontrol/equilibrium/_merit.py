@@ -1,7 +1,7 @@
-"""A minimum of any function of one sample's state, by trust-region Newton steps.
+"""Minimisation of a function of one sample's state, by trust-region Newton steps.
 
-Where the conditions of a rest point say that the gradient of one function is zero, that function is
-a landscape of its own, and its gradient the residual that decides.
+If an equilibrium is a stationary point of a function, that function is the landscape and its
+gradient is the residual.
 """
 
 from collections.abc import Callable
@@ -19,12 +19,12 @@ State = PyTree[Float[Array, "..."]]
 
 
 class MeritLandscape(AbstractLandscape):
-    """A function M of the state alone; a sample is the state where its descent starts.
+    """A function M of the state alone; the sample is the state where the descent starts.
 
     **Arguments:**
 
     * `merit`: M.
-    * `error_of`: (state, ∇M) ↦ the error as a multiple of what is allowed; solved up to 1.
+    * `error_of`: maps (state, ∇M) to the error as a multiple of its allowed value.
     """
 
     merit: Callable[[State], Float[Array, ""]]
@@ -64,15 +64,15 @@ def minimum(
     error_of: Callable[[State, State], Float[Array, ""]],
     solver: TrustRegion,
 ) -> tuple[State, Int[Array, ""]]:
-    """Returns the state that a descent of M reached, and the Newton steps that it took.
+    """Minimises M from a start; returns the last state and the number of Newton steps.
 
     **Arguments:**
 
-    * `merit`, `error_of`: of `MeritLandscape`.
+    * `merit`, `error_of`: as for `MeritLandscape`.
     * `start`: the first state.
-    * `solver`: how many steps it may take.
+    * `solver`: the maximal numbers of steps.
     """
     problem = TrustRegionProblem(MeritLandscape(merit, error_of), solver)
-    # The driver takes a batch: this is a batch of one, inside whatever maps it.
+    # The driver takes a batch: here a batch of one, which callers may map.
     last, steps, _ = run(problem, solver.driver, jax.tree.map(lambda leaf: leaf[None], start))
     return jax.tree.map(lambda leaf: leaf[0], last.place), steps[0]

@@ -1,13 +1,12 @@
 """Noise in the neurons of simulated dynamics.
 
-Noise enters the apical voltage of every neuron, and its size is always said the same way: as the
-standard deviation of that voltage once it is stationary. How it depends on time is what the classes
-differ in. The papers give instead the amplitude σ of the Wiener process behind it; `deviation_of`
-converts.
+Noise enters the apical voltage of every neuron. Its size is given as the stationary standard
+deviation of that voltage; the classes differ in the correlation time. The papers give the amplitude
+σ of the underlying Wiener process instead, which `deviation_of` converts.
 
-What is drawn is a number of mean 0 and variance 1 for each neuron and step, by the noise's
-`increments`: normal numbers, or signs, which cost a thirtieth of the random bits. Anything that is
-called with the number of a step may stand in their place.
+The `increments` of the noise draw a number of mean 0 and variance 1 for each neuron and step:
+either normal numbers, or random signs, which need a thirtieth of the random bits. Any function of
+the step number can replace them.
 """
 
 import abc
@@ -25,22 +24,22 @@ Draws = Callable[[Array], Layers]
 
 
 def deviation_of(amplitude: float, time_step: float, time_constant: float) -> float:
-    """Returns the stationary deviation of n with n ← (1 − Δt/τ)n + (σ√Δt/τ)ξ, for an amplitude σ.
+    """Computes the stationary deviation of n ← (1 − Δt/τ)n + (σ√Δt/τ)ξ from the amplitude σ.
 
-    For Δt ≪ τ it is σ/√(2τ), and for τ = Δt, where n has no memory, σ/√Δt.
+    It is σ/√(2τ) for Δt ≪ τ, and σ/√Δt for τ = Δt, where n has no memory.
     """
     rate = time_step / time_constant
     return amplitude * math.sqrt(time_step) / time_constant / math.sqrt(1 - (1 - rate) ** 2)
 
 
 class AbstractIncrements(eqx.Module):
-    """What stands for the Wiener process's increments, in units of √Δt."""
+    """Random increments of the Wiener process, in units of √Δt."""
 
     @abc.abstractmethod
     def __call__(self, key: PRNGKeyArray, like: Sequence[Float[Array, "batch _"]]) -> Draws:
-        """Returns a function from the number of a step to numbers for each layer.
+        """Makes a function that maps a step number to random numbers for each layer.
 
-        **Arguments:** `key`; `like`, arrays of the shapes that are drawn.
+        **Arguments:** `key`; `like`, arrays with the shapes to draw.
         """
 
 
@@ -52,11 +51,11 @@ class NormalIncrements(AbstractIncrements):
 
 
 class TwoPointIncrements(AbstractIncrements):
-    """Signs: 1 or −1, with equal probabilities.
+    """Random signs: 1 or −1 with equal probability.
 
-    The simplified weak Euler scheme (Kloeden and Platen, Numerical Solution of Stochastic
-    Differential Equations, section 14.1): as their first three moments are those of normal numbers,
-    means over the noise are as exact, of weak order 1. One random bit is drawn instead of a word.
+    This is the simplified weak Euler scheme (Kloeden and Platen, Numerical Solution of Stochastic
+    Differential Equations, section 14.1). The first three moments are those of normal numbers, so
+    means over the noise have the same weak order 1. Each number takes one random bit instead of 32.
     """
 
     def __call__(self, key: PRNGKeyArray, like: Sequence[Float[Array, "batch _"]]) -> Draws:
@@ -70,7 +69,7 @@ class TwoPointIncrements(AbstractIncrements):
 
 
 class AbstractNoise(eqx.Module):
-    """Noise in the apical voltages, by its stationary deviation there."""
+    """Noise in the apical voltages, given by its stationary deviation."""
 
     deviation: eqx.AbstractVar[float]
     output_deviation: eqx.AbstractVar[float]
@@ -87,31 +86,31 @@ class AbstractNoise(eqx.Module):
 
     @abc.abstractmethod
     def memory(self, apical_time_constant: float) -> float:
-        """Returns the time constant of what the noise is filtered by."""
+        """Returns the time constant of the filter that the noise passes."""
 
     @abc.abstractmethod
     def advance(
         self, filtered: Layers, draws: Layers, time_step: float, apical_time_constant: float
     ) -> tuple[Layers, Layers]:
-        """Returns the filter's next values, and what is added to the apical voltages."""
+        """Advances the filter; returns its new state and the noise in the apical voltages."""
 
     def amplitudes(
         self, layers: int, time_step: float, apical_time_constant: float
     ) -> tuple[float, ...]:
-        """Returns σ for each layer: `deviation`'s for the hidden ones and then the output's."""
+        """Computes the amplitude σ for each layer, from the hidden and the output deviation."""
         unit = deviation_of(1.0, time_step, self.memory(apical_time_constant))
         return (self.deviation / unit,) * (layers - 1) + (self.output_deviation / unit,)
 
 
 class WhiteNoise(AbstractNoise):
-    """Noise without a memory of its own; an apical compartment with a lag filters it.
+    """White noise, filtered only by an apical compartment with a lag.
 
         v_fb ← v_fb + … + (σ√Δt/τ_A) ξ
 
-    The noise of the feedback phase of deep feedback control (arXiv 2106.07887).
+    This is the noise of the feedback phase of deep feedback control (arXiv 2106.07887).
 
-    **Arguments:** `deviation`, of the hidden neurons' apical voltage, and `output_deviation`;
-    `increments`, what ξ is drawn as.
+    **Arguments:** `deviation` and `output_deviation`, of the apical voltages of hidden and output
+    neurons; `increments`, the distribution of ξ.
 
     **Raises:** `ValueError` for a deviation that is negative or not finite.
     """
@@ -137,13 +136,13 @@ class FilteredNoise(AbstractNoise):
 
         n ← (1 − Δt/τ_ε) n + (√Δt/τ_ε) ξ,   v_fb ← Q u + σ n
 
-    The noise of single-phase learning (arXiv 2204.07249).
+    This is the noise of single-phase learning (arXiv 2204.07249).
 
     **Arguments:**
 
     * `deviation`, `output_deviation`: of σn in hidden and output neurons.
-    * `time_constant`: τ_ε, in units of the controller's.
-    * `increments`: what ξ is drawn as.
+    * `time_constant`: τ_ε, in units of the controller's time constant.
+    * `increments`: the distribution of ξ.
 
     **Raises:** `ValueError` for a deviation that is negative or not finite, or a time constant that
     is not positive.
@@ -178,7 +177,7 @@ class FilteredNoise(AbstractNoise):
 
 
 def normal_draws(key: PRNGKeyArray, like: Sequence[Float[Array, "batch _"]]) -> Draws:
-    """Returns a function from the number of a step to standard normal numbers for each layer."""
+    """Makes a function that maps a step number to standard normal numbers for each layer."""
     return _draws(jax.random.normal, key, like)
 
 

@@ -1,9 +1,9 @@
-"""Noise in the neurons, and what an output control that answers to it says about the system.
+"""Correlation of neural noise with the output control, which estimates sensitivities.
 
-From its rest point the controlled system is simulated with an Ornstein-Uhlenbeck noise ε on the
-state. The output control moves against what the noise did to the output, so that the correlation of
-the two carries the sensitivity of the output to each element of the state (arXiv 2207.01332,
-section S4). The products are summed while time runs; no trajectory is kept.
+The controlled system is simulated from its rest point with Ornstein–Uhlenbeck noise ε on the state.
+The output control opposes the effect of the noise on the output, so their correlation contains the
+sensitivity of the output to each element of the state (arXiv 2207.01332, section S4). The products
+are accumulated during the simulation; no trajectory is kept.
 """
 
 import dataclasses
@@ -22,24 +22,24 @@ from ._problem import ControlProblem, Sample
 
 @dataclasses.dataclass(frozen=True)
 class NoiseRun:
-    """The constants of one simulation with noise; times are in units of the output controller's.
+    """The constants of a noisy simulation, with times in units of the output controller's.
 
-    The defaults are those of arXiv 2207.01332, section S4, which asks for τ ≪ τ_ε ≪ τ_u.
+    The defaults are those of arXiv 2207.01332, section S4, which requires τ ≪ τ_ε ≪ τ_u.
 
     **Arguments:**
 
-    * `steps`: how many steps a simulation has.
-    * `samples`: how many samples of a batch are simulated, its first ones; all by default. The
-      price of learning the feedback is in proportion to it.
+    * `steps`: number of steps.
+    * `samples`: number of samples of a batch to simulate, the first ones; all by default. The cost
+      of feedback learning is proportional to it.
     * `time_step`: Δt, at most every time constant.
     * `time_constant`: τ, of the state.
     * `noise_time_constant`: τ_ε, of the noise.
     * `output_time_constant`: τ_u, of the output controller.
-    * `deviation`: s, by which ε is multiplied; ε itself has a variance of about 1/(2τ_ε).
-    * `decay`: γ_Q, in the gradient of the feedback weights.
+    * `deviation`: s, the factor of ε, whose variance is about 1/(2τ_ε).
+    * `decay`: γ_Q, the decay in the gradient of the feedback weights.
 
-    **Raises:** `ValueError` for a value out of its range, and for a simulation that is shorter than
-    the noise's time constant.
+    **Raises:** `ValueError` for a value out of range, and for a simulation shorter than the time
+    constant of the noise.
     """
 
     steps: int = 800
@@ -88,7 +88,7 @@ class NoiseRun:
             )
 
     def check_leak(self, leak: float | Float[Array, ""]) -> None:
-        """Raises `ValueError` for an output controller that its time step cannot follow."""
+        """Raises `ValueError` if the time step is too long for the output controller."""
         if isinstance(leak, int | float) and leak * self.time_step > self.output_time_constant:
             fastest = self.output_time_constant / leak
             raise ValueError(
@@ -108,23 +108,23 @@ def noise_correlation(
     *,
     key: PRNGKeyArray,
 ) -> PyTree[Float[Array, "... outputs"]]:
-    """Returns Σ_b w_b ⟨(Q(u − u*) + sε)(u − u*)ᵀ⟩ / s², averaged over the time of a simulation.
+    """Estimates Σ_b w_b ⟨(Q(u − u*) + sε)(u − u*)ᵀ⟩ / s² as a time average of a simulation.
 
         ε ← ε + (Δt/τ_ε)(−ε + ξ/√Δt),      φ ← φ + (Δt/τ)(f + Qu + sε),
         u ← u + (Δt/τ_u)(−∇_yL − αu)
 
-    from the rest point (φ*, Qu*, u*) and ε = 0, with ξ of unit variance.
+    The simulation starts from the rest point (φ*, Qu*, u*) and ε = 0; ξ has unit variance.
 
-    Both sides of the product are what has changed since rest. Equation 139 has Qu + sε on the left;
-    the constant Qu* that is left out here adds nothing to the mean but the drift of u, of second
-    order in s, and to the deviation as much more than the noise as Qu* is larger than sε.
+    Both factors are changes since rest. Equation 139 has Qu + sε on the left instead. The constant
+    Qu*, which is omitted here, changes the mean only by the drift of u, of second order in s, but
+    multiplies the variance of the estimate by the squared ratio of Qu* and sε.
     """
     system = problem.system
 
     def per_sample(
         sample: Sample, state: PyTree[Array], u: Array
     ) -> tuple[PyTree[Array], Array, PyTree[Array]]:
-        """Returns f, u̇ and Qu."""
+        """Computes f, u̇ and Qu."""
         output = system.readout(state) + problem.own_gain * u
         slope = problem.loss.gradient(output, sample.target)
         carried = path.carry(sample, Point(state, state, u))
@@ -143,7 +143,7 @@ def noise_correlation(
         moved = jax.tree.map(jnp.subtract, control, points.control)
         change = weights[:, None] * (u - points.output_control)
         total = jax.tree.map(
-            lambda sum_, own: sum_ + jnp.tensordot(own, change, axes=(0, 0)), total, moved
+            lambda sum_, leaf: sum_ + jnp.tensordot(leaf, change, axes=(0, 0)), total, moved
         )
         epsilon = jax.tree.map(
             lambda e, d: e + step / noise.noise_time_constant * (d / root - e), epsilon, drawn

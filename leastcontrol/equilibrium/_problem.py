@@ -1,4 +1,4 @@
-"""The controlled equilibrium as a problem: what all of its views share."""
+"""The controlled equilibrium of a system: the part that all formulations of it share."""
 
 from typing import Any, NamedTuple
 
@@ -10,15 +10,15 @@ from jaxtyping import Array, Bool, Float, PyTree
 from ..losses import RESPONSE_ITERATIONS, AbstractLoss
 from ..systems import AbstractSystem
 
-# Answers of the loss are a few Newton steps each. From zero, and under strong control, a saturated
-# output needs many; from a near guess one answer is enough.
-_MOST_ANSWERS = 16
+# A response of the loss takes a few Newton steps. One response suffices from a close guess, but a
+# saturated output under strong control needs many from zero.
+_MAX_RESPONSES = 16
 
 
 class Sample(NamedTuple):
-    """What is one sample's own: its drive, its target and, if one is known, a point near its rest.
+    """The drive and the target of one sample and, if known, a point near its equilibrium.
 
-    The iterations start from that point; `Exact` and `ContinuousTime` have no use for it.
+    Iterations start from that point; `Exact` and `ContinuousTime` ignore it.
     """
 
     drive: PyTree[Any]
@@ -27,14 +27,15 @@ class Sample(NamedTuple):
 
 
 class ControlProblem(eqx.Module):
-    """The least-control problem of a system, a loss and a leak; the same for every sample.
+    """The least-control problem of a system, a loss and a leak, which all samples share.
 
-    It asks for the state φ, control ψ and output control u with
+    Its solution is the state φ, the control ψ and the output control u with
 
         f(φ) + ψ = 0,   ∂_φfᵀψ + ∂_φhᵀu = 0,   αu + ∇_yL(y, t) = 0,
 
-    where y = h(φ) + u with output neurons and y = h(φ) without; these are the stationarity
-    conditions of min ½‖ψ‖² (+ ½‖u‖²) + L/α under the first (arXiv 2207.01332, equation 7).
+    where y = h(φ) + u with output neurons and y = h(φ) without. These are the stationarity
+    conditions of minimising ½‖ψ‖² (+ ½‖u‖² with output neurons) + L/α subject to the first
+    condition (arXiv 2207.01332, equation 7).
     """
 
     system: AbstractSystem
@@ -43,7 +44,7 @@ class ControlProblem(eqx.Module):
 
     @property
     def own_gain(self) -> float:
-        """What one unit of u adds to the output by itself: 1 with output neurons, else 0."""
+        """The direct effect of u on the output: 1 with output neurons, 0 without."""
         return 1.0 if self.system.output_neurons else 0.0
 
     def respond(
@@ -55,11 +56,11 @@ class ControlProblem(eqx.Module):
         rounding: float,
         iterations: int = RESPONSE_ITERATIONS,
     ) -> Float[Array, " outputs"]:
-        """Returns the output control, with the output expected to change by `gain` times it.
+        """Computes the output control, assuming that the output changes by `gain` times it.
 
-        A guess that answers to within half the floor of the leak's residual is kept: what a new
-        answer would add to it is the rounding of the readout, which a network that answers strongly
-        to its own control carries back a hundred times as large.
+        Keeps a guess whose leak residual is below half the rounding floor. A new response would
+        only add the rounding error of the readout, which a network with a large gain amplifies a
+        hundred times.
         """
         center = read + (self.own_gain - gain) * guess
         answer = self.loss.response(center, gain, self.leak, sample.target, guess, iterations)
@@ -76,25 +77,25 @@ class ControlProblem(eqx.Module):
         rounding: float,
         guess: Float[Array, " outputs"],
     ) -> Float[Array, " outputs"]:
-        """Returns the output control for a readout that stays, sought from a guess."""
+        """Computes the output control for a fixed readout, starting from a guess."""
 
         def unanswered(carry: tuple[Array, Array, Array]) -> Bool[Array, ""]:
             answers, kept, _ = carry
-            return ~kept & (answers < _MOST_ANSWERS)
+            return ~kept & (answers < _MAX_RESPONSES)
 
         def again(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             answers, _, guess = carry
             answer = self.respond(sample, read, guess, self.own_gain, rounding)
             return answers + 1, jnp.all(answer == guess), answer
 
-        # A loop, and not its steps written out, for the compiler's sake.
+        # A loop compiles faster than its unrolled steps.
         first = (jnp.zeros((), jnp.int32), jnp.zeros((), bool), guess)
         return jax.lax.while_loop(unanswered, again, first)[2]
 
     def output_floor(
         self, sample: Sample, output: Float[Array, " outputs"], rounding: float
     ) -> Float[Array, ""]:
-        """Returns how large rounding may make ‖αu + ∇_yL‖: `rounding` · ε (1 + ‖y‖) |tr ∂²_yL|."""
+        """Computes the rounding floor of ‖αu + ∇_yL‖: `rounding` · ε (1 + ‖y‖) |tr ∂²_yL|."""
         curvature = jnp.abs(self.loss.laplacian(output, sample.target))
         size = 1 + jnp.sqrt(jnp.sum(output**2))
         return rounding * jnp.finfo(output.dtype).eps * size * curvature
@@ -106,9 +107,9 @@ class ControlProblem(eqx.Module):
         read: Float[Array, " outputs"],
         output_control: Float[Array, " outputs"],
     ) -> Float[Array, ""]:
-        """Returns F = ½‖ψ‖² + ½‖u‖² + L(y, t)/α, where u answers to the readout h(φ).
+        """Computes F = ½‖ψ‖² + ½‖u‖² + L(y, t)/α, where u is the response to the readout h(φ).
 
-        Without leak the answer holds y where L is least, and L/α is left out.
+        Without a leak, the response keeps y at the minimum of L, and the term L/α is omitted.
         """
         output = read + self.own_gain * output_control
         square = control_square + self.own_gain * jnp.sum(output_control**2)

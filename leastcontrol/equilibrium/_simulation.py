@@ -1,18 +1,20 @@
-"""The dynamics of deep feedback control in time, as one scan that carries sums.
+"""Simulation of deep feedback control in time, as one scan that accumulates sums.
 
-A neuron has three voltages: the basal v_ff = W r + b from the layer below, the apical v_fb from the
-controller, and the soma v that follows their sum; its rate is r = σ(v). The output neurons are
-linear. In units of the controller's time constant (arXiv 2106.07887 and 2204.07249)
+A neuron has three voltages: the basal voltage v_ff = W r + b from the layer below, the apical
+voltage v_fb from the controller, and the somatic voltage v, which follows their sum. Its rate is
+r = σ(v); output neurons are linear. In units of the controller's time constant (arXiv 2106.07887
+and 2204.07249)
 
     τ_v dv/dt = −v + v_ff + v_fb,     τ_A dv_fb/dt = −v_fb + Q u + noise,
     u = s + k_p e,     ds/dt = e − αu.
 
-The network is a `Feedforward` system: its state are the hidden somata, its readout is the basal
-voltage of the output neurons, and the soma of these is the output.
+The network is a `Feedforward` system. Its state holds the somatic voltages of the hidden layers,
+its readout is the basal voltage of the output neurons, and the somatic voltage of these is the
+output.
 
-A step is written for one sample. What learns from it is a sum over time and over the batch
-(`AbstractSum`), formed while time runs, so that the memory does not grow with it; moments are kept
-only if a `record` asks for something of them.
+A step is written for one sample. Learning rules use sums over time and batch (`AbstractSum`), which
+are accumulated during the simulation, so that the memory does not grow with the simulated time.
+Single moments are kept only with `record`.
 """
 
 import abc
@@ -32,23 +34,23 @@ Output = Float[Array, " outputs"]
 
 
 class Dynamics(eqx.Module):
-    """The constants of a simulation; times in units of the controller's time constant.
+    """The constants of a simulation, with times in units of the controller's time constant.
 
     **Arguments:**
 
     * `time_step`: Δt of an Euler step.
-    * `points`: K, the number of time points; there are K − 1 steps between them.
-    * `voltage_time_constant`: τ_v ≥ Δt; with τ_v = Δt the soma follows at once.
-    * `apical_time_constant`: τ_A ≥ Δt, or `None` for an apical voltage that follows at once.
+    * `points`: K, the number of time points, which gives K − 1 steps.
+    * `voltage_time_constant`: τ_v ≥ Δt; with τ_v = Δt the soma follows without lag.
+    * `apical_time_constant`: τ_A ≥ Δt, or `None` for an apical voltage without lag.
     * `leak`, `proportional_gain`: α and k_p of the controller.
     * `delayed`: whether a layer is driven by the rates that the layer below had one step before,
-      and not by its new ones.
-    * `proactive`: whether the neurons receive the control of the new time point, which knows the
-      present error, and not that of the old.
-    * `control_filter`: the time constant of a low-pass between the controller and the neurons.
+      instead of the new ones.
+    * `proactive`: whether neurons receive the new control, computed from the present error, instead
+      of the previous one.
+    * `control_filter`: time constant of a low-pass filter between controller and neurons, if any.
     * `noise`: in the apical voltages.
 
-    **Raises:** `ValueError` for constants with which the steps cannot follow the dynamics.
+    **Raises:** `ValueError` for values out of range, and a time step above a time constant.
     """
 
     time_step: float = eqx.field(static=True)
@@ -95,15 +97,15 @@ class Dynamics(eqx.Module):
 
     @property
     def apical(self) -> float:
-        """The apical time constant τ_A as the steps see it: Δt where there is no lag."""
+        """The apical time constant τ_A, or Δt if there is no lag."""
         return self.time_step if self.apical_time_constant is None else self.apical_time_constant
 
 
 class Moment(NamedTuple):
-    """One time point, of one sample or with a leading batch axis: a leaf for each layer.
+    """The network at one time point, with one array per layer and possibly a leading batch axis.
 
-    * `soma` v, `basal` v_ff, `apical` v_fb; the last soma is the output.
-    * `rates` σ(v) of the hidden layers.
+    * `soma` v, `basal` v_ff, `apical` v_fb: voltages; the last soma is the output.
+    * `rates`: σ(v) of the hidden layers.
     * `control`: u.
     """
 
@@ -115,11 +117,11 @@ class Moment(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What the dynamics remember of one sample besides a moment.
+    """The other state variables of the dynamics of one sample.
 
     * `integral`: s, the integral of the error.
-    * `filtered_control`: the control behind its low-pass.
-    * `noise`: what the noise is filtered by, for each layer; nothing without noise.
+    * `filtered_control`: the low-pass filtered control.
+    * `noise`: the state of the noise filter for each layer; empty without noise.
     """
 
     integral: Float[Array, "..."]
@@ -132,17 +134,17 @@ class AbstractSum(eqx.Module):
 
     @abc.abstractmethod
     def initial(self, first: Moment) -> PyTree[Any]:
-        """Returns the sum before the first step."""
+        """Makes the sum before the first step."""
 
     @abc.abstractmethod
     def add(
         self, total: PyTree[Any], step: Int[Array, ""], before: Moment, after: Moment
     ) -> PyTree[Any]:
-        """Returns the sum with the step from one moment to the next, number `step` from 0."""
+        """Adds the step from one moment to the next; steps are counted from 0."""
 
 
 class Simulation(NamedTuple):
-    """What a simulation leaves: both ends, the sums, and what was recorded of every moment."""
+    """The outcome of a simulation: first and last moment, the sums, and the recorded values."""
 
     first: Moment
     last: Moment
@@ -151,7 +153,7 @@ class Simulation(NamedTuple):
 
 
 def free_moment(network: Feedforward, drive: Float[Array, " first"]) -> Moment:
-    """Returns one sample's moment at rest without control: the feedforward sweep."""
+    """Computes the moment of one sample at rest without control, by the forward pass."""
     hidden = network.settle(
         drive, tuple(jnp.zeros_like(layer.bias) for layer in network.layers[:-1])
     )
@@ -169,11 +171,11 @@ def dynamics_step(
     error: Callable[[Output, PyTree[Any]], Output],
     feedback: Callable[[Layers, Output], Layers],
 ) -> Callable[..., tuple[Moment, Memory]]:
-    """Returns one sample's Euler step from a time point to the next.
+    """Makes the function that takes one Euler step of one sample.
 
-    **Arguments:** as for `simulate`. What is returned takes whether the control's low-pass has
-    begun, the sample's drive, its reference, the moment, the memory, and normal draws for the
-    noise, `()` without any.
+    **Arguments:** as for `simulate`. The step takes a boolean that is false in the first step
+    (where the low-pass filter starts), the drive, the reference, the moment, the memory, and the
+    draws for the noise, `()` without noise.
     """
     noise = dynamics.noise
     step_size, apical = dynamics.time_step, dynamics.apical
@@ -186,7 +188,7 @@ def dynamics_step(
         reference: PyTree,
         moment: Moment,
         memory: Memory,
-        own_draws: Layers,
+        step_draws: Layers,
     ) -> tuple[Moment, Memory]:
         slope = error(moment.soma[-1], reference)
         integral = memory.integral + step_size * (slope - dynamics.leak * moment.control)
@@ -195,7 +197,7 @@ def dynamics_step(
         if dynamics.control_filter is not None:
             rate = step_size / dynamics.control_filter
             followed = rate * control + (1 - rate) * memory.filtered_control
-            # The filter starts at the first control that there is.
+            # The filter starts from the first control.
             filtered = jnp.where(begun, followed, control)
         targets = feedback(moment.soma, filtered if dynamics.proactive else memory.filtered_control)
         apical_voltage = targets
@@ -206,19 +208,19 @@ def dynamics_step(
             )
         noise_filter = memory.noise
         if noise is not None:
-            noise_filter, added = noise.advance(memory.noise, own_draws, step_size, apical)
+            noise_filter, added = noise.advance(memory.noise, step_draws, step_size, apical)
             apical_voltage = tuple(a + b for a, b in zip(apical_voltage, added, strict=True))
 
         soma, basal, rates = [], [], []
         for index, layer in enumerate(network.layers):
             if index == 0:
-                own_basal = drive
+                layer_basal = drive
             else:
                 before = moment.rates[index - 1] if dynamics.delayed else rates[-1]
-                own_basal = layer(before)
+                layer_basal = layer(before)
             old = moment.soma[index]
-            voltage = old + voltage_rate * (own_basal + apical_voltage[index] - old)
-            basal.append(own_basal)
+            voltage = old + voltage_rate * (layer_basal + apical_voltage[index] - old)
+            basal.append(layer_basal)
             soma.append(voltage)
             if index < len(network.layers) - 1:
                 rates.append(network.activation(voltage))
@@ -240,19 +242,19 @@ def simulate(
     draws: Draws | None = None,
     record: Callable[[Moment], PyTree[Any]] | None = None,
 ) -> Simulation:
-    """Runs a batch from its free rest point under control.
+    """Simulates a batch under control, starting from its free equilibrium.
 
     **Arguments:**
 
-    * `network`, `dynamics`: what runs, and how.
+    * `network`, `dynamics`: the network and the constants of the simulation.
     * `drives`: W_1 x + b_1 of each sample, constant in time.
-    * `references`: what `error` compares each sample's output with.
+    * `references`: the reference of each sample, which `error` compares with its output.
     * `error`: e(output, reference) of one sample.
-    * `feedback`: from the somata and the control u of one sample to what drives its apical
-      voltages, Q u for direct feedback.
-    * `sums`: what is summed over time.
-    * `draws`: standard normal numbers for the noise, by step; needed where there is noise.
-    * `record`: what is kept of each moment after the first.
+    * `feedback`: maps the somatic voltages and the control u of one sample to the targets of its
+      apical voltages, Q u for direct feedback.
+    * `sums`: the quantities to sum over time.
+    * `draws`: the random numbers for the noise, by step; required with noise.
+    * `record`: computes the values to keep from each moment after the first.
 
     **Raises:** `ValueError` if the dynamics have noise and there are no draws.
     """
@@ -265,19 +267,19 @@ def simulate(
 
     def step(carry: PyTree, index: Array) -> tuple[PyTree, PyTree]:
         moment, memory, totals = carry
-        own_draws = () if noise is None or draws is None else draws(index)
+        step_draws = () if noise is None or draws is None else draws(index)
         after, memory = jax.vmap(advance, (None, 0, 0, 0, 0, 0))(
-            index > 0, drives, references, moment, memory, own_draws
+            index > 0, drives, references, moment, memory, step_draws
         )
         totals = tuple(
-            own.add(total, index, moment, after) for own, total in zip(sums, totals, strict=True)
+            sum_.add(total, index, moment, after) for sum_, total in zip(sums, totals, strict=True)
         )
         return (after, memory, totals), None if record is None else record(after)
 
     first = jax.vmap(lambda drive: free_moment(network, drive))(drives)
     silent = jnp.zeros_like(first.control)
     memory = Memory(silent, silent, () if noise is None else first.apical)
-    totals = tuple(own.initial(first) for own in sums)
+    totals = tuple(sum_.initial(first) for sum_ in sums)
     (last, _, totals), recorded = jax.lax.scan(
         step, (first, memory, totals), jnp.arange(dynamics.points - 1)
     )

@@ -1,9 +1,8 @@
-"""Linear systems of a few unknowns inside a compiled hot path.
+"""Small linear systems inside compiled loops.
 
-A batch of 4 × 4 or 10 × 10 solves through LAPACK is a loop of library calls, each dearer than its
-arithmetic, between which nothing can be fused; measured in `docs/performance.md`. For a symmetric
-positive definite matrix of a few rows elimination needs no pivoting and, written out, becomes a
-handful of batched products.
+A batch of 4 × 4 or 10 × 10 solves through LAPACK is a loop of library calls. Each call costs more
+than its arithmetic and prevents fusion (measured in `docs/performance.md`). A symmetric positive
+definite matrix needs no pivoting, so unrolled elimination is a few batched products.
 """
 
 import jax.numpy as jnp
@@ -11,11 +10,11 @@ from jaxtyping import Array, Float
 
 
 def solve_small(matrix: Float[Array, "n n"], right: Float[Array, " n"]) -> Float[Array, " n"]:
-    """Returns x with Ax = b, by elimination without pivoting.
+    """Solves Ax = b by elimination without pivoting.
 
     **Arguments:**
 
-    * `matrix`: A, such that elimination without pivoting is stable: symmetric positive definite.
+    * `matrix`: A, symmetric positive definite.
     * `right`: b.
     """
     size = right.shape[0]

@@ -1,17 +1,15 @@
-"""Dynamic inversion in the order of the system.
+"""Dynamic inversion of an ordered system, by sweeps.
 
-For an ordered system the state that a control ψ settles to is an explicit function φ(ψ), and the
-control that an output control u asks for is the pullback of u through it,
+In an ordered system the state under a control ψ is an explicit function φ(ψ), and the control for
+an output control u is the pullback of u through it,
 
-    ψ = (dh/dψ)ᵀ u = −(∂_φf)⁻ᵀ ∂_φhᵀ u :
+    ψ = (dh/dψ)ᵀ u = −(∂_φf)⁻ᵀ ∂_φhᵀ u.
 
-state forward, control backward, each node once (Gauss and Seidel's order). What is left is the
-output control. Taking u from the current output alone overshoots where the network answers
-strongly to its own control, so the response is solved with the gain κ of the output, estimated for
-each sample from its last two sweeps: αu′ + ∇L(y + κ(u′ − u)) = 0. At a fixed point κ drops out.
-The gain along u itself is known within a sweep, uᵀ(dh/dψ)(dh/dψ)ᵀu = ‖ψ‖²: the response is asked
-for once more with that gain, and both controls are scaled to its length. The larger of that gain
-and the secant is what the next sweep begins with, for it is the safer.
+So one sweep computes the state forward and the control backward, visiting each node once
+(Gauss–Seidel order), and only u is iterated. The response αu′ + ∇L(y + κ(u′ − u)) = 0 uses a gain κ
+of the output, because the current output alone would overshoot under strong control. The gain is a
+secant estimate for each sample, or the gain along u if that is larger. docs/derivations/gains.md
+derives both.
 """
 
 from collections.abc import Callable
@@ -28,12 +26,12 @@ from ._driver import AbstractProblem
 from ._problem import ControlProblem, Sample
 from ._trees import dot, norm, tree_scale, tree_subtract
 
-# A larger gain would only take smaller steps than rounding can measure.
+# Steps with a larger gain would be too small to measure.
 LARGEST_GAIN = 1e4
 
 
 class Gain(eqx.Module):
-    """A secant estimate κ of the gain dy/du of a sample's output, with the readout it had."""
+    """A secant estimate κ of the gain dy/du of one sample, with the last readout and control."""
 
     value: Float[Array, "*batch"]
     read: Float[Array, "*batch outputs"]
@@ -41,7 +39,7 @@ class Gain(eqx.Module):
 
     @staticmethod
     def initial(problem: ControlProblem, output_control: Float[Array, " outputs"]) -> "Gain":
-        """Returns the gain that output neurons have by themselves."""
+        """Makes the initial estimate, the direct gain of the output neurons."""
         value = jnp.asarray(problem.own_gain, output_control.dtype)
         return Gain(value, jnp.full_like(output_control, jnp.nan), output_control)
 
@@ -52,11 +50,11 @@ class Gain(eqx.Module):
         output_control: Float[Array, " outputs"],
         least: float | Float[Array, ""],
     ) -> "Gain":
-        """Returns the gain seen between the last and this readout h(φ) under u, or `least`."""
+        """Updates the gain from the last readout to this h(φ) under u, bounded by `least`."""
         change = output_control - self.output_control
         square = jnp.sum(change**2)
         gain = problem.own_gain + jnp.sum(change * (read - self.read)) / square
-        # Differences of nearly equal controls say nothing about the gain.
+        # The difference of nearly equal controls is dominated by rounding.
         resolution = jnp.finfo(change.dtype).eps ** 0.5
         usable = (square > (resolution * norm(output_control)) ** 2) & jnp.isfinite(gain)
         value = jnp.where(usable, jnp.clip(gain, least, LARGEST_GAIN), self.value)
@@ -64,7 +62,7 @@ class Gain(eqx.Module):
 
 
 class Sweep(NamedTuple):
-    """An iterate: a point, the gain that was seen, and the residuals at the point."""
+    """An iterate: a point, the estimated gain, and the residuals at the point."""
 
     point: Point
     gain: Gain
@@ -74,9 +72,8 @@ class Sweep(NamedTuple):
 class SweepProblem(AbstractProblem):
     """The controlled equilibrium of an ordered system, by sweeps.
 
-    One sweep returns (φ(ψ), ψ′, u′), where the optimality condition holds exactly, the state's
-    residual is ψ′ − ψ and the leak's is measured: what certifies a point is known with the point,
-    and is not evaluated again.
+    One sweep returns (φ(ψ), ψ′, u′). There the optimality condition holds exactly, the state
+    residual is ψ′ − ψ, and the leak residual is measured, so that each sweep certifies its point.
     """
 
     problem: ControlProblem
@@ -110,8 +107,8 @@ class SweepProblem(AbstractProblem):
         residuals = sweep_residuals(
             self.problem, self.tolerance, sample, point.control, proposed, read
         )
-        own = Sweep(proposed, gain, residuals)
-        return own, own, residuals.error
+        swept = Sweep(proposed, gain, residuals)
+        return swept, swept, residuals.error
 
     def mixed(self, z: Sweep) -> tuple[PyTree[Array], ...]:
         return (z.point.control,)
@@ -125,7 +122,7 @@ def gain_along(
     output_control: Float[Array, " outputs"],
     control_norm: Float[Array, ""],
 ) -> Float[Array, ""]:
-    """Returns the gain along u, whose sweep had a control of size ‖(ψ, u)‖."""
+    """Computes the gain along u from the norm ‖(ψ, u)‖ of its sweep."""
     square = dot(output_control, output_control)
     known = (square > 0) & jnp.isfinite(control_norm)
     share = control_norm**2 / jnp.where(square > 0, square, 1)
@@ -141,11 +138,11 @@ def share_asked_for(
     control_norm: Float[Array, ""],
     rounding: float,
 ) -> Float[Array, ""]:
-    """Returns how much of a sweep's controls the loss asks for at the gain seen along them.
+    """Computes the factor that rescales the controls of a sweep to the response at their gain.
 
     **Arguments:**
 
-    * `read`, `guess`: the readout of the sweep, and the output control that it was settled under.
+    * `read`, `guess`: the readout of the sweep, and the output control that preceded it.
     * `output_control`, `control_norm`: u, and ‖(ψ, u)‖ for its pullback ψ.
     """
     gain = jnp.minimum(gain_along(problem, output_control, control_norm), LARGEST_GAIN)
@@ -158,7 +155,7 @@ def share_asked_for(
 def settle_and_read(
     system: AbstractOrderedSystem, sample: Sample, control: PyTree[Array]
 ) -> tuple[Float[Array, " outputs"], Callable, PyTree[Array]]:
-    """Returns h(φ(ψ)), its pullback to ψ, and the state φ(ψ)."""
+    """Computes h(φ(ψ)), its pullback to ψ, and the state φ(ψ)."""
 
     def read(control: PyTree[Array]) -> tuple[Array, PyTree[Array]]:
         state = system.settle(sample.drive, control)
@@ -175,9 +172,9 @@ def sweep_residuals(
     point: Point,
     read: Float[Array, " outputs"],
 ) -> Residuals:
-    """Returns the residuals of a point whose state was settled under an earlier control.
+    """Computes the residuals of a point whose state was settled under an earlier control.
 
-    Its control is the pullback of its output control, so that the optimality condition holds.
+    The control of the point is the pullback of its output control, so optimality holds exactly.
     """
     changed = tree_subtract(point.control, settled_control)
     return residuals_of(problem, sample, point, tolerance, changed, jnp.zeros((), read.dtype), read)

@@ -6,31 +6,31 @@ from jaxtyping import Array, Float, PyTree
 
 
 def tree_add(first: PyTree, second: PyTree) -> PyTree:
-    """Returns the sum of two pytrees."""
+    """Adds two pytrees."""
     return jax.tree.map(jnp.add, first, second)
 
 
 def tree_subtract(first: PyTree, second: PyTree) -> PyTree:
-    """Returns the difference of two pytrees."""
+    """Subtracts the second pytree from the first."""
     return jax.tree.map(jnp.subtract, first, second)
 
 
 def tree_scale(scale: float | Float[Array, ""], tree: PyTree) -> PyTree:
-    """Returns a pytree times a number."""
+    """Multiplies a pytree by a number."""
     return jax.tree.map(lambda leaf: scale * leaf, tree)
 
 
 def tree_where(condition: Array, yes: PyTree, no: PyTree) -> PyTree:
-    """Returns `yes` or `no` as a whole, by a boolean scalar."""
+    """Selects the whole pytree `yes` or `no` by a boolean scalar."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
 
 
 def dot(first: PyTree, second: PyTree) -> Float[Array, ""]:
-    """Returns the inner product of two pytrees."""
+    """Computes the inner product of two pytrees."""
     products = jax.tree.map(lambda a, b: jnp.sum(a * b), first, second)
     return jnp.asarray(sum(jax.tree.leaves(products)))
 
 
 def norm(tree: PyTree) -> Float[Array, ""]:
-    """Returns the Euclidean norm of a pytree."""
+    """Computes the Euclidean norm of a pytree."""
     return jnp.sqrt(dot(tree, tree))

@@ -1,13 +1,13 @@
-"""Newton's method down a landscape, safeguarded by a trust region.
+"""Newton's method on an energy landscape, safeguarded by a trust region.
 
-Each iteration looks at the energy's quadratic model where it stands and minimises it by conjugate
-gradients within a radius (Steihaug, SIAM J. Numer. Anal. 1983): a direction of negative curvature,
-or a step out of the radius, is followed to the edge. The step is taken if the energy falls as the
-model says, and the radius grows or shrinks with how well the two agree. The energy never rises,
-whatever the strength of the control, and near the equilibrium the method is Newton's.
+Each iteration minimises a quadratic model of the energy by conjugate gradients within a radius
+(Steihaug, SIAM J. Numer. Anal. 1983). A direction of negative curvature, or a step that leaves the
+radius, is followed to the edge. The step is accepted if the energy falls roughly as predicted, and
+the radius grows or shrinks with the agreement. The energy never rises, however strong the control,
+and near the equilibrium the method is Newton's.
 
-The linear solver is written here because none of Lineax's stops at a radius or at negative
-curvature, which is what makes the method globally convergent.
+The linear solver is written here because those of Lineax do not stop at a radius or at negative
+curvature, which global convergence needs.
 """
 
 from typing import Any, ClassVar, NamedTuple
@@ -21,17 +21,17 @@ from ._driver import MARGIN, AbstractProblem, FixedPoint
 from ._landscape import AbstractLandscape
 from ._trees import dot, norm, tree_add, tree_scale, tree_subtract, tree_where
 
-# A step is taken if the energy falls by this share of what the model promises.
+# Smallest ratio of actual to predicted decrease at which a step is accepted.
 ACCEPTED = 1e-4
-# Below the first agreement of energy and model the radius shrinks, above the second it may grow.
+# The radius shrinks below the first ratio and may grow above the second.
 POOR, GOOD = 0.25, 0.75
 SHRINK, GROW = 0.25, 2.0
-# The linear solve is inexact: this share of the gradient may be left at most.
+# Largest fraction of the gradient that the inexact linear solve may leave.
 LOOSEST = 0.1
 
 
 class TrustRegion(eqx.Module):
-    """How far a descent may go: in Newton steps, and in linear steps inside one of them."""
+    """The maximal numbers of Newton steps and of linear steps in each of them."""
 
     max_steps: int = eqx.field(static=True, default=100)
     linear_steps: int = eqx.field(static=True, default=100)
@@ -45,15 +45,14 @@ class TrustRegion(eqx.Module):
 
     @property
     def driver(self) -> FixedPoint:
-        """How the driver runs the Newton steps."""
+        """The fixed-point solver that runs the Newton steps."""
         return FixedPoint(max_steps=self.max_steps)
 
 
 class Descent(NamedTuple):
-    """An iterate: a place on the landscape and how far the model is trusted there.
+    """An iterate: a place on the landscape and the radius of the trust region.
 
-    The radius is infinite until the first step, which is Cauchy's: as far as the gradient and the
-    curvature along it say.
+    The radius is infinite until the first step, which sets it to the length of the Cauchy step.
     """
 
     place: PyTree[Array]
@@ -63,12 +62,12 @@ class Descent(NamedTuple):
 
 
 class TrustRegionProblem(AbstractProblem):
-    """The least energy of one sample, by trust-region Newton steps.
+    """The minimum of the energy of one sample, by trust-region Newton steps.
 
     **Arguments:**
 
     * `landscape`: the energy and its coordinates.
-    * `solver`: the linear steps in one iteration, at most.
+    * `solver`: gives the maximal number of linear steps in an iteration.
     """
 
     remeasured: ClassVar[bool] = True
@@ -80,14 +79,14 @@ class TrustRegionProblem(AbstractProblem):
         return self._first(self.landscape.initial(sample))
 
     def start_from(self, sample: Any, point: Any) -> Descent:
-        """Returns the first iterate at a point that another solver has left, if that is lower."""
+        """Makes the first iterate from the given point or the initial one, whichever is lower."""
         points = (point, self.landscape.initial(sample))
-        both = jax.tree.map(lambda *own: jnp.stack(own), *points)
+        both = jax.tree.map(lambda *leaves: jnp.stack(leaves), *points)
 
         def height(point: Any) -> Float[Array, ""]:
             return self.landscape.height(sample, *self.landscape.start_from(point))[0]
 
-        # Of both at once, for the compiler's sake.
+        # Both at once, so that the landscape is compiled once.
         of_other, of_first = jax.vmap(height)(both)
         return self._first(tree_where(of_other < of_first, *points))
 
@@ -108,11 +107,11 @@ class TrustRegionProblem(AbstractProblem):
             self.solver.linear_steps,
         )
         place = tree_add(z.place, model.step)
-        # The residual is −g − Hp, so that the model's −g·p − ½p·Hp is ½p·(r − g).
+        # The residual is r = −g − Hp, so the predicted decrease −g·p − ½p·Hp is ½p·(r − g).
         promised = 0.5 * dot(model.step, tree_subtract(model.residual, view.gradient))
         expected = view.output_control + model.turn
         energy, output_control = self.landscape.height(sample, place, expected)
-        # Two energies that agree up to their rounding say nothing against a step.
+        # Energies that differ by rounding alone do not count against a step.
         agreement = (view.energy - energy + view.rounding) / (promised + view.rounding)
         accepted = agreement > ACCEPTED
         length = norm(model.step)
@@ -135,7 +134,7 @@ class TrustRegionProblem(AbstractProblem):
 
 class _Conjugate(NamedTuple):
     step: PyTree[Array]
-    # What the step adds to the output control.
+    # The change of the output control under the step.
     turn: Float[Array, "..."]
     residual: PyTree[Array]
     direction: PyTree[Array]
@@ -155,11 +154,11 @@ def _model_step(
     wanted: Bool[Array, ""],
     linear_steps: int,
 ) -> _Conjugate:
-    """Returns a step within the radius down the model.
+    """Minimises the quadratic model within the radius by conjugate gradients.
 
-    The gradient left is at most the share √(‖g‖/size) of the gradient, for superlinear convergence.
-    All is done in units of the gradient's largest element: the squares of small gradients are below
-    the smallest number.
+    The linear residual is at most √(‖g‖/size) times the gradient, for superlinear convergence. The
+    computation is in units of the largest gradient element, because the squares of small gradients
+    underflow.
     """
     largest = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(gradient)]))
     unit = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
@@ -169,28 +168,28 @@ def _model_step(
     share = jnp.sqrt(slope / jnp.maximum(size, slope))
     enough = jnp.minimum(LOOSEST, share) * slope
 
-    def advance(own: _Conjugate) -> _Conjugate:
-        bent, turning = curvature(own.direction)
-        along = dot(own.direction, bent)
-        length = own.square / jnp.where(along > 0, along, 1)
-        inner = tree_add(own.step, tree_scale(length, own.direction))
+    def advance(last: _Conjugate) -> _Conjugate:
+        bent, turning = curvature(last.direction)
+        along = dot(last.direction, bent)
+        length = last.square / jnp.where(along > 0, along, 1)
+        inner = tree_add(last.step, tree_scale(length, last.direction))
         reached = norm(inner)
         cauchy = jnp.where(along > 0, reached, slope)
-        radius = jnp.where(jnp.isinf(own.radius), cauchy, own.radius)
+        radius = jnp.where(jnp.isinf(last.radius), cauchy, last.radius)
         outside = (along <= 0) | (reached >= radius)
         # The positive root τ of ‖step + τ direction‖ = radius.
-        squared, half = dot(own.direction, own.direction), dot(own.step, own.direction)
-        room = jnp.maximum(radius**2 - dot(own.step, own.step), 0)
+        squared, half = dot(last.direction, last.direction), dot(last.step, last.direction)
+        room = jnp.maximum(radius**2 - dot(last.step, last.step), 0)
         to_edge = (jnp.sqrt(half**2 + squared * room) - half) / squared
         length = jnp.where(outside, to_edge, length)
-        step = tree_add(own.step, tree_scale(length, own.direction))
-        residual = tree_subtract(own.residual, tree_scale(length, bent))
+        step = tree_add(last.step, tree_scale(length, last.direction))
+        residual = tree_subtract(last.residual, tree_scale(length, bent))
         square = dot(residual, residual)
-        direction = tree_add(residual, tree_scale(square / own.square, own.direction))
-        active = ~outside & (jnp.sqrt(square) > enough) & (own.steps + 1 < linear_steps)
-        turn = own.turn + length * turning
+        direction = tree_add(residual, tree_scale(square / last.square, last.direction))
+        active = ~outside & (jnp.sqrt(square) > enough) & (last.steps + 1 < linear_steps)
+        turn = last.turn + length * turning
         return _Conjugate(
-            step, turn, residual, direction, square, radius, outside, own.steps + 1, active
+            step, turn, residual, direction, square, radius, outside, last.steps + 1, active
         )
 
     down = tree_scale(-1.0, gradient)
@@ -205,6 +204,6 @@ def _model_step(
         jnp.asarray(0),
         wanted & (slope > 0),
     )
-    last = jax.lax.while_loop(lambda own: own.active, advance, first)
+    last = jax.lax.while_loop(lambda iterate: iterate.active, advance, first)
     step, turn, residual = tree_scale(unit, (last.step, last.turn, last.residual))
     return last._replace(step=step, turn=turn, residual=residual, radius=unit * last.radius)

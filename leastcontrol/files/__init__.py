@@ -1,14 +1,14 @@
-"""Files: one place that reads and writes them, whatever their format.
+"""Reading and writing of files of every format.
 
-Reading begins with what costs nothing: `read_bytes` opens regular files only, and looks at a file's
-size before its content. What is then made of the content is bounded as well, and whatever is wrong
-with a file becomes one `FileError` with one sentence. Nothing that is read runs code.
+Reading is bounded: `read_bytes` opens regular files only and checks the size before it reads, and
+parsers bound what they make of the content. Every defect of a file becomes a `FileError` with one
+sentence. Reading never runs code.
 
-Images are read by the module `images`, which needs NumPy; the rest imports nothing heavy.
+The module `images` reads images and needs NumPy; the other modules import nothing heavy.
 
-Writing is whole or not at all (`write_whole`). A *record* is a JSON object that carries a checksum
-of itself, so that a damaged one is told from a whole one; a *sealed* file is a header with arrays
-behind one checksum.
+A file is written whole or not at all (`write_whole`). A *record* is a JSON object with a checksum
+of its content, which reveals damage. A *sealed* file is a header and arrays, protected by one
+checksum.
 """
 
 from ._json import parse_json as parse_json

@@ -1,4 +1,4 @@
-"""JSON and TOML, from text that may hold anything."""
+"""Parsing of JSON and TOML from untrusted text."""
 
 import json
 import math
@@ -10,13 +10,13 @@ from typing import Any
 from ._reading import FileError, read_bytes
 
 LARGEST_TEXT = 2**28
-# Python refuses to read longer ones, each in its own words, and no number here needs them.
+# No number here needs more digits. Python has limits too, but with differing error messages.
 MOST_DIGITS = 400
 _LONG_NUMBER = re.compile(rf"[0-9_]{{{MOST_DIGITS + 1},}}")
 
 
 def strict(value: Any) -> Any:
-    """Returns a value as JSON has it: numbers that are not finite become `None`, tuples lists."""
+    """Converts a value to strict JSON: numbers that are not finite become `None`, tuples lists."""
     if isinstance(value, dict):
         return {key: strict(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -25,10 +25,10 @@ def strict(value: Any) -> Any:
 
 
 def parse_json(text: str | bytes, source: object) -> Any:
-    """Returns what JSON text holds.
+    """Parses JSON text.
 
-    **Raises:** `FileError` naming `source` for what is no JSON, has numbers without end or beyond
-    those of floating point, or lies too deep.
+    **Raises:** `FileError` naming `source` for text that is not JSON, has numbers that are too long
+    or out of the range of floating point, or is nested too deeply.
     """
     try:
         text = text.decode("utf-8") if isinstance(text, bytes) else text
@@ -43,7 +43,7 @@ def _whole(digits: str) -> int:
     if len(digits) > MOST_DIGITS:
         raise ValueError(f"a whole number has {len(digits)} digits")
     value = int(digits)
-    # Whoever takes it for a real number must be able to.
+    # It must be convertible to floating point.
     if abs(value) >= 10**308:
         raise ValueError("a whole number is beyond 10³⁰⁸")
     return value
@@ -59,22 +59,23 @@ def _real(digits: str) -> float:
 
 
 def _constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON's")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def read_json(path: Path, limit: int = LARGEST_TEXT) -> Any:
-    """Returns what a JSON file holds.
+    """Reads a JSON file.
 
-    **Raises:** `FileNotFoundError` or `NotADirectoryError` where there is none, `FileError`
-    otherwise.
+    **Raises:** `FileNotFoundError` or `NotADirectoryError` if there is no such file, `FileError`
+    for any other defect.
     """
     return parse_json(read_bytes(path, limit), path)
 
 
 def parse_toml(text: str, source: object) -> dict[str, Any]:
-    """Returns the tables of TOML text.
+    """Parses TOML text.
 
-    **Raises:** `FileError` naming `source` for anything else.
+    **Raises:** `FileError` naming `source` for text that is not TOML or has numbers that are too
+    long.
     """
     try:
         if _LONG_NUMBER.search(text):
@@ -85,4 +86,4 @@ def parse_toml(text: str, source: object) -> dict[str, Any]:
 
 
 def _reason(error: Exception) -> str:
-    return "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)

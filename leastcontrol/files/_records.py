@@ -1,8 +1,7 @@
-"""JSON objects that carry a checksum of themselves.
+"""Records: JSON objects with a checksum of their content.
 
-A record has one key more than what it says, `checksum`: the SHA-256 of the rest as JSON without
-white space and with sorted keys. Records of an older version have none; which of them are read
-without is for the reader to say.
+The key `checksum` holds the SHA-256 of the other keys, as JSON with sorted keys and without white
+space. Records of older versions have no checksum; the reader decides whether to accept them.
 """
 
 import hashlib
@@ -17,7 +16,7 @@ KEY = "checksum"
 
 
 def with_checksum(value: dict[str, Any]) -> dict[str, Any]:
-    """Returns a JSON object with the checksum of all that it holds."""
+    """Adds the checksum of its content to a JSON object."""
     value = strict(value)
     return {**value, KEY: _checksum(value)}
 
@@ -28,16 +27,16 @@ def _checksum(value: dict[str, Any]) -> str:
 
 
 def sealed_line(value: dict[str, Any]) -> str:
-    """Returns a record as one line."""
+    """Formats a JSON object with its checksum as one line."""
     return json.dumps(with_checksum(value), allow_nan=False) + "\n"
 
 
 def parse_record(text: str | bytes, source: object, *, required: bool = False) -> Any:
-    """Returns what a record says, without its checksum.
+    """Parses a record, verifies its checksum, and returns the content.
 
-    **Arguments:** `required`, whether what has no checksum is refused.
+    **Arguments:** `required`, whether a record without a checksum is an error.
 
-    **Raises:** `FileError` where the checksum does not fit, or is missing though required.
+    **Raises:** `FileError` if the checksum does not match, or is required but missing.
     """
     value = parse_json(text, source)
     if not isinstance(value, dict):
@@ -50,15 +49,15 @@ def parse_record(text: str | bytes, source: object, *, required: bool = False) -
     if checksum != _checksum(value):
         raise FileError(
             f"{source} was changed after it was written, or is damaged: its checksum does not fit "
-            "what it says."
+            "its content."
         )
     return value
 
 
 def is_record(path: Path) -> bool:
-    """Returns whether there is a file of JSON that carries a checksum, whatever it is.
+    """Returns whether a JSON file exists and has a checksum, valid or not.
 
-    **Raises:** `FileError` where it cannot be read.
+    **Raises:** `FileError` if the file cannot be read.
     """
     try:
         value = parse_json(read_bytes(path, LARGEST_TEXT), path)
@@ -68,9 +67,9 @@ def is_record(path: Path) -> bool:
 
 
 def read_record(path: Path, *, required: bool = False) -> Any:
-    """Returns what a file with one record says.
+    """Reads a file that holds one record, and returns its content.
 
-    **Raises:** `FileNotFoundError` or `NotADirectoryError` where there is none, `FileError`
-    otherwise.
+    **Raises:** `FileNotFoundError` or `NotADirectoryError` if there is no such file, `FileError`
+    for any other defect.
     """
     return parse_record(read_bytes(path, LARGEST_TEXT), path, required=required)

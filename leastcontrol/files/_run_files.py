@@ -1,6 +1,7 @@
-"""The JSON files of a run folder, for those that train and for the report alike.
+"""The JSON files of a run folder, for training and reports.
 
-Where `config.json` carries a checksum all of them do; folders of older versions have none.
+If `config.json` has a checksum, all files of the folder have one; folders of older versions have
+none.
 """
 
 from pathlib import Path
@@ -13,15 +14,15 @@ CONFIG = "config.json"
 
 
 def is_sealed_run(folder: Path) -> bool:
-    """Returns whether the files of a run carry checksums.
+    """Returns whether the files of a run have checksums.
 
-    **Raises:** `FileError` where its configuration cannot be read.
+    **Raises:** `FileError` if the configuration cannot be read.
     """
     return is_record(folder / CONFIG)
 
 
 def read_of_run(folder: Path, name: str) -> Any:
-    """Returns what a file with one record in a run folder says.
+    """Reads a file of a run folder that holds one record.
 
     **Raises:** as `read_record`.
     """
@@ -30,12 +31,12 @@ def read_of_run(folder: Path, name: str) -> Any:
 
 
 def metrics_lines(folder: Path, *, whole: bool = False) -> list[str]:
-    """Returns the lines of a run's `metrics.jsonl`, none where there is no such file.
+    """Reads the lines of a run's `metrics.jsonl`; returns none if there is no such file.
 
-    A last line without its end is one that was still being written and is left out; with `whole`,
-    or where the run is finished, it is damage.
+    Drops an incomplete last line, which was still being written. With `whole`, or in a finished
+    run, such a line is an error.
 
-    **Raises:** `FileError` where the file cannot be read, or is damaged so.
+    **Raises:** `FileError` if the file cannot be read, or ends within a line.
     """
     path = folder / "metrics.jsonl"
     try:
@@ -49,9 +50,9 @@ def metrics_lines(folder: Path, *, whole: bool = False) -> list[str]:
 
 
 def parse_metrics(folder: Path, number: int, line: str, *, required: bool) -> Any:
-    """Returns what a line of a run's `metrics.jsonl` says; `number` counts from 1.
+    """Parses a line of a run's `metrics.jsonl`; `number` counts from 1.
 
-    **Raises:** `FileError` where it is damaged.
+    **Raises:** `FileError` if the line is damaged.
     """
     source = f"Line {number} of {folder / 'metrics.jsonl'}"
     return parse_record(line, source, required=required)

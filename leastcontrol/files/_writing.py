@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Writing of files, whole or not at all."""
 
 import contextlib
 import csv
@@ -14,11 +14,11 @@ from ._reading import FileError
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
-    """Writes a file beside its place and moves it there; the old one stays till then.
+    """Writes a temporary file and moves it to `path`, so that an old file stays until then.
 
-    What is no file, such as `/dev/stdout`, is written itself: moving a file there would replace it.
+    Writes directly to devices such as `/dev/stdout`, which moving a file there would replace.
 
-    **Raises:** `FileError`.
+    **Raises:** `FileError` if the file cannot be written.
     """
     content = content.encode() if isinstance(content, str) else content
     is_device = _is_device(path)
@@ -40,20 +40,20 @@ def _is_device(path: Path) -> bool:
     try:
         return path.exists() and not path.is_file() and not path.is_dir()
     except (OSError, ValueError):
-        # A name that is too long is said to be so when it is written.
+        # Writing will report a name that is too long.
         return False
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file; a number that is not finite becomes `null`.
+    """Writes a JSON file; numbers that are not finite become `null`.
 
-    **Raises:** `FileError`.
+    **Raises:** `FileError` if the file cannot be written.
     """
     write_whole(path, json.dumps(strict(value), indent=2, allow_nan=False) + "\n")
 
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Returns rows as CSV, with the names of the first as their heading."""
+    """Formats rows as CSV, with the keys of the first row as the header."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [])
     writer.writeheader()

@@ -1,8 +1,8 @@
-"""Images, as shares of full brightness.
+"""Reading of images, with brightness scaled to [0, 1].
 
-What an image means is in its mode: whole numbers of 8 or 16 bits are shares of the largest one,
-real numbers are shares already. What has no one meaning as a picture (several frames, transparent
-pixels, real numbers outside of [0, 1]) is refused and not guessed.
+The mode of an image determines the scale: integers of 8 or 16 bits are divided by the largest
+value, and real numbers are taken as they are. Ambiguous images (several frames, transparent pixels,
+real numbers outside [0, 1]) are errors.
 """
 
 import io
@@ -15,16 +15,16 @@ from jaxtyping import Float32
 from ._reading import FileError, read_bytes
 
 MOST_PIXELS = 2**25
-"""Pixels of the largest image that is decoded; its size is looked at before."""
+"""Largest number of pixels of an image; it is checked before decoding."""
 LARGEST_IMAGE = 2**27
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
 def read_image(path: Path, *, colours: bool) -> Float32[np.ndarray, "rows columns ..."]:
-    """Returns an image of shape (rows, columns), or (rows, columns, 3) with `colours`, in [0, 1].
+    """Reads an image of shape (rows, columns), or (rows, columns, 3) with `colours`, in [0, 1].
 
-    **Raises:** `FileNotFoundError` or `NotADirectoryError` where there is none; `FileError` as
-    `parse_image`, and where it cannot be read.
+    **Raises:** `FileNotFoundError` or `NotADirectoryError` if there is no such file; `FileError` if
+    it cannot be read, and as `parse_image`.
     """
     return parse_image(read_bytes(path, LARGEST_IMAGE), path, colours=colours)
 
@@ -32,12 +32,12 @@ def read_image(path: Path, *, colours: bool) -> Float32[np.ndarray, "rows column
 def parse_image(
     content: bytes, path: Path, *, colours: bool
 ) -> Float32[np.ndarray, "rows columns ..."]:
-    """Returns the image in the content of a file, as `read_image`; `path` names it in errors.
+    """Decodes an image as `read_image` does; `path` is for error messages.
 
-    **Raises:** `FileError` for what is no image, is too large, or has no one meaning as a picture.
+    **Raises:** `FileError` if the content is not an image, is too large, or is ambiguous.
     """
     try:
-        # Imported here because it is needed for images only.
+        # Imported here because only images need it.
         from PIL import Image, UnidentifiedImageError
     except ModuleNotFoundError as error:
         raise FileError(
@@ -56,14 +56,14 @@ def parse_image(
                 frames = getattr(image, "n_frames", 1)
                 if frames > 1:
                     raise FileError(
-                        f"{path} has {frames} frames, but one picture is expected: save "
-                        "the one that is meant by itself."
+                        f"{path} has {frames} frames, but one picture is expected: save one "
+                        "frame as a separate file."
                     )
                 return _shares(image, path, colours)
     except FileError:
         raise
     except UnidentifiedImageError as error:
-        raise FileError(f"{path} cannot be read as an image: it is of no known format.") from error
+        raise FileError(f"{path} cannot be read as an image: its format is unknown.") from error
     except Exception as error:
         raise FileError(f"{path} cannot be read as an image ({error}).") from error
 

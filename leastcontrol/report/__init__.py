@@ -1,10 +1,9 @@
-"""What runs have shown, as one page for people.
+"""Reports of runs as one HTML page.
 
-Three pieces: `read` turns run folders, and the folders of comparisons, into `Run`s without
-importing anything that trains; `figures` draws what they hold, for the page, and `figure_files` the
-same as files; `page` joins configuration, figures and tables to one HTML text that asks for nothing
-from anywhere else. So a report can be made of runs that are still going on, by a machine that could
-not train them.
+`read` turns folders of runs and comparisons into `Run`s and `Comparison`s, without importing
+training code. `figures` draws them for the page, and `figure_files` draws them as files. `page`
+combines configuration, figures and tables into one self-contained HTML text. So reports also work
+for unfinished runs, and on machines that cannot train.
 """
 
 from ._figures import Figure as Figure

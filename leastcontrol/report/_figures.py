@@ -1,4 +1,4 @@
-"""Plots as drawings: SVG for the page, whose colours the page decides, and files of both kinds."""
+"""Rendering of plots: as SVG with the colours of the page, and as SVG and PNG files."""
 
 import contextlib
 import dataclasses
@@ -11,16 +11,16 @@ from ._palette import IN_PAGE, ON_PAPER, VARIABLES, Palette
 from ._plots import Plot, plots
 from ._runs import ReportError, Run
 
-# In inches: narrow, so that the words keep their size on a phone.
+# In inches; narrow, so that text stays legible on a phone.
 SIZE = (4.8, 3.6)
 PNG_DOTS = 200
 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A drawing for the page: its place there, what it says, and its SVG as text.
+    """A rendered plot for the page, with its SVG as text.
 
-    See `leastcontrol.report._plots.Plot` for the names.
+    The other fields are those of `leastcontrol.report._plots.Plot`.
     """
 
     name: str
@@ -32,11 +32,11 @@ class Figure:
 
 
 def figures(runs: Sequence[Run]) -> list[Figure]:
-    """Returns all that can be drawn of runs: curves, and what runs know of layers and samples.
+    """Draws all plots of runs: curves, and the layers and samples of runs with that data.
 
-    A curve has a line for each run, the mean over its seeds, with their range.
+    A curve has a line for each run, the mean over its seeds, and a band for their range.
 
-    **Raises:** `ReportError` where Matplotlib is missing.
+    **Raises:** `ReportError` if Matplotlib is missing.
     """
     drawn = []
     for plot in plots(runs):
@@ -48,9 +48,9 @@ def figures(runs: Sequence[Run]) -> list[Figure]:
 
 
 def figure_files(runs: Sequence[Run]) -> Iterator[tuple[str, bytes]]:
-    """Returns name and content of two files for each figure, an SVG and a PNG, on white paper.
+    """Yields name and content of an SVG and a PNG file for each plot, on a white background.
 
-    **Raises:** `ReportError` where Matplotlib is missing.
+    **Raises:** `ReportError` if Matplotlib is missing.
     """
     for plot in plots(runs):
         with _drawn(plot, ON_PAPER) as drawing:
@@ -63,7 +63,7 @@ def figure_files(runs: Sequence[Run]) -> Iterator[tuple[str, bytes]]:
 @contextlib.contextmanager
 def _drawn(plot: Plot, palette: Palette) -> Iterator[Any]:
     try:
-        # Imported here because it takes most of a second.
+        # Imported here because the import takes most of a second.
         import matplotlib
         from matplotlib.figure import Figure as Drawing
     except ModuleNotFoundError as error:
@@ -104,9 +104,9 @@ def _svg(drawing: Any) -> str:
 
 
 def _inline(svg: str, name: str, description: str) -> str:
-    """Returns an SVG to stand in a page: named, with ids of its own and the page's colours."""
+    """Prepares an SVG for the page: adds a title, unique ids and the page's colours."""
     svg = svg[svg.index("<svg") :].strip()
-    # A style in a drawing would hold for the whole page, which has the same rule for drawings.
+    # A style element would apply to the whole page, whose style sheet already has its rule.
     svg = re.sub(r"<(metadata|style)\b.*?</\1>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r'^<svg\b[^>]*?(viewBox="[^"]*")[^>]*>', r"<svg \1>", svg, flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""One HTML page that needs nothing besides itself."""
+"""The report as one self-contained HTML page."""
 
 import html
 import itertools
@@ -75,8 +75,8 @@ summary { cursor: pointer; padding: 0.35rem 0; }
 """
 )
 
-# Heading, name in the summary, scale and digits. Those of labels are left out where there are none
-# but target vectors, and the others where there are none of these.
+# Heading, name in the summary, scale and digits. A table shows the columns for labels, for target
+# vectors, or both, depending on the data of its runs.
 FIGURES = (
     ("test accuracy, %", "test_accuracy", 100.0, 2),
     ("test NLL, nats", "test_nll", 1.0, 4),
@@ -110,14 +110,14 @@ EPOCH_COLUMNS = (
     ("steps a solve", "steps_mean", 1.0, 2),
     ("seconds", "seconds", 1.0, 2),
 )
-# Title, name in the summary, which is best, unit, scale and digits.
+# Title, name in the summary, function that selects the best, unit, scale and digits.
 TILES = (
     ("best test accuracy", "test_accuracy", max, "%", 100.0, 2),
     ("best test NLL", "test_nll", min, "nats", 1.0, 4),
     ("least test squared error", "test_mean_squared_error", min, "", 1.0, 5),
     ("shortest step", "step_ms_median", min, "ms", 1.0, 2),
 )
-# The title and the first words of each section of figures.
+# Title and introduction of each section of figures.
 SECTIONS = {
     "curves": ("Curves", "A line is the mean over a run's seeds, the band their range."),
     "layers": (
@@ -133,23 +133,23 @@ SECTIONS = {
 
 
 def page(runs: Sequence[Run], comparisons: Sequence[Comparison], drawn: Sequence[Figure]) -> str:
-    """Returns the report as HTML.
+    """Makes the HTML text of a report.
 
-    The page loads nothing: a policy in its head forbids it. It follows the reader's light or dark
-    theme, and everything in it can be reached by keyboard.
+    The page loads nothing, which a security policy in its head enforces. It follows the light or
+    dark theme of the reader and is accessible by keyboard.
 
     **Arguments:**
 
-    * `runs`, `comparisons`: what `read` returned.
-    * `drawn`: what `figures` returned.
+    * `runs`, `comparisons`: as returned by `read`.
+    * `drawn`: as returned by `figures`.
     """
     sections = [("results", "Results", _results(runs))]
     if comparisons:
         sections.append(("differences", "Differences", "".join(map(_differences, comparisons))))
     for name, (title, note) in SECTIONS.items():
-        own = [figure for figure in drawn if figure.section == name]
-        if own:
-            sections.append((name, title, _figures(own, note)))
+        in_section = [figure for figure in drawn if figure.section == name]
+        if in_section:
+            sections.append((name, title, _figures(in_section, note)))
     sections.append(("runs", "Runs", _changed(runs) + "".join(map(_run, runs))))
     links = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title, _ in sections)
     body = "".join(
@@ -163,7 +163,7 @@ def page(runs: Sequence[Run], comparisons: Sequence[Comparison], drawn: Sequence
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         "style-src 'unsafe-inline'; img-src data:\">\n"
-        # Without an icon of its own a browser asks for one.
+        # An empty icon keeps the browser from requesting one.
         '<link rel="icon" href="data:,">\n'
         f"<title>leastcontrol: {count}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         '<a class="skip" href="#main">To the results</a>\n'
@@ -174,16 +174,16 @@ def page(runs: Sequence[Run], comparisons: Sequence[Comparison], drawn: Sequence
 
 
 def _words(words: object) -> str:
-    """Returns words from anywhere as they can stand in a page."""
+    """Escapes untrusted text for the page."""
     return html.escape(printable(words, keep="\n"))
 
 
 def _table(caption: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns a table; a wide one scrolls by itself, also by keyboard."""
-    head = "".join(f'<th scope="col">{_words(own)}</th>' for own in headings)
+    """Makes a table, which scrolls if it is wide, also by keyboard."""
+    head = "".join(f'<th scope="col">{_words(heading)}</th>' for heading in headings)
     lines = "".join(
         f'<tr><th scope="row">{_words(first)}</th>'
-        + "".join(f"<td>{_words(own)}</td>" for own in rest)
+        + "".join(f"<td>{_words(cell)}</td>" for cell in rest)
         + "</tr>"
         for first, *rest in rows
     )
@@ -204,26 +204,26 @@ def _figure(mean: Any, spread: Any, scale: float, digits: int) -> str:
 
 
 def _results(runs: Sequence[Run]) -> str:
-    every = {own for run in runs for trial in run.trials for own in trial.summary or ()}
+    every = {name for run in runs for trial in run.trials for name in trial.summary or ()}
     columns = _known(FIGURES, every)
     rows = []
     for run in runs:
-        finished = [own.summary for own in run.trials if own.summary is not None]
+        finished = [trial.summary for trial in run.trials if trial.summary is not None]
         cells = []
         for _, name, scale, digits in columns:
-            values = [own.get(name) for own in finished]
-            known = [own for own in values if isinstance(own, int | float)]
+            values = [summary.get(name) for summary in finished]
+            known = [value for value in values if isinstance(value, int | float)]
             complete = bool(known) and len(known) == len(values)
             mean = statistics.fmean(known) if complete else None
             spread = statistics.stdev(known) if complete and len(known) > 1 else None
             cells.append(_figure(mean, spread, scale, digits))
         rows.append([run.name, f"{len(finished)} of {_seeds(run)}", *cells])
-    headings = ["run", "seeds finished", *(own[0] for own in columns)]
+    headings = ["run", "seeds finished", *(column[0] for column in columns)]
     return _table("Mean ± standard deviation over the finished seeds", headings, rows)
 
 
 def _known(columns: Sequence[Any], names: Iterable[str]) -> list[Any]:
-    """Returns the columns without those of a kind of targets of which nothing is known."""
+    """Drops the columns of labels or of target vectors if no run has such targets."""
     names = set(names)
     vectors = any("squared_error" in name for name in names)
     labels = not vectors or any("accuracy" in name for name in names)
@@ -233,7 +233,7 @@ def _known(columns: Sequence[Any], names: Iterable[str]) -> list[Any]:
             return vectors
         return labels or not name.endswith(("accuracy", "nll"))
 
-    return [own for own in columns if shown(own[1])]
+    return [column for column in columns if shown(column[1])]
 
 
 def _seeds(run: Run) -> int:
@@ -241,47 +241,49 @@ def _seeds(run: Run) -> int:
 
 
 def _differences(comparison: Comparison) -> str:
-    columns = _known(DIFFERENCES, {name for own in comparison.differences for name in own})
+    names = {name for difference in comparison.differences for name in difference}
+    columns = _known(DIFFERENCES, names)
     rows = []
-    for own in comparison.differences:
-        figures = [own.get(name) or {} for _, name, _, _ in columns]
+    for difference in comparison.differences:
+        figures = [difference.get(name) or {} for _, name, _, _ in columns]
         cells = [
             _figure(figure.get("mean"), figure.get("standard_error"), scale, digits)
             for figure, (_, _, scale, digits) in zip(figures, columns, strict=True)
         ]
-        rows.append([f"{own.get('system')}: {own.get('rule')} less {own.get('less')}", *cells])
+        system, rule, less = (difference.get(name) for name in ("system", "rule", "less"))
+        rows.append([f"{system}: {rule} less {less}", *cells])
     caption = f"{comparison.name}: differences seed by seed, mean ± standard error"
-    return _table(caption, ["difference", *(own[0] for own in columns)], rows)
+    return _table(caption, ["difference", *(column[0] for column in columns)], rows)
 
 
 def _figures(drawn: Sequence[Figure], note: str) -> str:
     parts = []
-    for run, figures in itertools.groupby(drawn, key=lambda own: own.run):
+    for run, figures in itertools.groupby(drawn, key=lambda figure: figure.run):
         heading = "" if run is None else f"<h3>{_words(run)}</h3>"
         each = "".join(
-            f"<figure>{own.svg}<figcaption>{_words(own.caption)}</figcaption></figure>\n"
-            for own in figures
+            f"<figure>{figure.svg}<figcaption>{_words(figure.caption)}</figcaption></figure>\n"
+            for figure in figures
         )
         parts.append(f'{heading}<div class="figures">{each}</div>')
     return f'<p class="muted">{note}</p>{"".join(parts)}'
 
 
 def _tiles(runs: Sequence[Run]) -> str:
-    """Returns what a reader asks first, as far as it is known."""
-    each = [(run, own) for run in runs for own in run.trials]
-    finished = sum(own.summary is not None for _, own in each)
+    """Makes the tiles with the main results that are known."""
+    trials = [trial for run in runs for trial in run.trials]
+    finished = sum(trial.summary is not None for trial in trials)
     tiles = [("seeds finished", f"{finished} of {sum(map(_seeds, runs))}", "")]
     for title, name, best, unit, scale, digits in TILES:
         means = []
         for run in runs:
-            known = [own.summary.get(name) for own in run.trials if own.summary is not None]
-            known = [own for own in known if isinstance(own, int | float) and math.isfinite(own)]
+            values = [trial.summary.get(name) for trial in run.trials if trial.summary is not None]
+            known = [v for v in values if isinstance(v, int | float) and math.isfinite(v)]
             if known:
                 means.append((statistics.fmean(known), run.name))
         if means:
-            value, run_name = best(means, key=lambda own: own[0])
+            value, run_name = best(means, key=lambda entry: entry[0])
             tiles.append((title, f"{scale * value:.{digits}f} {unit}".rstrip(), run_name))
-    solved = [own.epochs["converged_fraction"][-1] for _, own in each]
+    solved = [trial.epochs["converged_fraction"][-1] for trial in trials]
     if solved:
         tiles.append(("fewest solved in a last epoch", f"{100 * min(solved):.2f} %", ""))
     return (
@@ -296,7 +298,7 @@ def _tiles(runs: Sequence[Run]) -> str:
 
 
 def _changed(runs: Sequence[Run]) -> str:
-    """Returns a table of the options in which runs differ."""
+    """Makes a table of the options in which the runs differ, if there are any."""
     if len(runs) < 2:
         return ""
     names = dict.fromkeys(name for run in runs for name in run.config)
@@ -322,13 +324,13 @@ def _run(run: Run) -> str:
         f'<p class="muted">{_words(commit)}{"; " if origin else ""}{_words(origin)}</p>'
         "<details><summary>Configuration</summary>"
         f"{_table(f'Configuration of {run.name}', ['option', 'value'], values)}</details>"
-        + "".join(_epochs(run, own) for own in run.trials)
+        + "".join(_epochs(run, trial) for trial in run.trials)
     )
 
 
 def _epochs(run: Run, trial: Trial) -> str:
-    """Returns the numbers that the curves are drawn from, for those who cannot see them."""
-    known = [own for own in EPOCH_COLUMNS if own[1] in trial.epochs]
+    """Makes a table of the numbers in the curves, for readers who cannot see the curves."""
+    known = [column for column in EPOCH_COLUMNS if column[1] in trial.epochs]
     columns = [trial.epochs[name] for _, name, _, _ in known]
     rows = [
         [
@@ -338,10 +340,10 @@ def _epochs(run: Run, trial: Trial) -> str:
         for row in zip(*columns, strict=True)
     ]
     caption = f"Epochs of {run.name}, seed {trial.seed}"
-    headings = [own[0] for own in known]
+    headings = [column[0] for column in known]
     if "mean_squared_error" in trial.epochs:
         # The squared error is in units of the targets.
-        headings = ["loss" if own == "loss, nats" else own for own in headings]
+        headings = ["loss" if heading == "loss, nats" else heading for heading in headings]
     table = _table(caption, headings, rows)
     return f"<details><summary>Epochs of seed {trial.seed}</summary>{table}</details>"
 

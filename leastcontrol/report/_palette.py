@@ -1,6 +1,6 @@
-"""The colours of the page and of its drawings, light and dark.
+"""The colours of the page and its plots, for light and dark themes.
 
-All text keeps a contrast of 4.5 to the paper and all lines one of 3, in both (WCAG 2.2).
+In both themes the contrast to the background is at least 4.5 for text and 3 for lines (WCAG 2.2).
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ SERIES = 6
 
 @dataclasses.dataclass(frozen=True)
 class Palette:
-    """The colours of a drawing: its background, text and axes, grid and lines."""
+    """The colours of a plot: background, text and axes, grid, and lines."""
 
     paper: str
     ink: str
@@ -55,7 +55,7 @@ ON_PAPER = Palette(
     LIGHT["grid"],
     tuple(LIGHT[f"series-{n}"] for n in range(1, SERIES + 1)),
 )
-# Colours that Matplotlib writes into an SVG, and the variables of the page that take their place.
+# Placeholder colours in Matplotlib's SVG, and the CSS variables that replace them.
 IN_PAGE = Palette(
     "none", "#010101", "#020202", tuple(f"#0300{n:02x}" for n in range(1, SERIES + 1))
 )
@@ -67,5 +67,5 @@ VARIABLES = {
 
 
 def properties(colours: dict[str, str]) -> str:
-    """Returns colours as custom properties of CSS."""
+    """Formats colours as CSS custom properties."""
     return " ".join(f"--{name}: {colour};" for name, colour in colours.items())

@@ -1,7 +1,8 @@
-"""What is drawn of runs, each as a `Plot`: its words, and how it is painted.
+"""The plots of runs, each with its texts and the function that paints it.
 
-`curves` shows runs beside each other, a line for each; `layers` looks into one run, and `sample`
-at one sample of it. Painting is Matplotlib's; nothing here knows what becomes of the drawing.
+The section `curves` compares runs, with a line for each; `layers` shows the parts of one run's
+system, and `sample` one sample of a run. Plots paint on Matplotlib figures and do not depend on
+how these are rendered.
 """
 
 import dataclasses
@@ -15,26 +16,26 @@ from ._runs import EPOCH_FIGURES, Run
 
 STYLES = ("-", "--", ":", "-.")
 EPOCHS = "epoch"
-# A heat map of more columns than that has several epochs in one.
+# Largest number of heat map columns; with more epochs, a column averages several.
 MOST_COLUMNS = 120
 LONGEST_NAME = 44
-# Without it a browser leaves hair lines between the cells.
+# Avoids thin gaps between cells in browsers.
 SEAMLESS = {"edgecolors": "face", "linewidth": 0.4}
 
-# A drawing of Matplotlib, which is imported where it is used.
+# A Matplotlib figure; Matplotlib is imported only where it is used.
 Drawing = Any
 Paint = Callable[[Drawing, Palette], None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Plot:
-    """A figure before it is drawn.
+    """A plot that can be drawn.
 
-    * `name`: of its file, without a suffix.
-    * `section`: of the page, `curves`, `layers` or `sample`.
-    * `run`: the name of the run that it is of; `None` for one that compares runs.
-    * `title`, `caption`: what it shows, in a few words and in a sentence.
-    * `paint`: draws it.
+    * `name`: file name without a suffix.
+    * `section`: section of the page: `curves`, `layers` or `sample`.
+    * `run`: name of its run; `None` for a comparison of runs.
+    * `title`, `caption`: short title, and a sentence that describes the plot.
+    * `paint`: draws the plot on a Matplotlib figure.
     """
 
     name: str
@@ -59,7 +60,7 @@ class _Curve:
 
 
 def _inside(figure: str, title: str, caption: str, up: str) -> _Curve:
-    """Returns the curve of a figure that runs diagnose, of the whole system."""
+    """Makes the curve of a diagnostic of the whole system."""
     return _Curve(figure.replace("_", "-"), title, caption, up, figure, section="layers")
 
 
@@ -202,57 +203,59 @@ CURVES = (
 
 
 def plots(runs: Sequence[Run]) -> list[Plot]:
-    """Returns everything that can be drawn of runs, in the order of the page."""
-    found = []
-    for own in CURVES:
-        drawn = [run for run in runs if _has(run, own)]
+    """Lists all plots of runs, in the order of the page."""
+    available = []
+    for kind in CURVES:
+        drawn = [run for run in runs if _has(run, kind)]
         if drawn:
-            paint = _lines(own, drawn)
-            found.append(Plot(own.name, own.section, None, own.title, own.caption, paint))
+            paint = _lines(kind, drawn)
+            available.append(Plot(kind.name, kind.section, None, kind.title, kind.caption, paint))
     for number, run in enumerate(runs, 1):
-        found += _layers(run, number)
+        available += _layers(run, number)
     for number, run in enumerate(runs, 1):
-        found += _sample(run, number)
-    return found
+        available += _sample(run, number)
+    return available
 
 
 def _has(run: Run, curve: _Curve) -> bool:
     if curve.section == "curves" and curve.figure in EPOCH_FIGURES:
         return True
     if curve.section == "curves":
-        return bool(run.trials) and all(curve.figure in own.epochs for own in run.trials)
-    each = [own.diagnostics.get(curve.figure, {}) for own in run.trials]
-    return bool(each) and all("all" in own for own in each)
+        return bool(run.trials) and all(curve.figure in trial.epochs for trial in run.trials)
+    each = [trial.diagnostics.get(curve.figure, {}) for trial in run.trials]
+    return bool(each) and all("all" in places for places in each)
 
 
 def _squared(run: Run) -> bool:
-    """Returns whether a run's loss is the squared error, which is not in nats."""
-    return any("mean_squared_error" in own.epochs for own in run.trials)
+    """Returns whether a run has the squared error as its loss, which is not in nats."""
+    return any("mean_squared_error" in trial.epochs for trial in run.trials)
 
 
-# --- runs beside each other -----------------------------------------------------------------------
+# --- comparison of runs ---------------------------------------------------------------------------
 
 
 def curve(
     run: Run, figure: str, against_time: bool = False
 ) -> tuple[list[float], list[float], list[float], list[float]]:
-    """Returns the axis, and least value, mean and largest of a figure over a run's seeds.
+    """Computes the horizontal values, and minimum, mean and maximum of a figure over the seeds.
 
-    An epoch counts where every seed has it; its time is the mean over the seeds of the seconds that
-    training took so far.
+    Only epochs that every seed has finished are included. The time of an epoch is the training time
+    until its end, averaged over the seeds.
     """
-    count = min((len(own.epochs["epoch"]) for own in run.trials), default=0)
+    count = min((len(trial.epochs["epoch"]) for trial in run.trials), default=0)
     lines = [
-        (own.epochs[figure] if figure in own.epochs else own.diagnostics[figure]["all"])[:count]
-        for own in run.trials
+        (trial.epochs[figure] if figure in trial.epochs else trial.diagnostics[figure]["all"])[
+            :count
+        ]
+        for trial in run.trials
     ]
     columns = list(zip(*lines, strict=True))
     if against_time:
-        times = [itertools.accumulate(own.epochs["seconds"][:count]) for own in run.trials]
-        across = [_mean(own) for own in zip(*times, strict=True)]
+        times = [itertools.accumulate(trial.epochs["seconds"][:count]) for trial in run.trials]
+        across = [_mean(seconds) for seconds in zip(*times, strict=True)]
     else:
         across = run.trials[0].epochs["epoch"][:count] if run.trials else []
-    low, mean, high = ([of(own) for own in columns] for of in (min, _mean, max))
+    low, mean, high = ([of(column) for column in columns] for of in (min, _mean, max))
     return across, low, mean, high
 
 
@@ -268,7 +271,7 @@ def _lines(plot: _Curve, runs: Sequence[Run]) -> Paint:
             _name_powers(axes.yaxis)
         for run, (style, colour) in zip(runs, _looks(palette), strict=False):
             across, low, mean, high = curve(run, plot.figure, plot.against_time)
-            low, mean, high = ([plot.scale * own for own in line] for line in (low, mean, high))
+            low, mean, high = ([plot.scale * value for value in line] for line in (low, mean, high))
             seeds = len(run.trials)
             label = run.name if seeds == 1 else f"{run.name} ({seeds} seeds)"
             marker = "o" if len(across) == 1 else None
@@ -286,7 +289,7 @@ def _lines(plot: _Curve, runs: Sequence[Run]) -> Paint:
 
 
 def _looks(palette: Palette) -> Any:
-    """Returns style and colour of one line after another."""
+    """Cycles through the styles and colours of lines."""
     return itertools.cycle(itertools.product(STYLES, palette.series))
 
 
@@ -299,7 +302,7 @@ def _name_epochs(axes: Any, name: str) -> None:
 
 
 def _name_powers(axis: Any) -> None:
-    """Gives an axis of logarithms plain numbers; those between powers where there are few."""
+    """Labels a logarithmic axis with plain numbers, also between powers if these are few."""
     from matplotlib.ticker import FuncFormatter
 
     def between(value: float, _: Any) -> str:
@@ -320,17 +323,17 @@ def _legend(drawing: Drawing, count: int) -> None:
 
 
 def over_seeds(run: Run, figure: str) -> dict[str, list[float]]:
-    """Returns a diagnosed figure by the place that it is of: its mean over the seeds by epoch."""
-    each = [own.diagnostics.get(figure, {}) for own in run.trials]
+    """Computes the mean of a diagnostic over the seeds, by part of the system and epoch."""
+    each = [trial.diagnostics.get(figure, {}) for trial in run.trials]
     places = each[0] if each else {}
     return {
-        place: [_mean(own) for own in zip(*(one[place] for one in each), strict=False)]
+        place: [_mean(values) for values in zip(*(one[place] for one in each), strict=False)]
         for place in places
         if all(place in one for one in each)
     }
 
 
-# Figure, name of the drawing, title, caption and the name of the axis, of what has a line a layer.
+# Figure, plot name, title, caption and axis label of the plots with a line for each layer.
 LAYERED = (
     (
         "angle_to_loss",
@@ -350,16 +353,16 @@ LAYERED = (
 
 
 def _of_run(title: str, run: Run) -> str:
-    """Returns a title with the name of its run on a line of its own, as long as it fits."""
+    """Adds the name of the run to a title, on a second line and shortened if needed."""
     name = run.name if len(run.name) <= LONGEST_NAME else f"{run.name[: LONGEST_NAME - 1]}…"
     return f"{title}\n{name}"
 
 
 def _layers(run: Run, number: int) -> list[Plot]:
-    found = []
+    available = []
     control = over_seeds(run, "control")
     if control:
-        found.append(
+        available.append(
             Plot(
                 f"layers-{number}",
                 "layers",
@@ -375,12 +378,12 @@ def _layers(run: Run, number: int) -> list[Plot]:
         places.pop("all", None)
         if places:
             paint = _places(_of_run(title, run), run, places, up)
-            found.append(Plot(f"{name}-{number}", "layers", run.name, title, caption, paint))
-    return found
+            available.append(Plot(f"{name}-{number}", "layers", run.name, title, caption, paint))
+    return available
 
 
 def _epochs(run: Run) -> list[float]:
-    return min((own.epochs["epoch"] for own in run.trials), key=len)
+    return min((trial.epochs["epoch"] for trial in run.trials), key=len)
 
 
 def _heat_map(title: str, run: Run, places: dict[str, list[float]]) -> Paint:
@@ -395,9 +398,9 @@ def _heat_map(title: str, run: Run, places: dict[str, list[float]]) -> Paint:
             [_mean(line[at : at + width]) for at in range(0, len(epochs), width)]
             for line in places.values()
         ]
-        edges = [*(own - 0.5 for own in epochs[::width]), epochs[-1] + 0.5]
-        rows = [own - 0.5 for own in range(len(places) + 1)]
-        # Few enough colours that their bar is drawn as shapes and not as an image.
+        edges = [*(epoch - 0.5 for epoch in epochs[::width]), epochs[-1] + 0.5]
+        rows = [row - 0.5 for row in range(len(places) + 1)]
+        # With few colours the colour bar is drawn as shapes instead of an image.
         colours = colormaps["viridis"].resampled(32)
         drawn = axes.pcolormesh(edges, rows, grouped, cmap=colours, vmin=0.0, **SEAMLESS)
         axes.set_yticks(range(len(places)), list(places))
@@ -429,27 +432,29 @@ TIME = "time, time constants of the neurons"
 
 
 def _sample(run: Run, number: int) -> list[Plot]:
-    own = run.sample
-    if own is None:
+    sample = run.sample
+    if sample is None:
         return []
-    found = []
+    available = []
 
     def add(name: str, title: str, caption: str, paint: Callable[..., None]) -> None:
         def named(drawing: Drawing, palette: Palette) -> None:
             axes = drawing.add_subplot()
             axes.set_title(_of_run(title, run))
-            paint(drawing, axes, palette, own)
+            paint(drawing, axes, palette, sample)
 
-        found.append(Plot(f"{name}-{number}", "sample", run.name, title, caption, named))
+        available.append(Plot(f"{name}-{number}", "sample", run.name, title, caption, named))
 
-    if own["pixels"] is not None:
-        what = f"Validation sample {own['sample']}, class {own['target']}: what the system sees."
+    if sample["pixels"] is not None:
+        what = (
+            f"Validation sample {sample['sample']}, class {sample['target']}: the system's input."
+        )
         add("sample", "The sample", what, _paint_pixels)
     add(
         "outputs",
         "Outputs at rest",
-        f"Softmax of the outputs of validation sample {own['sample']} at the rest points that the "
-        f"solvers found; control pulls them towards its class, {own['target']}.",
+        f"Softmax of the outputs of validation sample {sample['sample']} at the rest points that "
+        f"the solvers found; control pulls them towards its class, {sample['target']}.",
         _paint_outputs,
     )
     add(
@@ -465,19 +470,19 @@ def _sample(run: Run, number: int) -> list[Plot]:
         "points that the solvers found.",
         _paint_plane,
     )
-    if own["controlled"] is not None:
+    if sample["controlled"] is not None:
         add(
             "way-control",
             "Control on the way",
             "Root mean square of the control over the neurons of a layer; crosses are where the "
-            "rule's own solver found it at rest.",
+            "rule's solver found it at rest.",
             _paint_control,
         )
-    return found
+    return available
 
 
 def _ways(sample: dict[str, Any], palette: Palette) -> list[tuple[str, Any, str]]:
-    """Returns name, trajectory and colour of what a sample has."""
+    """Lists name, data and colour of the trajectories of a sample."""
     names = [name for name in ("free", "controlled") if sample[name] is not None]
     return [(name, sample[name], palette.series[n]) for n, name in enumerate(names)]
 
@@ -499,7 +504,7 @@ def _paint_outputs(drawing: Drawing, axes: Any, palette: Palette, sample: dict[s
     ways = _ways(sample, palette)
     width = 0.8 / len(ways)
     for place, (name, way, colour) in enumerate(ways):
-        heights = [100 * own for own in way["rest"]["probabilities"]]
+        heights = [100 * probability for probability in way["rest"]["probabilities"]]
         left = [label - 0.4 + (place + 0.5) * width for label in range(len(heights))]
         axes.bar(left, heights, width, color=colour, label=name)
     axes.axvspan(
@@ -549,7 +554,7 @@ def _in_time(
     name: str,
     style: str = "-",
 ) -> None:
-    # The start has no place on an axis of logarithms.
+    # Time zero cannot be shown on a logarithmic axis.
     axes.semilogx(sample["times"][1:], line[1:], style, color=colour, label=name)
     _name_powers(axes.xaxis)
     axes.plot(

@@ -1,4 +1,4 @@
-"""Reading run folders."""
+"""Reading of run folders for reports."""
 
 import dataclasses
 import math
@@ -11,18 +11,17 @@ from .._names import inside, printable, without_passwords
 
 
 class ReportError(ValueError):
-    """A folder is no run, or is damaged; the message is one sentence."""
+    """Raised if a folder is not a run or is damaged, with a one-sentence message."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
     """One seed of a run.
 
-    * `epochs`: the figures of its epochs, by name; among them `accuracy` of the validation samples,
-      or `mean_squared_error` where their targets are vectors.
-    * `diagnostics`: what it measured of itself after each, by name and by the part of the system;
-      empty where it did not.
-    * `summary`: if it is finished.
+    * `epochs`: the figures of every epoch, by name. They include `accuracy` of the validation
+      samples, or `mean_squared_error` if the targets are vectors.
+    * `diagnostics`: the diagnostics of every epoch, by name and part of the system; may be empty.
+    * `summary`: the summary of a finished trial.
     """
 
     seed: int
@@ -33,13 +32,13 @@ class Trial:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run.
+    """A run with one or several seeds.
 
-    * `name`: among the others.
-    * `folder`: of its first seed, which is the run's own where there is one seed.
-    * `config`, `command`, `commit`, `versions`: as it was started.
-    * `trials`: its seeds that have an epoch.
-    * `sample`: what `sample.json` in `folder` holds, if there is one.
+    * `name`: unique name in the report.
+    * `folder`: folder of the first seed; that of the run if there is one seed.
+    * `config`, `command`, `commit`, `versions`: how the run was started.
+    * `trials`: the seeds that have finished an epoch.
+    * `sample`: content of `sample.json` in `folder`, if it exists.
     """
 
     name: str
@@ -54,14 +53,14 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """The folder of paired trials: its differences as `leastcontrol compare` wrote them."""
+    """The differences of paired trials, as written by `leastcontrol compare`."""
 
     name: str
     command: str | None
     differences: tuple[dict[str, Any], ...]
 
 
-# The figures of an epoch that are drawn. A number that was not finite is `null` in the file.
+# Figures of an epoch that every run has. The files store numbers that are not finite as `null`.
 EPOCH_FIGURES = (
     "epoch",
     "loss",
@@ -74,7 +73,7 @@ EPOCH_FIGURES = (
 
 
 def read(folders: Sequence[Path]) -> tuple[list[Run], list[Comparison]]:
-    """Returns the runs in run folders and in the folders of comparisons.
+    """Reads the runs in run folders and comparison folders, and the comparisons.
 
     **Raises:** `ReportError` for a folder that is neither, or is damaged.
     """
@@ -87,18 +86,18 @@ def read(folders: Sequence[Path]) -> tuple[list[Run], list[Comparison]]:
         values = _json(path)
         try:
             arms = [inside(folder, arm["folder"]) for arm in values["arms"]]
-            found = Comparison(
+            comparison = Comparison(
                 _name(folder), _command(values["command"]), tuple(values["differences"])
             )
         except (KeyError, TypeError) as error:
             raise ReportError(f"{path} holds no comparison: it is damaged.") from error
         except ValueError as error:
             raise ReportError(
-                f"{path} names what is no run of it ({error}): it is damaged, or made to show what "
-                "lies elsewhere."
+                f"{path} names a folder that is not one of its runs ({error}): it is damaged, or "
+                "was made to show files from elsewhere."
             ) from error
         paths += arms
-        comparisons.append(found)
+        comparisons.append(comparison)
     for path in paths:
         runs.append(_run(path))
     names = [run.name for run in runs]
@@ -116,16 +115,16 @@ def _run(folder: Path) -> Run:
     path = folder / "config.json"
     if not path.is_file():
         raise ReportError(
-            f"{folder} is not a run folder, for it has no config.json: give the folder that "
+            f"{folder} is not a run folder, because it has no config.json: give the folder that "
             "`leastcontrol train --out DIR` or `leastcontrol compare --out DIR` wrote."
         )
     config = _json(path)
     if not isinstance(config, dict):
         raise ReportError(f"{path} holds no configuration: it is damaged.")
     seeds = config.get("seeds") or [config.get("seed") or 0]
-    if not isinstance(seeds, list) or not all(type(own) is int for own in seeds):
+    if not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds):
         raise ReportError(
-            f"{path} has seeds = {seeds!r}, which are no whole numbers: it is damaged."
+            f"{path} has seeds = {seeds!r}, which are not whole numbers: it is damaged."
         )
     if len(seeds) > 1:
         try:
@@ -138,33 +137,33 @@ def _run(folder: Path) -> Run:
         places = [folder]
     first = places[0]
     trials = [_trial(place, seed) for place, seed in zip(places, seeds, strict=True)]
-    summary = _summary(folder) or next((own.summary for own in trials if own.summary), {})
+    summary = _summary(folder) or next((trial.summary for trial in trials if trial.summary), {})
     return Run(
         _name(folder),
         first,
         config,
         *_origin(summary, folder),
-        tuple(own for own in trials if own.epochs["epoch"]),
+        tuple(trial for trial in trials if trial.epochs["epoch"]),
         _sample(first),
     )
 
 
 def _origin(summary: dict[str, Any], folder: Path) -> tuple[Any, Any, dict[str, str]]:
-    """Returns the command, the commit and the versions of a summary."""
+    """Reads command, commit and versions from a summary."""
     versions = summary.get("versions") or {}
     try:
         if not isinstance(versions, dict):
             raise TypeError(versions)
-        shown = {name: str(_text(own)) for name, own in versions.items()}
+        shown = {name: str(_text(version)) for name, version in versions.items()}
         return _command(summary.get("command")), _text(summary.get("commit")), shown
     except TypeError as error:
         raise ReportError(
-            f"{folder / 'summary.json'} does not say where it comes from: it is damaged."
+            f"{folder / 'summary.json'} has no valid command, commit or versions: it is damaged."
         ) from error
 
 
 def _command(value: Any) -> str | None:
-    """Returns the command that a file says it comes from; an older one may hold a password."""
+    """Reads a command and removes passwords, which older files may contain."""
     text = _text(value)
     return None if text is None else without_passwords(text)
 
@@ -188,10 +187,10 @@ def _trial(folder: Path, seed: int) -> Trial:
             row = files.parse_metrics(folder, number, line, required=required)
             for name in EPOCH_FIGURES:
                 epochs[name].append(_number(row[name]))
-            judged = (
+            measure = (
                 "mean_squared_error" if "mean_squared_error" in row["validation"] else "accuracy"
             )
-            epochs.setdefault(judged, []).append(_number(row["validation"][judged]))
+            epochs.setdefault(measure, []).append(_number(row["validation"][measure]))
             for name, places in (row.get("diagnostics") or {}).items():
                 for place, value in places.items():
                     line = diagnostics.setdefault(name, {}).setdefault(printable(place), [])
@@ -225,38 +224,40 @@ def _sample(folder: Path) -> dict[str, Any] | None:
         return None
     values = _json(path)
     try:
-        times = [_number(own) for own in values["times"]]
-        found = {"sample": int(values["sample"]), "target": int(values["target"]), "times": times}
+        times = [_number(time) for time in values["times"]]
+        sample = {"sample": int(values["sample"]), "target": int(values["target"]), "times": times}
         pixels = values["pixels"]
-        found["pixels"] = None if pixels is None else [_numbers(row) for row in pixels]
+        sample["pixels"] = None if pixels is None else [_numbers(row) for row in pixels]
         if pixels is not None and len({len(row) for row in pixels}) != 1:
             raise ValueError("an image has rows of one length")
         for name in ("free", "controlled"):
-            own = values[name]
-            found[name] = None if own is None else _way(own, len(times))
-        if found["free"] is None:
+            way = values[name]
+            sample[name] = None if way is None else _way(way, len(times))
+        if sample["free"] is None:
             raise ValueError("a sample is always shown without control")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ReportError(
-            f"{path} holds no sample on its way to rest: remove it, or write it anew with "
+            f"{path} holds no trajectory of a sample: remove it, or write it again with "
             "leastcontrol report --sample 0."
         ) from error
-    return found
+    return sample
 
 
-def _way(own: dict[str, Any], count: int) -> dict[str, Any]:
-    rest = own["rest"]
+def _way(values: dict[str, Any], count: int) -> dict[str, Any]:
+    rest = values["rest"]
     way = {
-        "loss": _numbers(own["loss"], count),
-        "plane": [_numbers(place, 2) for place in own["plane"]],
+        "loss": _numbers(values["loss"], count),
+        "plane": [_numbers(place, 2) for place in values["plane"]],
         "control": {
-            printable(name): _numbers(line, count) for name, line in own["control"].items()
+            printable(name): _numbers(line, count) for name, line in values["control"].items()
         },
         "rest": {
             "loss": _number(rest["loss"]),
             "plane": _numbers(rest["plane"], 2),
             "probabilities": _numbers(rest["probabilities"]),
-            "control": {printable(name): _number(rest["control"][name]) for name in own["control"]},
+            "control": {
+                printable(name): _number(rest["control"][name]) for name in values["control"]
+            },
             "solved": bool(rest["solved"]),
         },
     }
@@ -266,10 +267,10 @@ def _way(own: dict[str, Any], count: int) -> dict[str, Any]:
 
 
 def _numbers(values: Any, count: int | None = None) -> list[float]:
-    found = [_number(own) for own in values]
-    if count is not None and len(found) != count:
-        raise ValueError(f"{len(found)} numbers instead of {count}")
-    return found
+    numbers = [_number(value) for value in values]
+    if count is not None and len(numbers) != count:
+        raise ValueError(f"{len(numbers)} numbers instead of {count}")
+    return numbers
 
 
 def _number(value: Any) -> float:

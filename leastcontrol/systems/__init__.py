@@ -1,22 +1,21 @@
-"""What settles: the free dynamics φ̇ = f(φ, θ, x) and the output y = h(φ, θ) read from the state.
+"""The systems that settle: free dynamics φ̇ = f(φ, θ, x) with a readout y = h(φ, θ).
 
-A system is written for **one sample** and is itself the pytree of its parameters θ; a batch is
-made with `jax.vmap` by those who need one. It answers three questions:
+A system is written for **one sample** and is itself the pytree of its parameters θ. Callers that
+need a batch use `jax.vmap`. A system has three methods:
 
-* `drive(x)`: the part of f that the input fixes, computed once per sample and not once per step
-  of a solver;
-* `vector_field(state, drive)`: f itself; the state is at rest where it is zero;
-* `readout(state)`: h, the output of the state.
+* `drive(x)` computes the part of f that depends on the input alone. It is called once per sample,
+  not once per solver step.
+* `vector_field(state, drive)` computes f. The system is at rest where f is zero.
+* `readout(state)` computes the output h.
 
-A system that knows in which order its state settles (`AbstractOrderedSystem`) also offers
-`settle(drive, control)`, the exact solution of f(φ) + ψ = 0 in one pass. Nothing else
-distinguishes a feedforward network from an arbitrary f.
+A system whose state settles in a known order (`AbstractOrderedSystem`) also has
+`settle(drive, control)`, which solves f(φ) + ψ = 0 exactly in one pass. This is the only
+difference between a feedforward network and an arbitrary f.
 
-Whether the output is read off or is itself a population of neurons with an activity of its own is
-`output_neurons`: with them the state is φ̄ = (φ, y), f̄ = (f, h(φ, θ) − y) and the output control u
-is the control on the output neurons, so that y = h(φ, θ) + u at rest and the readout learns like
-every other weight (arXiv 2207.01332, section S3). They are never stored in the state: y follows
-from φ and u.
+The flag `output_neurons` says whether the output has neurons of its own. If it has, the full state
+is φ̄ = (φ, y) with f̄ = (f, h(φ, θ) − y), and the output control u acts on the output neurons. Then
+y = h(φ, θ) + u at rest, and the readout learns like every other weight (arXiv 2207.01332, section
+S3). The output neurons are not stored in the state, because y follows from φ and u.
 """
 
 from ._convolutional import PAPER_CONVOLUTIONS as PAPER_CONVOLUTIONS

@@ -1,8 +1,8 @@
-"""A convolutional feedforward network as a system whose rest point is its forward pass.
+"""A convolutional feedforward network whose rest point is its forward pass.
 
-The state holds the pre-activations of every layer, feature maps first and vectors after them. What
-lies between two states, the activation and a max-pool, belongs to the layer that reads them, so
-that one pass settles the network and every weight has a state of its own to read its control from.
+The state holds the pre-activations of every layer: the feature maps, then the vectors of the dense
+layers. Activation and max-pool belong to the layer that reads the state. So one pass settles the
+network, and every weight feeds exactly one state, whose control drives its update.
 """
 
 import dataclasses
@@ -33,9 +33,9 @@ class MaxPool:
 
     **Arguments:**
 
-    * `size`, `stride`: of the windows, in pixels; windows that do not overlap by default.
-    * `crop`: whether rows and columns behind the last whole window are left out. If not, they are
-      refused.
+    * `size`, `stride`: of the windows, in pixels; by default windows do not overlap.
+    * `crop`: whether to drop rows and columns beyond the last whole window; if not, an image with
+      such rows or columns is an error.
 
     **Raises:** `ValueError` for a size or stride below one.
     """
@@ -61,8 +61,8 @@ class MaxPool:
                 f"write MaxPool({self.size}, stride={stride}, crop=True) to leave out what the "
                 "last whole window does not reach."
             )
-        # A maximum of shifted views: on a CPU its derivative is several times faster than that of
-        # a windowed reduction, and is called in every sweep of a solve.
+        # A maximum of shifted views, because on a CPU its derivative, which every sweep of a solve
+        # needs, is several times faster than that of a windowed reduction.
         pooled = None
         for row in range(self.size):
             for column in range(self.size):
@@ -82,9 +82,9 @@ class Convolution:
 
     **Arguments:**
 
-    * `channels`: of the feature maps that it makes.
-    * `kernel`, `stride`, `padding`: in pixels, of both axes.
-    * `pool`: of the layer's activity, before the next layer reads it.
+    * `channels`: number of output feature maps.
+    * `kernel`, `stride`, `padding`: in pixels, for both axes.
+    * `pool`: max-pool of the layer's activity, applied before the next layer reads it.
 
     **Raises:** `ValueError` for a size below one or a negative padding.
     """
@@ -110,44 +110,46 @@ PAPER_CONVOLUTIONS = (
     Convolution(128, kernel=5, stride=2, padding=1),
     Convolution(256, kernel=5, stride=2, padding=1),
 )
-"""The paper's (arXiv 2207.01332, section S4), for images of 3 × 32 × 32 and two layers of 2048."""
+"""The paper's layers (arXiv 2207.01332, section S4), for images of 3 × 32 × 32; two dense layers of
+2048 follow them."""
 SMALL_CONVOLUTIONS = (
     Convolution(16, kernel=3, padding=1, pool=MaxPool(2)),
     Convolution(32, kernel=3, padding=1, pool=MaxPool(2)),
 )
-"""With one layer of 56 behind it, 93 234 weights for images of 1 × 28 × 28 and ten classes."""
+"""Two small layers for images of 1 × 28 × 28. With one dense layer of 56 and ten classes the
+network has 93 234 weights."""
 STRIDED_CONVOLUTIONS = (
     Convolution(16, kernel=5, stride=2, padding=2),
     Convolution(32, kernel=5, stride=2, padding=2),
 )
-"""Likewise without pools, with a layer of 48 behind it: 89 050 weights. A sweep on kinks is several
-times faster without a pool's windows to solve."""
+"""Like `SMALL_CONVOLUTIONS` but without pools; with one dense layer of 48 the network has 89 050
+weights. A sweep on kinks is several times faster without pooling windows."""
 
 
 class ConvolutionalFeedforward(AbstractRectifiedSystem):
-    """Convolutional layers, fully connected ones behind them, and a linear readout.
+    """Convolutional layers, followed by fully connected layers and a linear readout.
 
         f_1 = −φ_1 + W_1 ∗ x + b_1
         f_i = −φ_i + W_i ∗ pool_{i−1}(σ(φ_{i−1})) + b_i,   i = 2 … L
         h   = W_{L+1} pool_L(σ(φ_L)) + b_{L+1}
 
-    where W ∗ is a convolution for the feature maps and a matrix behind them, and pool_i a
-    max-pool where layer i has one (arXiv 2207.01332, section S4). At rest without control this is
-    the ordinary forward pass.
+    where W ∗ is a convolution for feature maps and a matrix product for dense layers, and pool_i is
+    the max-pool of layer i, if it has one (arXiv 2207.01332, section S4). At rest without control
+    this is the ordinary forward pass.
 
     **Arguments:**
 
     * `shape`: of an image, (channels, height, width).
     * `convolutions`: the convolutional layers, at least one.
-    * `hidden`: sizes of the fully connected layers behind them, any number.
+    * `hidden`: sizes of the fully connected layers that follow, possibly none.
     * `outputs`: size of y, in neurons.
     * `activation`: σ, elementwise; `relu` as in the paper.
-    * `initialisation`: of every weight and bias; a kernel is a matrix of
-      (channels, channels before · kernel²).
+    * `initialisation`: of every weight and bias; a kernel is drawn as a matrix of shape
+      (channels, input channels · kernel²).
     * `key`: for the initialisation.
 
-    **Raises:** `ValueError` for a size below one, no convolution, or an image that is too small
-    for a kernel or is not covered by a pool.
+    **Raises:** `ValueError` for a size below one, no convolution, an image too small for a kernel,
+    or feature maps that a pool does not cover.
     """
 
     unit_rate: ClassVar[bool] = True
@@ -179,22 +181,22 @@ class ConvolutionalFeedforward(AbstractRectifiedSystem):
         initialisation = FanInUniform() if initialisation is None else initialisation
         keys = iter(jax.random.split(key, len(convolutions) + len(hidden) + 1))
         layers = []
-        for number, own in enumerate(convolutions, start=1):
-            if min(shape[1:]) + 2 * own.padding < own.kernel:
+        for number, spec in enumerate(convolutions, start=1):
+            if min(shape[1:]) + 2 * spec.padding < spec.kernel:
                 raise ValueError(
-                    f"Convolution {number} has a kernel of {own.kernel} pixels, but meets feature "
-                    f"maps of {shape[1]} × {shape[2]} with a padding of {own.padding}: choose a "
+                    f"Convolution {number} has a kernel of {spec.kernel} pixels, but meets feature "
+                    f"maps of {shape[1]} × {shape[2]} with a padding of {spec.padding}: choose a "
                     "smaller kernel, a larger padding, or fewer layers."
                 )
-            layer = initialised_convolution(shape[0], own, initialisation, key=next(keys))
+            layer = initialised_convolution(shape[0], spec, initialisation, key=next(keys))
             layers.append(layer)
-            made = eqx.filter_eval_shape(
-                lambda x, layer=layer, own=own: _pooled(own.pool, layer(x)),
+            output = eqx.filter_eval_shape(
+                lambda x, layer=layer, spec=spec: _pooled(spec.pool, layer(x)),
                 jax.ShapeDtypeStruct(shape, layer.weight.dtype),
             )
-            shape = made.shape
+            shape = output.shape
         self.convolutions = tuple(layers)
-        self.pools = tuple(own.pool for own in convolutions)
+        self.pools = tuple(spec.pool for spec in convolutions)
         sizes = (shape[0] * shape[1] * shape[2], *hidden, outputs)
         self.dense = tuple(
             Affine.initialise(before, after, initialisation, key=next(keys))
@@ -204,28 +206,28 @@ class ConvolutionalFeedforward(AbstractRectifiedSystem):
         self.output_neurons = True
 
     def drive(self, x: Image) -> Map:
-        """Returns W_1 ∗ x + b_1."""
+        """Computes W_1 ∗ x + b_1."""
         check_image(x, self.convolutions[0].in_channels)
         return self.convolutions[0](x)
 
     def initial_state(self, drive: Map) -> State:
         """Returns zeros."""
         shapes = eqx.filter_eval_shape(lambda drive: self._layers(drive, None), drive)
-        return tuple(jnp.zeros(own.shape, own.dtype) for own in shapes)
+        return tuple(jnp.zeros(shape.shape, shape.dtype) for shape in shapes)
 
     def vector_field(self, state: State, drive: Map) -> State:
-        """Returns (f_1, …, f_L)."""
+        """Computes (f_1, …, f_L)."""
         targets = [drive]
         for index, before in enumerate(state[:-1]):
             targets.append(self._next(index, before))
         return tuple(target - phi for target, phi in zip(targets, state, strict=True))
 
     def readout(self, state: State) -> Float[Array, " outputs"]:
-        """Returns W_{L+1} pool_L(σ(φ_L)) + b_{L+1}."""
+        """Computes W_{L+1} pool_L(σ(φ_L)) + b_{L+1}."""
         return self._next(len(state) - 1, state[-1])
 
     def settle(self, drive: Map, control: State) -> State:
-        """Returns φ_i = W_i ∗ pool_{i−1}(σ(φ_{i−1})) + b_i + ψ_i, layer after layer."""
+        """Computes φ_i = W_i ∗ pool_{i−1}(σ(φ_{i−1})) + b_i + ψ_i, layer after layer."""
         return self._layers(drive, control)
 
     @property
@@ -236,15 +238,15 @@ class ConvolutionalFeedforward(AbstractRectifiedSystem):
         )
 
     def initial_signals(self, drive: Map) -> State:
-        """Returns zeros of the shapes of the pooled activities."""
+        """Returns zeros with the shapes of the pooled activities."""
         shapes = eqx.filter_eval_shape(
             lambda drive: tuple(map(self._activity, range(self._count), self._layers(drive, None))),
             drive,
         )
-        return tuple(jnp.zeros(own.shape, own.dtype) for own in shapes)
+        return tuple(jnp.zeros(shape.shape, shape.dtype) for shape in shapes)
 
     def settle_by_signals(self, drive: Map, signals: State, last: State) -> SettledOnKinks:
-        """Returns what the signals settle the network to, layer after layer."""
+        """Settles the network under signals, layer after layer."""
         targets, states, controls, backs, target = [], [], [], [], drive
         for index, (signal, before) in enumerate(zip(signals, last, strict=True)):
             kinked = self._kinked(index)
@@ -252,47 +254,47 @@ class ConvolutionalFeedforward(AbstractRectifiedSystem):
             targets.append(target)
             states.append(state)
             controls.append(control)
-            behind = functools.partial(self._behind, index)
-            target, back = jax.vjp(behind, kinked.activity(state))
+            layer_after = functools.partial(self._layer_after, index)
+            target, back = jax.vjp(layer_after, kinked.activity(state))
             backs.append(back)
 
         def answer(
             output_control: Float[Array, " outputs"], before: State, stiffness: State
         ) -> tuple[State, State, State]:
-            sent, asked, missing, behind = [], [], [], output_control
+            sent_signals, requested, missing, cotangent = [], [], [], output_control
             for index in reversed(range(len(states))):
                 kinked, state = self._kinked(index), states[index]
-                (signal,) = backs[index](behind)
-                behind = kinked.answer(
+                (signal,) = backs[index](cotangent)
+                cotangent = kinked.answer(
                     targets[index], signal, state, before[index], stiffness[index]
                 )
-                sent.append(signal)
-                asked.append(behind)
-                missing.append(kinked.unanswered(state, signal, behind))
-            return tuple(sent[::-1]), tuple(asked[::-1]), tuple(missing[::-1])
+                sent_signals.append(signal)
+                requested.append(cotangent)
+                missing.append(kinked.unanswered(state, signal, cotangent))
+            return tuple(sent_signals[::-1]), tuple(requested[::-1]), tuple(missing[::-1])
 
         return SettledOnKinks(tuple(states), tuple(controls), target, answer)
 
     def stiffness(self) -> State:
-        """Returns κ_i = ½ Σ_j W_ij² (1 + κ_j), with half of the units before a layer active."""
-        found = [jnp.zeros(())]
+        """Estimates κ_i = ½ Σ_j W_ij² (1 + κ_j), assuming that half of the units are active."""
+        stiffness = [jnp.zeros(())]
         for layer in (*self.convolutions[1:], *self.dense[:-1]):
             square = layer.weight**2
             if square.ndim == 4:
                 square = jnp.sum(square, axis=(2, 3))
-            before = 1 + found[-1].reshape(-1)
+            before = 1 + stiffness[-1].reshape(-1)
             before = jnp.repeat(before, square.shape[1] // before.size)
-            own = 0.5 * square @ before
-            found.append(own[:, None, None] if layer.weight.ndim == 4 else own)
-        return tuple(found)
+            kappa = 0.5 * square @ before
+            stiffness.append(kappa[:, None, None] if layer.weight.ndim == 4 else kappa)
+        return tuple(stiffness)
 
     def field_and_readout(self, state: State, drive: Map) -> tuple[State, Float[Array, " outputs"]]:
-        """Returns f and h, with a pullback that takes the generalised gradient on a kink."""
+        """Computes f and h; their pullback is the generalised gradient on a kink."""
         field, target = [], drive
         for index, phi in enumerate(state):
             copy, active = self._kinked(index).split(phi)
             field.append(target - copy)
-            target = self._behind(index, active)
+            target = self._layer_after(index, active)
         return tuple(field), target
 
     @property
@@ -307,14 +309,14 @@ class ConvolutionalFeedforward(AbstractRectifiedSystem):
         return tuple(state)
 
     def _next(self, index: int, state: Array) -> Array:
-        """Returns what the layer behind layer `index` makes of its state."""
-        return self._behind(index, self._activity(index, state))
+        """Computes the input of the layer after layer `index` from the state of layer `index`."""
+        return self._layer_after(index, self._activity(index, state))
 
     def _activity(self, index: int, state: Array) -> Array:
         activity = self.activation(state)
         return _pooled(self.pools[index], activity) if index < len(self.pools) else activity
 
-    def _behind(self, index: int, activity: Array) -> Array:
+    def _layer_after(self, index: int, activity: Array) -> Array:
         if index + 1 < len(self.convolutions):
             return self.convolutions[index + 1](activity)
         return self.dense[index + 1 - len(self.convolutions)](activity.reshape(-1))
@@ -332,17 +334,17 @@ def initialised_convolution(
     bias: bool = True,
     key: PRNGKeyArray,
 ) -> ConvolutionalLayer:
-    """Returns a convolution whose kernel is drawn as a matrix by an initialisation."""
+    """Draws a convolution, with its kernel initialised as a matrix."""
     weight_key, bias_key = jax.random.split(key)
-    size, made = convolution.kernel, convolution.channels
+    size, maps = convolution.kernel, convolution.channels
     fan_in = channels * size**2
-    weight = initialisation.weight(weight_key, made, fan_in).reshape(made, channels, size, size)
-    drawn = initialisation.bias(bias_key, made, fan_in).reshape(made, 1, 1) if bias else None
-    return ConvolutionalLayer(weight, drawn, convolution.stride, convolution.padding)
+    weight = initialisation.weight(weight_key, maps, fan_in).reshape(maps, channels, size, size)
+    shift = initialisation.bias(bias_key, maps, fan_in).reshape(maps, 1, 1) if bias else None
+    return ConvolutionalLayer(weight, shift, convolution.stride, convolution.padding)
 
 
 def check_shape(shape: tuple[int, ...]) -> None:
-    """Refuses what is not the shape of an image."""
+    """Raises `ValueError` if `shape` is not the shape of an image."""
     if len(shape) != 3 or any(isinstance(n, bool) or n < 1 for n in shape):
         raise ValueError(
             f"`shape` is {shape}, but an image is (channels, height, width), each at least 1: "
@@ -351,7 +353,7 @@ def check_shape(shape: tuple[int, ...]) -> None:
 
 
 def check_image(x: Array, channels: int) -> None:
-    """Refuses an input that is not an image of so many channels.
+    """Raises an error if the input is not an image with that number of channels.
 
     **Raises:** `TypeError`, as a matrix product of wrong sizes does.
     """

@@ -1,13 +1,12 @@
-"""The convolution of one image, quick inside loops as well.
+"""The convolution of one image, written so that it is also fast inside loops.
 
-XLA's compiler for CPUs has a quick routine for convolutions of channels-last arrays, and a slow one
-for all others, hundreds of times slower. It rearranges the arrays itself where a convolution stands
-at the top of a program, but not inside a loop, and here everything does: solves are loops, and so
-is an epoch. So each of the three products of a convolution (the forward one, and those of reverse
-mode with the kernel and with the image) is written in the layout that has the quick routine.
+XLA's CPU compiler has a fast routine for channels-last convolutions; every other layout is hundreds
+of times slower. Outside loops the compiler changes the layout itself, but not inside loops, and
+solves and epochs are loops. So each of the three products of a convolution (the forward product,
+and the reverse-mode products with the kernel and with the image) is written in the fast layout.
 
-The layout of a product in reverse mode follows from that of the tangent that it is the transpose
-of; that is why the tangents below, which forward mode alone computes as they stand, look odd.
+The layout of a reverse-mode product follows from the layout of the tangent that it transposes. This
+is why the tangents below have unusual layouts: they are chosen for their transposes.
 """
 
 import functools
@@ -24,23 +23,23 @@ Image = Float[Array, "channels height width"]
 Map = Float[Array, "maps rows columns"]
 Kernel = Float[Array, "maps channels kernel_height kernel_width"]
 
-# Layouts of image, kernel and result, by JAX's letters. The first is the quick one.
+# Layouts of image, kernel and result, in JAX's notation. The forward layout is the fast one.
 FORWARD = ("NHWC", "HWIO", "NHWC")
-# Transposed in the image, kernel's channels and maps change places.
+# Its transpose in the image swaps the kernel's channels and maps.
 IMAGE_TANGENT = ("NHWC", "HWOI", "NHWC")
-# Transposed in the kernel, the batch is what is summed over: N and C change places.
+# Its transpose in the kernel sums over the batch, so N and C are swapped.
 KERNEL_TANGENT = ("CHWN", "IHWO", "HWNC")
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
 def convolve(image: Image, kernel: Kernel, stride: int, padding: int) -> Map:
-    """Returns the cross-correlation of an image with a kernel, zeros around it.
+    """Computes the cross-correlation of an image with a kernel, with zero padding.
 
     **Arguments:**
 
-    * `image`: of one sample.
-    * `kernel`: one for every pair of a map and a channel.
-    * `stride`, `padding`: in pixels, of both axes.
+    * `image`: the image of one sample.
+    * `kernel`: one filter for each pair of output map and input channel.
+    * `stride`, `padding`: in pixels, for both axes.
     """
     return _product(image, kernel, stride, padding, FORWARD)
 
@@ -49,13 +48,13 @@ def _convolve_tangent(
     stride: int, padding: int, primals: tuple[Image, Kernel], tangents: tuple[Any, Any]
 ) -> tuple[Map, Any]:
     image, kernel = primals
-    made = convolve(image, kernel, stride, padding)
+    result = convolve(image, kernel, stride, padding)
     parts = []
     if not isinstance(tangents[0], SymbolicZero):
         parts.append(_product(tangents[0], kernel, stride, padding, IMAGE_TANGENT))
     if not isinstance(tangents[1], SymbolicZero):
         parts.append(_product(image, tangents[1], stride, padding, KERNEL_TANGENT))
-    return made, functools.reduce(jnp.add, parts)
+    return result, functools.reduce(jnp.add, parts)
 
 
 convolve.defjvp(_convolve_tangent, symbolic_zeros=True)
@@ -65,7 +64,7 @@ def _product(
     image: Any, kernel: Any, stride: int, padding: int, layout: tuple[str, str, str]
 ) -> Map:
     of_image, of_kernel, of_result = layout
-    # Tangents may be arrays of NumPy.
+    # Tangents may be NumPy arrays.
     result = lax.conv_general_dilated(
         _rearranged(jnp.asarray(image)[None], "NCHW", of_image),
         _rearranged(jnp.asarray(kernel), "OIHW", of_kernel),
@@ -81,7 +80,7 @@ def _rearranged(x: Array, before: str, after: str) -> Array:
 
 
 class ConvolutionalLayer(eqx.Module):
-    """The map x ↦ W ∗ x + b of images, b one number for each map or none."""
+    """The map x ↦ W ∗ x + b of images, with one bias for each map or none."""
 
     weight: Float[Array, "maps channels kernel kernel"]
     bias: Float[Array, "maps 1 1"] | None
@@ -90,14 +89,14 @@ class ConvolutionalLayer(eqx.Module):
 
     @property
     def in_channels(self) -> int:
-        """Channels of the images that it takes."""
+        """Number of channels of the input image."""
         return self.weight.shape[1]
 
     @property
     def out_channels(self) -> int:
-        """Maps that it makes."""
+        """Number of output maps."""
         return self.weight.shape[0]
 
     def __call__(self, x: Image) -> Map:
-        made = convolve(x, self.weight, self.stride, self.padding)
-        return made if self.bias is None else made + self.bias
+        result = convolve(x, self.weight, self.stride, self.padding)
+        return result if self.bias is None else result + self.bias

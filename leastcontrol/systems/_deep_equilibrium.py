@@ -1,12 +1,12 @@
-"""Deep equilibrium models: a cell iterated to its rest point, between an encoder and a decoder.
+"""Deep equilibrium models: a cell at its rest point, between an encoder and a decoder.
 
-`DeepEquilibrium` takes any three modules. The cells here are the least-control paper's:
-`ResidualCell` is its block, `Swapped` the same block as the published code calls it, and
-`WithNodes` the same block with a state for every convolution, so that every update is local.
+`DeepEquilibrium` takes any three modules. The cells here are those of the least-control paper:
+`ResidualCell` is its block, `Swapped` is the block as the published code calls it, and `WithNodes`
+is the block with a state for every convolution, so that every update is local.
 
-Batch norm belongs to the encoder and the decoder and never to the cell. `BatchNorm` is a map of one
-sample, with the statistics of many as given numbers; who gives them is said at
-`AbstractBatchNormalised`, which keeps a batch out of every solve.
+Only the encoder and the decoder have batch norm, never the cell. `BatchNorm` maps one sample, with
+the batch statistics stored as constants. `AbstractBatchNormalised` explains how these are updated
+without coupling the samples of a solve.
 """
 
 import abc
@@ -36,40 +36,40 @@ State = PyTree[Float[Array, "..."]]
 
 
 class AbstractBatchNormalised(AbstractSystem):
-    """A system with batch norm outside of its dynamics.
+    """A system with batch norm outside its dynamics.
 
-    The statistics are arrays of the system like its weights, and enter every sample's drive and
-    readout as constants. `with_batch_statistics` replaces those of the encoder by a batch's own, a
-    function of the weights before it: `leastcontrol.rules.WithBatchStatistics` differentiates
-    through that function, so that a gradient is that of training-time batch norm, and no solve
-    sees more than one sample. What follows the solve cannot depend on the batch without coupling
-    its samples' controls, so the decoder's statistics are held until `calibrated` measures them
-    anew, at free rest points, as it does the encoder's for evaluation.
+    The statistics are arrays of the system, like its weights, and enter drive and readout as
+    constants, so that a solve sees one sample. `with_batch_statistics` sets the encoder's
+    statistics to those of a batch, as a function of the weights before it.
+    `leastcontrol.rules.WithBatchStatistics` differentiates through that function, which gives the
+    gradient of ordinary batch norm. The decoder follows the solve, so batch statistics there would
+    couple the controls of the samples. Its statistics stay fixed until `calibrated` measures them
+    at free equilibria.
     """
 
     @abc.abstractmethod
     def with_batch_statistics(self, inputs: Float[Array, "batch ..."]) -> "AbstractBatchNormalised":
-        """Returns the system with its encoder's statistics those of a batch of inputs."""
+        """Sets the encoder's statistics to those of a batch of inputs."""
 
     @abc.abstractmethod
     def calibrated(self, states: PyTree[Float[Array, "batch ..."]]) -> "AbstractBatchNormalised":
-        """Returns the system with its decoder's statistics those of a batch of rest points."""
+        """Sets the decoder's statistics to those of a batch of rest points."""
 
     def without_statistics(self, gradient: PyTree[Any]) -> PyTree[Any]:
-        """Returns a gradient like the system, zero in the statistics, which are not learned."""
+        """Sets a gradient to zero in the statistics, which are not learned."""
 
         def zeroed(node: Any) -> Any:
             if not isinstance(node, BatchNorm):
                 return node
-            held = (node.mean, node.variance)
-            zeros = tuple(map(jnp.zeros_like, held))
-            return eqx.tree_at(lambda own: (own.mean, own.variance), node, zeros)
+            statistics = (node.mean, node.variance)
+            zeros = tuple(map(jnp.zeros_like, statistics))
+            return eqx.tree_at(lambda norm: (norm.mean, norm.variance), node, zeros)
 
         return jax.tree.map(zeroed, gradient, is_leaf=lambda node: isinstance(node, BatchNorm))
 
 
 class BatchNorm(eqx.Module):
-    """Batch norm of feature maps, for given statistics.
+    """Batch norm of feature maps with given statistics.
 
         x ↦ scale · (x − mean) / √(variance + 1e-5) + shift,  one of each for every channel
 
@@ -90,13 +90,13 @@ class BatchNorm(eqx.Module):
         return factor[:, None, None] * (x - self.mean[:, None, None]) + self.shift[:, None, None]
 
     def with_statistics(self, batch: Float[Array, "batch channels height width"]) -> "BatchNorm":
-        """Returns the map with the statistics of a batch of feature maps."""
+        """Sets mean and variance to those of a batch of feature maps."""
         mean, variance = jnp.mean(batch, (0, 2, 3)), jnp.var(batch, (0, 2, 3))
-        return eqx.tree_at(lambda own: (own.mean, own.variance), self, (mean, variance))
+        return eqx.tree_at(lambda norm: (norm.mean, norm.variance), self, (mean, variance))
 
 
 class ConvolutionalEncoder(eqx.Module):
-    """A convolution and batch norm."""
+    """A convolution followed by batch norm."""
 
     convolution: ConvolutionalLayer
     norm: BatchNorm
@@ -122,34 +122,34 @@ class PoolingDecoder(eqx.Module):
 
 
 class AbstractCell(eqx.Module):
-    """A cell that says where its state starts, for it is not like the encoding."""
+    """A cell whose state differs in shape from the encoding, with an initial state."""
 
     @abc.abstractmethod
     def initial_state(self, drive: Array) -> State:
-        """Returns zeros of the state's structure and shapes."""
+        """Returns zeros with the structure and shapes of the state."""
 
     @abc.abstractmethod
     def __call__(self, state: State, drive: Array) -> State:
-        """Returns what the state is drawn to."""
+        """Computes c(φ, e), the state to which φ decays."""
 
 
 class ResidualCell(eqx.Module):
-    """The least-control paper's block, of one state.
+    """The block of the least-control paper, with one state.
 
         c(φ, e) = norm_3(σ(φ + norm_2(e + c_2 norm_1(σ(c_1 φ)))))
 
-    (arXiv 2207.01332, equation 152): convolutions without bias, group norms with a scale and shift
-    for each channel. An update of its inner weights is found by differentiating inside the block,
-    and is therefore not local; `WithNodes` has the same rest points and local updates.
+    (arXiv 2207.01332, equation 152). The convolutions have no bias; the group norms have a scale
+    and a shift for each channel. The updates of the inner weights differentiate inside the block
+    and are therefore not local; `WithNodes` has the same rest points and local updates.
 
     **Arguments:**
 
-    * `channels`, `inner`: feature maps of the state and between the convolutions.
-    * `groups`: of the group norms; divides both.
-    * `deviation`: standard deviation of the first weights.
-    * `key`: for them.
+    * `channels`, `inner`: number of feature maps of the state and between the convolutions.
+    * `groups`: number of groups of the group norms; must divide both.
+    * `deviation`: standard deviation of the initial weights.
+    * `key`: for the initial weights.
 
-    **Raises:** `ValueError` for channels that the groups do not divide.
+    **Raises:** `ValueError` if the groups do not divide `channels` and `inner`.
     """
 
     first: ConvolutionalLayer
@@ -185,11 +185,11 @@ class ResidualCell(eqx.Module):
         self.norms = (inner_norm, norms[0], norms[1])
 
     def inner_activity(self, x: Image) -> Image:
-        """Returns norm_1(σ(x)), what c_2 reads."""
+        """Computes norm_1(σ(x)), the input of c_2."""
         return self.norms[0](relu(x))
 
     def outer_activity(self, skip: Image, sum_of: Image) -> Image:
-        """Returns norm_3(σ(skip + norm_2(sum_of))), what the state is drawn to."""
+        """Computes norm_3(σ(skip + norm_2(sum_of))), the state to which φ decays."""
         return self.norms[2](relu(skip + self.norms[1](sum_of)))
 
     def __call__(self, state: Image, drive: Image) -> Image:
@@ -200,9 +200,9 @@ class ResidualCell(eqx.Module):
 class Swapped(eqx.Module):
     """A cell with state and encoding exchanged: c(e, φ).
 
-    The least-control paper's published code calls its block so: the convolutions act on the
-    encoding, and the state enters through a group norm alone. The paper's CIFAR-10 figures for the
-    deep equilibrium model are of this reading, equation 152 is the other.
+    The published code of the least-control paper calls its block in this way: the convolutions act
+    on the encoding, and the state enters only through a group norm. The paper's CIFAR-10 results
+    for the deep equilibrium model use this form, whereas equation 152 describes the other one.
     """
 
     cell: Callable[[Array, Array], Array]
@@ -216,9 +216,8 @@ class WithNodes(AbstractCell):
 
         ε → e,   a → c_1 φ,   b → c_2 norm_1(σ(a)),   φ → norm_3(σ(φ + norm_2(ε + b)))
 
-    At rest φ is that of `ResidualCell`. Every convolution, the encoder's too, has a state of its
-    own behind it and reads one before it, so every kernel's update is its own control times its own
-    activity.
+    At rest φ equals that of `ResidualCell`. Every convolution, including the encoder's, maps one
+    state to another, so the update of a kernel is the control after it times the activity before.
     """
 
     cell: ResidualCell
@@ -240,24 +239,23 @@ class WithNodes(AbstractCell):
 
 
 class DeepEquilibrium(AbstractBatchNormalised):
-    """Any cell, brought to rest between an encoder and a decoder.
+    """A cell at its rest point, between an encoder and a decoder.
 
         f = −φ + c(φ, E(x)),   h = R(φ)
 
-    The rest point is unique where c contracts in φ; nothing keeps it so during training, and a
-    solve that fails says so. Where the cell is one block of several layers, its gradient is exact
-    and first order, but found by differentiating inside the block; a cell with a state for every
-    layer, such as `WithNodes`, has local updates.
+    The rest point is unique where c contracts in φ. Training does not enforce this; a solve that
+    fails reports it in its result. If the cell is one block of several layers, its gradient is
+    exact, but it differentiates inside the block. A cell with a state for every layer, such as
+    `WithNodes`, has local updates.
 
     **Arguments:**
 
-    * `encoder`: E, a module from the input to an array, the encoding.
-    * `cell`: c, a module from state and encoding to what the state is drawn to. The state has the
-      encoding's shape, unless the cell is an `AbstractCell`.
-    * `decoder`: R, a module from the state to the output; of a tuple of states, from the last.
+    * `encoder`: E, a module that maps the input to an array, the encoding.
+    * `cell`: c, a module that maps state and encoding to the state to which φ decays. The state has
+      the shape of the encoding, unless the cell is an `AbstractCell`.
+    * `decoder`: R, a module that maps the state to the output; it reads the last of several states.
 
-    **Raises:** `ValueError` where the cell's output does not match its state, when the system first
-    meets an input.
+    **Raises:** `ValueError` at the first input if the cell's output does not match its state.
     """
 
     unit_rate: ClassVar[bool] = True
@@ -276,46 +274,46 @@ class DeepEquilibrium(AbstractBatchNormalised):
         self.output_neurons = True
 
     def drive(self, x: Array) -> Float[Array, "..."]:
-        """Returns E(x)."""
+        """Computes E(x)."""
         return self.encoder(x)
 
     def initial_state(self, drive: Float[Array, "..."]) -> State:
-        """Returns zeros, after checking the cell against them."""
+        """Returns zeros, after checking the output of the cell against them."""
         cell = self.cell
         start = (
             cell.initial_state(drive) if isinstance(cell, AbstractCell) else jnp.zeros_like(drive)
         )
-        made = eqx.filter_eval_shape(cell, start, drive)
-        if _described(made) != _described(start):
+        output = eqx.filter_eval_shape(cell, start, drive)
+        if _described(output) != _described(start):
             raise ValueError(
-                f"The cell makes {_described(made)} from a state of {_described(start)}, but a "
-                "state at rest is what its cell makes of it: give a cell that keeps the structure, "
-                "shapes and dtypes of its state."
+                f"The cell makes {_described(output)} from a state of {_described(start)}, but a "
+                "state at rest equals the output of its cell: give a cell that keeps the "
+                "structure, shapes and dtypes of its state."
             )
         return start
 
     def vector_field(self, state: State, drive: Float[Array, "..."]) -> State:
-        """Returns c(φ, E(x)) − φ."""
+        """Computes c(φ, E(x)) − φ."""
         return jax.tree.map(jnp.subtract, self.cell(state, drive), state)
 
     def readout(self, state: State) -> Float[Array, " outputs"]:
-        """Returns R(φ)."""
+        """Computes R(φ)."""
         return self.decoder(_last(state))
 
     def with_batch_statistics(self, inputs: Float[Array, "batch ..."]) -> "DeepEquilibrium":
-        """Returns the system with its encoder's statistics those of a batch, if it has any."""
+        """Sets the encoder's batch statistics to those of a batch, if it has any."""
         if not isinstance(self.encoder, ConvolutionalEncoder):
             return self
-        made = jax.vmap(self.encoder.convolution)(inputs)
-        norm = self.encoder.norm.with_statistics(made)
-        return eqx.tree_at(lambda own: own.encoder.norm, self, norm)  # pyright: ignore
+        maps = jax.vmap(self.encoder.convolution)(inputs)
+        norm = self.encoder.norm.with_statistics(maps)
+        return eqx.tree_at(lambda model: model.encoder.norm, self, norm)  # pyright: ignore
 
     def calibrated(self, states: PyTree[Float[Array, "batch ..."]]) -> "DeepEquilibrium":
-        """Returns the system with its decoder's statistics those of rest points, if it has any."""
+        """Sets the decoder's batch statistics to those of rest points, if it has any."""
         if not isinstance(self.decoder, PoolingDecoder):
             return self
         norm = self.decoder.norm.with_statistics(_last(states))
-        return eqx.tree_at(lambda own: own.decoder.norm, self, norm)  # pyright: ignore
+        return eqx.tree_at(lambda model: model.decoder.norm, self, norm)  # pyright: ignore
 
 
 def convolutional_deep_equilibrium(
@@ -331,27 +329,26 @@ def convolutional_deep_equilibrium(
     initialisation: AbstractInitialisation | None = None,
     key: PRNGKeyArray,
 ) -> DeepEquilibrium:
-    """Returns the least-control paper's deep equilibrium model (arXiv 2207.01332, section S4).
+    """Makes the deep equilibrium model of the least-control paper (arXiv 2207.01332, section S4).
 
-    A 3 × 3 convolution with batch norm, the block of equation 152, batch norm, an average pool and
-    an affine readout.
+    It has a 3 × 3 convolution with batch norm, the block of equation 152, batch norm, an average
+    pool and an affine readout.
 
     **Arguments:**
 
     * `shape`: of an image, (channels, height, width).
     * `outputs`: size of y, in neurons.
     * `channels`, `inner`, `groups`: of the `ResidualCell`.
-    * `pool`: size of the average pool's windows, in pixels of the state's maps; divides their
+    * `pool`: size of the average pool's windows, in pixels of the state's maps; must divide their
       height and width.
-    * `stride`: of the encoder's convolution, in pixels; 1 in the paper. The state's maps have that
-      many times fewer rows and columns than the image, so that every step of a solve costs its
-      square less.
-    * `make_cell`: from the block to the cell: `Swapped`, `WithNodes`, or the block itself.
+    * `stride`: of the encoder's convolution, in pixels; 1 in the paper. It divides the height and
+      width of the state's maps, so a solver step costs less by its square.
+    * `make_cell`: makes the cell from the block: `Swapped` or `WithNodes`; `None` for the block.
     * `initialisation`: of encoder and decoder.
     * `key`: for all weights.
 
-    **Raises:** `ValueError` for a size below one, channels that the groups do not divide, or maps
-    that the pool does not divide.
+    **Raises:** `ValueError` for a size below one, groups that do not divide the channels, or a pool
+    that does not divide the maps.
     """
     check_shape(shape)
     for name, size in (("outputs", outputs), ("pool", pool), ("stride", stride)):

@@ -1,8 +1,8 @@
 """Differences of activations without cancellation.
 
-Control moves a voltage by a small part of itself, and what learns from it is the difference of two
-rates that are nearly equal: in single precision their subtraction leaves few digits. Where the
-activation has an addition theorem, the difference follows from the change of the voltage instead.
+Control changes a voltage only slightly, and some updates use the difference of the two nearly equal
+rates. In single precision their subtraction leaves few digits. For activations with an addition
+theorem the difference is computed from the change of the voltage instead.
 """
 
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ Voltage = Float[Array, "*shape"]
 def activation_difference(
     activation: Activation, below: Voltage, change: Voltage
 ) -> Float[Array, "*shape"]:
-    """Returns σ(v + Δv) − σ(v), to the relative precision of Δv for tanh, relu and the identity.
+    """Computes σ(v + Δv) − σ(v), to the relative precision of Δv for tanh, relu and the identity.
 
         tanh(v + Δv) − tanh(v) = (1 − tanh²v) tanh Δv / (1 + tanh v tanh Δv)
 

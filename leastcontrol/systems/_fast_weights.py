@@ -1,4 +1,4 @@
-"""Fast weights: a whole network's weights as the state, and slow weights that pull on them."""
+"""Fast weights: a system whose state is the weights of a network, pulled towards slow weights."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,25 +18,25 @@ LearnerLoss = Callable[[Any, PyTree[Any]], Float[Array, ""]]
 
 
 class FastWeights(AbstractSystem):
-    """The weights φ of a learner, which learn a task while slow weights ω pull them back.
+    """A learner whose fast weights φ learn a task while slow weights ω pull them back.
 
         f(φ) = −∇L_learn(φ) − λ(φ − ω),   h(φ) = φ
 
-    (arXiv 2207.01332, equations 16 to 18.) One sample is a task: its input is the support set that
-    L_learn reads, its target the query set that L_evaluate reads. The parameters are the slow
-    weights, an Equinox model like the learner, and the pull λ. The pull is stored as log λ, for it
-    has to stay positive while it learns.
+    (arXiv 2207.01332, equations 16 to 18). One sample is a task: its input is the support set, read
+    by L_learn, and its target is the query set, read by L_evaluate. The parameters are the slow
+    weights, an Equinox model like the learner, and the pull λ. The pull is stored as log λ, which
+    keeps it positive while it learns.
 
     **Arguments:**
 
     * `model`: the learner, any Equinox model; its inexact arrays are ω.
     * `learn_loss`: `(model, support) ↦ L_learn`, a number.
     * `evaluate_loss`: `(model, query) ↦ L_evaluate`, a number.
-    * `pull`: λ > 0, one number, or one for each weight, a pytree of the model's inexact arrays.
-    * `learn_pull`: whether λ is a parameter that learns; otherwise its gradient is zero.
+    * `pull`: λ > 0, either one number or a pytree with one number per weight.
+    * `learn_pull`: whether λ is learned; if not, its gradient is zero.
 
-    **Raises:** `ValueError` for a learner without weights, or a pull that is not above 0, or that
-    is neither one number nor like the weights.
+    **Raises:** `ValueError` for a learner without weights, and for a pull that is not positive or
+    is neither one number nor shaped like the weights.
     """
 
     model: PyTree[Any]
@@ -70,30 +70,30 @@ class FastWeights(AbstractSystem):
 
     @property
     def slow_weights(self) -> Weights:
-        """Returns ω, the model's inexact arrays."""
+        """The slow weights ω, the model's inexact arrays."""
         return eqx.filter(self.model, eqx.is_inexact_array)
 
     def pull(self) -> Weights:
-        """Returns λ for each weight, of shapes that broadcast against the weights'."""
+        """Returns λ for each weight, in shapes that broadcast against the weights."""
         log_pull = self.log_pull if self.learn_pull else jax.lax.stop_gradient(self.log_pull)
         if isinstance(log_pull, jax.Array):
             return jax.tree.map(lambda w: jnp.exp(log_pull).astype(w.dtype), self.slow_weights)
         return jax.tree.map(jnp.exp, log_pull)
 
     def learner(self, state: Weights) -> Any:
-        """Returns the model with fast weights in the place of the slow ones."""
+        """Returns the model with the slow weights replaced by fast weights."""
         return eqx.combine(state, eqx.filter(self.model, eqx.is_inexact_array, inverse=True))
 
     def learning(self, state: Weights, support: PyTree[Any]) -> Float[Array, ""]:
-        """Returns L_learn(φ)."""
+        """Computes L_learn(φ)."""
         return self.learn_loss(self.learner(state), support)
 
     def evaluation(self, state: Weights, query: PyTree[Any]) -> Float[Array, ""]:
-        """Returns L_evaluate(φ)."""
+        """Computes L_evaluate(φ)."""
         return self.evaluate_loss(self.learner(state), query)
 
     def potential(self, state: Weights, support: PyTree[Any]) -> Float[Array, ""]:
-        """Returns L_learn(φ) + ½λ‖φ − ω‖², of which f is minus the gradient."""
+        """Computes L_learn(φ) + ½λ‖φ − ω‖², whose negative gradient is f."""
         pulls = jax.tree.map(
             lambda pull, fast, slow: 0.5 * jnp.sum(pull * (fast - slow) ** 2),
             self.pull(),
@@ -103,7 +103,7 @@ class FastWeights(AbstractSystem):
         return self.learning(state, support) + sum(jax.tree.leaves(pulls))
 
     def drive(self, x: PyTree[Any]) -> PyTree[Any]:
-        """Returns the support set itself."""
+        """Returns the support set unchanged."""
         return x
 
     def initial_state(self, drive: PyTree[Any]) -> Weights:
@@ -112,11 +112,11 @@ class FastWeights(AbstractSystem):
         return self.slow_weights
 
     def zero_state(self) -> Weights:
-        """Returns zeros like the weights."""
+        """Returns zeros with the shapes of the weights."""
         return jax.tree.map(jnp.zeros_like, self.slow_weights)
 
     def vector_field(self, state: Weights, drive: PyTree[Any]) -> Weights:
-        """Returns −∇L_learn(φ) − λ(φ − ω)."""
+        """Computes −∇L_learn(φ) − λ(φ − ω)."""
         return jax.tree.map(
             lambda slope, pull, fast, slow: -slope - pull * (fast - slow),
             jax.grad(self.learning)(state, drive),
@@ -126,13 +126,13 @@ class FastWeights(AbstractSystem):
         )
 
     def readout(self, state: Weights) -> Float[Array, " weights"]:
-        """Returns all fast weights as one vector."""
+        """Flattens the fast weights into one vector."""
         return ravel_pytree(state)[0]
 
 
 def _log_pull(pull: PyTree[Any], weights: Weights) -> PyTree[Array]:
     if isinstance(pull, bool | int | float) or (eqx.is_array(pull) and jnp.ndim(pull) == 0):
-        # The weights' precision, whatever that of a number of Python would be.
+        # In the precision of the weights; a Python number would get JAX's default.
         dtype = jax.tree.leaves(weights)[0].dtype
         given = jnp.asarray(pull, dtype)
     else:
@@ -146,7 +146,7 @@ def _log_pull(pull: PyTree[Any], weights: Weights) -> PyTree[Array]:
                 "pull=0.001, or jax.tree.map(lambda w: jnp.full_like(w, 0.001), "
                 "eqx.filter(model, eqx.is_inexact_array))."
             )
-        given = jax.tree.map(lambda own, w: jnp.asarray(own, w.dtype), pull, weights)
+        given = jax.tree.map(lambda leaf, w: jnp.asarray(leaf, w.dtype), pull, weights)
     for leaf in jax.tree.leaves(given):
         if isinstance(leaf, Tracer):
             continue

@@ -1,7 +1,7 @@
-"""A fully connected feedforward network as a system whose rest point is its forward pass.
+"""A fully connected feedforward network whose rest point is its forward pass.
 
-The state holds the pre-activations of the hidden layers. Because layer i is driven by layer i − 1
-alone, ∂_φf is block lower triangular and one pass settles the network, controlled or not.
+The state holds the pre-activations of the hidden layers. Layer i is driven by layer i − 1 alone, so
+∂_φf is block lower triangular and one pass settles the network, with or without control.
 """
 
 from collections.abc import Sequence
@@ -79,7 +79,7 @@ class Feedforward(AbstractOrderedSystem):
         self.output_neurons = True
 
     def drive(self, x: Float[Array, " inputs"]) -> Float[Array, " first"]:
-        """Returns W_1 x + b_1."""
+        """Computes W_1 x + b_1."""
         return self.layers[0](x)
 
     def initial_state(self, drive: Float[Array, " first"]) -> State:
@@ -91,28 +91,28 @@ class Feedforward(AbstractOrderedSystem):
         return self.initial_state(jnp.zeros_like(self.layers[0].bias))
 
     def activity(self, state: State) -> State:
-        """Returns (σ(φ_1), …, σ(φ_L))."""
+        """Computes (σ(φ_1), …, σ(φ_L))."""
         return tuple(map(self.activation, state))
 
     def feedback_parameters(self) -> PyTree[bool]:
-        """Returns true for W_2 … W_{L+1}: W_1 sees the input alone."""
+        """Marks W_2 … W_{L+1}; W_1 reads the input alone."""
         none = jax.tree.map(lambda _: False, self)
-        later = lambda own: [layer.weight for layer in own.layers[1:]]  # noqa: E731
+        later = lambda net: [layer.weight for layer in net.layers[1:]]  # noqa: E731
         return eqx.tree_at(later, none, [True] * (len(self.layers) - 1))
 
     def vector_field(self, state: State, drive: Float[Array, " first"]) -> State:
-        """Returns (f_1, …, f_L)."""
+        """Computes (f_1, …, f_L)."""
         targets = [drive]
         for layer, before in zip(self.layers[1:-1], state[:-1], strict=True):
             targets.append(layer(self.activation(before)))
         return tuple(target - phi for target, phi in zip(targets, state, strict=True))
 
     def readout(self, state: State) -> Float[Array, " outputs"]:
-        """Returns W_{L+1} σ(φ_L) + b_{L+1}."""
+        """Computes W_{L+1} σ(φ_L) + b_{L+1}."""
         return self.layers[-1](self.activation(state[-1]))
 
     def settle(self, drive: Float[Array, " first"], control: State) -> State:
-        """Returns φ_i = W_i σ(φ_{i−1}) + b_i + ψ_i, layer after layer."""
+        """Computes φ_i = W_i σ(φ_{i−1}) + b_i + ψ_i, layer after layer."""
         state = [drive + control[0]]
         for layer, layer_control in zip(self.layers[1:-1], control[1:], strict=True):
             state.append(layer(self.activation(state[-1])) + layer_control)

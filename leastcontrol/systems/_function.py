@@ -1,4 +1,4 @@
-"""Any f and h as a system."""
+"""A system made of two user functions, f and h."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,20 +14,20 @@ from ._system import AbstractSystem
 
 
 class FunctionSystem(AbstractSystem):
-    """A system of user functions: f(params, state, x), zero at rest, and h(params, state).
+    """A system made of user functions: the vector field f(params, state, x) and h(params, state).
 
     **Arguments:**
 
-    * `vector_field_function`: f, returning a pytree with the structure, shapes and dtypes of the
-      state of one sample.
-    * `readout_function`: h, returning a vector of shape `(outputs,)`.
+    * `vector_field_function`: f; returns a pytree with the structure, shapes and dtypes of one
+      sample's state, zero at rest.
+    * `readout_function`: h; returns a vector of shape `(outputs,)`.
     * `params`: any pytree; its inexact arrays are learned.
     * `start`: the state from which solvers start, a pytree of arrays (often zeros).
-    * `output_neurons`: whether the output is a population of neurons of its own, with y = h + u
-      under control (the papers' choice), or is read off, with y = h.
+    * `output_neurons`: whether the output has neurons of its own, so that y = h + u under control
+      (the papers' choice); otherwise y = h.
 
-    **Raises:** `ValueError` where f's output does not match the state or h's is not a vector,
-    when the system first meets an input.
+    **Raises:** `ValueError` at the first input if f's output does not match the state or h's output
+    is not a vector.
     """
 
     params: PyTree[Any]
@@ -63,11 +63,11 @@ class FunctionSystem(AbstractSystem):
         self.output_neurons = output_neurons
 
     def drive(self, x: PyTree[Any]) -> PyTree[Any]:
-        """Returns x itself: what a user's f computes from it is not known to be constant."""
+        """Returns x unchanged, because the part of f that depends on x alone is unknown."""
         return x
 
     def initial_state(self, drive: PyTree[Any]) -> PyTree[Float[Array, "..."]]:
-        """Returns the start, after checking f and h against it."""
+        """Returns the start, after checking the outputs of f and h against it."""
         start = self.start.arrays()
         field = eqx.filter_eval_shape(self.vector_field_function, self.params, start, drive)
         if jax.tree.structure(field) != jax.tree.structure(start):
@@ -80,7 +80,7 @@ class FunctionSystem(AbstractSystem):
                 raise ValueError(
                     f"f returned {given.dtype}{list(given.shape)} for the state{path}, which is "
                     f"{expected.dtype}{list(expected.shape)}: return a derivative of the state's "
-                    "own shape and dtype."
+                    "shape and dtype."
                 )
         output = eqx.filter_eval_shape(self.readout_function, self.params, start)
         if (
@@ -95,25 +95,24 @@ class FunctionSystem(AbstractSystem):
         return start
 
     def zero_state(self) -> PyTree[Float[Array, "..."]]:
-        """Returns zeros like the start."""
+        """Returns zeros with the shapes of the start."""
         return jax.tree.map(jnp.zeros_like, self.start.arrays())
 
     def vector_field(
         self, state: PyTree[Float[Array, "..."]], drive: PyTree[Any]
     ) -> PyTree[Float[Array, "..."]]:
-        """Returns f(params, state, x)."""
+        """Computes f(params, state, x)."""
         return self.vector_field_function(self.params, state, drive)
 
     def readout(self, state: PyTree[Float[Array, "..."]]) -> Float[Array, " outputs"]:
-        """Returns h(params, state)."""
+        """Computes h(params, state)."""
         return self.readout_function(self.params, state)
 
 
 class _Start:
-    """A pytree of constant arrays, hashable so that it is structure and not a parameter.
+    """A pytree of constant arrays, hashable so that it is static structure and not a parameter.
 
-    Inside of somebody's trace the arrays may have no values yet: then it is alike to nothing but
-    itself.
+    Under a trace the arrays may have no values; then the object is equal to itself alone.
     """
 
     def __init__(self, tree: PyTree[Any]):

@@ -1,4 +1,4 @@
-"""An image, or any signal, as the rest points of a network that is driven by coordinates."""
+"""Implicit representations: the rest points of a network driven by coordinates encode a signal."""
 
 from typing import ClassVar
 
@@ -12,15 +12,15 @@ from ._system import AbstractSystem, Activation, Affine, check_size, relu
 
 
 class ImplicitRepresentation(AbstractSystem):
-    """A recurrent network whose input is a coordinate and whose output is the signal there.
+    """A recurrent network that maps a coordinate to the value of a signal at that coordinate.
 
         f = −φ + σ(Ω W φ) + Ω U x + b
         h = Ω D φ + b_D
 
-    (arXiv 2207.01332, equation 153). Activities are multiplied by Ω and weights start Ω times
-    smaller, W and D so that Ω drops out at first: it makes the weights learn faster than the biases
-    by Ω² and is what lets the network fit fine detail. U keeps its size, so that Ω also sets the
-    finest scale that the network sees.
+    (arXiv 2207.01332, equation 153). W and D are initialised Ω times smaller, so that Ω cancels at
+    the start. It then makes these weights learn Ω² times faster relative to their size, which lets
+    the network fit fine detail. U is not rescaled, so Ω also sets the finest spatial scale that the
+    network resolves.
 
     **Arguments:**
 
@@ -70,7 +70,7 @@ class ImplicitRepresentation(AbstractSystem):
         self.output_neurons = True
 
     def drive(self, x: Float[Array, " inputs"]) -> Float[Array, " hidden"]:
-        """Returns Ω U x + b."""
+        """Computes Ω U x + b."""
         return self.input(self.frequency * x)
 
     def initial_state(self, drive: Float[Array, " hidden"]) -> Float[Array, " hidden"]:
@@ -80,9 +80,9 @@ class ImplicitRepresentation(AbstractSystem):
     def vector_field(
         self, state: Float[Array, " hidden"], drive: Float[Array, " hidden"]
     ) -> Float[Array, " hidden"]:
-        """Returns −φ + σ(Ω W φ) + Ω U x + b."""
+        """Computes −φ + σ(Ω W φ) + Ω U x + b."""
         return self.activation(self.recurrent @ (self.frequency * state)) + drive - state
 
     def readout(self, state: Float[Array, " hidden"]) -> Float[Array, " outputs"]:
-        """Returns Ω D φ + b_D."""
+        """Computes Ω D φ + b_D."""
         return self.output(self.frequency * state)

@@ -1,12 +1,12 @@
-"""How the first weights are drawn.
+"""Initialisations of weights and biases.
 
-Each initialisation is a small frozen module with two methods, the weight and the bias of an affine
-map, so that one value decides the start of a whole system. `FanInUniform` starts the least-control
-paper's networks, the other three those of deep feedback control.
+An initialisation is a small frozen module that draws the weight and the bias of an affine map, so
+that one value initialises a whole system. `FanInUniform` is the choice of the least-control paper;
+the other three are those of deep feedback control.
 
-What is drawn at a place depends on the key and the place alone, so that a draw is the beginning of
-a longer one with the same key. Small arrays are therefore cut from draws of one length: the program
-that draws them is then compiled once, and not for every shape.
+JAX's random number at an index depends on the key and the index alone, so a short draw is a prefix
+of a longer draw with the same key. Small arrays are therefore cut from draws of one fixed length:
+the drawing program is compiled once instead of once per shape.
 """
 
 import abc
@@ -18,14 +18,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-# A draw of so many numbers takes less than a millisecond, and its compilation a hundred times that.
+# Length of the common draw. It takes less than a millisecond, compilation a hundred times that.
 DRAWN = 2**16
 
 
 def first_of_draw(
     draw: Callable[..., Array], key: PRNGKeyArray, *shape: int, **options: float
 ) -> Float[Array, " ..."]:
-    """Returns `draw(key, shape, **options)`, for `draw` either `uniform` or `normal`."""
+    """Computes `draw(key, shape, **options)`, where `draw` is `uniform` or `normal`."""
     size = math.prod(shape)
     numbers = draw(key, (max(size, DRAWN),), **options)
     return jax.lax.slice(numbers, (0,), (size,)).reshape(shape)
@@ -38,15 +38,15 @@ class AbstractInitialisation(eqx.Module):
     def weight(
         self, key: PRNGKeyArray, outputs: int, inputs: int
     ) -> Float[Array, "{outputs} {inputs}"]:
-        """Returns a weight of shape `(outputs, inputs)`."""
+        """Draws a weight of shape `(outputs, inputs)`."""
 
     @abc.abstractmethod
     def bias(self, key: PRNGKeyArray, outputs: int, inputs: int) -> Float[Array, " {outputs}"]:
-        """Returns a bias of shape `(outputs,)`."""
+        """Draws a bias of shape `(outputs,)`."""
 
 
 class AbstractZeroBias(AbstractInitialisation):
-    """An initialisation whose biases are zero, as all of deep feedback control's are."""
+    """An initialisation with zero biases, as in deep feedback control."""
 
     def bias(self, key: PRNGKeyArray, outputs: int, inputs: int) -> Float[Array, " {outputs}"]:
         del key, inputs

@@ -1,8 +1,8 @@
-"""Learners whose weights can be fast: they read a whole set of samples at once.
+"""Networks for few-shot tasks, called with a whole support or query set at once.
 
-A learner is called with the inputs of a set, because batch normalisation takes its statistics from
-the set that is read, for the support and the query set alike, and keeps none (as in the
-meta-learning literature; the query samples of a task are thus read together).
+A learner takes the inputs of a set, because its batch normalisation computes the statistics from
+that set and stores none. This is the convention of the meta-learning literature: the query samples
+of a task are normalised together.
 """
 
 import equinox as eqx
@@ -18,12 +18,12 @@ SMALLEST_VARIANCE = 1e-5
 
 
 class DenseLearner(eqx.Module):
-    """A network of dense layers with an activation between them, for a set of vectors.
+    """A fully connected network for a set of vectors.
 
     **Arguments:**
 
     * `inputs`, `hidden`, `outputs`: sizes.
-    * `activation`: between layers, elementwise.
+    * `activation`: of the hidden layers, elementwise.
     * `initialisation`: of weights and biases.
     * `key`: for the initialisation.
 
@@ -49,8 +49,8 @@ class DenseLearner(eqx.Module):
             check_size("size", size)
         keys = jax.random.split(key, len(sizes) - 1)
         self.layers = tuple(
-            Affine.initialise(before, after, initialisation, key=own)
-            for before, after, own in zip(sizes[:-1], sizes[1:], keys, strict=True)
+            Affine.initialise(before, after, initialisation, key=layer_key)
+            for before, after, layer_key in zip(sizes[:-1], sizes[1:], keys, strict=True)
         )
         self.activation = activation
 
@@ -71,8 +71,8 @@ class ConvolutionalModule(eqx.Module):
     def __call__(self, images: Float[Array, "set height width inputs"]) -> Array:
         height, width = images.shape[1:3]
         padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        # Mapped over tasks, each with weights of its own, a product of matrices stays one; a
-        # convolution would become one of as many groups, which is slow on every device.
+        # Tasks have different weights. Mapped over tasks, a matrix product stays a matrix product,
+        # but a convolution becomes a grouped convolution, which is slow on every device.
         windows = jnp.concatenate(
             [
                 padded[:, row : row + height, column : column + width]
@@ -94,18 +94,18 @@ class ConvolutionalModule(eqx.Module):
 class ConvolutionalLearner(eqx.Module):
     """Modules of 3×3 convolution, batch normalisation, relu and max-pooling, then a dense layer.
 
-    With four modules of 64 channels and images of 28×28 it is the learner of arXiv 2207.01332,
-    section S4.5. The convolutions have no bias, for the normalisation takes it off.
+    With four modules of 64 channels and images of 28×28 this is the learner of arXiv 2207.01332,
+    section S4.5. The convolutions have no bias, because the normalisation would remove it.
 
     **Arguments:**
 
-    * `shape`: height and width of an image, in pixels; halved by each module, rounded down.
-    * `outputs`: classes.
-    * `channels`: of each module. `modules`: how many.
+    * `shape`: height and width of an image in pixels; each module halves both, rounding down.
+    * `outputs`: number of classes.
+    * `channels`, `modules`: number of channels per module, and number of modules.
     * `initialisation`: of weights and biases.
     * `key`: for the initialisation.
 
-    **Raises:** `ValueError` for a size below one, or an image that the modules leave nothing of.
+    **Raises:** `ValueError` for a size below one, or an image too small for that many modules.
     """
 
     modules: tuple[ConvolutionalModule, ...]
@@ -134,11 +134,11 @@ class ConvolutionalLearner(eqx.Module):
         *keys, decoder_key = jax.random.split(key, modules + 1)
         self.modules = tuple(
             ConvolutionalModule(
-                initialisation.weight(own, channels, 9 * (channels if index else 1)),
+                initialisation.weight(module_key, channels, 9 * (channels if index else 1)),
                 jnp.ones(channels),
                 jnp.zeros(channels),
             )
-            for index, own in enumerate(keys)
+            for index, module_key in enumerate(keys)
         )
         self.decoder = Affine.initialise(
             height * width * channels, outputs, initialisation, key=decoder_key

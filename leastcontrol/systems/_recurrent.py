@@ -17,14 +17,14 @@ class EquilibriumRNN(AbstractSystem):
         f = −φ + W σ(φ) + U x + b
         h = D σ(φ) + b_D
 
-    (arXiv 2207.01332, section 4.2). The rest point is unique where σ'W contracts; nothing keeps it
-    so during training, and a solve that fails says so.
+    (arXiv 2207.01332, section 4.2). The rest point is unique where σ'W contracts. Training does not
+    enforce this; a solve that fails reports it in its result.
 
     **Arguments:**
 
     * `inputs`, `hidden`, `outputs`: sizes of x, φ and y, in neurons.
     * `activation`: σ, elementwise.
-    * `initialisation`: of U, b, W, D and b_D; W has no bias of its own.
+    * `initialisation`: of U, b, W, D and b_D; W has no separate bias.
     * `key`: for the initialisation.
 
     **Raises:** `ValueError` for a size below one.
@@ -60,7 +60,7 @@ class EquilibriumRNN(AbstractSystem):
         self.output_neurons = True
 
     def drive(self, x: Float[Array, " inputs"]) -> Float[Array, " hidden"]:
-        """Returns U x + b."""
+        """Computes U x + b."""
         return self.input(x)
 
     def initial_state(self, drive: Float[Array, " hidden"]) -> Float[Array, " hidden"]:
@@ -72,20 +72,20 @@ class EquilibriumRNN(AbstractSystem):
         return jnp.zeros_like(self.input.bias)
 
     def activity(self, state: Float[Array, " hidden"]) -> Float[Array, " hidden"]:
-        """Returns σ(φ)."""
+        """Computes σ(φ)."""
         return self.activation(state)
 
     def feedback_parameters(self) -> PyTree[bool]:
-        """Returns true for W and D: U sees the input alone."""
+        """Marks W and D; U reads the input alone."""
         none = jax.tree.map(lambda _: False, self)
-        return eqx.tree_at(lambda own: (own.recurrent, own.output.weight), none, (True, True))
+        return eqx.tree_at(lambda rnn: (rnn.recurrent, rnn.output.weight), none, (True, True))
 
     def vector_field(
         self, state: Float[Array, " hidden"], drive: Float[Array, " hidden"]
     ) -> Float[Array, " hidden"]:
-        """Returns −φ + W σ(φ) + U x + b."""
+        """Computes −φ + W σ(φ) + U x + b."""
         return self.recurrent @ self.activation(state) + drive - state
 
     def readout(self, state: Float[Array, " hidden"]) -> Float[Array, " outputs"]:
-        """Returns D σ(φ) + b_D."""
+        """Computes D σ(φ) + b_D."""
         return self.output(self.activation(state))

@@ -1,8 +1,8 @@
-"""A deep residual network as a system whose rest point is its forward pass.
+"""A deep residual network whose rest point is its forward pass.
 
-All blocks have one shape, so their states are one array with a leading axis of depth, and their
-weights one pytree with the same axis: the vector field is mapped over that axis and `settle` scans
-along it. What is compiled does not grow with the depth.
+All blocks have the same shape, so their states are one array with a leading depth axis and their
+weights one pytree with the same axis. The vector field is mapped over that axis and `settle` scans
+along it, so the size of the compiled program does not depend on the depth.
 """
 
 import math
@@ -22,28 +22,28 @@ States = Float[Array, "nodes ..."]
 
 
 class ResidualNetwork(AbstractOrderedSystem):
-    """An encoder, many residual blocks of one shape, and a decoder.
+    """An encoder, a stack of residual blocks of equal shape, and a decoder.
 
         f_0 = −φ_0 + E(x)
         f_l = (φ_{l−1} − φ_l)/s + B_l(φ_{l−1}),   l = 1 … D
         h   = R(φ_D)
 
     At rest without control this is the ordinary forward pass of a residual network,
-    φ_l = φ_{l−1} + s B_l(φ_{l−1}), where s = 1/√D keeps the size of the state, and of what is sent
-    back through it, independent of the depth. A control enters beside its block, as s ψ_l: the
-    control of all blocks together moves the output as far as that of one, and a leak asks for the
-    same output control at every depth. With control in units of the state it would be D times as
-    far. An update is ψ_l times what entered the block: local to the block, and to a single layer
-    where a block has one layer, as those of `dense_residual_network` have; a block of several
-    layers is differentiated inside.
+    φ_l = φ_{l−1} + s B_l(φ_{l−1}). The scale s = 1/√D keeps the size of the state, and of signals
+    sent back through it, independent of the depth. Control enters next to its block, as s ψ_l, so
+    that the effect of all blocks' control on the output does not grow with the depth and one leak
+    requests the same output control at every depth. (Control in units of the state would have D
+    times the effect.) The update of block l is ψ_l times the block's input. It is local to the
+    block, and to one layer if the block has one layer, as in `dense_residual_network`. A block of
+    several layers is differentiated internally.
 
     **Arguments:**
 
-    * `encoder`: E, a module from the input to a state.
-    * `make_block`: returns a block B_l for a key: a module from a state to a state, whose
-      nonlinearity comes first.
+    * `encoder`: E, a module that maps the input to a state.
+    * `make_block`: makes a block B_l from a random key: a module that maps a state to a state and
+      begins with its nonlinearity.
     * `depth`: D, the number of blocks.
-    * `decoder`: R, a module from the last state to the output.
+    * `decoder`: R, a module that maps the last state to the output.
     * `key`: for the blocks.
 
     **Raises:** `ValueError` for a depth below one.
@@ -74,11 +74,11 @@ class ResidualNetwork(AbstractOrderedSystem):
 
     @property
     def scale(self) -> float:
-        """The share s = 1/√D of a block, and of its control, in its state."""
+        """The scale s = 1/√D of a block's output and control in the state."""
         return 1 / math.sqrt(self.depth)
 
     def drive(self, x: Array) -> Float[Array, "..."]:
-        """Returns E(x)."""
+        """Computes E(x)."""
         return self.encoder(x)
 
     def initial_state(self, drive: Float[Array, "..."]) -> States:
@@ -86,9 +86,9 @@ class ResidualNetwork(AbstractOrderedSystem):
         return jnp.zeros((self.depth + 1, *drive.shape), drive.dtype)
 
     def vector_field(self, state: States, drive: Float[Array, "..."]) -> States:
-        """Returns (f_0, …, f_D), stacked."""
+        """Computes (f_0, …, f_D), stacked."""
         before = state[:-1]
-        changes = eqx.filter_vmap(lambda block, own: block(own))(self.blocks, before)
+        changes = eqx.filter_vmap(lambda block, state: block(state))(self.blocks, before)
         if changes.shape != before.shape:
             raise ValueError(
                 f"The blocks make arrays of shape {list(changes.shape[1:])} from a state of shape "
@@ -99,16 +99,16 @@ class ResidualNetwork(AbstractOrderedSystem):
         return jnp.concatenate([(drive - state[0])[None], rates])
 
     def readout(self, state: States) -> Float[Array, " outputs"]:
-        """Returns R(φ_D)."""
+        """Computes R(φ_D)."""
         return self.decoder(state[-1])
 
     def settle(self, drive: Float[Array, "..."], control: States) -> States:
-        """Returns φ_l = φ_{l−1} + s (B_l(φ_{l−1}) + ψ_l), block after block."""
+        """Computes φ_l = φ_{l−1} + s (B_l(φ_{l−1}) + ψ_l), block after block."""
         learned, fixed = eqx.partition(self.blocks, eqx.is_array)
         first = drive + control[0]
 
-        def step(before: Array, own: tuple[Any, Array]) -> tuple[Array, Array]:
-            block, block_control = own
+        def step(before: Array, layer: tuple[Any, Array]) -> tuple[Array, Array]:
+            block, block_control = layer
             state = before + self.scale * (eqx.combine(block, fixed)(before) + block_control)
             return state, state
 
@@ -136,10 +136,10 @@ def dense_residual_network(
     initialisation: AbstractInitialisation | None = None,
     key: PRNGKeyArray,
 ) -> ResidualNetwork:
-    """Returns a residual network of fully connected blocks B_l(φ) = W_l σ(φ) + b_l.
+    """Makes a residual network of fully connected blocks B_l(φ) = W_l σ(φ) + b_l.
 
-    Encoder and decoder are affine, the latter behind the activation: every weight has a state of
-    its own, and every update is its own control times its own activity.
+    The encoder is affine, and the decoder is affine after the activation. So every weight feeds one
+    state, and its update is that state's control times the activity before the weight.
 
     **Arguments:**
 

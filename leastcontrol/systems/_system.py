@@ -1,7 +1,7 @@
-"""The interface of a system and the two pieces that several systems are made of.
+"""The interface of a system, the affine map, and the activations.
 
-`AbstractSystem` and `AbstractOrderedSystem` say what a solver may ask for (the package's docstring
-explains why); `Affine` is the one linear map, and the activations are plain functions.
+`AbstractSystem` and its subclasses define what a solver may ask of a system; the package docstring
+explains the decomposition. The activations are plain functions.
 """
 
 import abc
@@ -30,29 +30,29 @@ class AbstractSystem(eqx.Module):
     """
 
     unit_rate: ClassVar[bool] = False
-    """Whether f = −φ + g(φ), whose unit of time is that in which a state decays by itself. Of any
-    other f solvers measure the rate, for a rest point does not depend on the unit of time."""
+    """Whether f = −φ + g(φ), so that one unit of time is the decay time of the state. For any
+    other f, solvers measure the rate, because a rest point does not depend on the unit of time."""
 
     output_neurons: eqx.AbstractVar[bool]
 
     @abc.abstractmethod
     def drive(self, x: PyTree[Any]) -> Drive:
-        """Returns the part of f that depends on the input alone."""
+        """Computes the part of f that depends on the input alone."""
 
     @abc.abstractmethod
     def initial_state(self, drive: Drive) -> State:
-        """Returns the state from which a solver starts when it knows no better one."""
+        """Returns the state from which a solver starts by default."""
 
     @abc.abstractmethod
     def vector_field(self, state: State, drive: Drive) -> State:
-        """Returns f(φ, θ, x), a pytree like the state."""
+        """Computes f(φ, θ, x), a pytree like the state."""
 
     @abc.abstractmethod
     def readout(self, state: State) -> Output:
-        """Returns h(φ, θ), the output of shape `(outputs,)`."""
+        """Computes h(φ, θ), the output of shape `(outputs,)`."""
 
     def pullback(self, state: State, drive: Drive) -> tuple[State, Output, Pullback]:
-        """Returns f and h at a state, and (ψ, u) ↦ ∂_φfᵀψ + ∂_φhᵀu there."""
+        """Computes f and h at a state, and the map (ψ, u) ↦ ∂_φfᵀψ + ∂_φhᵀu."""
 
         def field_and_readout(state: State) -> tuple[State, Output]:
             return self.vector_field(state, drive), self.readout(state)
@@ -60,17 +60,19 @@ class AbstractSystem(eqx.Module):
         return _pulled(field_and_readout, state)
 
     def pullback_at_rest(self, state: State, drive: Drive) -> tuple[State, Output, Pullback]:
-        """Returns the pullback that a rest point is judged by: where f has kinks, the one of its
-        generalised gradients that is nearest to what is pulled back."""
+        """Computes f, h and the pullback used by the residuals of a rest point.
+
+        Where f has kinks, the pullback uses the generalised gradient nearest to the control.
+        """
         return self.pullback(state, drive)
 
     def zero_state(self) -> State:
-        """Returns zeros of the state's structure, without any input.
+        """Returns zeros with the structure and shapes of the state, without an input.
 
-        Feedback that goes straight from the output to the state has a weight for each of its
-        elements, and is drawn before an input is seen.
+        Direct feedback weights have one entry per pair of output and state element. They are drawn
+        before the first input, so they need the shape of the state.
 
-        **Raises:** `ValueError` for a system that does not know its state without an input.
+        **Raises:** `ValueError` if the system does not define its state's shape without an input.
         """
         raise ValueError(
             f"Feedback from the output to the state needs to know how large the state is, and "
@@ -78,39 +80,38 @@ class AbstractSystem(eqx.Module):
         )
 
     def activity(self, state: State) -> State:
-        """Returns σ(φ), elementwise, where the system has such an activation; else φ itself.
+        """Computes σ(φ) elementwise, or returns φ if the system has no such activation.
 
-        Rules whose feedback goes straight to the state multiply it by σ′(φ), so that a saturated
-        neuron does not learn.
+        Rules with direct feedback to the state multiply it by σ′(φ), so that a saturated neuron
+        does not learn.
         """
         return state
 
     def feedback_parameters(self) -> PyTree[bool]:
-        """Returns for each parameter whether ∂_φfᵀψ + ∂_φhᵀu depends on it.
+        """Marks the parameters on which ∂_φfᵀψ + ∂_φhᵀu depends.
 
-        Those are what a controller with feedback weights of its own has to replace. By default all
-        arrays of at least two axes; a system that knows some of them to see the input alone leaves
-        them out.
+        A controller with separate feedback weights replaces these parameters. The default marks
+        every array with at least two axes; a system leaves out weights that read the input alone.
         """
         return jax.tree.map(lambda leaf: eqx.is_inexact_array(leaf) and leaf.ndim >= 2, self)
 
 
 class AbstractOrderedSystem(AbstractSystem):
-    """A system whose state can be settled node after node: ∂_φf is block lower triangular."""
+    """A system that settles node after node, because ∂_φf is block lower triangular."""
 
     @abc.abstractmethod
     def settle(self, drive: Drive, control: State) -> State:
-        """Returns the state with f(φ, θ, x) + ψ = 0, exactly and in one pass through the order."""
+        """Solves f(φ, θ, x) + ψ = 0 exactly, in one pass through the nodes."""
 
 
 class SettledOnKinks(NamedTuple):
-    """What a rectified system settles to under signals.
+    """The controlled state of a rectified system for given signals.
 
-    * `state`, `control`: φ, and the control ψ that holds it there, f + ψ = 0.
+    * `state`, `control`: φ, and the control ψ with f + ψ = 0.
     * `read`: h(φ).
-    * `answer(u, before, stiffness)`: for an output control u, the signals that it sends back; the
-      control that these ask for at this state, given the one that was asked for `before`; and
-      ∂_φfᵀψ + ∂_φhᵀu under that control.
+    * `answer(u, before, stiffness)`: takes an output control u and the previous control `before`.
+      Returns the signals that u sends back, the control that these signals request at this state,
+      and the residual ∂_φfᵀψ + ∂_φhᵀu under that control.
     """
 
     state: State
@@ -120,44 +121,45 @@ class SettledOnKinks(NamedTuple):
 
 
 class AbstractRectifiedSystem(AbstractOrderedSystem):
-    """An ordered system whose activities have kinks, and which knows their derivatives there.
+    """An ordered system whose activities have kinks, with generalised gradients on them.
 
-    Under control states come to rest on kinks (`leastcontrol.systems._kinks` says why), where the
-    control answers to the signal that an activity receives, ψ = λg, by a share that no derivative
-    gives. So such a system is settled by signals and not by controls.
+    Controlled states often rest exactly on kinks (see [Rectified units under
+    control][rectified-units-under-control]). There the control is ψ = λg, a share λ of the
+    backpropagated signal g that no one-sided derivative gives. So such a system is settled by
+    signals instead of controls.
     """
 
     @property
     @abc.abstractmethod
     def rectified(self) -> bool:
-        """Whether this system's activities have kinks: not every activation has."""
+        """Whether the activities of this system have kinks, which depends on its activation."""
 
     @abc.abstractmethod
     def initial_signals(self, drive: Drive) -> State:
-        """Returns zeros of the shapes of the activities."""
+        """Returns zeros with the shapes of the activities."""
 
     @abc.abstractmethod
     def settle_by_signals(self, drive: Drive, signals: State, last: State) -> "SettledOnKinks":
-        """Returns what the system settles to under the control that the signals ask for.
+        """Settles the system under the control that the signals request.
 
-        Of several such states it is the one on the same side of its kinks as `last`.
+        If several states qualify, chooses the one on the same side of its kinks as `last`.
         """
 
     @abc.abstractmethod
     def stiffness(self) -> State:
-        """Returns an estimate of ∂p/∂ψ for the pre-activation p and the control ψ of each unit.
+        """Estimates ∂p/∂ψ for the pre-activation p and the control ψ of each unit.
 
-        A unit's control asks the layers before to move the way it does, which adds to p as much as
-        they answer: the squared size of the unit's gradient in their controls. Its arrays broadcast
-        to those of the state, and are the same for all samples.
+        Control of a unit also changes the controls of earlier layers, which move p further, by the
+        squared norm of the unit's gradient with respect to those controls. The returned arrays
+        broadcast against the state and are the same for all samples.
         """
 
     @abc.abstractmethod
     def field_and_readout(self, state: State, drive: Drive) -> tuple[State, Output]:
-        """Returns f and h, with a pullback that takes the generalised gradient on a kink."""
+        """Computes f and h; their pullback is the generalised gradient on a kink."""
 
     def pullback_at_rest(self, state: State, drive: Drive) -> tuple[State, Output, Pullback]:
-        """Returns f, h and the pullback of `field_and_readout`; without kinks, of f and h."""
+        """Computes f, h and the pullback of `field_and_readout`, or of f and h without kinks."""
         if not self.rectified:
             return self.pullback(state, drive)
         return _pulled(lambda state: self.field_and_readout(state, drive), state)
@@ -184,7 +186,7 @@ class Affine(eqx.Module):
         *,
         key: PRNGKeyArray,
     ) -> "Affine":
-        """Returns a map whose weight and bias are drawn by `initialisation`."""
+        """Draws weight and bias of an affine map from `initialisation`."""
         weight_key, bias_key = jax.random.split(key)
         return Affine(
             initialisation.weight(weight_key, outputs, inputs),
@@ -196,27 +198,27 @@ class Affine(eqx.Module):
 
 
 def tanh(x: Array) -> Array:
-    """Returns the hyperbolic tangent, the activation of both papers' networks."""
+    """Computes the hyperbolic tangent, the activation of both papers' networks."""
     return jnp.tanh(x)
 
 
 def relu(x: Array) -> Array:
-    """Returns max(x, 0)."""
+    """Computes max(x, 0)."""
     return jax.nn.relu(x)
 
 
 def gelu(x: Array) -> Array:
-    """Returns the Gaussian error linear unit in its exact form."""
+    """Computes the Gaussian error linear unit in its exact form."""
     return jax.nn.gelu(x, approximate=False)
 
 
 def identity(x: Array) -> Array:
-    """Returns its argument: the activation of a linear network."""
+    """Returns its argument, as the activation of a linear network."""
     return x
 
 
 def check_size(name: str, size: int) -> None:
-    """Refuses a layer size that is not a whole number of at least one."""
+    """Raises `ValueError` if a layer size is not a whole number of at least 1."""
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise ValueError(
             f"`{name}` is {size!r}, but a size is a whole number of at least 1: write {name}=256."

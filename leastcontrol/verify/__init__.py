@@ -1,1 +1,1 @@
-"""The method's properties on random systems, and reference vectors."""
+"""Verification of the method on random systems and against reference vectors."""

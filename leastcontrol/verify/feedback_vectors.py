@@ -1,8 +1,7 @@
-"""Reference vectors of deep feedback control: networks with what their authors' code made of them.
+"""Reference vectors of deep feedback control: networks with results of the authors' code.
 
-`meta` has that code's options by their names, and the vector was made with its behaviour, so a
-replay builds a rule with `published=True`. Options that are not replayed make a vector
-unsupported; none is passed over.
+`meta` contains the options of that code. The replay builds a rule with `published=True`, which
+reproduces its behaviour. A vector with any other option is unsupported; no option is ignored.
 """
 
 import dataclasses
@@ -82,7 +81,7 @@ FLAGS = {
     "strong_feedback": False,
     "use_jacobian_as_fb": False,
 }
-# What the mode says already.
+# Options that the mode implies.
 IMPLIED = ("cont_updates", "ndi", "ss", "ssa", "mode", "error")
 
 
@@ -90,11 +89,14 @@ IMPLIED = ("cont_updates", "ndi", "ss", "ssa", "mode", "error")
 class FeedbackVector:
     """A reference vector of deep feedback control.
 
-    * `name`: the file's name without its ending.
-    * `mode`: `continuous`, `steady`, `analytic`, `single_phase`, or `feedback`, the phase for the
-      feedback weights alone. `error`: `difference` or `cross_entropy`.
-    * `numbers`, `flags`: the options. `voltages`: whether updates read voltages.
-    * `arrays`: of the file, by name; without `meta`. `layers`: how many there are.
+    * `name`: file name without its suffix.
+    * `mode`: `continuous`, `steady`, `analytic`, `single_phase`, or `feedback`, a phase that trains
+      the feedback weights alone.
+    * `error`: `difference` or `cross_entropy`.
+    * `numbers`, `flags`: the options.
+    * `voltages`: whether updates use voltages instead of rates.
+    * `arrays`: the arrays of the file by name, without `meta`.
+    * `layers`: number of layers.
     """
 
     name: str
@@ -110,9 +112,9 @@ class FeedbackVector:
 def feedback_vector(
     path: Path, meta: dict[str, Any], arrays: dict[str, np.ndarray]
 ) -> FeedbackVector | UnsupportedVector:
-    """Returns the vector of a file's arrays and `meta`, checked.
+    """Checks the arrays and the `meta` of a file, and makes a vector of them.
 
-    **Raises:** `VectorError` for what is missing or not of its kind.
+    **Raises:** `VectorError` if something is missing or invalid.
     """
     if meta["mode"] not in MODES:
         return UnsupportedVector(path.stem, f"The mode {meta['mode']!r} is not supported.")
@@ -120,9 +122,7 @@ def feedback_vector(
     known = {*NUMBERS, *COUNTS, *APICAL, *FLAGS, *IMPLIED, "learning_rule"}
     unknown = sorted(set(meta) - known)
     if unknown:
-        return UnsupportedVector(
-            path.stem, f"The option {unknown[0]!r} is not one that is replayed."
-        )
+        return UnsupportedVector(path.stem, f"The library cannot replay the option {unknown[0]!r}.")
     numbers = {
         name: number_of(path, meta, name, positive=name in POSITIVE) for name in (*NUMBERS, *COUNTS)
     }
@@ -133,7 +133,7 @@ def feedback_vector(
                 "points, at least 3: give an undamaged file of reference vectors."
             )
     for name in APICAL:
-        # The authors' word for no lag.
+        # In the authors' code, -1 means no lag.
         lagged = meta.get(name, -1) != -1
         numbers[name] = number_of(path, meta, name, positive=True) if lagged else 0.0
     flags = {}
@@ -141,8 +141,8 @@ def feedback_vector(
         flags[name] = meta.get(name, default)
         if not isinstance(flags[name], bool):
             raise VectorError(
-                f"{path} has {name} = {flags[name]!r} in its meta, but that is true or false: give "
-                "an undamaged file of reference vectors."
+                f"{path} has {name} = {flags[name]!r} in its meta, but true or false is "
+                "expected: give an undamaged file of reference vectors."
             )
     rules = ("nonlinear_difference", "voltage_difference")
     rule = choice(path, {"learning_rule": rules[0], **meta}, "learning_rule", rules)
@@ -153,7 +153,7 @@ def feedback_vector(
 def _check_arrays(
     path: Path, mode: str, flags: Mapping[str, bool], arrays: Mapping[str, np.ndarray]
 ) -> int:
-    """Refuses arrays that are missing, misshapen, of the wrong dtype, or not finite."""
+    """Raises `VectorError` for missing or misshapen arrays, wrong dtypes and infinite values."""
     layers = 0
     while f"param/{layers}/weight" in arrays:
         layers += 1
@@ -208,8 +208,8 @@ def _shapes(
     }
     for index in range(layers):
         after = arrays[f"param/{index}/weight"].shape[0]
-        own = {"weight": (after, before), "bias": (after,), "feedback": (after, outputs)}
-        for name, shape in own.items():
+        of_layer = {"weight": (after, before), "bias": (after,), "feedback": (after, outputs)}
+        for name, shape in of_layer.items():
             shapes[f"param/{index}/{name}"] = shapes[f"grad/{index}/{name}"] = shape
         shapes[f"noise/{index}"] = (None, batch, after)
         before = after
@@ -217,18 +217,18 @@ def _shapes(
 
 
 def replay_feedback(vector: FeedbackVector) -> Iterator[Row]:
-    """Yields a row for each array of results; call it with 64-bit numbers enabled.
+    """Replays a vector and yields a row for each array of results; requires 64-bit numbers.
 
-    An error is ‖ours − theirs‖ / ‖theirs‖, or ‖ours‖ where theirs is zero.
+    An error is ‖ours − theirs‖ / ‖theirs‖, or ‖ours‖ if theirs is zero.
     """
     try:
         rule = _rule(vector)
     except ValueError as error:
         yield unsupported(vector.name, str(error))
         return
-    found = _results(vector, rule)
+    ours = _results(vector, rule)
     theirs = results_of(vector.arrays, ("param/", "noise/"))
-    yield from compared(vector.name, theirs, found, AGREEMENT, "deep feedback control")
+    yield from compared(vector.name, theirs, ours, AGREEMENT, "deep feedback control")
 
 
 def _dynamics(vector: FeedbackVector, suffix: str, noise: AbstractNoise | None) -> Dynamics:
@@ -262,14 +262,14 @@ def _noise(vector: FeedbackVector, suffix: str, *, filtered: bool) -> AbstractNo
 def _teaching(vector: FeedbackVector) -> AbstractTeaching:
     if vector.flags["strong_feedback"]:
         return Strong() if vector.error == "cross_entropy" else LabelDifference()
-    # In a phase for feedback alone the free output is held.
+    # A phase that trains feedback alone keeps the free output.
     return Nudged(0.0 if vector.mode == "feedback" else vector.numbers["target_stepsize"])
 
 
 def _rule(vector: FeedbackVector) -> DeepFeedbackControl:
-    """Returns the rule that a vector was made with.
+    """Makes the rule with the options of a vector.
 
-    **Raises:** `ValueError` for constants that no rule of the library has.
+    **Raises:** `ValueError` for constants that the library does not support.
     """
     filtered = vector.mode == "single_phase" or vector.flags["low_pass_filter_noise"]
     noise = None
@@ -304,10 +304,10 @@ def _rule(vector: FeedbackVector) -> DeepFeedbackControl:
 
 
 class _LateControl(AbstractSum):
-    """The control at the end of a feedback phase, as the authors' code has it.
+    """The control at the end of a feedback phase, as computed by the authors' code.
 
-    It is averaged over the last quarter of the time points, the very last of which has not been
-    filled in yet.
+    It is the average over the last quarter of the time points, where the last point is zero because
+    that code has not yet filled it in.
     """
 
     points: int = eqx.field(static=True)
@@ -333,18 +333,18 @@ def _results(vector: FeedbackVector, rule: DeepFeedbackControl) -> dict[str, Any
     @eqx.filter_jit
     def apply(network: Feedforward, feedback: Any, batch: Batch, noise: list[Array]) -> Any:
         def draws(step: Array) -> tuple[Array, ...]:
-            return tuple(own[step] for own in noise)
+            return tuple(of_layer[step] for of_layer in noise)
 
-        own_draws = draws if noise else None
+        stored_draws = draws if noise else None
         task = rule.task(network, feedback, batch)
-        credit = rule.credit(task, batch, own_draws, learning_draws=own_draws)
+        credit = rule.credit(task, batch, stored_draws, learning_draws=stored_draws)
         value = credit.solution.value
         assert isinstance(value, Controlled)
         control = value.moment.control
         if isinstance(rule.feedback_learning, TwoPhase):
             dynamics = rule.feedback_learning.dynamics
             average = _LateControl(dynamics.points)
-            (control,) = task.simulate(dynamics, (average,), own_draws).sums
+            (control,) = task.simulate(dynamics, (average,), stored_draws).sums
         return credit, task.free.soma[-1], control
 
     credit, free_output, control = apply(_network(vector, arrays), feedback, batch, noise)
@@ -368,7 +368,7 @@ def _network(vector: FeedbackVector, arrays: Mapping[str, Array]) -> Feedforward
         Feedforward, arrays["x"].shape[1], tuple(sizes[:-1]), sizes[-1], key=jax.random.key(0)
     )
     return eqx.tree_at(
-        lambda own: [leaf for layer in own.layers for leaf in (layer.weight, layer.bias)],
+        lambda network: [leaf for layer in network.layers for leaf in (layer.weight, layer.bias)],
         structure,
         parameters,
     )

@@ -1,13 +1,13 @@
-"""The properties that least control must have, checked on random systems in double precision.
+"""Properties of least control, checked on random systems in double precision.
 
-Every expectation comes from a definition and not from the solvers under test: the least energy
-from plain gradient descent on F, a gradient from central differences of it, a local update from
-the outer product of its two neurons' quantities.
+Every expected value comes from a definition and not from the solvers under test: the minimal energy
+from plain gradient descent on F, a gradient from central differences of that energy, a local update
+from the outer product of its control and activity.
 
-Three small systems (feedforward, recurrent, and a user's own f without output neurons) go through
-all checks that need only their credits, so that each rule is compiled once for each system; the
-limits of weak and of strong control, the batch and the recurrent form of a feedforward network
-have checks of their own. Reference vectors are replayed by `vectors`.
+Three small systems (feedforward, recurrent, and a user-defined f without output neurons) share the
+checks that need only credits, so that each rule is compiled once per system. Separate checks cover
+the limits of weak and strong control, batches, and the recurrent form of a feedforward network.
+Reference vectors are replayed by `vectors`.
 """
 
 import os
@@ -40,16 +40,16 @@ from ..systems import AbstractSystem, EquilibriumRNN, Feedforward, FunctionSyste
 from .rows import Row, judged
 from .vectors import read_vectors, recurrent_network, replay
 
-# What the method is asked for: gradients and rest points to 1e-6, limits of first order to 0.1.
+# Required accuracy: 1e-6 for gradients and equilibria, 0.1 for the order of first-order limits.
 AGREEMENT = 1e-6
 SLOPE = 0.1
-# Where both sides are the same numbers by construction, only rounding and the residuals remain.
+# Both sides are equal by construction, up to rounding and residuals.
 IDENTITY = 1e-9
 
 TOLERANCE = Tolerance(relative=1e-12)
 LEAK = 0.5
 INPUTS, OUTPUTS, SAMPLES = 3, 3, 3
-LARGE_BATCH = 16  # above which the driver splits a batch
+LARGE_BATCH = 16  # large enough that the driver splits the batch
 
 MIXED = FixedPoint(max_steps=2000, memory=10)
 CONTROLLERS: dict[str, AbstractController] = {
@@ -74,17 +74,18 @@ def verify(
     seed: int = 0,
     report: Callable[[Row], None] | None = None,
 ) -> list[Row]:
-    """Returns a row for each check of the method's properties and of reference vectors.
+    """Checks the properties of the method and replays reference vectors, with a row for each check.
 
-    All of it is computed in double precision, whatever the caller's setting, which stays as it is.
-    A row is a dictionary that JSON can hold:
+    Computes in double precision, without changing the setting of the caller. A row is a dictionary
+    for JSON:
 
-    * `name`: the property and the system, or the vector's file and array: `ff_lcp-di/grad/weight`.
-    * `error`, `tolerance`: the check has passed if the first is at most the second. `error` is
-      `None` where there is none: a rest point was not found, or a number was not finite.
-    * `ok`: `True` or `False`; `None` for what is not supported yet.
+    * `name`: the property and the system, or the vector and its array, as in
+      `ff_lcp-di/grad/weight`.
+    * `error`, `tolerance`: the check passes if the first is at most the second. `error` is `None`
+      if a sample was not solved or the error is not finite.
+    * `ok`: `True` or `False`; `None` for unsupported checks.
     * `status`: `"passed"`, `"failed"` or `"unsupported"`.
-    * `detail`: one sentence on what was compared.
+    * `detail`: a sentence that says what was compared.
 
     **Arguments:**
 
@@ -92,8 +93,8 @@ def verify(
     * `seed`: of the random systems.
     * `report`: called with each row as soon as it is known.
 
-    **Raises:** `VectorError`, before anything is computed, for a path or file that is not a
-    reference vector.
+    **Raises:** `VectorError`, before any computation, for a path or file that is not a reference
+    vector.
     """
     read = read_vectors(vectors)
     with jax.enable_x64(True):
@@ -113,7 +114,7 @@ def verify(
         *(partial(replay, vector) for vector in read),
     ]
     rows = []
-    # Nearly all of the time is compilation, which leaves Python's lock to the other checks.
+    # Most of the time is compilation, which releases Python's lock for other checks.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for finished in pool.map(_in_double_precision, checks):
             for row in finished:
@@ -124,7 +125,7 @@ def verify(
 
 
 def _in_double_precision(check: Callable[[], Iterator[Row]]) -> list[Row]:
-    # The setting belongs to a thread.
+    # The setting is local to a thread.
     with jax.enable_x64(True):
         return list(check())
 
@@ -160,7 +161,7 @@ def _gated_params(key: PRNGKeyArray) -> dict[str, Array]:
 
 
 def _gated_field(params: PyTree, state: PyTree, x: Array) -> PyTree:
-    """A user's f that is neither of the other two: a pytree of states, a gain as a parameter."""
+    """Computes a user-defined f with a pytree as state and a gain among its parameters."""
     excited = jnp.tanh(params["U"] @ x + params["W"] @ state["gated"])
     gated = jax.nn.sigmoid(params["gate"]) * jnp.tanh(params["V"] @ state["excited"])
     return {"excited": excited - state["excited"], "gated": gated - state["gated"]}
@@ -180,13 +181,13 @@ def _unsolved(credit: Credit) -> int:
 
 
 def _distance(tree: PyTree[Any], reference: PyTree[Any]) -> float:
-    """Returns the largest relative distance of two corresponding leaves."""
+    """Computes the largest relative distance of two corresponding leaves."""
     pairs = zip(_leaves(tree), _leaves(reference), strict=True)
     return _largest(np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in pairs)
 
 
 def _leaves(tree: PyTree[Any]) -> list[np.ndarray]:
-    """Returns the leaves for NumPy, which compares small arrays without compiling anything."""
+    """Converts the leaves to NumPy, which compares small arrays without compilation."""
     return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
 
 
@@ -195,21 +196,21 @@ def _flat(tree: PyTree[Any]) -> np.ndarray:
 
 
 def _largest(errors: Iterable[Any]) -> float:
-    """Returns the maximum, which is NaN if one of the numbers is (Python's own may lose it)."""
+    """Computes the maximum, which is NaN if any number is, unlike Python's `max`."""
     return float(np.max([float(error) for error in errors]))
 
 
 def _order(errors: Sequence[Any], scales: Sequence[float]) -> float:
-    """Returns the exponent p of two errors that go as scale**p; NaN where they have none."""
+    """Computes the exponent p of two errors proportional to scale**p; NaN if undefined."""
     with np.errstate(all="ignore"):
         return float(np.log(np.float64(errors[0]) / errors[1]) / np.log(scales[0] / scales[1]))
 
 
 def check_controllers(case: Case) -> Iterator[Row]:
-    """Yields what can be read from one credit of each exact controller.
+    """Checks the credits of the exact controllers.
 
-    Theorem 1 by central differences, the agreement of the rest points, locality, and no control
-    for targets that are met already.
+    Yields rows for theorem 1 by central differences, the agreement of the equilibria, locality, and
+    zero control for targets that the free system meets.
     """
     differences = central_differences(case, LEAK)
     rules = {
@@ -243,7 +244,7 @@ def check_controllers(case: Case) -> Iterator[Row]:
                 for credit in credits.values()
             ),
             IDENTITY,
-            "Each layer's update against its own control times its own input.",
+            "The update of each layer against its control times its input.",
             unsolved=sum(map(_unsolved, credits.values())),
         )
     fitted = Batch(case.batch.inputs, fitted_targets(case))
@@ -259,16 +260,16 @@ def check_controllers(case: Case) -> Iterator[Row]:
 
 
 def central_differences(case: Case, leak: float) -> Float[Array, " parameters"]:
-    """Returns ∂ min F / ∂θ, the mean over the batch, by central differences in every parameter.
+    """Computes the batch mean of ∂ min F / ∂θ by central differences in every parameter.
 
         F = ½‖f(φ)‖² + ½‖y − h(φ)‖² + L(y)/α
 
-    is descended from the definition in (φ, y); without output neurons y = h(φ). NaN where a
-    descent has not come to rest.
+    is minimised by gradient descent in (φ, y); without output neurons y = h(φ). The result is NaN
+    if a descent does not converge.
     """
     learned, fixed = eqx.partition(case.system, eqx.is_inexact_array)
     theta, unravel = ravel_pytree(learned)
-    # The error is of order step² and rounding/step: 1e-8 and 1e-12, relatively.
+    # The relative errors are step² = 1e-8 and rounding/step = 1e-12.
     step = 1e-4
 
     def energy(
@@ -287,7 +288,7 @@ def central_differences(case: Case, leak: float) -> Float[Array, " parameters"]:
         start = (system.initial_state(system.drive(x)), jnp.zeros(OUTPUTS))
         descend = lambda _, point: jax.tree.map(lambda p, s: p - 0.1 * s, point, slope(point))  # noqa: E731
         point = jax.lax.fori_loop(0, 3000, descend, start)
-        # At rest an error of the point is squared in its energy.
+        # At a minimum the energy error is quadratic in the error of the point.
         at_rest = jnp.linalg.norm(ravel_pytree(slope(point))[0]) < 1e-8
         return jnp.where(at_rest, energy(point, system, x, target), jnp.nan)
 
@@ -303,7 +304,7 @@ def central_differences(case: Case, leak: float) -> Float[Array, " parameters"]:
 def local_gradient(
     system: Feedforward | EquilibriumRNN, inputs: Array, credit: Credit
 ) -> list[np.ndarray]:
-    """Returns the gradient's leaves as outer products: each layer's control and own input."""
+    """Computes the leaves of the gradient as outer products of each layer's control and input."""
     state, control, output_control = jax.tree.map(np.asarray, credit.solution.value)
     if isinstance(system, Feedforward):
         before = [np.asarray(inputs), *map(np.tanh, state)]
@@ -328,7 +329,7 @@ def _bias(post: np.ndarray) -> np.ndarray:
 
 
 def fitted_targets(case: Case) -> Array:
-    """Returns the targets that the free system meets, found by iterating φ ← φ + f(φ)."""
+    """Computes targets that the free system meets, by iterating φ ← φ + f(φ)."""
 
     @jax.jit
     def free_outputs(inputs: Array) -> Array:
@@ -347,7 +348,7 @@ def fitted_targets(case: Case) -> Array:
 
 
 def check_weak_control(case: Case, baseline: AbstractRule) -> Iterator[Row]:
-    """Yields whether α·∇ min F tends to the loss's gradient with an error of first order in β."""
+    """Checks that α·∇ min F converges to the gradient of the loss with an error of order β."""
     baseline = eqx.tree_at(lambda rule: rule.loss, baseline, case.loss)
     reference = _credit(baseline, case.system, case.batch)
     target = _flat(reference.gradient)
@@ -368,7 +369,7 @@ def check_weak_control(case: Case, baseline: AbstractRule) -> Iterator[Row]:
 
 
 def check_strength(case: Case) -> Iterator[Row]:
-    """Yields whether min F grows with β, never above the least control H, and tends to it."""
+    """Checks that min F grows with β, stays below the least control H, and converges to it."""
     loss = SquaredError()
     samples = Sample(jax.vmap(case.system.drive)(case.batch.inputs), case.batch.targets)
 
@@ -419,7 +420,7 @@ def _with_more_samples(case: Case, seed: int) -> Case:
 
 
 def check_batch(case: Case) -> Iterator[Row]:
-    """Yields whether a batch's update is the mean of its samples' updates, each taken alone."""
+    """Checks that the update of a batch is the mean of the updates of its samples."""
     rule = LeastControl(CONTROLLERS["dynamic-inversion"], leak=LEAK, loss=case.loss)
     together = _credit(rule, case.system, case.batch)
     size = case.batch.inputs.shape[0]
@@ -448,9 +449,9 @@ def check_batch(case: Case) -> Iterator[Row]:
 
 
 def check_recurrent_form(case: Case) -> Iterator[Row]:
-    """Yields whether recurrent backpropagation is backpropagation on a feedforward network.
+    """Checks that recurrent backpropagation equals backpropagation on a feedforward network.
 
-    The network is written as a recurrent one with a block lower triangular W.
+    The network is written as a recurrent network with block lower triangular W.
     """
     system = case.system
     assert isinstance(system, Feedforward)
@@ -465,8 +466,8 @@ def check_recurrent_form(case: Case) -> Iterator[Row]:
     )
     expected = _credit(Backpropagation(case.loss), system, case.batch)
     rule = RecurrentBackpropagation(case.loss, TOLERANCE, MIXED)
-    found = _credit(rule, recurrent, case.batch)
-    part: Any = found.gradient
+    recurrent_credit = _credit(rule, recurrent, case.batch)
+    part: Any = recurrent_credit.gradient
     yield judged(
         "recurrent-form/feedforward",
         _distance(
@@ -482,5 +483,5 @@ def check_recurrent_form(case: Case) -> Iterator[Row]:
         ),
         AGREEMENT,
         "RecurrentBackpropagation against Backpropagation on the same feedforward network.",
-        unsolved=_unsolved(expected) + _unsolved(found),
+        unsolved=_unsolved(expected) + _unsolved(recurrent_credit),
     )

@@ -1,4 +1,4 @@
-"""The row of one check: what was compared, how far apart it was, how far it may be."""
+"""The rows of checks: what was compared, the error, and its tolerance."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -17,16 +17,17 @@ def judged(
     *,
     unsolved: int = 0,
 ) -> Row:
-    """Returns the row of a check that was made.
+    """Makes the row of a completed check.
 
-    An error that is not finite, or was measured where samples were not solved, says nothing: it is
-    left out, and the check has failed.
+    If the error is not finite, or some samples were not solved, the check fails and the row omits
+    the error, because it is meaningless.
 
     **Arguments:**
 
-    * `name`: of the check. `detail`: one sentence on what was compared.
-    * `error`, `tolerance`: the check has passed if the first is at most the second.
-    * `unsolved`: how many rest points behind the error were not found.
+    * `name`: name of the check.
+    * `detail`: a sentence that says what was compared.
+    * `error`, `tolerance`: the check passes if the first is at most the second.
+    * `unsolved`: number of samples that were not solved.
     """
     if unsolved:
         detail = f"{detail[:-1]}: {unsolved} of the rest points were not found."
@@ -45,7 +46,7 @@ def judged(
 
 
 def unsupported(name: str, detail: str) -> Row:
-    """Returns the row of a check that could not be made, for the reason in `detail`."""
+    """Makes the row of an unsupported check; `detail` gives the reason."""
     return {
         "name": name,
         "error": None,
@@ -57,7 +58,7 @@ def unsupported(name: str, detail: str) -> Row:
 
 
 def results_of(arrays: Mapping[str, np.ndarray], given: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Returns the arrays of a vector that are results: not x, y, or what begins as `given` does."""
+    """Selects the results of a vector: all but x, y and the names that begin with `given`."""
     return {
         name: array
         for name, array in arrays.items()
@@ -74,14 +75,15 @@ def compared(
     *,
     unsolved: int = 0,
 ) -> Iterator[Row]:
-    """Yields a row for each of a vector's results: its distance from ours, relative to its size.
+    """Compares the results of a vector with ours, and yields a row for each.
 
-    Where theirs is zero, the distance is absolute. `road` says in the row how ours were found.
+    The error is the distance relative to the norm of theirs, or absolute if theirs is zero. `road`
+    names the method of our results in the row.
     """
     for name, array in theirs.items():
         row = f"{vector}/{name}"
         if name not in ours:
-            yield unsupported(row, f"An array {name!r} is not one that is replayed.")
+            yield unsupported(row, f"The library cannot replay an array {name!r}.")
             continue
         size = float(np.linalg.norm(array))
         distance = float(np.linalg.norm(np.asarray(ours[name]) - array))

@@ -1,7 +1,6 @@
-"""What every kind of reference vector is read with: an archive of arrays and a string of JSON.
+"""Reading of reference vectors: an archive of arrays and a JSON string.
 
-Nothing that is stored in a file is ever run, and whatever is not as it should be is a `VectorError`
-of one sentence.
+Reading never runs code from a file. Every defect is a `VectorError` of one sentence.
 """
 
 import io
@@ -17,24 +16,24 @@ import numpy as np
 
 from .. import files
 
-# Bytes, packed and unpacked; the largest of the reference vectors has a hundredth of it.
+# In bytes, packed and unpacked; the largest reference vector has a hundredth of this.
 LARGEST = 2**26
 
 
 class VectorError(ValueError):
-    """A path or file that is not a reference vector; the message is one sentence that names it."""
+    """Raised for a path or file that is not a reference vector, with a one-sentence message."""
 
 
 @dataclass(frozen=True)
 class UnsupportedVector:
-    """A readable vector of a rule that the library does not have: its `name` and the `reason`."""
+    """A readable vector that the library cannot replay, with its `name` and the `reason`."""
 
     name: str
     reason: str
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Returns the arrays of a file, without pickled objects."""
+    """Reads the arrays of a file; pickled objects are errors."""
     if not path.is_file():
         raise VectorError(f"{path} is not a regular file: give a file of reference vectors (.npz).")
     arrays = {}
@@ -52,7 +51,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
                 f"{path} unpacks to {unpacked} bytes, but vectors have at most {LARGEST}: give a "
                 "file of reference vectors."
             )
-        # Objects would be unpickled, which runs code: NumPy refuses them.
+        # Unpickling objects would run code, so NumPy must reject them.
         with np.load(io.BytesIO(content), allow_pickle=False) as loaded:
             for name in loaded.files:
                 arrays[name] = loaded[name]
@@ -80,14 +79,14 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):
             raise VectorError(
-                f"{path} holds {name!r}, which is no NumPy array: give an undamaged file of "
+                f"{path} holds {name!r}, which is not a NumPy array: give an undamaged file of "
                 "reference vectors."
             )
     return arrays
 
 
 def read_meta(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Takes `meta` out of the arrays and returns what it says."""
+    """Removes `meta` from the arrays and parses it."""
     text = arrays.pop("meta", None)
     meta = None
     if text is not None and text.shape == () and text.dtype.kind == "U":
@@ -104,7 +103,7 @@ def read_meta(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def choice(path: Path, meta: dict[str, Any], name: str, known: tuple[str, ...]) -> str:
-    """Returns a word of `meta`, one of the known."""
+    """Reads an option of `meta` that must be one of the `known` words."""
     value = meta.get(name)
     if value not in known:
         given = f"the {name} {value!r}" if name in meta else f"no {name}"
@@ -116,9 +115,9 @@ def choice(path: Path, meta: dict[str, Any], name: str, known: tuple[str, ...]) 
 
 
 def number_of(path: Path, meta: dict[str, Any], name: str, *, positive: bool) -> float:
-    """Returns a finite number of `meta`, at least 0 or above it."""
+    """Reads a finite number of `meta`, at least 0, or above 0 if `positive`."""
     value = meta.get(name)
-    # JSON's true is Python's True, which would pass for 1; its numbers may be too large for floats.
+    # Python's True would count as 1, and integers in JSON may exceed the range of floats.
     number = math.nan
     if isinstance(value, int | float) and not isinstance(value, bool):
         number = float(value) if abs(value) < sys.float_info.max else math.inf

@@ -1,18 +1,18 @@
-"""Reference vectors: small networks with the rest points and updates that another code found.
+"""Reference vectors: small networks with equilibria and updates computed by other code.
 
-A vector is an `.npz` file of float64 arrays and a `meta` string of JSON. What may be replayed is
-read into a `Vector`, whose names, shapes and numbers have been checked; nothing that is stored in a
-file is ever run. `replay` makes the library's system of the parameters, applies the rule that the
-vector's trainer stands for, and compares every array of results.
+A vector is an `.npz` file of float64 arrays and a JSON string `meta`. It is read into a `Vector`
+with checked names, shapes and numbers; reading never runs code from the file. `replay` makes a
+system from the parameters, applies the rule of the vector's trainer, and compares every array of
+results.
 
-The other code takes the **mean of the batch's losses inside the controller**. With B samples and
-its constants α, k_i and k_p, a sample's controller there sees ∇L/B:
+The other code takes the **mean of the losses of a batch inside the controller**. With B samples and
+constants α, k_i and k_p, the controller of a sample receives ∇L/B:
 
-    u̇_I = −∇L/B − αu_I,   u = k_i u_I − k_p ∇L/B,
+    u̇_I = −∇L/B − αu_I,   u = k_i u_I − k_p ∇L/B.
 
-which for one sample's loss is a leak of Bα, the same k_i and a proportional gain of k_p/B. Energy-
-based control is gradient descent on F with β = 1/α and has no controller for the gains to act in.
-Where our gradient is the mean over the batch, the vectors' is for least control the sum.
+For the loss of one sample this is a leak of Bα, the same k_i, and a proportional gain of k_p/B.
+Energy-based control is gradient descent on F with β = 1/α, without a controller that has gains. For
+least control the gradient of the vectors is the sum over the batch, ours is the mean.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,10 +73,10 @@ LEAST_CONTROL = ("lcp-di", "lcp-ebd", *LEARNED_FEEDBACK)
 class Vector:
     """A reference vector.
 
-    * `name`: the file's name without its ending.
+    * `name`: file name without its suffix.
     * `kind`, `trainer`: `ff` or `rnn`, and `bp`, `rbp`, `lcp-di`, `lcp-ebd`, `lcp-kp` or `lcp-lf`.
-    * `alpha`, `integral_gain`, `proportional_gain`: α, k_i and k_p as the vector has them.
-    * `arrays`: of the file, by name; without `meta`.
+    * `alpha`, `integral_gain`, `proportional_gain`: α, k_i and k_p of the other code.
+    * `arrays`: the arrays of the file by name, without `meta`.
     """
 
     name: str
@@ -92,7 +92,7 @@ AnyVector = Vector | FeedbackVector | UnsupportedVector
 
 
 def read_vectors(paths: Sequence[Path]) -> list[AnyVector]:
-    """Returns the vectors of some files and folders, a folder's in the order of their names.
+    """Reads the vectors of files and folders, those of a folder in the order of their names.
 
     **Raises:** `VectorError` for the first path or file that is not a reference vector.
     """
@@ -117,7 +117,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def read_vector(path: Path) -> AnyVector:
-    """Returns the vector in a file, with its names, shapes, dtypes and numbers checked.
+    """Reads the vector in a file, and checks its names, shapes, dtypes and numbers.
 
     **Raises:** `VectorError` for anything that is not a reference vector.
     """
@@ -142,7 +142,7 @@ def read_vector(path: Path) -> AnyVector:
 
 
 def _check_arrays(path: Path, kind: str, trainer: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Refuses arrays that are missing, misshapen, of the wrong dtype, or not finite."""
+    """Raises `VectorError` for missing or misshapen arrays, wrong dtypes and infinite values."""
     required = ["x", "y", "loss", "output", "free_output"]
     required += [f"{part}/{name}" for part in ("param", "grad") for name in PARAMETERS]
     if trainer not in BASELINES:
@@ -189,7 +189,7 @@ def _check_arrays(path: Path, kind: str, trainer: str, arrays: Mapping[str, np.n
 
 
 def _shapes(path: Path, kind: str, arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
-    """Returns the shape that each known array has, from those of the inputs and the weights."""
+    """Derives the shapes of all known arrays from those of the inputs and the weights."""
     for name in ("x", "param/input_weight", "param/weight", "param/readout_weight"):
         array = arrays[name]
         if array.ndim != 2 or array.size == 0:
@@ -199,7 +199,7 @@ def _shapes(path: Path, kind: str, arrays: Mapping[str, np.ndarray]) -> dict[str
             )
     batch, inputs = arrays["x"].shape
     first = arrays["param/input_weight"].shape[0]
-    # Only between two hidden layers may the weight be other than square.
+    # Only the weight between two hidden layers can be other than square.
     second = arrays["param/weight"].shape[0] if kind == "ff" else first
     outputs = arrays["param/readout_weight"].shape[0]
     state = first + second if kind == "ff" else first
@@ -232,9 +232,9 @@ def _shapes(path: Path, kind: str, arrays: Mapping[str, np.ndarray]) -> dict[str
 
 
 def replay(vector: AnyVector) -> Iterator[Row]:
-    """Yields a row for each array of results in a vector; call it with 64-bit numbers enabled.
+    """Replays a vector and yields a row for each array of results; requires 64-bit numbers.
 
-    An error is ‖ours − theirs‖ / ‖theirs‖, or ‖ours‖ where theirs is zero.
+    An error is ‖ours − theirs‖ / ‖theirs‖, or ‖ours‖ if theirs is zero.
     """
     if isinstance(vector, UnsupportedVector):
         yield unsupported(vector.name, vector.reason)
@@ -242,25 +242,25 @@ def replay(vector: AnyVector) -> Iterator[Row]:
     if isinstance(vector, FeedbackVector):
         yield from replay_feedback(vector)
         return
-    found, unsolved, road = _results(vector)
+    ours, unsolved, method = _results(vector)
     theirs = results_of(vector.arrays, ("param/", "aux/"))
-    yield from compared(vector.name, theirs, found, AGREEMENT, road, unsolved=unsolved)
+    yield from compared(vector.name, theirs, ours, AGREEMENT, method, unsolved=unsolved)
 
 
 def _results(vector: Vector) -> tuple[dict[str, Any], int, str]:
-    """Returns our arrays by the vector's names, how many samples are not solved, and by what."""
+    """Computes our results by name, the number of unsolved samples, and the name of the method."""
     names = ["x", "y", *(f"param/{name}" for name in PARAMETERS)]
     arrays = {name: jnp.asarray(vector.arrays[name]) for name in names}
     batch = Batch(arrays["x"], arrays["y"])
     size = arrays["x"].shape[0]
     system = _system(vector, arrays)
-    rule, road = _rule(vector, size)
+    rule, method = _rule(vector, size)
     feedback = _feedback(vector, system)
     credit, free_output, output = _apply(rule, system, feedback, batch)
     exact = vector.trainer not in LEARNED_FEEDBACK
     if isinstance(rule, LeastControl) and exact and not np.all(solved(credit.solution)):
-        # Newton's method reaches rest points that strong control hides from the iterations.
-        road = f"exact control (after {road} left samples unsolved)"
+        # Newton's method also solves samples under strong control where the iteration fails.
+        method = f"exact control (after {method} left samples unsolved)"
         rule = LeastControl(Exact(TOLERANCE), rule.output_control)
         credit, free_output, output = _apply(rule, system, None, batch)
     unsolved = int(np.sum(~np.asarray(solved(credit.solution))))
@@ -283,14 +283,14 @@ def _results(vector: Vector) -> tuple[dict[str, Any], int, str]:
         gradients = _carrying(credit.feedback_gradient)
         for name, gradient in zip(FEEDBACK, gradients, strict=True):
             results[f"aux_grad/{name}"] = scale * gradient.T
-    return results, unsolved, road
+    return results, unsolved, method
 
 
 @eqx.filter_jit
 def _apply(
     rule: AbstractRule, system: AbstractSystem, feedback: PyTree, batch: Batch
 ) -> tuple[Credit, Array, Array]:
-    """Returns a rule's credit, the free output, and the output at the rule's own rest point."""
+    """Computes a rule's credit, the free output, and the output at the rule's equilibrium."""
     drives = jax.vmap(system.drive)(batch.inputs)
     free = free_equilibrium(system, drives, solver=MIXED, tolerance=TOLERANCE)
     free_output = jax.vmap(system.readout)(free.value)
@@ -305,7 +305,7 @@ def _system(vector: Vector, arrays: Mapping[str, Array]) -> Feedforward | Equili
     parameters = [arrays[f"param/{name}"] for name in PARAMETERS]
     input_weight, input_bias, weight, bias, readout_weight, readout_bias = parameters
     if vector.kind == "rnn":
-        # The reference network adds two biases to the same neurons.
+        # The reference network has two biases for the same neurons.
         return recurrent_network(
             input_weight, input_bias + bias, weight, readout_weight, readout_bias
         )
@@ -322,7 +322,7 @@ def recurrent_network(
     readout_weight: ArrayLike,
     readout_bias: ArrayLike,
 ) -> EquilibriumRNN:
-    """Returns the recurrent network with these parameters and tanh neurons."""
+    """Makes the recurrent network with these parameters and tanh neurons."""
     inputs, hidden = np.shape(input_weight)[1], np.shape(recurrent_weight)[0]
     outputs = np.shape(readout_bias)[0]
     structure = eqx.filter_eval_shape(
@@ -337,7 +337,7 @@ def recurrent_network(
 
 
 def _in_their_order(system: PyTree) -> list[Any]:
-    """Returns the leaves of a system, or of its gradient, that belong to `PARAMETERS`."""
+    """Lists the leaves of a system, or of its gradient, in the order of `PARAMETERS`."""
     if isinstance(system, Feedforward):
         return [leaf for layer in system.layers for leaf in (layer.weight, layer.bias)]
     return [
@@ -351,29 +351,29 @@ def _in_their_order(system: PyTree) -> list[Any]:
 
 
 def _feedback(vector: Vector, system: Feedforward | EquilibriumRNN) -> PyTree:
-    """Returns the vector's feedback weights as the controller of its trainer has them."""
+    """Converts the feedback weights of a vector into those of the controller of its trainer."""
     if vector.trainer == "lcp-lf":
         weights = jnp.asarray(vector.arrays["aux/Q"])
         if isinstance(system, EquilibriumRNN):
             return weights
         return tuple(jnp.split(weights, [system.layers[0].bias.size]))
     if vector.trainer == "lcp-kp":
-        own = eqx.filter(system, system.feedback_parameters())
-        # Stored as they are used, in the place of the transposed weights.
+        mirrored = eqx.filter(system, system.feedback_parameters())
+        # The vector stores them in the orientation of the transposed weights.
         weights = [jnp.asarray(vector.arrays[f"aux/{name}"].T) for name in FEEDBACK]
-        return eqx.tree_at(_carrying, own, weights)
+        return eqx.tree_at(_carrying, mirrored, weights)
     return None
 
 
 def _carrying(system: PyTree) -> list[Any]:
-    """Returns the two weights through which the control goes backwards."""
+    """Lists the two weights that carry the control backwards."""
     if isinstance(system, Feedforward):
         return [system.layers[1].weight, system.layers[2].weight]
     return [system.recurrent, system.output.weight]
 
 
 def _rule(vector: Vector, size: int) -> tuple[AbstractRule, str]:
-    """Returns the rule that the trainer stands for, and its name in a sentence."""
+    """Makes the rule of a vector's trainer, and its name for a sentence."""
     if vector.trainer == "bp":
         return Backpropagation(), "backpropagation"
     if vector.trainer == "rbp":

@@ -75,14 +75,14 @@ def test_a_comparison_shows_no_runs_outside_of_its_folder(name, tmp_path):
     (folder / "link").symlink_to(tmp_path / "run")
     values = {"command": None, "arms": [{"folder": name}], "differences": []}
     (folder / "comparison.json").write_text(json.dumps(values), encoding="utf-8")
-    with pytest.raises(report.ReportError, match=r"comparison.json names what is no run of it"):
+    with pytest.raises(report.ReportError, match=r"comparison.json names a folder that is not one"):
         report.read([folder])
 
 
 @pytest.mark.parametrize("seeds", [["0/../../x", 1], [0, "<b>"], ["<b>"], [[0]], [True, 2]])
 def test_a_run_has_no_seeds_that_are_paths(seeds, tmp_path):
     run_folder(tmp_path / "run", seeds=seeds)
-    with pytest.raises(report.ReportError, match="no whole numbers"):
+    with pytest.raises(report.ReportError, match="not whole numbers"):
         report.read([tmp_path / "run"])
 
 

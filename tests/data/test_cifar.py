@@ -154,5 +154,5 @@ def test_channels_are_standardised_by_themselves():
         np.testing.assert_allclose(made[:, channel], expected, rtol=1e-5, atol=1e-6)
     with pytest.raises(data.DataError, match="the 3 channels"):
         data.CIFAR10_STANDARDISATION(inputs[:, :64])
-    with pytest.raises(data.DataError, match="as many of each"):
+    with pytest.raises(data.DataError, match="equally many of both"):
         data.Standardise(mean=(0.1, 0.2), std=(1.0,))

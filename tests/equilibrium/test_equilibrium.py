@@ -266,7 +266,7 @@ def test_no_success_is_claimed_on_a_map_that_does_not_contract():
     assert not lc.solved(plain).any()
     assert jnp.all(plain.result == RESULTS.not_contracting)
     assert jnp.all(plain.stats.steps == 100)
-    assert "a unit step leaves the residual no smaller" in RESULTS[RESULTS.not_contracting]
+    assert "a unit step does not reduce the residual" in RESULTS[RESULTS.not_contracting]
     # Long enough to overflow.
     overflown = compiled_free(system, drives, solver=lc.FixedPoint(max_steps=2000))
     assert jnp.all(overflown.result == RESULTS.no_finite_point)

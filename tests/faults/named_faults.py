@@ -54,8 +54,8 @@ FAULTS = (
     Fault(
         "kinks: the stiffness counts every unit as active",
         "systems",
-        "own = 0.5 * square @ before",
-        "own = square @ before",
+        "kappa = 0.5 * square @ before",
+        "kappa = square @ before",
         ("test_kinks.py",),
     ),
     Fault(

@@ -167,7 +167,7 @@ def test_an_origin_that_is_none_is_refused(tmp_path):
     for fault in ({"command": {}}, {"versions": [1]}, {"commit": 3}):
         files.write_json(tmp_path / "config.json", {"seed": 0})
         (tmp_path / "summary.json").write_text(json.dumps(fault), encoding="utf-8")
-        with pytest.raises(ReportError, match="does not say where it comes from"):
+        with pytest.raises(ReportError, match="has no valid command, commit or versions"):
             read([tmp_path])
 
 

@@ -245,7 +245,7 @@ BAD_FUNCTIONS = {
     "dtype": (
         lambda p, s, x: {"a": -s["a"], "b": s["b"].astype(jnp.float32)},
         lambda p, s: s["a"],
-        "float32.*float64.*own shape and dtype",
+        "float32.*float64.*state's shape and dtype",
     ),
     "scalar output": (lambda p, s, x: s, lambda p, s: jnp.sum(s["a"]), r"h returned.*\(outputs,\)"),
     "matrix output": (lambda p, s, x: s, lambda p, s: jnp.eye(3), r"h returned.*\(outputs,\)"),

@@ -389,7 +389,7 @@ def test_a_member_that_is_no_array(tmp_path, vector):
     path = write(tmp_path / "v.npz", *vector)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("notes.txt", "hello")
-    refused(path, "notes.txt", "no NumPy array")
+    refused(path, "notes.txt", "not a NumPy array")
 
 
 @pytest.mark.parametrize(
