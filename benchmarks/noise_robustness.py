@@ -41,7 +41,7 @@ LEAST_CONTROL = {"least control, α = 0.01": 0.01, "least control, α = 1": 1.0}
 NUDGE_STRENGTH = 0.02
 
 
-class SimulatedEquilibriumPropagation(lc.AbstractRule):
+class SimulatedEquilibriumPropagation(lc.rules.AbstractRuleWithoutFeedback):
     """The contrast of a nudged with a free phase, each simulated with noise of its own, over β."""
 
     nudged: lc.DeepFeedbackControl

@@ -15,15 +15,14 @@ class AbstractController(eqx.Module):
 
     A controller may have **feedback weights**, a pytree of its own that carries the control from
     the output to the state: `init` draws them, `equilibrium` uses them, `feedback_gradient` says
-    how they learn. The exact controllers have none.
+    how they learn. Those without are an `AbstractControllerWithoutFeedback`.
     """
 
     tolerance: eqx.AbstractVar[Tolerance]
 
+    @abc.abstractmethod
     def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
-        """Returns the first feedback weights: none."""
-        del system, key
-        return None
+        """Draws the first feedback weights; returns `None` where there are none."""
 
     @abc.abstractmethod
     def equilibrium(
@@ -38,11 +37,11 @@ class AbstractController(eqx.Module):
         * `feedback`: what `init` returned, as it is.
         """
 
+    @abc.abstractmethod
     def teaching_control(self, system: AbstractSystem, point: Point) -> PyTree[Array]:
-        """Returns the control that the parameters of f learn from at one sample's rest point: ψ."""
-        del system
-        return point.control
+        """Returns the control that the parameters of f learn from at one sample's rest point."""
 
+    @abc.abstractmethod
     def feedback_gradient(
         self,
         problem: ControlProblem,
@@ -63,5 +62,29 @@ class AbstractController(eqx.Module):
         * `feedback`: the feedback weights as they are.
         * `key`: for controllers whose feedback learns from noise.
         """
+
+
+class AbstractControllerWithoutFeedback(AbstractController):
+    """A controller without feedback weights, whose system learns from the control ψ itself."""
+
+    def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> None:
+        """Returns `None`: there are no feedback weights."""
+        del system, key
+
+    def teaching_control(self, system: AbstractSystem, point: Point) -> PyTree[Array]:
+        """Returns ψ."""
+        del system
+        return point.control
+
+    def feedback_gradient(
+        self,
+        problem: ControlProblem,
+        samples: Sample,
+        points: Point,
+        weights: Float[Array, " batch"],
+        feedback: PyTree[Any],
+        *,
+        key: PRNGKeyArray | None,
+    ) -> None:
+        """Returns `None`: there are no feedback weights."""
         del problem, samples, points, weights, feedback, key
-        return None

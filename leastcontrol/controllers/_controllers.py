@@ -32,7 +32,7 @@ from ..equilibrium import (
     solved,
 )
 from ..systems import AbstractOrderedSystem, AbstractRectifiedSystem
-from ._controller import AbstractController
+from ._controller import AbstractControllerWithoutFeedback
 
 TO_ROUNDING = 1e-30
 
@@ -42,7 +42,7 @@ def _of_kinks(max_steps: int) -> FixedPoint:
     return FixedPoint(max_steps, first_share=2, groups=16)
 
 
-class DynamicInversion(AbstractController):
+class DynamicInversion(AbstractControllerWithoutFeedback):
     """The control has dynamics that invert the system's: ψ̇ = ∂_φfᵀψ + ∂_φhᵀu.
 
     (arXiv 2207.01332, equations 8 and 14.) An ordered system is iterated by sweeps, state forward
@@ -77,7 +77,7 @@ class DynamicInversion(AbstractController):
         return certified(last.point, steps, last.residuals)
 
 
-class Energy(AbstractController):
+class Energy(AbstractControllerWithoutFeedback):
     """The control is read off, ψ = −f, while the state descends the energy.
 
         F = ½‖f‖² + ½‖u‖² + L/α,  φ̇ = ∂_φfᵀψ + ∂_φhᵀu = −∂F/∂φ
@@ -112,7 +112,7 @@ class Energy(AbstractController):
         return certify(problem, samples, last.point, steps, self.tolerance)
 
 
-class Exact(AbstractController):
+class Exact(AbstractControllerWithoutFeedback):
     """The least energy itself, by Newton's method inside a trust region: the oracle.
 
     It asks nothing of f but its derivatives, neither an order nor a contraction, and it is
@@ -156,7 +156,7 @@ class Exact(AbstractController):
         return certify(problem, samples, last.point, steps, self.tolerance)
 
 
-class Quick(AbstractController):
+class Quick(AbstractControllerWithoutFeedback):
     """Dynamic inversion as long as it is quick, which most samples of most batches need no more of.
 
     **Arguments:**
@@ -186,7 +186,7 @@ class Quick(AbstractController):
         return DynamicInversion(self.tolerance, solver).equilibrium(problem, samples)
 
 
-class Automatic(AbstractController):
+class Automatic(AbstractControllerWithoutFeedback):
     """Dynamic inversion where it is quick, and Newton's method for the samples where it is not.
 
     The choice is made by structure and strength: `Quick` by what the system is, and the samples

@@ -24,9 +24,9 @@ Scalar = Float[Array, ""]
 class AbstractTeaching(eqx.Module):
     """The reference of a sample, and the error of an output compared with it."""
 
+    @abc.abstractmethod
     def check(self, loss: AbstractLoss, targets: PyTree[Array]) -> None:
         """Raises `ValueError` if a batch's targets cannot be used."""
-        del loss, targets
 
     @abc.abstractmethod
     def reference(self, loss: AbstractLoss, free: Output, target: PyTree[Array]) -> PyTree[Array]:
@@ -44,10 +44,9 @@ class AbstractTeaching(eqx.Module):
     ) -> Float[Array, "outputs outputs"]:
         """Returns −∂e/∂y, positive semidefinite."""
 
+    @abc.abstractmethod
     def trusted_step(self, loss: AbstractLoss, change: Output) -> Scalar:
         """Returns the share of a Newton step that is safe, given the step's change of output."""
-        del loss
-        return jnp.ones((), change.dtype)
 
     @abc.abstractmethod
     def magnitude(
@@ -76,12 +75,20 @@ class Nudged(AbstractTeaching):
                 "write Nudged(0.1)."
             )
 
+    def check(self, loss: AbstractLoss, targets: PyTree[Array]) -> None:
+        """Accepts all targets: a step towards any of them ends at an output that is finite."""
+
     def reference(self, loss: AbstractLoss, free: Output, target: PyTree[Array]) -> Output:
         return -self.step * loss.gradient(free, target)
 
     def error(self, loss: AbstractLoss, free: Output, change: Output, reference: Output) -> Output:
         del loss, free
         return reference - change
+
+    def trusted_step(self, loss: AbstractLoss, change: Output) -> Scalar:
+        """Returns one: the error is linear in the output."""
+        del loss
+        return jnp.ones((), change.dtype)
 
     def magnitude(
         self, loss: AbstractLoss, free: Output, change: Output, reference: Output
@@ -154,6 +161,11 @@ class LabelDifference(AbstractTargetTeaching):
     def error(self, loss: AbstractLoss, free: Output, change: Output, reference: Output) -> Output:
         del loss
         return reference - (free + change)
+
+    def trusted_step(self, loss: AbstractLoss, change: Output) -> Scalar:
+        """Returns one: the error is linear in the output."""
+        del loss
+        return jnp.ones((), change.dtype)
 
     def magnitude(
         self, loss: AbstractLoss, free: Output, change: Output, reference: Output

@@ -73,6 +73,7 @@ from ._predictive_coding import predictive_coding as predictive_coding
 from ._quick import without_safeguard as without_safeguard
 from ._rule import AbstractRule as AbstractRule
 from ._rule import AbstractRuleAround as AbstractRuleAround
+from ._rule import AbstractRuleWithoutFeedback as AbstractRuleWithoutFeedback
 from ._rule import Batch as Batch
 from ._rule import Credit as Credit
 from ._through_time import BackpropagationThroughTime as BackpropagationThroughTime

@@ -22,6 +22,7 @@ from ..systems import AbstractOrderedSystem, AbstractSystem
 from ._policy import AbstractUnsolved, Drop
 from ._rule import (
     AbstractRule,
+    AbstractRuleWithoutFeedback,
     Batch,
     Counted,
     Credit,
@@ -33,7 +34,7 @@ from ._rule import (
 )
 
 
-class Backpropagation(AbstractRule):
+class Backpropagation(AbstractRuleWithoutFeedback):
     """The gradient of the loss through an ordered system's one pass, in reverse mode.
 
     **Arguments:** `loss`, of one sample.
@@ -123,7 +124,7 @@ class AbstractRuleAtRest(AbstractRule):
         return Credit(counted.gradient(gradient), None, loss, loss, counted.count, solution)
 
 
-class RecurrentBackpropagation(AbstractRuleAtRest):
+class RecurrentBackpropagation(AbstractRuleAtRest, AbstractRuleWithoutFeedback):
     """The gradient of the loss at the free equilibrium, by implicit differentiation.
 
         dL/dθ = ∂_θfᵀa + ∂_θhᵀe,   e = ∇_yL,   ∂_φfᵀa + ∂_φhᵀe = 0

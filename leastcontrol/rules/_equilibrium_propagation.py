@@ -23,7 +23,7 @@ from ..losses import RESPONSE_ITERATIONS, AbstractLoss, CrossEntropy
 from ..systems import AbstractSystem
 from ._policy import AbstractUnsolved, Drop
 from ._rule import (
-    AbstractRule,
+    AbstractRuleWithoutFeedback,
     Batch,
     Counted,
     Credit,
@@ -34,7 +34,7 @@ from ._rule import (
 )
 
 
-class EquilibriumPropagation(AbstractRule):
+class EquilibriumPropagation(AbstractRuleWithoutFeedback):
     """The gradient of the loss from how an energy changes with a nudge of strength β.
 
         ∇_θL ≈ (∂_θF(φ^β, β) − ∂_θF(φ^0, 0)) / β                 one-sided

@@ -15,9 +15,10 @@ from ..losses import AbstractLoss, CrossEntropy
 from ..systems import AbstractSystem
 from ._backpropagation import AbstractRuleAtRest, Adjoint
 from ._policy import AbstractUnsolved, Drop
+from ._rule import AbstractRuleWithoutFeedback
 
 
-class PhantomGradient(AbstractRuleAtRest):
+class PhantomGradient(AbstractRuleAtRest, AbstractRuleWithoutFeedback):
     """The gradient of the loss at the free equilibrium, with a truncated adjoint.
 
         a_k = λ Σ_{i<k} (1 + λ∂_φfᵀ)ⁱ ∂_φhᵀe,   e = ∇_yL

@@ -51,10 +51,9 @@ class AbstractRule(eqx.Module):
 
     loss: eqx.AbstractVar[AbstractLoss]
 
+    @abc.abstractmethod
     def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
-        """Returns the feedback weights that the rule learns beside the system: none."""
-        del system, key
-        return None
+        """Draws the feedback weights that the rule trains beside the system; `None` for none."""
 
     @abc.abstractmethod
     def __call__(
@@ -74,6 +73,14 @@ class AbstractRule(eqx.Module):
         * `batch`: inputs and targets.
         * `key`: for rules with noise; the others do not use it.
         """
+
+
+class AbstractRuleWithoutFeedback(AbstractRule):
+    """A rule that trains no feedback weights."""
+
+    def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> None:
+        """Returns `None`: there are no feedback weights."""
+        del system, key
 
 
 class AbstractRuleAround(AbstractRule):

@@ -12,7 +12,7 @@ from ..losses import AbstractLoss, CrossEntropy
 from ..systems import AbstractSystem
 from ._policy import AbstractUnsolved, Drop
 from ._rule import (
-    AbstractRule,
+    AbstractRuleWithoutFeedback,
     Batch,
     Counted,
     Credit,
@@ -22,7 +22,7 @@ from ._rule import (
 )
 
 
-class BackpropagationThroughTime(AbstractRule):
+class BackpropagationThroughTime(AbstractRuleWithoutFeedback):
     """The gradient of the loss after K steps φ ← φ + f(φ), in reverse mode through all of them.
 
     For K → ∞ it is that of `RecurrentBackpropagation`; its memory grows with K, which is what rules

@@ -59,11 +59,7 @@ class AbstractSystem(eqx.Module):
 
         return _pulled(field_and_readout, state)
 
-    def pullback_at_rest(self, state: State, drive: Drive) -> tuple[State, Output, Pullback]:
-        """Returns the pullback that a rest point is judged by: where f has kinks, the one of its
-        generalised gradients that is nearest to what is pulled back."""
-        return self.pullback(state, drive)
-
+    @abc.abstractmethod
     def zero_state(self) -> State:
         """Returns zeros of the state's structure, without any input.
 
@@ -72,27 +68,42 @@ class AbstractSystem(eqx.Module):
 
         **Raises:** `ValueError` for a system that does not know its state without an input.
         """
-        raise ValueError(
-            f"Feedback from the output to the state needs to know how large the state is, and "
-            f"{type(self).__name__} does not say: define its method zero_state()."
-        )
 
+    @abc.abstractmethod
     def activity(self, state: State) -> State:
         """Returns σ(φ), elementwise, where the system has such an activation; else φ itself.
 
         Rules whose feedback goes straight to the state multiply it by σ′(φ), so that a saturated
         neuron does not learn.
         """
-        return state
 
+    @abc.abstractmethod
     def feedback_parameters(self) -> PyTree[bool]:
         """Returns for each parameter whether ∂_φfᵀψ + ∂_φhᵀu depends on it.
 
-        Those are what a controller with feedback weights of its own has to replace. By default all
-        arrays of at least two axes; a system that knows some of them to see the input alone leaves
-        them out.
+        Those are what a controller with feedback weights of its own has to replace. A system that
+        does not know better names all its matrices (`all_matrices`); one that knows some of them to
+        see the input alone leaves them out.
         """
-        return jax.tree.map(lambda leaf: eqx.is_inexact_array(leaf) and leaf.ndim >= 2, self)
+
+
+class AbstractSystemWithoutDirectFeedback(AbstractSystem):
+    """A system that no feedback can go to straight from the output.
+
+    Its state is not known before an input is seen, and it names no activation.
+    """
+
+    def zero_state(self) -> State:
+        """Raises `ValueError`: the state's structure is not known without an input."""
+        raise ValueError(
+            f"Feedback from the output to the state needs to know how large the state is, and "
+            f"{type(self).__name__} does not say: use a controller without such feedback, or a "
+            "system that defines zero_state()."
+        )
+
+    def activity(self, state: State) -> State:
+        """Returns φ itself."""
+        return state
 
 
 class AbstractOrderedSystem(AbstractSystem):
@@ -156,11 +167,23 @@ class AbstractRectifiedSystem(AbstractOrderedSystem):
     def field_and_readout(self, state: State, drive: Drive) -> tuple[State, Output]:
         """Returns f and h, with a pullback that takes the generalised gradient on a kink."""
 
-    def pullback_at_rest(self, state: State, drive: Drive) -> tuple[State, Output, Pullback]:
-        """Returns f, h and the pullback of `field_and_readout`; without kinks, of f and h."""
-        if not self.rectified:
-            return self.pullback(state, drive)
-        return _pulled(lambda state: self.field_and_readout(state, drive), state)
+
+def pullback_at_rest(
+    system: AbstractSystem, state: State, drive: Drive
+) -> tuple[State, Output, Pullback]:
+    """Returns f, h and the pullback that a rest point is judged by.
+
+    Where f has kinks that is the one of its generalised gradients that is nearest to what is pulled
+    back.
+    """
+    if isinstance(system, AbstractRectifiedSystem) and system.rectified:
+        return _pulled(lambda state: system.field_and_readout(state, drive), state)
+    return system.pullback(state, drive)
+
+
+def all_matrices(system: AbstractSystem) -> PyTree[bool]:
+    """Returns for each array of a system whether it is a parameter of at least two axes."""
+    return jax.tree.map(lambda leaf: eqx.is_inexact_array(leaf) and leaf.ndim >= 2, system)
 
 
 def _pulled(

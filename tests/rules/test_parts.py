@@ -60,7 +60,7 @@ def test_the_credit_is_that_of_the_whole_batch(name):
     same(found, credit(rule, system, feedback, batch()))
 
 
-class Mean(lc.AbstractRule):
+class Mean(lc.rules.AbstractRuleWithoutFeedback):
     """Its gradient is the mean of the inputs that are positive, and what it draws."""
 
     loss: lc.AbstractLoss = lc.CrossEntropy()
