@@ -19,17 +19,13 @@ from ..equilibrium import (
     TwoPointIncrements,
     WhiteNoise,
 )
-from ..losses import AbstractLoss, CrossEntropy, SquaredError
-from ..rules import (
+from ..feedback_control import (
     AbstractFeedbackLearning,
     AbstractPhase,
     AnalyticSteadyState,
     Continuous,
     DeepFeedbackControl,
-    Drop,
-    Keep,
     QuasiStatic,
-    RaiseError,
     RateDifference,
     SimulatedSteadyState,
     SinglePhase,
@@ -37,6 +33,8 @@ from ..rules import (
     TwoPhase,
     VoltageDifference,
 )
+from ..losses import AbstractLoss, CrossEntropy, SquaredError
+from ..rules import Drop, Keep, RaiseError
 from .config import RunConfig
 
 UNSOLVED = {"drop": Drop, "keep": Keep, "raise": RaiseError}

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from .. import data, training
 from ..losses import AbstractLoss, CrossEntropy, SquaredError
-from ..rules import (
+from ..meta import (
     MAML,
     T1T2,
     AbstractAdaptation,

@@ -15,7 +15,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..data import AbstractTasks
 from ..equilibrium import Tolerance, solved
-from ..rules import AbstractAdaptation, AbstractMetaRule, Batch
+from ..meta import AbstractAdaptation, AbstractMetaRule
+from ..rules import Batch
 from ..systems import FastWeights
 
 # Two-sided, of the normal distribution.
