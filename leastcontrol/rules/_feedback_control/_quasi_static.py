@@ -25,8 +25,8 @@ class QuasiStatic(AbstractFeedbackLearning):
         g_Q,i = ⟨(Q_i δu + ε_i) δuᵀ⟩ / s² + γ Q_i,   δu = u*(ε) − u*(0)
 
     This is the limit of a noisy phase as the noise becomes slow compared with the controller. It
-    solves for equilibria instead of simulating. As the controller responds with
-    δu = −Aε, A = (H J Q + αI)⁻¹ H J, the weights settle where Q⟨AAᵀ + γI⟩ = ⟨Aᵀ⟩.
+    solves for equilibria instead of simulating. `docs/derivations/feedback-learning.md` derives
+    where the weights settle, and why that is in the row space of the Jacobian.
 
     **Arguments:**
 
