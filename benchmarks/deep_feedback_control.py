@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from _origin import origin
 
 import leastcontrol as lc
+from leastcontrol import feedback_control as fc
 from leastcontrol.files import write_json
 
 PUBLISHED, REPAIRED = 22.4, 12.9
@@ -39,30 +40,30 @@ def rules(points):
     half = points // 2
 
     def dynamics(increments):
-        noise = lc.FilteredNoise(0.05, 0.05, time_constant=0.1, increments=increments)
-        return lc.Dynamics(0.02, points, 0.1, 1e-3, 1.0, noise=noise)
+        noise = fc.FilteredNoise(0.05, 0.05, time_constant=0.1, increments=increments)
+        return fc.Dynamics(0.02, points, 0.1, 1e-3, 1.0, noise=noise)
 
     loss = lc.CrossEntropy(softness=0.01)
-    steady = lc.SteadyState(1e-3, lc.Tolerance(1e-3))
+    steady = fc.SteadyState(1e-3, lc.Tolerance(1e-3))
     return {
-        "single phase": lc.DeepFeedbackControl(
-            phase=lc.Continuous(dynamics(lc.NormalIncrements())),
-            teaching=lc.Strong(),
+        "single phase": fc.DeepFeedbackControl(
+            phase=fc.Continuous(dynamics(fc.NormalIncrements())),
+            teaching=fc.Strong(),
             loss=loss,
-            feedback_learning=lc.SinglePhase(0.5),
+            feedback_learning=fc.SinglePhase(0.5),
         ),
-        "single phase, signs, second half": lc.DeepFeedbackControl(
-            phase=lc.Continuous(dynamics(lc.TwoPointIncrements()), start=half),
-            teaching=lc.Strong(),
+        "single phase, signs, second half": fc.DeepFeedbackControl(
+            phase=fc.Continuous(dynamics(fc.TwoPointIncrements()), start=half),
+            teaching=fc.Strong(),
             loss=loss,
-            feedback_learning=lc.SinglePhase(0.5, start=half),
+            feedback_learning=fc.SinglePhase(0.5, start=half),
         ),
-        "steady state": lc.DeepFeedbackControl(phase=steady, teaching=lc.Strong(), loss=loss),
-        "steady state, feedback learning": lc.DeepFeedbackControl(
+        "steady state": fc.DeepFeedbackControl(phase=steady, teaching=fc.Strong(), loss=loss),
+        "steady state, feedback learning": fc.DeepFeedbackControl(
             phase=steady,
-            teaching=lc.Strong(),
+            teaching=fc.Strong(),
             loss=loss,
-            feedback_learning=lc.QuasiStatic(0.1, leak=1.0),
+            feedback_learning=fc.QuasiStatic(0.1, leak=1.0),
         ),
     }
 

@@ -32,6 +32,7 @@ from _origin import origin
 
 import leastcontrol as lc
 from leastcontrol import data, files, training
+from leastcontrol import feedback_control as fc
 
 TIME_STEP, VOLTAGE, NOISE_TIME = 0.1, 0.2, 0.2
 # A nudge of about the size of the published ones.
@@ -41,11 +42,11 @@ LEAST_CONTROL = {"least control, α = 0.01": 0.01, "least control, α = 1": 1.0}
 NUDGE_STRENGTH = 0.02
 
 
-class SimulatedEquilibriumPropagation(lc.AbstractRule):
+class SimulatedEquilibriumPropagation(lc.rules.AbstractRuleWithoutFeedback):
     """The contrast of a nudged with a free phase, each simulated with noise of its own, over β."""
 
-    nudged: lc.DeepFeedbackControl
-    free: lc.DeepFeedbackControl
+    nudged: fc.DeepFeedbackControl
+    free: fc.DeepFeedbackControl
     loss: lc.AbstractLoss
     strength: float = eqx.field(static=True)
 
@@ -71,52 +72,52 @@ def dynamics(points, deviation, leak, *, gain=1.0, slowness=1.0):
     """
     noise = None
     if deviation > 0:
-        noise = lc.FilteredNoise(deviation, deviation, NOISE_TIME / slowness)
-    return lc.Dynamics(TIME_STEP / slowness, points, VOLTAGE / slowness, leak, gain, noise=noise)
+        noise = fc.FilteredNoise(deviation, deviation, NOISE_TIME / slowness)
+    return fc.Dynamics(TIME_STEP / slowness, points, VOLTAGE / slowness, leak, gain, noise=noise)
 
 
 def rules(points, deviation):
     """Returns the rules by name."""
     loss, soft = lc.CrossEntropy(), lc.CrossEntropy(softness=SOFTNESS)
-    phase = lc.Continuous(dynamics(points, deviation, LEAK))
+    phase = fc.Continuous(dynamics(points, deviation, LEAK))
     # Feedback learns from noise; where the neurons have none of it, from this.
     sleep = dynamics(points, 0.1, 1.0)
-    product = lc.WeightProductFeedback()
+    product = fc.WeightProductFeedback()
     # So large a leak settles within two steps of a controller that is this slow otherwise.
     leak = 1 / NUDGE_STRENGTH
     quick = dynamics(points, deviation, leak, gain=0.0, slowness=2 * TIME_STEP * leak)
 
     def ideal(constants):
-        return lc.DeepFeedbackControl(
-            lc.Continuous(constants),
-            lc.Strong(),
+        return fc.DeepFeedbackControl(
+            fc.Continuous(constants),
+            fc.Strong(),
             loss=soft,
-            path=lc.JacobianFeedback(),
-            difference=lc.VoltageDifference(),
+            path=fc.JacobianFeedback(),
+            difference=fc.VoltageDifference(),
         )
 
     found = {
-        "nudged DFC, two-phase": lc.DeepFeedbackControl(
+        "nudged DFC, two-phase": fc.DeepFeedbackControl(
             phase,
-            lc.Nudged(NUDGE),
+            fc.Nudged(NUDGE),
             loss=loss,
             path=product,
-            feedback_learning=lc.TwoPhase(sleep),
+            feedback_learning=fc.TwoPhase(sleep),
         ),
-        "Strong-DFC, two-phase": lc.DeepFeedbackControl(
+        "Strong-DFC, two-phase": fc.DeepFeedbackControl(
             phase,
-            lc.Strong(),
+            fc.Strong(),
             loss=soft,
             path=product,
-            feedback_learning=lc.TwoPhase(sleep, lc.Strong(), filter_time_constant=0.5),
+            feedback_learning=fc.TwoPhase(sleep, fc.Strong(), filter_time_constant=0.5),
         ),
         f"equilibrium propagation, β = {NUDGE_STRENGTH}": SimulatedEquilibriumPropagation(
             nudged=ideal(quick),
-            free=lc.DeepFeedbackControl(
-                lc.Continuous(quick),
-                lc.Nudged(0.0),
+            free=fc.DeepFeedbackControl(
+                fc.Continuous(quick),
+                fc.Nudged(0.0),
                 loss=loss,
-                difference=lc.VoltageDifference(),
+                difference=fc.VoltageDifference(),
             ),
             loss=soft,
             strength=NUDGE_STRENGTH,
@@ -125,9 +126,9 @@ def rules(points, deviation):
     # Single-phase feedback has nothing but the neurons' own noise to learn from.
     single = None
     if deviation > 0:
-        single = lc.SinglePhase(0.5, start=points // 2, decay=0.01)
-    found["Strong-DFC, single-phase"] = lc.DeepFeedbackControl(
-        phase, lc.Strong(), loss=soft, path=product, feedback_learning=single
+        single = fc.SinglePhase(0.5, start=points // 2, decay=0.01)
+    found["Strong-DFC, single-phase"] = fc.DeepFeedbackControl(
+        phase, fc.Strong(), loss=soft, path=product, feedback_learning=single
     )
     for name, leak in LEAST_CONTROL.items():
         found[name] = ideal(dynamics(points, deviation, leak))

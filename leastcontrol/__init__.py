@@ -1,291 +1,137 @@
 """Train systems that settle by the least control they need.
 
-The names that users write live here; each comes from the room that answers its question: what
-settles (`systems`), how far from good (`losses`), how the rest point is reached and whether it is
-one (`equilibrium`), where the control comes from (`controllers`), what changes then (`rules`), and
-how good the feedback is (`diagnostics`).
+The names that users write first live here. Each comes from the room that answers its question: what
+settles (`systems`), how far from good (`losses`), how the equilibrium is reached and whether it is
+one (`equilibrium`), where the control comes from (`controllers`), and what changes then (`rules`).
 
-A name's room is imported when the name is first used, because JAX takes two seconds: who only asks
-the command line for help does not wait for it.
+What belongs to one subject has a space of its own: `meta`, learning to learn; `feedback_control`,
+deep feedback control; `diagnostics`, how good feedback and gradients are; `data`, data sets by
+name.
+
+A room is imported when one of its names is first used, because JAX takes two seconds to import: who
+only asks the command line for help does not wait for it.
 """
 
 from typing import TYPE_CHECKING, Any
 
+# The table of the package's names, written once: type checkers read these imports as they stand,
+# and `__getattr__` reads them to find the room of a name.
 if TYPE_CHECKING:
-    from .controllers import (
-        AbstractController,
-        AbstractFeedbackPath,
-        AbstractOutputControl,
-        AbstractTeaching,
-        Automatic,
-        ContinuousTime,
-        DirectFeedback,
-        DynamicInversion,
-        Energy,
-        Exact,
-        JacobianFeedback,
-        KolenPollack,
-        LabelDifference,
-        LeakyIntegral,
-        LinearFeedback,
-        Nudged,
-        Proportional,
-        Strong,
-        WeightProductFeedback,
-        batch_mean_leak,
-    )
-    from .equilibrium import (
-        RESULTS,
-        AbstractIncrements,
-        AbstractNoise,
-        Anderson,
-        Certificate,
-        ControlProblem,
-        Dynamics,
-        FilteredNoise,
-        FixedPoint,
-        NoiseRun,
-        NormalIncrements,
-        Point,
-        Sample,
-        Solution,
-        Tolerance,
-        TrustRegion,
-        TwoPointIncrements,
-        WhiteNoise,
-        free_equilibrium,
-        solved,
-    )
-    from .losses import AbstractLoss, CrossEntropy, SquaredError
-    from .rules import (
-        MAML,
-        T1T2,
-        AbstractAdaptation,
-        AbstractDifference,
-        AbstractFeedbackLearning,
-        AbstractMetaControl,
-        AbstractMetaRule,
-        AbstractPhase,
-        AbstractRule,
-        AbstractUnsolved,
-        AnalyticSteadyState,
-        Backpropagation,
-        BackpropagationThroughTime,
-        Batch,
-        Continuous,
-        ContrastiveMeta,
-        Credit,
-        DeepFeedbackControl,
-        DescentControl,
-        DirectControl,
-        DirectFeedbackAlignment,
-        Drop,
-        EquilibriumPropagation,
-        EulerControl,
-        FeedbackAlignment,
-        FirstOrderMAML,
-        GradientDescent,
-        ImplicitMAML,
-        InParts,
-        JacobianPenalty,
-        Keep,
-        LeastControl,
-        MetaLeastControl,
-        OptimalControl,
-        PhantomGradient,
-        QuasiStatic,
-        RaiseError,
-        RateDifference,
-        RecurrentBackpropagation,
-        Relaxation,
-        Reptile,
-        Settled,
-        SimulatedSteadyState,
-        SinglePhase,
-        SteadyState,
-        TwoPhase,
-        VoltageDifference,
-        WithBatchStatistics,
-        jacobian_free_backpropagation,
-        least_control,
-        predictive_coding,
-    )
-    from .systems import (
-        AbstractCell,
-        AbstractInitialisation,
-        AbstractOrderedSystem,
-        AbstractSystem,
-        Convolution,
-        ConvolutionalFeedforward,
-        ConvolutionalLearner,
-        DeepEquilibrium,
-        DenseLearner,
-        EquilibriumRNN,
-        FanInUniform,
-        FastWeights,
-        Feedforward,
-        FunctionSystem,
-        ImplicitRepresentation,
-        MaxPool,
-        Orthogonal,
-        ResidualCell,
-        ResidualNetwork,
-        Swapped,
-        WithNodes,
-        XavierNormal,
-        XavierUniform,
-        convolutional_deep_equilibrium,
-        dense_residual_network,
-        gelu,
-        identity,
-        relu,
-        tanh,
-    )
+    from . import controllers as controllers
+    from . import data as data
+    from . import diagnostics as diagnostics
+    from . import equilibrium as equilibrium
+    from . import feedback_control as feedback_control
+    from . import losses as losses
+    from . import meta as meta
+    from . import rules as rules
+    from . import systems as systems
+    from .controllers import AbstractController as AbstractController
+    from .controllers import AbstractOutputControl as AbstractOutputControl
+    from .controllers import Automatic as Automatic
+    from .controllers import ContinuousTime as ContinuousTime
+    from .controllers import DynamicInversion as DynamicInversion
+    from .controllers import Energy as Energy
+    from .controllers import Exact as Exact
+    from .controllers import KolenPollack as KolenPollack
+    from .controllers import LeakyIntegral as LeakyIntegral
+    from .controllers import LinearFeedback as LinearFeedback
+    from .controllers import Proportional as Proportional
+    from .controllers import batch_mean_leak as batch_mean_leak
+    from .equilibrium import RESULTS as RESULTS
+    from .equilibrium import Anderson as Anderson
+    from .equilibrium import Certificate as Certificate
+    from .equilibrium import ControlProblem as ControlProblem
+    from .equilibrium import FixedPoint as FixedPoint
+    from .equilibrium import NoiseRun as NoiseRun
+    from .equilibrium import Point as Point
+    from .equilibrium import Sample as Sample
+    from .equilibrium import Solution as Solution
+    from .equilibrium import Tolerance as Tolerance
+    from .equilibrium import TrustRegion as TrustRegion
+    from .equilibrium import free_equilibrium as free_equilibrium
+    from .equilibrium import solved as solved
+    from .losses import AbstractLoss as AbstractLoss
+    from .losses import CrossEntropy as CrossEntropy
+    from .losses import SquaredError as SquaredError
+    from .rules import AbstractRule as AbstractRule
+    from .rules import AbstractUnsolved as AbstractUnsolved
+    from .rules import Backpropagation as Backpropagation
+    from .rules import BackpropagationThroughTime as BackpropagationThroughTime
+    from .rules import Batch as Batch
+    from .rules import Credit as Credit
+    from .rules import DirectFeedbackAlignment as DirectFeedbackAlignment
+    from .rules import Drop as Drop
+    from .rules import EquilibriumPropagation as EquilibriumPropagation
+    from .rules import FeedbackAlignment as FeedbackAlignment
+    from .rules import InParts as InParts
+    from .rules import JacobianPenalty as JacobianPenalty
+    from .rules import Keep as Keep
+    from .rules import LeastControl as LeastControl
+    from .rules import PhantomGradient as PhantomGradient
+    from .rules import RaiseError as RaiseError
+    from .rules import RecurrentBackpropagation as RecurrentBackpropagation
+    from .rules import WithBatchStatistics as WithBatchStatistics
+    from .rules import jacobian_free_backpropagation as jacobian_free_backpropagation
+    from .rules import least_control as least_control
+    from .rules import predictive_coding as predictive_coding
+    from .systems import AbstractCell as AbstractCell
+    from .systems import AbstractInitialisation as AbstractInitialisation
+    from .systems import AbstractOrderedSystem as AbstractOrderedSystem
+    from .systems import AbstractSystem as AbstractSystem
+    from .systems import Convolution as Convolution
+    from .systems import ConvolutionalFeedforward as ConvolutionalFeedforward
+    from .systems import DeepEquilibrium as DeepEquilibrium
+    from .systems import EquilibriumRNN as EquilibriumRNN
+    from .systems import FanInUniform as FanInUniform
+    from .systems import Feedforward as Feedforward
+    from .systems import FunctionSystem as FunctionSystem
+    from .systems import ImplicitRepresentation as ImplicitRepresentation
+    from .systems import MaxPool as MaxPool
+    from .systems import Orthogonal as Orthogonal
+    from .systems import ResidualCell as ResidualCell
+    from .systems import ResidualNetwork as ResidualNetwork
+    from .systems import Swapped as Swapped
+    from .systems import WithNodes as WithNodes
+    from .systems import XavierNormal as XavierNormal
+    from .systems import XavierUniform as XavierUniform
+    from .systems import convolutional_deep_equilibrium as convolutional_deep_equilibrium
+    from .systems import dense_residual_network as dense_residual_network
+    from .systems import gelu as gelu
+    from .systems import identity as identity
+    from .systems import relu as relu
+    from .systems import tanh as tanh
+else:
+    from functools import cache as _cache
 
-__all__ = [
-    "MAML",
-    "RESULTS",
-    "T1T2",
-    "AbstractAdaptation",
-    "AbstractCell",
-    "AbstractController",
-    "AbstractDifference",
-    "AbstractFeedbackLearning",
-    "AbstractFeedbackPath",
-    "AbstractIncrements",
-    "AbstractInitialisation",
-    "AbstractLoss",
-    "AbstractMetaControl",
-    "AbstractMetaRule",
-    "AbstractNoise",
-    "AbstractOrderedSystem",
-    "AbstractOutputControl",
-    "AbstractPhase",
-    "AbstractRule",
-    "AbstractSystem",
-    "AbstractTeaching",
-    "AbstractUnsolved",
-    "AnalyticSteadyState",
-    "Anderson",
-    "Automatic",
-    "Backpropagation",
-    "BackpropagationThroughTime",
-    "Batch",
-    "Certificate",
-    "Continuous",
-    "ContinuousTime",
-    "ContrastiveMeta",
-    "ControlProblem",
-    "Convolution",
-    "ConvolutionalFeedforward",
-    "ConvolutionalLearner",
-    "Credit",
-    "CrossEntropy",
-    "DeepEquilibrium",
-    "DeepFeedbackControl",
-    "DenseLearner",
-    "DescentControl",
-    "DirectControl",
-    "DirectFeedback",
-    "DirectFeedbackAlignment",
-    "Drop",
-    "DynamicInversion",
-    "Dynamics",
-    "Energy",
-    "EquilibriumPropagation",
-    "EquilibriumRNN",
-    "EulerControl",
-    "Exact",
-    "FanInUniform",
-    "FastWeights",
-    "FeedbackAlignment",
-    "Feedforward",
-    "FilteredNoise",
-    "FirstOrderMAML",
-    "FixedPoint",
-    "FunctionSystem",
-    "GradientDescent",
-    "ImplicitMAML",
-    "ImplicitRepresentation",
-    "InParts",
-    "JacobianFeedback",
-    "JacobianPenalty",
-    "Keep",
-    "KolenPollack",
-    "LabelDifference",
-    "LeakyIntegral",
-    "LeastControl",
-    "LinearFeedback",
-    "MaxPool",
-    "MetaLeastControl",
-    "NoiseRun",
-    "NormalIncrements",
-    "Nudged",
-    "OptimalControl",
-    "Orthogonal",
-    "PhantomGradient",
-    "Point",
-    "Proportional",
-    "QuasiStatic",
-    "RaiseError",
-    "RateDifference",
-    "RecurrentBackpropagation",
-    "Relaxation",
-    "Reptile",
-    "ResidualCell",
-    "ResidualNetwork",
-    "Sample",
-    "Settled",
-    "SimulatedSteadyState",
-    "SinglePhase",
-    "Solution",
-    "SquaredError",
-    "SteadyState",
-    "Strong",
-    "Swapped",
-    "Tolerance",
-    "TrustRegion",
-    "TwoPhase",
-    "TwoPointIncrements",
-    "VoltageDifference",
-    "WeightProductFeedback",
-    "WhiteNoise",
-    "WithBatchStatistics",
-    "WithNodes",
-    "XavierNormal",
-    "XavierUniform",
-    "batch_mean_leak",
-    "convolutional_deep_equilibrium",
-    "dense_residual_network",
-    "free_equilibrium",
-    "gelu",
-    "identity",
-    "jacobian_free_backpropagation",
-    "least_control",
-    "predictive_coding",
-    "relu",
-    "solved",
-    "tanh",
-]
+    @_cache
+    def _rooms() -> dict[str, str]:
+        """Finds the room that each name is imported from above; a room itself has none."""
+        import ast
 
-if not TYPE_CHECKING:
-    # From the ground up: a name belongs to the first room that has it.
-    _ROOMS = ("systems", "losses", "equilibrium", "controllers", "rules", "diagnostics")
+        source = __spec__.loader.get_source(__name__)
+        block = next(node for node in ast.parse(source).body if isinstance(node, ast.If))
+        return {
+            alias.name: statement.module or ""
+            for statement in block.body
+            for alias in statement.names
+        }
 
     def __getattr__(name: str) -> Any:
         from importlib import import_module, metadata
 
         if name == "__version__":
             value = metadata.version("leastcontrol")
-        elif name in _ROOMS:
-            value = import_module(f"leastcontrol.{name}")
-        elif name in __all__:
-            rooms = (import_module(f"leastcontrol.{room}") for room in _ROOMS)
-            value = next(getattr(room, name) for room in rooms if hasattr(room, name))
+        elif name == "__all__":
+            value = [public for public, room in _rooms().items() if room]
+        elif name in _rooms():
+            room = _rooms()[name]
+            module = import_module(f"leastcontrol.{room or name}")
+            value = getattr(module, name) if room else module
         else:
             raise AttributeError(f"module 'leastcontrol' has no attribute {name!r}")
         globals()[name] = value
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *_ROOMS, *__all__, "__version__"})
+        return sorted({*globals(), *_rooms(), "__all__", "__version__"})

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import leastcontrol as lc
+from leastcontrol import feedback_control as fc
 from leastcontrol.equilibrium import deviation_of
 
 SIZES = (4, 5, 4, 3)
@@ -71,21 +72,21 @@ def forward(noise=None, **options):
         "leak": 0.05,
         "proportional_gain": 1.3,
     }
-    return lc.Dynamics(**(constants | options), noise=noise)
+    return fc.Dynamics(**(constants | options), noise=noise)
 
 
 def sleep(noise, apical_time_constant=0.1):
-    return lc.Dynamics(0.003, 30, 0.02, 0.3, 0.4, apical_time_constant, noise=noise)
+    return fc.Dynamics(0.003, 30, 0.02, 0.3, 0.4, apical_time_constant, noise=noise)
 
 
 def white(hidden, output, apical_time_constant=0.1):
     unit = deviation_of(1.0, 0.003, apical_time_constant)
-    return lc.WhiteNoise(hidden * unit, output * unit)
+    return fc.WhiteNoise(hidden * unit, output * unit)
 
 
 def filtered(hidden, output, time_step):
     unit = deviation_of(1.0, time_step, 0.07)
-    return lc.FilteredNoise(hidden * unit, output * unit, time_constant=0.07)
+    return fc.FilteredNoise(hidden * unit, output * unit, time_constant=0.07)
 
 
 @eqx.filter_jit
@@ -123,4 +124,4 @@ def backpropagation():
     return credit, weights(credit)
 
 
-NUDGED = lc.Nudged(0.1)
+NUDGED = fc.Nudged(0.1)

@@ -1,5 +1,6 @@
 """The package as it is installed: what an import reaches, its version, its types, its rooms."""
 
+import importlib
 import subprocess
 import sys
 import tomllib
@@ -7,6 +8,8 @@ from importlib import metadata, resources
 from pathlib import Path
 
 import pytest
+
+import leastcontrol
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -45,6 +48,29 @@ def imported() -> set[str]:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent
     )
     return set(run.stdout.split())
+
+
+def test_every_name_is_that_of_its_room():
+    listed = leastcontrol.__all__
+    assert len(listed) == len(set(listed)) > 60
+    assert {"LeastControl", "Feedforward", "CrossEntropy", "solved", "Batch"} <= set(listed)
+    for name in listed:
+        value = getattr(leastcontrol, name)
+        room = vars(leastcontrol)["_rooms"]()[name]
+        assert value is getattr(importlib.import_module(f"leastcontrol.{room}"), name)
+
+
+@pytest.mark.parametrize("space", ["data", "diagnostics", "feedback_control", "meta", "rules"])
+def test_a_space_is_reached_from_the_root(space: str):
+    code = f"import leastcontrol as lc; print(lc.{space}.__name__)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert run.stdout == f"leastcontrol.{space}\n", run.stderr
+
+
+def test_a_name_of_a_subject_is_no_name_of_the_root():
+    for name in ("MAML", "DeepFeedbackControl", "Strong", "Dynamics", "gradient_trust", "nothing"):
+        with pytest.raises(AttributeError, match=f"has no attribute '{name}'"):
+            getattr(leastcontrol, name)
 
 
 def test_the_import_was_seen(imported: set[str]):

@@ -21,21 +21,22 @@ from matplotlib import pyplot
 
 import leastcontrol as lc
 from leastcontrol import data
+from leastcontrol import feedback_control as fc
 
 LEAK = 0.0015
-DYNAMICS = lc.Dynamics(0.005, 2000, 0.2, LEAK, 1.0, proactive=False)
-TEACHING = lc.Nudged(0.05)
+DYNAMICS = fc.Dynamics(0.005, 2000, 0.2, LEAK, 1.0, proactive=False)
+TEACHING = fc.Nudged(0.05)
 STEPS = 400
 SHOWN = 3
 
 
 def learned_feedback(network: lc.Feedforward, inputs: jax.Array, targets: jax.Array):
     """Returns the feedback weights after learning from noise."""
-    rule = lc.DeepFeedbackControl(
-        lc.SteadyState(LEAK),
+    rule = fc.DeepFeedbackControl(
+        fc.SteadyState(LEAK),
         TEACHING,
         loss=lc.SquaredError(),
-        feedback_learning=lc.QuasiStatic(0.1, decay=0.03, leak=0.25),
+        feedback_learning=fc.QuasiStatic(0.1, decay=0.03, leak=0.25),
     )
     optimiser = optax.adam(optax.cosine_decay_schedule(0.02, STEPS))
 
@@ -66,7 +67,7 @@ def main() -> None:
     feedback = learned_feedback(network, inputs, targets)
 
     batch = lc.Batch(inputs[:SHOWN], targets[:SHOWN])
-    rule = lc.DeepFeedbackControl(lc.Continuous(DYNAMICS), TEACHING, loss=lc.SquaredError())
+    rule = fc.DeepFeedbackControl(fc.Continuous(DYNAMICS), TEACHING, loss=lc.SquaredError())
     task = rule.task(network, feedback, batch)
     simulation = lc.equilibrium.simulate(
         network,
@@ -78,7 +79,7 @@ def main() -> None:
         record=lambda moment: (moment.soma[-1], moment.control),
     )
     outputs, controls = (np.asarray(own)[:, :, 0] for own in simulation.recorded)
-    held = lc.DeepFeedbackControl(lc.SteadyState(LEAK), TEACHING, loss=lc.SquaredError())
+    held = fc.DeepFeedbackControl(fc.SteadyState(LEAK), TEACHING, loss=lc.SquaredError())
     credit = held(network, feedback, batch)
     assert lc.solved(credit.solution).all()
     rest = np.asarray(credit.solution.value.moment.soma[-1])[:, 0]

@@ -28,6 +28,7 @@ satisfies αu + ∇_yL = 0 for an effective leak α.
 
 from ._continuous_time import ContinuousTime as ContinuousTime
 from ._controller import AbstractController as AbstractController
+from ._controller import AbstractControllerWithoutFeedback as AbstractControllerWithoutFeedback
 from ._controllers import Automatic as Automatic
 from ._controllers import DynamicInversion as DynamicInversion
 from ._controllers import Energy as Energy

@@ -17,13 +17,13 @@ from ..equilibrium import (
     certify,
     measured,
 )
-from ._controller import AbstractController
+from ._controller import AbstractControllerWithoutFeedback
 
 if TYPE_CHECKING:
     import diffrax
 
 
-class ContinuousTime(AbstractController):
+class ContinuousTime(AbstractControllerWithoutFeedback):
     """Integrates the differential equations of state and control until both are at rest.
 
         φ̇ = f(φ) + ψ,   ψ̇ = ∂_φfᵀψ + ∂_φhᵀu

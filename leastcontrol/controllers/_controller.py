@@ -15,15 +15,14 @@ class AbstractController(eqx.Module):
 
     A controller may have **feedback weights**, a pytree that carries the control from the output to
     the state. `init` draws them, `equilibrium` uses them, and `feedback_gradient` computes their
-    gradient. Exact controllers have none.
+    gradient. Those without are an `AbstractControllerWithoutFeedback`.
     """
 
     tolerance: eqx.AbstractVar[Tolerance]
 
+    @abc.abstractmethod
     def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
-        """Draws the feedback weights; `None` for a controller without any."""
-        del system, key
-        return None
+        """Draws the feedback weights; returns `None` where there are none."""
 
     @abc.abstractmethod
     def equilibrium(
@@ -38,11 +37,11 @@ class AbstractController(eqx.Module):
         * `feedback`: the feedback weights, as returned by `init`.
         """
 
+    @abc.abstractmethod
     def teaching_control(self, system: AbstractSystem, point: Point) -> PyTree[Array]:
-        """Returns the control that drives the update of f's parameters for one sample: ψ."""
-        del system
-        return point.control
+        """Returns the control that the parameters of f learn from at the rest point of a sample."""
 
+    @abc.abstractmethod
     def feedback_gradient(
         self,
         problem: ControlProblem,
@@ -63,5 +62,29 @@ class AbstractController(eqx.Module):
         * `feedback`: the current feedback weights.
         * `key`: for controllers whose feedback learns from noise.
         """
+
+
+class AbstractControllerWithoutFeedback(AbstractController):
+    """A controller without feedback weights, whose system learns from the control ψ itself."""
+
+    def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> None:
+        """Returns `None`: there are no feedback weights."""
+        del system, key
+
+    def teaching_control(self, system: AbstractSystem, point: Point) -> PyTree[Array]:
+        """Returns ψ."""
+        del system
+        return point.control
+
+    def feedback_gradient(
+        self,
+        problem: ControlProblem,
+        samples: Sample,
+        points: Point,
+        weights: Float[Array, " batch"],
+        feedback: PyTree[Any],
+        *,
+        key: PRNGKeyArray | None,
+    ) -> None:
+        """Returns `None`: there are no feedback weights."""
         del problem, samples, points, weights, feedback, key
-        return None

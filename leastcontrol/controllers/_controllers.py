@@ -32,7 +32,7 @@ from ..equilibrium import (
     solved,
 )
 from ..systems import AbstractOrderedSystem, AbstractRectifiedSystem
-from ._controller import AbstractController
+from ._controller import AbstractControllerWithoutFeedback
 
 TO_ROUNDING = 1e-30
 
@@ -42,7 +42,7 @@ def _of_kinks(max_steps: int) -> FixedPoint:
     return FixedPoint(max_steps, first_share=2, groups=16)
 
 
-class DynamicInversion(AbstractController):
+class DynamicInversion(AbstractControllerWithoutFeedback):
     """Control with dynamics that invert those of the system, ψ̇ = ∂_φfᵀψ + ∂_φhᵀu.
 
     (arXiv 2207.01332, equations 8 and 14.) An ordered system is solved by sweeps, state forward and
@@ -77,7 +77,7 @@ class DynamicInversion(AbstractController):
         return certified(last.point, steps, last.residuals)
 
 
-class Energy(AbstractController):
+class Energy(AbstractControllerWithoutFeedback):
     """Control as minus the vector field, ψ = −f, while the state descends the energy.
 
         F = ½‖f‖² + ½‖u‖² + L/α,  φ̇ = ∂_φfᵀψ + ∂_φhᵀu = −∂F/∂φ
@@ -112,7 +112,7 @@ class Energy(AbstractController):
         return certify(problem, samples, last.point, steps, self.tolerance)
 
 
-class Exact(AbstractController):
+class Exact(AbstractControllerWithoutFeedback):
     """Control of least energy, by Newton's method in a trust region; the reference controller.
 
     It needs only derivatives of f, neither an order nor a contraction. The energy never rises,
@@ -156,7 +156,7 @@ class Exact(AbstractController):
         return certify(problem, samples, last.point, steps, self.tolerance)
 
 
-class Quick(AbstractController):
+class Quick(AbstractControllerWithoutFeedback):
     """Dynamic inversion with few steps, which suffice for most samples of most batches.
 
     **Arguments:**
@@ -186,7 +186,7 @@ class Quick(AbstractController):
         return DynamicInversion(self.tolerance, solver).equilibrium(problem, samples)
 
 
-class Automatic(AbstractController):
+class Automatic(AbstractControllerWithoutFeedback):
     """Dynamic inversion, and Newton's method for the samples that it does not solve.
 
     `Quick` chooses the iteration by the structure of the system, and the samples that it leaves

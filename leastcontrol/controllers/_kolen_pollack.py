@@ -65,6 +65,11 @@ class KolenPollack(AbstractController):
         (point, _), steps, _ = run(iteration, self.solver or solver, samples)
         return certify(problem, samples, point, steps, self.tolerance, path.missing)
 
+    def teaching_control(self, system: AbstractSystem, point: Point) -> PyTree[Array]:
+        """Returns ψ."""
+        del system
+        return point.control
+
     def feedback_gradient(
         self,
         problem: ControlProblem,

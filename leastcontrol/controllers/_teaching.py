@@ -23,9 +23,9 @@ Scalar = Float[Array, ""]
 class AbstractTeaching(eqx.Module):
     """The reference of a sample, and the error of an output relative to it."""
 
+    @abc.abstractmethod
     def check(self, loss: AbstractLoss, targets: PyTree[Array]) -> None:
         """Raises `ValueError` if the targets of a batch cannot be used."""
-        del loss, targets
 
     @abc.abstractmethod
     def reference(self, loss: AbstractLoss, free: Output, target: PyTree[Array]) -> PyTree[Array]:
@@ -43,10 +43,9 @@ class AbstractTeaching(eqx.Module):
     ) -> Float[Array, "outputs outputs"]:
         """Computes −∂e/∂y, positive semidefinite."""
 
+    @abc.abstractmethod
     def trusted_step(self, loss: AbstractLoss, change: Output) -> Scalar:
         """Computes the safe fraction of a Newton step, given the step's change of the output."""
-        del loss
-        return jnp.ones((), change.dtype)
 
     @abc.abstractmethod
     def magnitude(
@@ -75,12 +74,20 @@ class Nudged(AbstractTeaching):
                 "write Nudged(0.1)."
             )
 
+    def check(self, loss: AbstractLoss, targets: PyTree[Array]) -> None:
+        """Accepts all targets: a step towards any of them ends at an output that is finite."""
+
     def reference(self, loss: AbstractLoss, free: Output, target: PyTree[Array]) -> Output:
         return -self.step * loss.gradient(free, target)
 
     def error(self, loss: AbstractLoss, free: Output, change: Output, reference: Output) -> Output:
         del loss, free
         return reference - change
+
+    def trusted_step(self, loss: AbstractLoss, change: Output) -> Scalar:
+        """Returns one: the error is linear in the output."""
+        del loss
+        return jnp.ones((), change.dtype)
 
     def magnitude(
         self, loss: AbstractLoss, free: Output, change: Output, reference: Output
@@ -153,6 +160,11 @@ class LabelDifference(AbstractTargetTeaching):
     def error(self, loss: AbstractLoss, free: Output, change: Output, reference: Output) -> Output:
         del loss
         return reference - (free + change)
+
+    def trusted_step(self, loss: AbstractLoss, change: Output) -> Scalar:
+        """Returns one: the error is linear in the output."""
+        del loss
+        return jnp.ones((), change.dtype)
 
     def magnitude(
         self, loss: AbstractLoss, free: Output, change: Output, reference: Output

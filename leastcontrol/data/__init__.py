@@ -20,79 +20,45 @@ classes for `ImageTasks`, split by class: letters that `read_glyphs` draws from 
 handwritten characters of `OMNIGLOT`.
 """
 
-from ._characters import Characters
-from ._cifar import CIFAR10, CIFAR10_STANDARDISATION, CifarForm, CifarSource
-from ._dataset import (
-    DataError,
-    Dataset,
-    Provenance,
-    Splits,
-    Standardise,
-    image_shape,
-    split_indices,
-)
-from ._digits import DIGITS
-from ._download import DownloadPolicy
-from ._fashion_mnist import FASHION_MNIST
-from ._glyphs import read_glyphs
-from ._idx import read_idx
-from ._idx_source import IdxFile, IdxSource
-from ._mnist import MNIST, MNIST_STANDARDISATION
-from ._omniglot import OMNIGLOT, OmniglotArchive, OmniglotSource
-from ._pictures import Picture, picture_names, read_picture
-from ._registry import describe, load, names
-from ._regression import (
-    Regression,
-    RegressionSplits,
-    Samples,
-    SampleSplits,
-    autoencoding,
-    student_teacher,
-)
-from ._source import AbstractSource, Pool
-from ._tasks import AbstractTasks, ImageTasks, SinusoidTasks, TaskSet
-
-__all__ = [
-    "CIFAR10",
-    "CIFAR10_STANDARDISATION",
-    "DIGITS",
-    "FASHION_MNIST",
-    "MNIST",
-    "MNIST_STANDARDISATION",
-    "OMNIGLOT",
-    "AbstractSource",
-    "AbstractTasks",
-    "Characters",
-    "CifarForm",
-    "CifarSource",
-    "DataError",
-    "Dataset",
-    "DownloadPolicy",
-    "IdxFile",
-    "IdxSource",
-    "ImageTasks",
-    "OmniglotArchive",
-    "OmniglotSource",
-    "Picture",
-    "Pool",
-    "Provenance",
-    "Regression",
-    "RegressionSplits",
-    "SampleSplits",
-    "Samples",
-    "SinusoidTasks",
-    "Splits",
-    "Standardise",
-    "TaskSet",
-    "autoencoding",
-    "describe",
-    "image_shape",
-    "load",
-    "names",
-    "picture_names",
-    "read_glyphs",
-    "read_idx",
-    "read_picture",
-    "split_indices",
-    "student_teacher",
-]
+from ._characters import Characters as Characters
+from ._cifar import CIFAR10 as CIFAR10
+from ._cifar import CIFAR10_STANDARDISATION as CIFAR10_STANDARDISATION
+from ._cifar import CifarForm as CifarForm
+from ._cifar import CifarSource as CifarSource
+from ._dataset import DataError as DataError
+from ._dataset import Dataset as Dataset
+from ._dataset import Provenance as Provenance
+from ._dataset import Splits as Splits
+from ._dataset import Standardise as Standardise
+from ._dataset import image_shape as image_shape
+from ._dataset import split_indices as split_indices
+from ._digits import DIGITS as DIGITS
+from ._download import DownloadPolicy as DownloadPolicy
+from ._fashion_mnist import FASHION_MNIST as FASHION_MNIST
+from ._glyphs import read_glyphs as read_glyphs
+from ._idx import read_idx as read_idx
+from ._idx_source import IdxFile as IdxFile
+from ._idx_source import IdxSource as IdxSource
+from ._mnist import MNIST as MNIST
+from ._mnist import MNIST_STANDARDISATION as MNIST_STANDARDISATION
+from ._omniglot import OMNIGLOT as OMNIGLOT
+from ._omniglot import OmniglotArchive as OmniglotArchive
+from ._omniglot import OmniglotSource as OmniglotSource
+from ._pictures import Picture as Picture
+from ._pictures import picture_names as picture_names
+from ._pictures import read_picture as read_picture
+from ._registry import describe as describe
+from ._registry import load as load
+from ._registry import names as names
+from ._regression import Regression as Regression
+from ._regression import RegressionSplits as RegressionSplits
+from ._regression import Samples as Samples
+from ._regression import SampleSplits as SampleSplits
+from ._regression import autoencoding as autoencoding
+from ._regression import student_teacher as student_teacher
+from ._source import AbstractSource as AbstractSource
+from ._source import Pool as Pool
+from ._tasks import AbstractTasks as AbstractTasks
+from ._tasks import ImageTasks as ImageTasks
+from ._tasks import SinusoidTasks as SinusoidTasks
+from ._tasks import TaskSet as TaskSet

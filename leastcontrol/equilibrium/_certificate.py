@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optimistix as optx
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from ..systems import AbstractSystem
+from ..systems import AbstractSystem, pullback_at_rest
 from ._problem import ControlProblem, Sample
 from ._rate import Rate, rate_of_pullback
 from ._trees import dot, norm, tree_add
@@ -250,7 +250,7 @@ def measured(
 
     `lacking` replaces the residual ∂_φfᵀψ + ∂_φhᵀu, if given.
     """
-    field, read, pull = problem.system.pullback_at_rest(point.state, sample.drive)
+    field, read, pull = pullback_at_rest(problem.system, point.state, sample.drive)
     state = tree_add(field, point.control)
     if lacking is not None:
         return residuals_of(problem, sample, point, tolerance, state, lacking, read)

@@ -59,24 +59,26 @@ from ..equilibrium import (
     free_moment,
     solved,
 )
-from ..rules import (
+from ..feedback_control import (
     AbstractPhase,
-    AbstractRule,
-    AbstractUnsolved,
     AnalyticSteadyState,
-    Backpropagation,
-    Batch,
     Continuous,
     Controlled,
-    Credit,
     DeepFeedbackControl,
+    SimulatedSteadyState,
+    SteadyState,
+    Task,
+)
+from ..rules import (
+    AbstractRule,
+    AbstractUnsolved,
+    Backpropagation,
+    Batch,
+    Credit,
     DirectFeedbackAlignment,
     FeedbackAlignment,
     LeastControl,
     RecurrentBackpropagation,
-    SimulatedSteadyState,
-    SteadyState,
-    Task,
 )
 from ..systems import AbstractOrderedSystem, AbstractSystem, Feedforward
 from ..training import Diagnostics

@@ -15,16 +15,8 @@ from jaxtyping import Array, PyTree
 from .. import diagnostics, training
 from ..controllers import AbstractTeaching
 from ..equilibrium import Dynamics, Moment
-from ..rules import (
-    AbstractRule,
-    AbstractRuleAround,
-    Batch,
-    Continuous,
-    DeepFeedbackControl,
-    SimulatedSteadyState,
-    Task,
-    TwoPhase,
-)
+from ..feedback_control import Continuous, DeepFeedbackControl, SimulatedSteadyState, Task, TwoPhase
+from ..rules import AbstractRule, AbstractRuleAround, Batch
 from ..systems import AbstractSystem, Feedforward
 
 Watch = Callable[[AbstractSystem, PyTree[Any]], None]

@@ -1,4 +1,4 @@
-"""The baselines: the exact gradient of the loss at the free equilibrium."""
+"""The baselines, which compute the exact gradient of the loss at the free equilibrium."""
 
 import abc
 from collections.abc import Callable
@@ -22,6 +22,7 @@ from ..systems import AbstractOrderedSystem, AbstractSystem
 from ._policy import AbstractUnsolved, Drop
 from ._rule import (
     AbstractRule,
+    AbstractRuleWithoutFeedback,
     Batch,
     Counted,
     Credit,
@@ -33,12 +34,12 @@ from ._rule import (
 )
 
 
-class Backpropagation(AbstractRule):
-    """The gradient of the loss through an ordered system's one pass, in reverse mode.
+class Backpropagation(AbstractRuleWithoutFeedback):
+    """Differentiates the loss through the one pass of an ordered system, in reverse mode.
 
     **Arguments:** `loss`, of one sample.
 
-    **Raises:** `ValueError` for a system that is not ordered.
+    **Raises:** `ValueError` if the system is not ordered.
     """
 
     loss: AbstractLoss = CrossEntropy()
@@ -83,9 +84,10 @@ Adjoint = Callable[
 
 
 class AbstractRuleAtRest(AbstractRule):
-    """∂_θfᵀa + ∂_θhᵀe at the free equilibrium, for e = ∇_yL and some way a(e) back to the state.
+    """Computes ∂_θfᵀa + ∂_θhᵀe at the free equilibrium, for e = ∇_yL and an adjoint a(e).
 
-    A sample counts as solved if its equilibrium and its way back are.
+    Subclasses differ in the way back, which computes the adjoint. A sample counts as solved if both
+    its equilibrium and its adjoint are.
     """
 
     tolerance: eqx.AbstractVar[Tolerance]
@@ -94,7 +96,7 @@ class AbstractRuleAtRest(AbstractRule):
 
     @abc.abstractmethod
     def way_back(self, system: AbstractSystem, feedback: PyTree[Any]) -> Adjoint:
-        """Returns the map from a batch's (drives, states, e) to a, with its steps and errors."""
+        """Builds the map from a batch's (drives, states, e) to a, its steps and its errors."""
 
     def __call__(
         self,
@@ -123,20 +125,20 @@ class AbstractRuleAtRest(AbstractRule):
         return Credit(counted.gradient(gradient), None, loss, loss, counted.count, solution)
 
 
-class RecurrentBackpropagation(AbstractRuleAtRest):
-    """The gradient of the loss at the free equilibrium, by implicit differentiation.
+class RecurrentBackpropagation(AbstractRuleAtRest, AbstractRuleWithoutFeedback):
+    """Differentiates the loss at the free equilibrium, by implicit differentiation.
 
         dL/dθ = ∂_θfᵀa + ∂_θhᵀe,   e = ∇_yL,   ∂_φfᵀa + ∂_φhᵀe = 0
 
-    (Almeida 1987, Pineda 1987; the baseline of arXiv 2207.01332, section 4.2). Matrix-free: two
-    iterations, the second linear. A sample counts as solved if both are.
+    (Almeida 1987, Pineda 1987; the baseline of arXiv 2207.01332, section 4.2.) It forms no matrix
+    but runs two iterations, the second of them linear. A sample counts as solved if both are.
 
     **Arguments:**
 
     * `loss`: of one sample.
     * `tolerance`: of both residuals, relative to ‖φ‖ and to ‖a‖.
     * `solver`: of both iterations.
-    * `unsolved`: what becomes of samples that are not solved.
+    * `unsolved`: the policy for unsolved samples.
     """
 
     loss: AbstractLoss = CrossEntropy()
@@ -145,12 +147,12 @@ class RecurrentBackpropagation(AbstractRuleAtRest):
     unsolved: AbstractUnsolved = Drop()
 
     def way_back(self, system: AbstractSystem, feedback: PyTree[Any]) -> Adjoint:
-        """Returns the solve of ∂_φfᵀa + ∂_φhᵀe = 0."""
+        """Builds the solve of ∂_φfᵀa + ∂_φhᵀe = 0."""
         del feedback
         return adjoint_of(system, self.tolerance, self.solver)
 
 
 def adjoint_of(system: AbstractSystem, tolerance: Tolerance, solver: FixedPoint) -> Adjoint:
-    """Returns the way back through a system, a with ∂_φfᵀa + ∂_φhᵀe = 0."""
+    """Builds the way back through a system: the solve of ∂_φfᵀa + ∂_φhᵀe = 0 for a."""
     problem = AdjointProblem(system, tolerance)
     return lambda drives, states, errors: run(problem, solver, Linearised(drives, states, errors))

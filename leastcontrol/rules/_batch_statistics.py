@@ -1,4 +1,4 @@
-"""Batch norm in training, around any rule."""
+"""Training with batch norm, under any rule."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from ._rule import AbstractRule, AbstractRuleAround, Batch, Credit
 
 
 class WithBatchStatistics(AbstractRuleAround):
-    """A rule on a system whose encoder is normalised by the batch's own statistics.
+    """Applies a rule to a system whose encoder is normalised by the statistics of the batch.
 
-    The rule sees them as constants of the system, so that each solve is one sample's; its gradient
-    in them is then taken back to the weights that they depend on, by the chain rule. What comes out
-    is the gradient of training-time batch norm, zero in the statistics themselves, which are
-    measured and not learned. A system without batch norm is left as it is.
+    The rule treats the statistics as constants of the system, so each solve sees one sample only.
+    The chain rule then takes its gradient in the statistics back to the weights that they depend
+    on. The result is the gradient of training-time batch norm. It is zero in the statistics
+    themselves, which are measured, not learned. A system without batch norm is left as it is.
 
     **Arguments:** `rule`, any rule.
     """
@@ -43,8 +43,8 @@ class WithBatchStatistics(AbstractRuleAround):
             system = eqx.combine(learned, fixed).with_batch_statistics(batch.inputs)
             return eqx.filter(system, eqx.is_inexact_array)
 
-        own, pull = jax.vjp(normalised, learned)
-        credit = self.rule(eqx.combine(own, fixed), feedback, batch, key=key)
+        arrays, pull = jax.vjp(normalised, learned)
+        credit = self.rule(eqx.combine(arrays, fixed), feedback, batch, key=key)
         (gradient,) = pull(credit.gradient)
         # A batch in which no sample counts may have statistics that are not finite.
         gradient = jax.tree.map(lambda leaf: jnp.where(credit.count > 0, leaf, 0), gradient)

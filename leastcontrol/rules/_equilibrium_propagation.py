@@ -1,4 +1,4 @@
-"""Equilibrium propagation, as a contrast of the energy's gradients at two rest points."""
+"""Equilibrium propagation: a contrast of the energy's gradients at two equilibria."""
 
 import math
 from typing import Any
@@ -23,7 +23,7 @@ from ..losses import RESPONSE_ITERATIONS, AbstractLoss, CrossEntropy
 from ..systems import AbstractSystem
 from ._policy import AbstractUnsolved, Drop
 from ._rule import (
-    AbstractRule,
+    AbstractRuleWithoutFeedback,
     Batch,
     Counted,
     Credit,
@@ -34,33 +34,32 @@ from ._rule import (
 )
 
 
-class EquilibriumPropagation(AbstractRule):
-    """The gradient of the loss from how an energy changes with a nudge of strength β.
+class EquilibriumPropagation(AbstractRuleWithoutFeedback):
+    """Estimates the gradient of the loss from how an energy changes with a nudge of strength β.
 
         ∇_θL ≈ (∂_θF(φ^β, β) − ∂_θF(φ^0, 0)) / β                 one-sided
         ∇_θL ≈ (∂_θF(φ^β, β) − ∂_θF(φ^{−β}, −β)) / 2β            centred
 
-    (Scellier and Bengio 2017; Laborieux and others 2021) with errors of order β and β². The energy
+    (Scellier and Bengio 2017; Laborieux and others 2021), with errors of order β and β². The energy
     is that of the least-control paper, which any system has (arXiv 2207.01332, equation 10),
 
-        F(φ, θ, β) = ½‖f(φ, θ, x)‖² + ½‖y − h(φ, θ)‖² + βL(y, t),
+        F(φ, θ, β) = ½‖f(φ, θ, x)‖² + ½‖y − h(φ, θ)‖² + βL(y, t).
 
-    and **not** the Hopfield energy of networks with symmetric weights, nor the vector-field form,
-    in which a feedforward system would have no way back. At a free rest point this F has no
-    gradient in θ, so that the one-sided rule is least control's update at the leak 1/β over β; the
-    centred one cancels the term of order β.
+    It is **not** the Hopfield energy of networks with symmetric weights. The one-sided rule is the
+    update of `LeastControl` at the leak 1/β, divided by β.
+    `docs/derivations/equilibrium-propagation.md` derives both.
 
     **Arguments:**
 
-    * `controller`: finds both rest points; one without feedback weights. The phase −β pushes the
-      output away from its target, and output neurons hold it only while β times the loss's largest
-      curvature is below 1: a sample where they do not counts as unsolved.
+    * `controller`: finds both equilibria; it has no feedback weights.
     * `strength`: β > 0.
-    * `centred`: whether the contrast is with −β or with the free equilibrium.
+    * `centred`: whether the contrast is with −β, or with the free equilibrium. The phase −β pushes
+      the output away from its target; output neurons can hold it only while β times the largest
+      curvature of the loss is below 1, and other samples count as unsolved.
     * `loss`: of one sample.
-    * `unsolved`: what becomes of samples for which one of the two was not found.
+    * `unsolved`: the policy for samples of which an equilibrium was not found.
 
-    **Raises:** `ValueError` for a strength that is not above 0 and finite.
+    **Raises:** `ValueError` if the strength is not above 0 and finite.
     """
 
     controller: AbstractController
@@ -115,8 +114,8 @@ class EquilibriumPropagation(AbstractRule):
         counted = Counted.of(self.unsolved.weights(solution))
         inputs, samples = counted.safe((batch.inputs, samples))
         gradients, energies = [], []
-        for problem, found in ((towards, near), (away, far)):
-            point = counted.safe(found.value)
+        for problem, phase in ((towards, near), (away, far)):
+            point = counted.safe(phase.value)
             signal = jax.tree.map(
                 lambda leaf: -leaf / width,
                 counted.weighted((point.control, point.output_control)),
@@ -126,7 +125,7 @@ class EquilibriumPropagation(AbstractRule):
             energies.append(terms(samples, point))
         gradient = counted.gradient(jax.tree.map(jnp.subtract, *gradients))
         (energy, loss), (other, _) = energies
-        # The free energy is what its residual leaves of it, without the loss.
+        # Without the loss the free energy is zero, up to the residual.
         other = other if self.centred else jnp.zeros_like(energy)
         objective = counted.mean(energy - other) / width
         return Credit(gradient, None, objective, counted.mean(loss), counted.count, solution)
@@ -144,21 +143,22 @@ class EquilibriumPropagation(AbstractRule):
 
 
 def _held(problem: ControlProblem, samples: Sample, far: Solution[Point]) -> Solution[Point]:
-    """Returns a solution as unsolved where a stationary point is no minimum for the output."""
+    """Marks a sample as unsolved if its stationary point is not a minimum in the output."""
 
-    def of_one(sample: Sample, own: Solution[Point]) -> Solution[Point]:
-        read = problem.system.readout(own.value.state)
-        output = read + problem.own_gain * own.value.output_control
+    def of_one(sample: Sample, solution: Solution[Point]) -> Solution[Point]:
+        read = problem.system.readout(solution.value.state)
+        output = read + problem.own_gain * solution.value.output_control
         least = jnp.linalg.eigvalsh(problem.loss.hessian(output, sample.target))[0]
         pull = -problem.own_gain * least / problem.leak
-        error = jnp.where(pull < 1, own.stats.error, jnp.maximum(own.stats.error, 1 + pull))
-        return eqx.tree_at(lambda s: (s.result, s.stats.error), own, (verdict(error), error))
+        error = solution.stats.error
+        error = jnp.where(pull < 1, error, jnp.maximum(error, 1 + pull))
+        return eqx.tree_at(lambda s: (s.result, s.stats.error), solution, (verdict(error), error))
 
     return jax.vmap(of_one)(samples, far)
 
 
 class _Negated(AbstractLoss):
-    """−L, from which a nudge pushes away; concave, unlike every other loss."""
+    """−L, which turns a nudge into a push away; unlike every other loss it is concave."""
 
     inner: AbstractLoss
 

@@ -1,8 +1,8 @@
-"""Baselines that send the loss's gradient back through weights that are drawn once and stay.
+"""Baselines that send the gradient of the loss back through random weights, which do not learn.
 
-They need no transposed weights and no control: the system is read at its free equilibrium. Their
-updates are backpropagation's with its backward path replaced, and agree with it only as far as the
-forward weights come to align with what was drawn.
+They need no transposed weights and no control: they update at the free equilibrium. Their updates
+are those of backpropagation with another backward path, and agree with backpropagation only as far
+as learning aligns the forward weights with the random ones.
 """
 
 from typing import Any
@@ -27,21 +27,22 @@ from ._policy import AbstractUnsolved, Drop
 
 
 class FeedbackAlignment(AbstractRuleAtRest):
-    """Backpropagation through a mirror of the system with random weights.
+    """Backpropagates through a mirror of the system with random weights.
 
         ΔW = −a σ(φ)ᵀ,   ∂_φf_Sᵀa + ∂_φh_Sᵀ∇_yL = 0
 
-    at the free equilibrium (Lillicrap and others, Nature Communications 2016; for a recurrent
-    system the same in recurrent backpropagation). The mirror is that of `KolenPollack`, which in
-    the limit of weak control is this rule with feedback that learns.
+    at the free equilibrium (Lillicrap and others, Nature Communications 2016). For a recurrent
+    system it replaces the weights in recurrent backpropagation. The mirror is that of
+    `KolenPollack`; in the limit of weak control `KolenPollack` is this rule with feedback that
+    learns.
 
     **Arguments:**
 
     * `loss`: of one sample.
     * `tolerance`: of both residuals, relative to ‖φ‖ and to ‖a‖.
-    * `solver`: of both iterations; an ordered system's state is settled in one pass, and a pass
-      for each of its layers ends the second.
-    * `unsolved`: what becomes of samples that are not solved.
+    * `solver`: of both iterations. An ordered system settles in one pass, and the second iteration
+      ends after one pass for each of its layers.
+    * `unsolved`: the policy for unsolved samples.
     """
 
     loss: AbstractLoss = CrossEntropy()
@@ -50,21 +51,22 @@ class FeedbackAlignment(AbstractRuleAtRest):
     unsolved: AbstractUnsolved = Drop()
 
     def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
-        """Returns normal weights, each array's with the root mean square of the system's own."""
+        """Draws normal weights; each array has the root mean square of the system's array."""
         return mirror_weights(system, key=key)
 
     def way_back(self, system: AbstractSystem, feedback: PyTree[Any]) -> Adjoint:
-        """Returns the solve of ∂_φf_Sᵀa + ∂_φh_Sᵀe = 0."""
+        """Builds the solve of ∂_φf_Sᵀa + ∂_φh_Sᵀe = 0."""
         return adjoint_of(mirror_of(system, feedback), self.tolerance, self.solver)
 
 
 class DirectFeedbackAlignment(AbstractRuleAtRest):
-    """The loss's gradient straight to every neuron, through random weights.
+    """Sends the gradient of the loss straight to every neuron, through random weights.
 
         ΔW = −a σ(φ)ᵀ,   a = σ′(φ) Q ∇_yL
 
-    at the free equilibrium (Nøkland, NeurIPS 2016), with the factor σ′ that the published code of
-    deep feedback control leaves out. For a system whose activation is not known the factor is 1.
+    at the free equilibrium (Nøkland, NeurIPS 2016). The factor σ′ is included, although the
+    published code of deep feedback control leaves it out; it is 1 for a system whose activation is
+    not known.
 
     **Arguments:** as those of `FeedbackAlignment`; `solver` is of the free equilibrium.
     """
@@ -75,11 +77,11 @@ class DirectFeedbackAlignment(AbstractRuleAtRest):
     unsolved: AbstractUnsolved = Drop()
 
     def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
-        """Returns weights uniform in ±1/√n for a state of n elements."""
+        """Draws weights uniformly from ±1/√n for a state of n elements."""
         return direct_weights(system, key=key)
 
     def way_back(self, system: AbstractSystem, feedback: PyTree[Any]) -> Adjoint:
-        """Returns e ↦ σ′(φ)Qe, which takes no steps and has no error."""
+        """Builds the map e ↦ σ′(φ)Qe, which takes no steps and has no error."""
         check_feedback(feedback, jax.eval_shape(direct_weights_like, system))
 
         def adjoint(

@@ -1,6 +1,7 @@
-"""Phantom gradients: the adjoint equation of recurrent backpropagation, a few steps of it.
+"""Phantom gradients: a few steps of the adjoint equation of recurrent backpropagation.
 
-What people who train deep equilibrium models use today where the exact adjoint is too dear.
+Deep equilibrium models are often trained in this way, because the exact adjoint costs a second
+solve.
 """
 
 from typing import Any
@@ -15,17 +16,19 @@ from ..losses import AbstractLoss, CrossEntropy
 from ..systems import AbstractSystem
 from ._backpropagation import AbstractRuleAtRest, Adjoint
 from ._policy import AbstractUnsolved, Drop
+from ._rule import AbstractRuleWithoutFeedback
 
 
-class PhantomGradient(AbstractRuleAtRest):
-    """The gradient of the loss at the free equilibrium, with a truncated adjoint.
+class PhantomGradient(AbstractRuleAtRest, AbstractRuleWithoutFeedback):
+    """Estimates the gradient of the loss at the free equilibrium, with a truncated adjoint.
 
         a_k = λ Σ_{i<k} (1 + λ∂_φfᵀ)ⁱ ∂_φhᵀe,   e = ∇_yL
 
-    for a damping λ and k steps: a damped iteration of the adjoint equation, begun at zero and cut
-    off (Geng et al. 2021, the Neumann form at the rest point). For f = −φ + g it is k steps of
-    backpropagation through φ ← (1 − λ)φ + λg(φ), and tends to recurrent backpropagation for
-    k → ∞ where that converges. It is no gradient of anything; its credit's objective is the loss.
+    for a damping λ and k steps. The adjoint is a damped iteration of the adjoint equation that
+    starts at zero and stops after k steps (Geng et al. 2021, the Neumann form at the equilibrium).
+    For f = −φ + g this is backpropagation through k steps φ ← (1 − λ)φ + λg(φ). For k → ∞ it tends
+    to recurrent backpropagation, if the series converges. It is not the gradient of any function;
+    its credit gives the loss as the objective.
 
     **Arguments:**
 
@@ -33,9 +36,9 @@ class PhantomGradient(AbstractRuleAtRest):
     * `steps`: k, at least 1.
     * `damping`: λ, above 0 and at most 1.
     * `tolerance`, `solver`: of the free equilibrium.
-    * `unsolved`: what becomes of samples whose free equilibrium was not found.
+    * `unsolved`: the policy for samples whose free equilibrium was not found.
 
-    **Raises:** `ValueError` for steps or a damping out of range.
+    **Raises:** `ValueError` if the steps or the damping are out of range.
     """
 
     loss: AbstractLoss = CrossEntropy()
@@ -54,7 +57,7 @@ class PhantomGradient(AbstractRuleAtRest):
             )
 
     def way_back(self, system: AbstractSystem, feedback: PyTree[Any]) -> Adjoint:
-        """Returns the truncated iteration, which ends everywhere after its steps."""
+        """Builds the truncated iteration, which ends after `steps` steps for every sample."""
         del feedback
 
         def of_one(drive: PyTree, state: PyTree, error: Array) -> tuple[PyTree, Array, Array]:
@@ -79,10 +82,10 @@ def jacobian_free_backpropagation(
     solver: FixedPoint | None = None,
     unsolved: AbstractUnsolved | None = None,
 ) -> PhantomGradient:
-    """Returns Jacobian-free backpropagation: a = ∂_φhᵀe, the phantom gradient of one full step.
+    """Builds Jacobian-free backpropagation: a = ∂_φhᵀe, the phantom gradient of one full step.
 
-    (Fung et al. 2022). It needs no adjoint solve, and descends the loss where f = −φ + g contracts
-    strongly enough. **Arguments** as in `PhantomGradient`.
+    (Fung et al. 2022.) It needs no adjoint solve, and descends the loss if f = −φ + g has a g that
+    contracts strongly enough. **Arguments** as for `PhantomGradient`.
     """
     return PhantomGradient(
         loss=CrossEntropy() if loss is None else loss,

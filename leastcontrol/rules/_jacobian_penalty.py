@@ -1,4 +1,4 @@
-"""Help for systems that are to stay solvable while they learn."""
+"""A penalty that keeps a system solvable while it learns."""
 
 import math
 from typing import Any
@@ -15,26 +15,26 @@ from ._rule import AbstractRule, AbstractRuleAround, Batch, Counted, Credit
 
 
 class JacobianPenalty(AbstractRuleAround):
-    """Another rule, with a penalty on the system's Jacobian where its samples are at rest.
+    """Adds to another rule a penalty on the system's Jacobian at the equilibria.
 
         R(θ) = ‖∂_φ g‖²_F / n,   g = φ + f(φ, θ, x),   φ of size n,
 
-    as a mean over the samples that were solved. A unit step of the dynamics is the map g, so what
-    is small of this Jacobian is what a fixed-point iteration contracts, and a recurrent system
-    that learns without it tends to lose the property. The norm is estimated with one Gaussian
-    vector for each sample, R = E‖(∂_φg)ᵀv‖²/n (Hutchinson), and differentiated in θ at fixed φ:
-    unlike the rule it helps, the penalty is not local. (Bai, Koltun and Kolter, ICML 2021.)
+    averaged over the solved samples (Bai, Koltun and Kolter, ICML 2021). The map g is a unit step
+    of the dynamics. A fixed-point iteration contracts if the Jacobian of g is small, and a
+    recurrent system tends to lose this property while it learns. The norm is estimated with one
+    Gaussian vector for each sample, R = E‖(∂_φg)ᵀv‖²/n (Hutchinson), and differentiated in θ at
+    fixed φ. The penalty is not local, even if the rule is.
 
-    Feedback weights that are a mirror of the system and learn as it does (`KolenPollack`) learn the
-    penalty of the mirror, with the same random vectors: without it W would shrink and S would not,
-    and they would no longer become alike.
+    Feedback weights that mirror the system (`KolenPollack`) get the gradient of the mirror's
+    penalty, with the same random vectors. Otherwise the penalty would shrink the weights W but not
+    their mirror S, and the two would no longer become alike.
 
     **Arguments:**
 
-    * `rule`: the rule that is helped.
-    * `strength`: what the penalty is multiplied by before it is added to the rule's objective.
+    * `rule`: the rule that the penalty is added to.
+    * `strength`: the factor of the penalty in the objective.
 
-    **Raises:** `ValueError` for a strength that is not positive and finite, or without a key.
+    **Raises:** `ValueError` if the strength is not positive and finite, or if there is no key.
     """
 
     rule: AbstractRule
@@ -62,14 +62,14 @@ class JacobianPenalty(AbstractRuleAround):
                 "The Jacobian's penalty draws random vectors, but was given no key: write "
                 "rule(system, feedback, batch, key=key)."
             )
-        rule_key, own_key = jax.random.split(key)
+        rule_key, penalty_key = jax.random.split(key)
         credit = self.rule(system, feedback, batch, key=rule_key)
         value = credit.solution.value
         states = value.state if isinstance(value, Point) else value
-        found = solved(credit.solution)
-        counted = Counted.of(found.astype(credit.solution.stats.error.dtype))
+        is_solved = solved(credit.solution)
+        counted = Counted.of(is_solved.astype(credit.solution.stats.error.dtype))
         inputs, states = counted.safe((batch.inputs, states))
-        keys = jax.random.split(own_key, found.shape[0])
+        keys = jax.random.split(penalty_key, is_solved.shape[0])
 
         def penalty(learned: PyTree, others: PyTree) -> Float[Array, ""]:
             system = eqx.combine(learned, others)
@@ -85,24 +85,24 @@ class JacobianPenalty(AbstractRuleAround):
             credit,
             (jax.tree.map(jnp.add, credit.gradient, gradient), credit.objective + value),
         )
-        own = eqx.filter(system, system.feedback_parameters())
-        if credit.feedback_gradient is None or not _alike(feedback, own):
+        mirrored = eqx.filter(system, system.feedback_parameters())
+        if credit.feedback_gradient is None or not _alike(feedback, mirrored):
             return credit
-        own = counted.gradient(jax.grad(penalty)(feedback, system))
-        total = jax.tree.map(jnp.add, credit.feedback_gradient, own)
+        added = counted.gradient(jax.grad(penalty)(feedback, system))
+        total = jax.tree.map(jnp.add, credit.feedback_gradient, added)
         return eqx.tree_at(lambda credit: credit.feedback_gradient, credit, total)
 
 
-def _alike(feedback: PyTree[Any], own: PyTree[Array]) -> bool:
-    """Returns whether feedback weights have the structure and the shapes of the system's own."""
-    shapes = [jax.tree.map(jnp.shape, tree) for tree in (feedback, own)]
-    return jax.tree.structure(feedback) == jax.tree.structure(own) and shapes[0] == shapes[1]
+def _alike(feedback: PyTree[Any], mirrored: PyTree[Array]) -> bool:
+    """Tells whether feedback weights have the structure and shapes of the weights they mirror."""
+    shapes = [jax.tree.map(jnp.shape, tree) for tree in (feedback, mirrored)]
+    return jax.tree.structure(feedback) == jax.tree.structure(mirrored) and shapes[0] == shapes[1]
 
 
 def _square(
     system: AbstractSystem, x: PyTree[Any], state: PyTree[Array], key: PRNGKeyArray
 ) -> Float[Array, ""]:
-    """Returns ‖(∂_φg)ᵀv‖²/n for a Gaussian v."""
+    """Computes ‖(∂_φg)ᵀv‖²/n for a Gaussian v."""
     flat, unravel = jax.flatten_util.ravel_pytree(state)
     direction = jax.random.normal(key, flat.shape, flat.dtype)
     drive = system.drive(x)

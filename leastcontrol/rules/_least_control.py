@@ -1,4 +1,4 @@
-"""The least-control rule, for a system of the library and for a user's own functions."""
+"""The least-control rule, for systems of the library and for a user's functions f and h."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,23 +27,25 @@ from ._rule import (
 class LeastControl(AbstractRule):
     """Descends the control that a good output needs (arXiv 2207.01332, theorem 1).
 
-    For each sample the controller finds the rest point (φ*, ψ*, u*) of
+    For each sample the controller finds the controlled equilibrium (φ*, ψ*, u*), the solution of
 
-        min_φ F(φ, θ),   F = ½‖ψ‖² + ½‖u‖² + L(y, t)/α,   ψ = −f(φ, θ, x),
+        min_φ F(φ, θ),   F = ½‖ψ‖² + ½‖u‖² + L(y, t)/α,   ψ = −f(φ, θ, x).
 
-    whose gradient in θ is exact and first order: ∇_θ min F = −∂_θfᵀψ* − ∂_θhᵀu*. For α → 0 it is
-    the gradient of the least control ½‖ψ*‖², for α → ∞, times α, that of the loss.
+    The gradient of the minimum in θ is exact and takes first derivatives only:
+    ∇_θ min F = −∂_θfᵀψ* − ∂_θhᵀu*. For α → 0 it becomes the gradient of the least control ½‖ψ*‖²;
+    for α → ∞, multiplied by α, the gradient of the loss. `docs/derivations/least-control.md`
+    derives both.
 
     **Arguments:**
 
     * `controller`: finds the controlled equilibria.
     * `leak`: α ≥ 0 for one sample's loss, as a number or as an output controller; β = 1/α is the
       control strength.
-    * `loss`: of one sample; the cross-entropy by default.
-    * `unsolved`: what becomes of samples that are not solved; they are dropped by default.
+    * `loss`: of one sample; by default the cross-entropy.
+    * `unsolved`: the policy for unsolved samples; by default they are dropped.
 
-    **Raises:** `ValueError` for a leak that is no number of at least 0, a leak of 0 with one-hot
-    targets, or inputs and targets that do not fit.
+    **Raises:** `ValueError` if the leak is not a number of at least 0, for a leak of 0 with one-hot
+    targets, and for inputs and targets that do not fit.
     """
 
     controller: AbstractController
@@ -65,7 +67,7 @@ class LeastControl(AbstractRule):
         self.unsolved = Drop() if unsolved is None else unsolved
 
     def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
-        """Returns the controller's feedback weights."""
+        """Draws the controller's feedback weights."""
         return self.controller.init(system, key=key)
 
     def __call__(
@@ -122,15 +124,15 @@ def least_control(
     unsolved: AbstractUnsolved | None = None,
     output_neurons: bool = True,
 ) -> Callable[[PyTree, PyTree, PyTree], tuple[Array, PyTree, Solution[Point]]]:
-    """Returns an estimator of the least-control objective and its gradient, for your own f.
+    """Builds an estimator of the least-control objective and its gradient, for your own f and h.
 
         estimate = least_control(f, h, CrossEntropy(), start=jnp.zeros(64))
         value, gradient, solution = estimate(params, x, target)
 
-    `value` is the batch mean of min_φ ½‖ψ‖² + ½‖u‖² + L(y, t)/α and `gradient` its exact gradient
-    in `params` (arXiv 2207.01332, theorem 1), without unrolling and without storing the solve.
-    `solved(solution)` says of each sample whether its equilibrium was found; samples that were not
-    are left out of both.
+    `value` is the batch mean of min_φ ½‖ψ‖² + ½‖u‖² + L(y, t)/α, and `gradient` is its exact
+    gradient in `params` (arXiv 2207.01332, theorem 1). The solve is neither unrolled nor stored.
+    `solved(solution)` tells for each sample whether its equilibrium was found; by default unsolved
+    samples are left out of the value and the gradient.
 
     **Arguments:**
 
@@ -139,11 +141,11 @@ def least_control(
     * `loss`: of one sample.
     * `start`: the state from which solvers start: a pytree of arrays, for one sample.
     * `leak`: α ≥ 0; β = 1/α is the control strength.
-    * `controller`: `Exact()` by default, which asks nothing of f but its derivatives.
-    * `unsolved`: the policy for unsolved samples; they are dropped by default.
-    * `output_neurons`: whether y = h + u (the paper's choice) or y = h at rest.
+    * `controller`: by default `Exact()`, which needs only the derivatives of f.
+    * `unsolved`: the policy for unsolved samples; by default they are dropped.
+    * `output_neurons`: whether y = h + u at rest (the paper's choice), or y = h.
 
-    **Raises:** `ValueError`, when the estimator is built or first called, for what does not fit.
+    **Raises:** `ValueError` if arguments do not fit, when the estimator is built or first called.
     """
     rule = LeastControl(
         Exact() if controller is None else controller, leak, loss=loss, unsolved=unsolved

@@ -1,4 +1,4 @@
-"""Batches in parts: one after another, or each on a device of its own."""
+"""Batches in parts, which run one after another or on several devices."""
 
 from typing import Any
 
@@ -13,26 +13,26 @@ from ._rule import AbstractRule, AbstractRuleAround, Batch, Credit
 
 
 class InParts(AbstractRuleAround):
-    """Another rule, applied to equal parts of a batch; the credit is that of the whole batch.
+    """Applies another rule to equal parts of a batch, and returns the credit of the whole batch.
 
-    A part holds consecutive samples, and each mean over the batch is Σ_p n_p m_p / Σ_p n_p, m_p
-    being that of a part with n_p samples that count (`Credit.count`). So it is what the rule by
-    itself returns up to the order of sums, with two exceptions: what is drawn at random is drawn
-    for each part with a key of its own, and what a rule takes from the batch beside means, such as
-    batch statistics or the first samples of it, it takes from each part.
+    A part consists of consecutive samples. Each mean over the batch is Σ_p n_p m_p / Σ_p n_p, where
+    part p has the mean m_p and n_p samples that count (`Credit.count`). The result is therefore the
+    same as without parts, up to the order of sums, with two exceptions. Random numbers are drawn
+    with a different key for each part. And whatever the rule takes from the batch besides means,
+    such as batch statistics or its first samples, it takes from each part.
 
-    Without a mesh the parts follow one another, in the memory of one of them. On a mesh each device
-    goes through its share of the parts: the solves of one device wait for none of another, and
-    only the sums are communicated. What is returned depends on the number of parts and not on that
-    of the devices.
+    Without a mesh the parts run one after another, and need the memory of one part. With a mesh
+    each device runs its share of the parts: no device waits for the solves of another, and only
+    the sums are communicated. The result depends on the number of parts, not on the number of
+    devices.
 
     **Arguments:**
 
     * `rule`: the rule that is applied.
-    * `parts`: their number; it divides the batch.
-    * `mesh`: devices along one axis, whose number divides that of the parts.
+    * `parts`: the number of parts; it divides the size of the batch.
+    * `mesh`: devices along one axis; their number divides the number of parts.
 
-    **Raises:** `ValueError` for numbers that do not divide each other.
+    **Raises:** `ValueError` if these numbers do not divide each other.
     """
 
     rule: AbstractRule
@@ -75,19 +75,19 @@ class InParts(AbstractRuleAround):
         )
         arrays, static = eqx.partition((self.rule, system, feedback), eqx.is_array)
 
-        def of_one(arrays: PyTree, own: tuple[Batch, PRNGKeyArray | None]) -> Credit:
+        def of_one(arrays: PyTree, part: tuple[Batch, PRNGKeyArray | None]) -> Credit:
             rule, system, feedback = eqx.combine(arrays, static)
-            batch, key = own
+            batch, key = part
             return rule(system, feedback, batch, key=key)
 
         def of_some(arrays: PyTree, parts: PyTree) -> tuple[PyTree, Any]:
-            """Returns the sums over parts, and the solutions with an axis for the parts."""
+            """Sums over parts; the solutions are stacked along an axis for the parts."""
             first = jax.tree.map(lambda leaf: leaf[0], parts)
-            like = jax.eval_shape(lambda arrays, own: _sums(of_one(arrays, own)), arrays, first)
+            like = jax.eval_shape(lambda arrays, part: _sums(of_one(arrays, part)), arrays, first)
             empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
 
-            def add(total: PyTree, own: PyTree) -> tuple[PyTree, Any]:
-                credit = of_one(arrays, own)
+            def add(total: PyTree, part: PyTree) -> tuple[PyTree, Any]:
+                credit = of_one(arrays, part)
                 return jax.tree.map(jnp.add, total, _sums(credit)), credit.solution
 
             total, solutions = jax.lax.scan(add, empty, parts)
@@ -102,7 +102,7 @@ class InParts(AbstractRuleAround):
                 mesh=self.mesh,
                 in_specs=(whole, some),
                 out_specs=(whole, some),
-                # The loops of solvers know nothing of what varies from device to device.
+                # The check does not accept solvers' loops, whose lengths differ between devices.
                 check_vma=False,
             )
         (*sums, count), solutions = of_some(arrays, (split, keys))
@@ -110,12 +110,12 @@ class InParts(AbstractRuleAround):
         gradient, feedback_gradient, objective, loss = jax.tree.map(
             lambda leaf: leaf / jnp.maximum(count, 1).astype(leaf.dtype), tuple(sums)
         )
-        objective, loss = (jnp.where(count > 0, own, jnp.nan) for own in (objective, loss))
+        objective, loss = (jnp.where(count > 0, mean, jnp.nan) for mean in (objective, loss))
         return Credit(gradient, feedback_gradient, objective, loss, count, solution)
 
 
 def _sums(credit: Credit) -> PyTree[Any]:
-    """Returns a credit's means times the number of its samples that count, and that number."""
+    """Multiplies a credit's means by the number of samples that count, and appends that number."""
     means = (credit.gradient, credit.feedback_gradient, credit.objective, credit.loss)
     count = credit.count
 

@@ -1,4 +1,4 @@
-"""What a rule does with samples whose rest point was not found."""
+"""Policies for samples whose equilibrium was not found."""
 
 import abc
 
@@ -10,24 +10,24 @@ from ..equilibrium import Solution, solved
 
 
 class AbstractUnsolved(eqx.Module):
-    """The weight of each sample in a batch's gradient, by how its solve ended."""
+    """Weighs each sample in a batch's gradient by how its solve ended."""
 
     @abc.abstractmethod
     def weights(self, solution: Solution) -> Float[Array, " batch"]:
-        """Returns one number for each sample; the gradient is the mean with these weights."""
+        """Computes one weight for each sample; the gradient is the mean with these weights."""
 
 
 class Drop(AbstractUnsolved):
-    """Unsolved samples do not count; the mean is over the others."""
+    """Leaves unsolved samples out: the mean is over the others."""
 
     def weights(self, solution: Solution) -> Float[Array, " batch"]:
         return solved(solution).astype(solution.stats.error.dtype)
 
 
 class Keep(AbstractUnsolved):
-    """Unsolved samples count like the others, at the point that was reached.
+    """Counts unsolved samples like the others, at the point that was reached.
 
-    That is what the least-control paper's code does; a value that is not finite is still dropped.
+    The least-control paper's code does so. A sample that is not finite is still dropped.
     """
 
     def weights(self, solution: Solution) -> Float[Array, " batch"]:
@@ -36,7 +36,7 @@ class Keep(AbstractUnsolved):
 
 
 class RaiseError(AbstractUnsolved):
-    """One unsolved sample stops the computation with an error."""
+    """Stops the computation with an error if a sample is unsolved."""
 
     def weights(self, solution: Solution) -> Float[Array, " batch"]:
         weights = jnp.ones_like(solution.stats.error)

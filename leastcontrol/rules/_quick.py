@@ -1,7 +1,8 @@
-"""The first attempt at a rule's solves, by itself.
+"""Rules without the safeguard of their controllers.
 
-`Automatic` solves most batches without its safeguard, which is most of what has to be compiled. So
-training compiles the step without it first, and the other when a batch asks for it.
+`Automatic` solves most batches without its safeguard, but the safeguard takes most of the time of
+compilation. Training therefore compiles the step without it first, and the step with it only when a
+batch needs it.
 """
 
 from typing import Any
@@ -14,10 +15,11 @@ from ._rule import AbstractRule
 
 
 def without_safeguard(rule: AbstractRule) -> AbstractRule | None:
-    """Returns a rule whose credit is the given one's wherever its own solution is solved.
+    """Replaces every `Automatic` controller of a rule by its quick part.
 
-    Its controllers are quick and leave samples unsolved that the given rule's would go on with. A
-    rule that has no such controller has no such rule.
+    The new rule leaves a sample unsolved where the given rule would go on with its safeguard. If
+    all samples are solved, both rules compute the same credit. Returns `None` if the rule has no
+    `Automatic` controller.
     """
 
     def is_replaced(node: Any) -> bool:
@@ -26,7 +28,7 @@ def without_safeguard(rule: AbstractRule) -> AbstractRule | None:
     def replaced(node: Any) -> Any:
         if isinstance(node, Automatic):
             return node.quick
-        # It must not be an error that the safeguard would have mended.
+        # A sample that the safeguard would solve must not raise an error before it is tried.
         return Drop() if isinstance(node, AbstractUnsolved) else node
 
     if not any(isinstance(node, Automatic) for node in jax.tree.leaves(rule, is_leaf=is_replaced)):

@@ -17,8 +17,8 @@ from ..systems import AbstractSystem
 class Batch(NamedTuple):
     """Inputs and targets of some samples, with a leading batch axis.
 
-    `start` may hold controlled rest points that the samples had before, from which least control
-    then starts.
+    `start` may hold controlled equilibria that were found earlier for the same samples; least
+    control then starts from them.
     """
 
     inputs: PyTree[Any]
@@ -27,15 +27,15 @@ class Batch(NamedTuple):
 
 
 class Credit(eqx.Module):
-    """What a rule returns for a batch.
+    """The result of a rule for a batch.
 
     * `gradient`: the descent gradient for the system's parameters, a pytree like the system with
       `None` for what is not learned; the mean over the samples that count.
-    * `feedback_gradient`: likewise for the feedback weights; `None` where there are none.
-    * `objective`: the mean of what `gradient` is the gradient of.
-    * `loss`: the mean loss L at the rest points that were found.
-    * `count`: how many samples count, or the sum of their weights.
-    * `solution`: the rest points and their certificates.
+    * `feedback_gradient`: the same for the feedback weights; `None` if there are none.
+    * `objective`: the mean of the quantity whose gradient is `gradient`.
+    * `loss`: the mean loss L at the equilibria.
+    * `count`: the number of samples that count, or the sum of their weights.
+    * `solution`: the equilibria and their certificates.
     """
 
     gradient: PyTree[Any]
@@ -51,10 +51,9 @@ class AbstractRule(eqx.Module):
 
     loss: eqx.AbstractVar[AbstractLoss]
 
+    @abc.abstractmethod
     def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
-        """Returns the feedback weights that the rule learns beside the system: none."""
-        del system, key
-        return None
+        """Draws the feedback weights that the rule trains beside the system; `None` for none."""
 
     @abc.abstractmethod
     def __call__(
@@ -65,19 +64,27 @@ class AbstractRule(eqx.Module):
         *,
         key: PRNGKeyArray | None = None,
     ) -> Credit:
-        """Returns the credit of a batch.
+        """Computes the credit of a batch.
 
         **Arguments:**
 
-        * `system`: the system as it is.
-        * `feedback`: what `init` returned, as it is.
+        * `system`: the system with its present parameters.
+        * `feedback`: the present feedback weights, drawn first by `init`.
         * `batch`: inputs and targets.
         * `key`: for rules with noise; the others do not use it.
         """
 
 
+class AbstractRuleWithoutFeedback(AbstractRule):
+    """A rule that trains no feedback weights."""
+
+    def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> None:
+        """Returns `None`: there are no feedback weights."""
+        del system, key
+
+
 class AbstractRuleAround(AbstractRule):
-    """Another rule with something added: its loss and its feedback weights are that rule's."""
+    """Adds something to another rule, and has the loss and the feedback weights of that rule."""
 
     rule: eqx.AbstractVar[AbstractRule]
 
@@ -87,27 +94,22 @@ class AbstractRuleAround(AbstractRule):
         return self.rule.loss
 
     def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
-        """Returns the feedback weights of the rule inside."""
+        """Draws the feedback weights of the rule inside."""
         return self.rule.init(system, key=key)
 
 
 def both_solved(
     first: Solution, second_steps: Int[Array, ""], second_error: Float[Array, ""]
 ) -> Solution:
-    """Returns one sample's first solution as solved only where a second solve is solved too."""
+    """Marks one sample's first solution as solved only if its second solve is solved too."""
     stats = first.stats
     error = jnp.maximum(stats.error, second_error)
-    stats = eqx.tree_at(
-        lambda own: (own.steps, own.error), stats, (stats.steps + second_steps, error)
-    )
+    stats = eqx.tree_at(lambda s: (s.steps, s.error), stats, (stats.steps + second_steps, error))
     return Solution(first.value, verdict(error), stats)
 
 
 def check_batch(system: AbstractSystem, loss: AbstractLoss, batch: Batch, leak: float) -> None:
-    """Refuses a batch that does not fit the system and the loss.
-
-    **Raises:** `ValueError`.
-    """
+    """Raises `ValueError` if a batch does not fit the system or the loss."""
     for name, part in (("inputs", batch.inputs), ("targets", batch.targets)):
         for leaf in jax.tree.leaves(part):
             if not hasattr(leaf, "dtype"):
@@ -144,15 +146,17 @@ def check_batch(system: AbstractSystem, loss: AbstractLoss, batch: Batch, leak: 
         raise ValueError(
             f"The system cannot take inputs of shape {_shapes(first)}: {error}"
         ) from error
-    found = {"state": {leaf.dtype for leaf in jax.tree.leaves(state)}, "output": {output.dtype}}
-    targets_of = {leaf.dtype for leaf in jax.tree.leaves(batch.targets)}
-    found["target"] = {own for own in targets_of if jnp.issubdtype(own, jnp.floating)}
-    if len(set().union(*found.values())) > 1:
-        said = "; ".join(
-            f"{name}: {', '.join(sorted(map(str, own)))}" for name, own in found.items() if own
+    dtypes = {"state": {leaf.dtype for leaf in jax.tree.leaves(state)}, "output": {output.dtype}}
+    target_dtypes = {leaf.dtype for leaf in jax.tree.leaves(batch.targets)}
+    dtypes["target"] = {dtype for dtype in target_dtypes if jnp.issubdtype(dtype, jnp.floating)}
+    if len(set().union(*dtypes.values())) > 1:
+        listed = "; ".join(
+            f"{name}: {', '.join(sorted(map(str, kinds)))}"
+            for name, kinds in dtypes.items()
+            if kinds
         )
         raise ValueError(
-            f"A sample is of several precisions ({said}), but it is solved in one: convert the "
+            f"A sample is of several precisions ({listed}), but it is solved in one: convert the "
             "start, the parameters, the inputs and the targets to the same by .astype(...)."
         )
     loss.check_target(batch.targets, output.shape[0], leak)
@@ -163,16 +167,16 @@ def _shapes(tree: PyTree) -> str:
 
 
 def per_sample(values: Array, leaf: Array) -> Array:
-    """Returns one value for each sample, shaped to multiply or select a leaf's samples."""
+    """Reshapes one value for each sample so that it multiplies or selects a leaf's samples."""
     return values.reshape(values.shape + (1,) * (leaf.ndim - 1))
 
 
 def with_admitted_targets(
     solution: Solution, loss: AbstractLoss, targets: PyTree[Any], outputs: int
 ) -> Solution:
-    """Returns a batch's solution with the samples unsolved whose target the loss does not admit.
+    """Marks the samples as unsolved whose target the loss does not admit.
 
-    `check_batch` refuses such targets, but sees no values inside a trace.
+    `check_batch` refuses such targets, but inside a trace it cannot see values.
     """
     admitted = jax.vmap(lambda target: loss.admits(target, outputs))(targets)
     error = jnp.where(admitted, solution.stats.error, jnp.nan)
@@ -181,7 +185,7 @@ def with_admitted_targets(
 
 
 def result_with_target(admitted: Bool[Array, " batch"], result: Any) -> Any:
-    """Returns the result of every sample, which is of its target where that is not admitted."""
+    """Replaces a sample's result by `invalid_target` if its target is not admitted."""
 
     def of_one(admitted: Bool[Array, ""], result: Any) -> Any:
         return RESULTS.where(admitted, result, RESULTS.invalid_target)
@@ -190,13 +194,13 @@ def result_with_target(admitted: Bool[Array, " batch"], result: Any) -> Any:
 
 
 class Counted(eqx.Module):
-    """The samples of a batch that count, and how to take means over them.
+    """The weights of a batch's samples, and means over the samples that count.
 
-    A sample that does not count may hold values for which f, its derivatives or the loss are not
-    finite, and 0 · NaN is NaN. So nothing is evaluated for a gradient on such a sample: it gets
-    everything of one that counts, in the same dtypes, and no weight.
+    A sample that does not count may have values at which f, its derivatives or the loss are not
+    finite, and 0 · NaN is NaN. Therefore no gradient is evaluated at such a sample: `safe` replaces
+    its values by those of a sample that counts, and its weight is 0.
 
-    * `weights`: of each sample; they sum to 1, or are all 0.
+    * `weights`: of each sample; they sum to 1, or all are 0.
     * `count`: the number of samples that count, or the sum of their weights.
     """
 
@@ -205,12 +209,12 @@ class Counted(eqx.Module):
 
     @staticmethod
     def of(weights: Float[Array, " batch"]) -> "Counted":
-        """Returns what weights of at least 0 stand for, before they are divided by their sum."""
+        """Divides weights of at least 0 by their sum, and keeps that sum as the count."""
         count = jnp.sum(weights)
         return Counted(weights / jnp.maximum(count, 1), count)
 
     def safe(self, tree: PyTree[Any]) -> PyTree[Any]:
-        """Returns a batch in which the samples that do not count are copies of one that does."""
+        """Replaces the samples that do not count by copies of one that does."""
         first = jnp.argmax(self.weights > 0)
 
         def of_leaf(leaf: Array) -> Array:
@@ -220,7 +224,7 @@ class Counted(eqx.Module):
         return jax.tree.map(of_leaf, tree)
 
     def weighted(self, tree: PyTree[Any]) -> PyTree[Array]:
-        """Returns a batch of numbers times its weights, 0 for samples that do not count."""
+        """Multiplies each sample by its weight; samples that do not count become 0, even NaN."""
 
         def of_leaf(leaf: Array) -> Array:
             weights = per_sample(self.weights, leaf).astype(leaf.dtype)
@@ -229,11 +233,11 @@ class Counted(eqx.Module):
         return jax.tree.map(of_leaf, tree)
 
     def mean(self, values: Float[Array, " batch"]) -> Float[Array, ""]:
-        """Returns the mean over the samples that count; NaN if there are none."""
+        """Averages over the samples that count; NaN if there are none."""
         return jnp.where(self.count > 0, jnp.sum(self.weighted(values)), jnp.nan)
 
     def gradient(self, tree: PyTree[Any]) -> PyTree[Any]:
-        """Returns a batch's gradient, and zeros if no sample counts."""
+        """Replaces a batch's gradient by zeros if no sample counts."""
         return jax.tree.map(lambda leaf: jnp.where(self.count > 0, leaf, 0), tree)
 
 
@@ -244,11 +248,18 @@ def gradient_through(
     counted: Counted,
     pull: Callable[[Float[Array, " batch"]], tuple[PyTree[Any]]],
 ) -> PyTree[Any]:
-    """Returns Σ_b w_b ∂_θL_b in reverse mode, where which samples count is known only afterwards.
+    """Computes Σ_b w_b ∂_θL_b in reverse mode.
 
-    **Arguments:** `losses(learned, batch)`, with what else it returns; `pull`, of their derivative
-    at the whole batch, which serves if all samples count. If not, it is taken once more, at samples
-    that are safe.
+    Which samples count is known only after the forward pass. If all of them do, `pull`, the
+    pullback of the losses at the whole batch, gives the gradient. Otherwise the losses are
+    differentiated once more, at the batch made safe.
+
+    **Arguments:**
+
+    * `losses(learned, batch)`: the loss of each sample, and auxiliary results.
+    * `learned`, `batch`: what the losses are differentiated in, and at.
+    * `counted`: the samples' weights.
+    * `pull`: the pullback of the losses at `batch`.
     """
 
     def again() -> PyTree[Any]:
@@ -267,10 +278,10 @@ def parameter_gradient(
     field_signal: PyTree[Float[Array, "batch ..."]],
     output_signal: Float[Array, "batch outputs"],
 ) -> PyTree[Any]:
-    """Returns Σ_b ∂_θf(φ_b)ᵀ a_b + ∂_θh(φ_b)ᵀ e_b, with the states held fixed.
+    """Computes Σ_b ∂_θf(φ_b)ᵀ a_b + ∂_θh(φ_b)ᵀ e_b, with the states held fixed.
 
-    The product reads, for each weight, the signal at its own output and the activity at its own
-    input: it is local wherever f has a node for every layer.
+    For each weight the product reads the signal at the weight's output and the activity at its
+    input. It is therefore local if f has a node for every layer.
     """
     learned, fixed = eqx.partition(system, eqx.is_inexact_array)
 

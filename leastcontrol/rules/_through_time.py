@@ -12,7 +12,7 @@ from ..losses import AbstractLoss, CrossEntropy
 from ..systems import AbstractSystem
 from ._policy import AbstractUnsolved, Drop
 from ._rule import (
-    AbstractRule,
+    AbstractRuleWithoutFeedback,
     Batch,
     Counted,
     Credit,
@@ -22,21 +22,21 @@ from ._rule import (
 )
 
 
-class BackpropagationThroughTime(AbstractRule):
-    """The gradient of the loss after K steps φ ← φ + f(φ), in reverse mode through all of them.
+class BackpropagationThroughTime(AbstractRuleWithoutFeedback):
+    """Differentiates the loss after K steps φ ← φ + f(φ), in reverse mode through all of them.
 
-    For K → ∞ it is that of `RecurrentBackpropagation`; its memory grows with K, which is what rules
-    at rest are measured against (arXiv 2207.01332, section 1). A sample whose last state is not at
-    rest within the tolerance is not solved.
+    For K → ∞ the gradient becomes that of `RecurrentBackpropagation`. Its memory grows with K,
+    which rules at equilibrium avoid (arXiv 2207.01332, section 1). A sample is unsolved if its last
+    state is not at rest within the tolerance.
 
     **Arguments:**
 
     * `loss`: of one sample.
     * `steps`: K.
     * `tolerance`: of ‖f‖ at the last state, relative to ‖φ‖.
-    * `unsolved`: what becomes of samples that are not solved.
+    * `unsolved`: the policy for unsolved samples.
 
-    **Raises:** `ValueError` for less than one step.
+    **Raises:** `ValueError` if there is less than one step.
     """
 
     loss: AbstractLoss = CrossEntropy()

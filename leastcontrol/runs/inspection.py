@@ -36,21 +36,18 @@ from ..equilibrium import (
     free_equilibrium,
     solved,
 )
-from ..losses import AbstractLoss
-from ..monitor.diagnosis import by_place
-from ..monitor.stability import innermost
-from ..rules import (
+from ..feedback_control import (
     AbstractPhase,
-    AbstractRule,
     AnalyticSteadyState,
-    Batch,
     Continuous,
     DeepFeedbackControl,
-    EquilibriumPropagation,
-    LeastControl,
     SimulatedSteadyState,
     SteadyState,
 )
+from ..losses import AbstractLoss
+from ..monitor.diagnosis import by_place
+from ..monitor.stability import innermost
+from ..rules import AbstractRule, Batch, EquilibriumPropagation, LeastControl
 from ..systems import AbstractSystem
 from .options import ConfigError
 from .samples import load_splits

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from .. import data, training
 from ..losses import AbstractLoss, CrossEntropy, SquaredError
-from ..rules import AbstractAdaptation, AbstractMetaRule
+from ..meta import AbstractAdaptation, AbstractMetaRule
 from ..systems import FastWeights
 from .folders import read_json, seed_folders
 from .meta_config import MetaConfig

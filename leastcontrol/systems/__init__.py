@@ -50,10 +50,13 @@ from ._residual import dense_residual_network as dense_residual_network
 from ._system import AbstractOrderedSystem as AbstractOrderedSystem
 from ._system import AbstractRectifiedSystem as AbstractRectifiedSystem
 from ._system import AbstractSystem as AbstractSystem
+from ._system import AbstractSystemWithoutDirectFeedback as AbstractSystemWithoutDirectFeedback
 from ._system import Activation as Activation
 from ._system import Affine as Affine
 from ._system import SettledOnKinks as SettledOnKinks
+from ._system import all_matrices as all_matrices
 from ._system import gelu as gelu
 from ._system import identity as identity
+from ._system import pullback_at_rest as pullback_at_rest
 from ._system import relu as relu
 from ._system import tanh as tanh

@@ -15,12 +15,21 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ._convolve import ConvolutionalLayer
 from ._initialisation import AbstractInitialisation, FanInUniform
 from ._kinks import Kinked
-from ._system import AbstractRectifiedSystem, Activation, Affine, SettledOnKinks, check_size, relu
+from ._system import (
+    AbstractRectifiedSystem,
+    AbstractSystemWithoutDirectFeedback,
+    Activation,
+    Affine,
+    SettledOnKinks,
+    all_matrices,
+    check_size,
+    relu,
+)
 
 Image = Float[Array, "channels height width"]
 Map = Float[Array, "maps rows columns"]
@@ -126,7 +135,7 @@ STRIDED_CONVOLUTIONS = (
 weights. A sweep on kinks is several times faster without pooling windows."""
 
 
-class ConvolutionalFeedforward(AbstractRectifiedSystem):
+class ConvolutionalFeedforward(AbstractRectifiedSystem, AbstractSystemWithoutDirectFeedback):
     """Convolutional layers, followed by fully connected layers and a linear readout.
 
         f_1 = −φ_1 + W_1 ∗ x + b_1
@@ -214,6 +223,10 @@ class ConvolutionalFeedforward(AbstractRectifiedSystem):
         """Returns zeros."""
         shapes = eqx.filter_eval_shape(lambda drive: self._layers(drive, None), drive)
         return tuple(jnp.zeros(shape.shape, shape.dtype) for shape in shapes)
+
+    def feedback_parameters(self) -> PyTree[bool]:
+        """Returns true for all matrices."""
+        return all_matrices(self)
 
     def vector_field(self, state: State, drive: Map) -> State:
         """Computes (f_1, …, f_L)."""

@@ -27,7 +27,14 @@ from ._initialisation import (
     FanInUniform,
     first_of_draw,
 )
-from ._system import AbstractSystem, Affine, check_size, relu
+from ._system import (
+    AbstractSystem,
+    AbstractSystemWithoutDirectFeedback,
+    Affine,
+    all_matrices,
+    check_size,
+    relu,
+)
 
 Image = Float[Array, "channels height width"]
 Nodes = tuple[Float[Array, "..."], ...]
@@ -238,7 +245,7 @@ class WithNodes(AbstractCell):
         )
 
 
-class DeepEquilibrium(AbstractBatchNormalised):
+class DeepEquilibrium(AbstractBatchNormalised, AbstractSystemWithoutDirectFeedback):
     """A cell at its rest point, between an encoder and a decoder.
 
         f = −φ + c(φ, E(x)),   h = R(φ)
@@ -291,6 +298,10 @@ class DeepEquilibrium(AbstractBatchNormalised):
                 "structure, shapes and dtypes of its state."
             )
         return start
+
+    def feedback_parameters(self) -> PyTree[bool]:
+        """Returns true for all matrices."""
+        return all_matrices(self)
 
     def vector_field(self, state: State, drive: Float[Array, "..."]) -> State:
         """Computes c(φ, E(x)) − φ."""

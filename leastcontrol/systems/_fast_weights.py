@@ -11,7 +11,7 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from ._system import AbstractSystem
+from ._system import AbstractSystem, all_matrices
 
 Weights = PyTree[Float[Array, "..."]]
 LearnerLoss = Callable[[Any, PyTree[Any]], Float[Array, ""]]
@@ -114,6 +114,14 @@ class FastWeights(AbstractSystem):
     def zero_state(self) -> Weights:
         """Returns zeros with the shapes of the weights."""
         return jax.tree.map(jnp.zeros_like, self.slow_weights)
+
+    def activity(self, state: Weights) -> Weights:
+        """Returns φ itself."""
+        return state
+
+    def feedback_parameters(self) -> PyTree[bool]:
+        """Returns true for all matrices."""
+        return all_matrices(self)
 
     def vector_field(self, state: Weights, drive: PyTree[Any]) -> Weights:
         """Computes −∇L_learn(φ) − λ(φ − ω)."""

@@ -10,7 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
-from ._system import AbstractSystem
+from ._system import AbstractSystem, all_matrices
 
 
 class FunctionSystem(AbstractSystem):
@@ -97,6 +97,14 @@ class FunctionSystem(AbstractSystem):
     def zero_state(self) -> PyTree[Float[Array, "..."]]:
         """Returns zeros with the shapes of the start."""
         return jax.tree.map(jnp.zeros_like, self.start.arrays())
+
+    def activity(self, state: PyTree[Float[Array, "..."]]) -> PyTree[Float[Array, "..."]]:
+        """Returns φ itself."""
+        return state
+
+    def feedback_parameters(self) -> PyTree[bool]:
+        """Returns true for all matrices."""
+        return all_matrices(self)
 
     def vector_field(
         self, state: PyTree[Float[Array, "..."]], drive: PyTree[Any]

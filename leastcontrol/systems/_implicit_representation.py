@@ -5,13 +5,20 @@ from typing import ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ._initialisation import AbstractInitialisation, FanInUniform
-from ._system import AbstractSystem, Activation, Affine, check_size, relu
+from ._system import (
+    AbstractSystemWithoutDirectFeedback,
+    Activation,
+    Affine,
+    all_matrices,
+    check_size,
+    relu,
+)
 
 
-class ImplicitRepresentation(AbstractSystem):
+class ImplicitRepresentation(AbstractSystemWithoutDirectFeedback):
     """A recurrent network that maps a coordinate to the value of a signal at that coordinate.
 
         f = −φ + σ(Ω W φ) + Ω U x + b
@@ -76,6 +83,10 @@ class ImplicitRepresentation(AbstractSystem):
     def initial_state(self, drive: Float[Array, " hidden"]) -> Float[Array, " hidden"]:
         """Returns zeros."""
         return jnp.zeros_like(drive)
+
+    def feedback_parameters(self) -> PyTree[bool]:
+        """Returns true for all matrices."""
+        return all_matrices(self)
 
     def vector_field(
         self, state: Float[Array, " hidden"], drive: Float[Array, " hidden"]

@@ -12,16 +12,24 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ._initialisation import AbstractInitialisation, FanInUniform
-from ._system import AbstractOrderedSystem, Activation, Affine, check_size, relu
+from ._system import (
+    AbstractOrderedSystem,
+    AbstractSystemWithoutDirectFeedback,
+    Activation,
+    Affine,
+    all_matrices,
+    check_size,
+    relu,
+)
 
 Module = Callable[[Array], Array]
 States = Float[Array, "nodes ..."]
 
 
-class ResidualNetwork(AbstractOrderedSystem):
+class ResidualNetwork(AbstractOrderedSystem, AbstractSystemWithoutDirectFeedback):
     """An encoder, a stack of residual blocks of equal shape, and a decoder.
 
         f_0 = −φ_0 + E(x)
@@ -84,6 +92,10 @@ class ResidualNetwork(AbstractOrderedSystem):
     def initial_state(self, drive: Float[Array, "..."]) -> States:
         """Returns zeros."""
         return jnp.zeros((self.depth + 1, *drive.shape), drive.dtype)
+
+    def feedback_parameters(self) -> PyTree[bool]:
+        """Returns true for all matrices."""
+        return all_matrices(self)
 
     def vector_field(self, state: States, drive: Float[Array, "..."]) -> States:
         """Computes (f_0, …, f_D), stacked."""

@@ -59,13 +59,7 @@ class AbstractSystem(eqx.Module):
 
         return _pulled(field_and_readout, state)
 
-    def pullback_at_rest(self, state: State, drive: Drive) -> tuple[State, Output, Pullback]:
-        """Computes f, h and the pullback used by the residuals of a rest point.
-
-        Where f has kinks, the pullback uses the generalised gradient nearest to the control.
-        """
-        return self.pullback(state, drive)
-
+    @abc.abstractmethod
     def zero_state(self) -> State:
         """Returns zeros with the structure and shapes of the state, without an input.
 
@@ -74,26 +68,41 @@ class AbstractSystem(eqx.Module):
 
         **Raises:** `ValueError` if the system does not define its state's shape without an input.
         """
-        raise ValueError(
-            f"Feedback from the output to the state needs to know how large the state is, and "
-            f"{type(self).__name__} does not say: define its method zero_state()."
-        )
 
+    @abc.abstractmethod
     def activity(self, state: State) -> State:
         """Computes σ(φ) elementwise, or returns φ if the system has no such activation.
 
         Rules with direct feedback to the state multiply it by σ′(φ), so that a saturated neuron
         does not learn.
         """
-        return state
 
+    @abc.abstractmethod
     def feedback_parameters(self) -> PyTree[bool]:
         """Marks the parameters on which ∂_φfᵀψ + ∂_φhᵀu depends.
 
-        A controller with separate feedback weights replaces these parameters. The default marks
+        A controller with separate feedback weights replaces these parameters. `all_matrices` marks
         every array with at least two axes; a system leaves out weights that read the input alone.
         """
-        return jax.tree.map(lambda leaf: eqx.is_inexact_array(leaf) and leaf.ndim >= 2, self)
+
+
+class AbstractSystemWithoutDirectFeedback(AbstractSystem):
+    """A system that no feedback can go to straight from the output.
+
+    Its state is not known before an input is seen, and it names no activation.
+    """
+
+    def zero_state(self) -> State:
+        """Raises `ValueError`: the state's structure is not known without an input."""
+        raise ValueError(
+            f"Feedback from the output to the state needs to know how large the state is, and "
+            f"{type(self).__name__} does not say: use a controller without such feedback, or a "
+            "system that defines zero_state()."
+        )
+
+    def activity(self, state: State) -> State:
+        """Returns φ itself."""
+        return state
 
 
 class AbstractOrderedSystem(AbstractSystem):
@@ -158,11 +167,22 @@ class AbstractRectifiedSystem(AbstractOrderedSystem):
     def field_and_readout(self, state: State, drive: Drive) -> tuple[State, Output]:
         """Computes f and h; their pullback is the generalised gradient on a kink."""
 
-    def pullback_at_rest(self, state: State, drive: Drive) -> tuple[State, Output, Pullback]:
-        """Computes f, h and the pullback of `field_and_readout`, or of f and h without kinks."""
-        if not self.rectified:
-            return self.pullback(state, drive)
-        return _pulled(lambda state: self.field_and_readout(state, drive), state)
+
+def pullback_at_rest(
+    system: AbstractSystem, state: State, drive: Drive
+) -> tuple[State, Output, Pullback]:
+    """Computes f, h and the pullback used by the residuals of a rest point.
+
+    Where f has kinks, the pullback uses the generalised gradient nearest to the control.
+    """
+    if isinstance(system, AbstractRectifiedSystem) and system.rectified:
+        return _pulled(lambda state: system.field_and_readout(state, drive), state)
+    return system.pullback(state, drive)
+
+
+def all_matrices(system: AbstractSystem) -> PyTree[bool]:
+    """Marks the arrays of a system that have at least two axes."""
+    return jax.tree.map(lambda leaf: eqx.is_inexact_array(leaf) and leaf.ndim >= 2, system)
 
 
 def _pulled(

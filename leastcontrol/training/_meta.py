@@ -13,7 +13,7 @@ import optax
 from jaxtyping import PyTree
 
 from ..data import AbstractTasks
-from ..rules import AbstractAdaptation, AbstractMetaRule
+from ..meta import AbstractAdaptation, AbstractMetaRule
 from ..systems import FastWeights
 from ._meta_evaluation import MetaEvaluation, median, meta_evaluate
 from ._meta_step import MetaCarry, MetaFigures, stretch

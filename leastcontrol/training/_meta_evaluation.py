@@ -11,7 +11,7 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..data import AbstractTasks
 from ..equilibrium import Tolerance
-from ..rules import AbstractAdaptation
+from ..meta import AbstractAdaptation
 from ..systems import FastWeights
 
 # Two-sided, of the normal distribution.

@@ -11,7 +11,8 @@ from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, PyTree
 
 from ..data import AbstractTasks
 from ..equilibrium import solved
-from ..rules import AbstractMetaRule, Batch, Credit
+from ..meta import AbstractMetaRule
+from ..rules import Batch
 
 
 class MetaCarry(eqx.Module):

@@ -32,10 +32,9 @@ from ..equilibrium import (
     WhiteNoise,
     deviation_of,
 )
-from ..rules import (
+from ..feedback_control import (
     AbstractPhase,
     AnalyticSteadyState,
-    Batch,
     Continuous,
     Controlled,
     DeepFeedbackControl,
@@ -45,6 +44,7 @@ from ..rules import (
     TwoPhase,
     VoltageDifference,
 )
+from ..rules import Batch
 from ..systems import Feedforward
 from .rows import Row, compared, results_of, unsupported
 from .vector_files import UnsupportedVector, VectorError, choice, number_of

@@ -9,6 +9,7 @@ from reference_network import BATCH, FEEDBACK, NETWORK, credit, forward, printed
 
 import leastcontrol as lc
 from leastcontrol import diagnostics
+from leastcontrol import feedback_control as fc
 from leastcontrol.equilibrium import free_moment
 
 FREE = jax.vmap(lambda x: free_moment(NETWORK, NETWORK.drive(x)))(BATCH.inputs).soma
@@ -49,7 +50,7 @@ def test_the_condition():
 
 
 def test_the_gradient_of_the_control():
-    found = credit(lc.DeepFeedbackControl(lc.SimulatedSteadyState(forward()), lc.Strong()))
+    found = credit(fc.DeepFeedbackControl(fc.SimulatedSteadyState(forward()), fc.Strong()))
     control = found.solution.value.moment.control
     gradient = diagnostics.linearised_control_gradient(
         NETWORK, BATCH.inputs, FREE, FEEDBACK, 0.05, control
@@ -144,7 +145,7 @@ def test_the_margin_is_that_of_the_linearised_dynamics(gain):
     flat = jnp.concatenate([own[0] for own in FREE] + [jnp.zeros(3)])
     matrix = jax.jacfwd(derivative)(flat, BATCH.inputs[0])
     expected = -np.linalg.eigvals(np.asarray(matrix)).real.max()
-    dynamics = lc.Dynamics(0.02, 40, tau, leak, gain)
+    dynamics = fc.Dynamics(0.02, 40, tau, leak, gain)
     one = tuple(own[:1] for own in FREE)
     found = diagnostics.stability_margin(NETWORK, one, FEEDBACK, dynamics, jnp.eye(3)[None])
     np.testing.assert_allclose(found, [expected], rtol=1e-10)
@@ -153,7 +154,7 @@ def test_the_margin_is_that_of_the_linearised_dynamics(gain):
 def test_the_quasi_static_margin_is_the_limit_of_fast_voltages():
     curvature = jnp.eye(3)[None]
     one = tuple(own[:1] for own in FREE)
-    fast = lc.Dynamics(1e-7, 40, 1e-6, 0.05)
+    fast = fc.Dynamics(1e-7, 40, 1e-6, 0.05)
     limit = diagnostics.quasi_static_margin(NETWORK, one, FEEDBACK, 0.05, curvature)
     found = diagnostics.stability_margin(NETWORK, one, FEEDBACK, fast, curvature)
     np.testing.assert_allclose(found, limit, rtol=1e-4)

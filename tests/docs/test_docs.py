@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from leastcontrol import rules
+from leastcontrol import feedback_control, meta, rules
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -98,13 +98,13 @@ def test_a_rooms_page_shows_every_public_name(room: str, package):
     "name",
     [
         name
-        for name, value in vars(rules).items()
+        for name, value in {**vars(rules), **vars(feedback_control), **vars(meta)}.items()
         if not name.startswith("_")
         and (
             inspect.isfunction(value)
             or (
                 inspect.isclass(value)
-                and issubclass(value, rules.AbstractRule | rules.AbstractMetaRule)
+                and issubclass(value, rules.AbstractRule | meta.AbstractMetaRule)
                 and not inspect.isabstract(value)
             )
         )

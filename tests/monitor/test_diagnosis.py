@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import leastcontrol as lc
+from leastcontrol import feedback_control as fc
 from leastcontrol.controllers import output_jacobian
 from leastcontrol.diagnostics import controlled_margin
 from leastcontrol.equilibrium import free_moment
@@ -80,10 +81,10 @@ def test_angles_and_control_are_those_of_every_layer():
 @pytest.mark.slow
 def test_a_simulated_state_is_measured_where_the_simulation_ends():
     """With the Jacobian for feedback too, which has no weights of its own."""
-    dynamics = lc.Dynamics(0.05, 100, 0.1, 0.1, 1.0)
+    dynamics = fc.Dynamics(0.05, 100, 0.1, 0.1, 1.0)
     loss = lc.CrossEntropy(softness=0.1)
-    for path in (lc.DirectFeedback(), lc.JacobianFeedback()):
-        rule = lc.DeepFeedbackControl(lc.Continuous(dynamics), lc.Strong(), loss=loss, path=path)
+    for path in (fc.DirectFeedback(), fc.JacobianFeedback()):
+        rule = fc.DeepFeedbackControl(fc.Continuous(dynamics), fc.Strong(), loss=loss, path=path)
         feedback = path.init(SYSTEM, key=helpers.KEY)
         figures = measured(rule, feedback=feedback)
         task = rule.task(SYSTEM, feedback, BATCH)
@@ -144,7 +145,7 @@ def test_direct_feedback_to_every_layer_is_measured_there():
     free = lc.equilibrium.free_moment(SYSTEM, SYSTEM.drive(batch.inputs[0])).soma
     blocks = output_jacobian(SYSTEM, free)
     perfect = tuple(block.T for block in blocks)
-    rule = lc.DeepFeedbackControl(lc.SteadyState(0.1, lc.Tolerance(1e-9)), lc.Nudged(1e-4))
+    rule = fc.DeepFeedbackControl(fc.SteadyState(0.1, lc.Tolerance(1e-9)), fc.Nudged(1e-4))
     figures = diagnosis(rule, batch, 0, tuple(2 * own for own in perfect))(SYSTEM, perfect)
     layers = [f"layer {number}" for number in range(1, len(blocks) + 1)]
     for name in ("angle_to_analytic", "angle_to_minimum_norm"):

@@ -10,6 +10,7 @@ import pytest
 
 import leastcontrol as lc
 from leastcontrol import diagnostics
+from leastcontrol import feedback_control as fc
 from leastcontrol.cli import main
 from leastcontrol.equilibrium import simulate
 from leastcontrol.monitor.stability import WATCHED, stability_watch
@@ -19,7 +20,7 @@ from leastcontrol.training import TrainingError, UnfitError
 
 LINEAR = lc.Feedforward(3, (4, 3), 2, activation=lc.systems.identity, key=jax.random.key(0))
 BATCH = lc.Batch(jnp.asarray([[0.3, -0.2, 0.5]]), jnp.asarray([[1.0, -1.0]]))
-DYNAMICS = lc.Dynamics(0.02, 400, 0.1, 0.01, 0.5)
+DYNAMICS = fc.Dynamics(0.02, 400, 0.1, 0.01, 0.5)
 
 
 def opposed(network):
@@ -28,8 +29,8 @@ def opposed(network):
     return jax.tree.map(jnp.negative, path.init(network, key=jax.random.key(1)))
 
 
-def task(network, feedback, teaching=lc.Strong(), batch=BATCH):  # noqa: B008
-    rule = lc.DeepFeedbackControl(lc.Continuous(DYNAMICS), teaching, loss=lc.SquaredError())
+def task(network, feedback, teaching=fc.Strong(), batch=BATCH):  # noqa: B008
+    rule = fc.DeepFeedbackControl(fc.Continuous(DYNAMICS), teaching, loss=lc.SquaredError())
     return rule.task(network, feedback, batch)
 
 
@@ -79,14 +80,14 @@ def test_the_margin_is_the_rate_at_which_a_simulation_runs_away(options):
 
 def test_noise_has_no_part_in_the_margin():
     own = task(LINEAR, opposed(LINEAR))
-    noisy = dataclasses.replace(DYNAMICS, noise=lc.FilteredNoise(0.1, 0.1, time_constant=0.1))
+    noisy = dataclasses.replace(DYNAMICS, noise=fc.FilteredNoise(0.1, 0.1, time_constant=0.1))
     assert margin(own, noisy) == pytest.approx(margin(own, DYNAMICS))
 
 
 def test_for_short_steps_it_is_the_margin_of_continuous_time():
     network = lc.Feedforward(3, (4, 3), 2, key=jax.random.key(0))
-    own = task(network, lc.DirectFeedback().init(network, key=jax.random.key(2)))
-    dynamics = lc.Dynamics(1e-5, 400, 0.1, 0.3, 0.5)
+    own = task(network, fc.DirectFeedback().init(network, key=jax.random.key(2)))
+    dynamics = fc.Dynamics(1e-5, 400, 0.1, 0.3, 0.5)
     continuous = diagnostics.stability_margin(
         network, own.free.soma, own.weights, dynamics, jnp.eye(2)[None]
     )
@@ -99,7 +100,7 @@ def test_a_step_may_be_too_coarse_for_the_controller(constant, stable):
     network = lc.Feedforward(3, (4,), 2, key=jax.random.key(0))
     own = task(network, (jnp.zeros((4, 2)), jnp.eye(2)))
     length, gain = 0.01, 3.0
-    dynamics = lc.Dynamics(length, 10, constant, 0.0, gain, proactive=False)
+    dynamics = fc.Dynamics(length, 10, constant, 0.0, gain, proactive=False)
     follow = length / constant
     step = [[1 - follow, 0, follow], [-length, 1, 0], [-(length + gain), 1, 0]]
     expected = -np.log(np.abs(np.linalg.eigvals(step)).max()) / length
@@ -158,31 +159,31 @@ def test_a_training_stops_before_it_learns_from_unstable_dynamics(tmp_path, caps
 
 def test_both_phases_are_watched_and_only_what_is_simulated():
     network = lc.Feedforward(3, (4, 3), 2, key=jax.random.key(0))
-    held = lc.Nudged(0.0)
-    noisy = dataclasses.replace(DYNAMICS, noise=lc.WhiteNoise(0.1, 0.1))
-    sleep = lc.TwoPhase(noisy, held)
-    steady = lc.SteadyState(0.1)
+    held = fc.Nudged(0.0)
+    noisy = dataclasses.replace(DYNAMICS, noise=fc.WhiteNoise(0.1, 0.1))
+    sleep = fc.TwoPhase(noisy, held)
+    steady = fc.SteadyState(0.1)
     loss = lc.SquaredError()
-    two = lc.DeepFeedbackControl(steady, lc.Nudged(0.1), loss=loss, feedback_learning=sleep)
+    two = fc.DeepFeedbackControl(steady, fc.Nudged(0.1), loss=loss, feedback_learning=sleep)
     watch = stability_watch(two, BATCH)
     assert watch is not None
     with pytest.raises(UnfitError, match="the feedback learning's dynamics are unstable at 1 of 1"):
         watch(network, opposed(network))
     watch(network, jax.tree.map(jnp.negative, opposed(network)))
     # A rule around it changes nothing.
-    simulated = lc.DeepFeedbackControl(lc.Continuous(DYNAMICS), lc.Strong(), loss=loss)
+    simulated = fc.DeepFeedbackControl(fc.Continuous(DYNAMICS), fc.Strong(), loss=loss)
     around = stability_watch(lc.InParts(simulated, 1), BATCH)
     assert around is not None
     with pytest.raises(UnfitError, match="controlled dynamics"):
         around(network, opposed(network))
-    for rule in (lc.DeepFeedbackControl(steady, lc.Nudged(0.1)), lc.Backpropagation()):
+    for rule in (fc.DeepFeedbackControl(steady, fc.Nudged(0.1)), lc.Backpropagation()):
         assert stability_watch(rule, BATCH) is None
 
 
 def test_what_grows_too_slowly_to_be_seen_is_let_through():
     network = lc.Feedforward(3, (4, 3), 2, key=jax.random.key(0))
     brief = dataclasses.replace(DYNAMICS, points=5)
-    rule = lc.DeepFeedbackControl(lc.Continuous(brief), lc.Strong(), loss=lc.SquaredError())
+    rule = fc.DeepFeedbackControl(fc.Continuous(brief), fc.Strong(), loss=lc.SquaredError())
     watch = stability_watch(rule, BATCH)
     assert watch is not None
     watch(network, opposed(network))

@@ -32,6 +32,7 @@ from reference_network import (
 
 import leastcontrol as lc
 from leastcontrol import diagnostics
+from leastcontrol import feedback_control as fc
 from leastcontrol.controllers import output_jacobian, output_response
 from leastcontrol.equilibrium import deviation_of
 
@@ -50,7 +51,7 @@ class TestReferenceValues:
         printed(jnp.linalg.norm(jacobian), 3.3490107297)
 
     def test_g1_continuous(self):
-        found = credit(lc.DeepFeedbackControl(lc.Continuous(forward()), NUDGED))
+        found = credit(fc.DeepFeedbackControl(fc.Continuous(forward()), NUDGED))
         printed(norms(weights(found)), [0.0527004297, 0.0060894083, 0.0076030081])
         printed(
             [weight[0, 0] for weight in weights(found)],
@@ -69,16 +70,16 @@ class TestReferenceValues:
         )
 
     def test_g2_steady_state(self):
-        found = credit(lc.DeepFeedbackControl(lc.SimulatedSteadyState(forward()), NUDGED))
+        found = credit(fc.DeepFeedbackControl(fc.SimulatedSteadyState(forward()), NUDGED))
         printed(norms(weights(found)), [0.0643421190, 0.0079270555, 0.0092862174])
 
     def test_g3_delayed_and_not_proactive(self):
         dynamics = forward(delayed=True, proactive=False)
-        found = credit(lc.DeepFeedbackControl(lc.Continuous(dynamics), NUDGED))
+        found = credit(fc.DeepFeedbackControl(fc.Continuous(dynamics), NUDGED))
         printed(norms(weights(found)), [0.0520961848, 0.0060293082, 0.0075401908])
 
     def test_g4_analytic(self):
-        found = credit(lc.DeepFeedbackControl(lc.AnalyticSteadyState(0.05), NUDGED))
+        found = credit(fc.DeepFeedbackControl(fc.AnalyticSteadyState(0.05), NUDGED))
         printed(norms(weights(found)), [0.0893413669, 0.0126184534, 0.0134886432])
         printed(
             found.solution.value.moment.control[0], [0.0577412756, -0.0084175167, -0.0371079392]
@@ -88,19 +89,19 @@ class TestReferenceValues:
         ("teaching", "sizes", "first"),
         [
             (
-                lc.Nudged(0.0),
+                fc.Nudged(0.0),
                 [0.0563780278, 0.0566838176, 0.0285342743],
                 [0.0034506527, 0.0047256359, -0.0045154841],
             ),
-            (lc.LabelDifference(), [16.2165540505, 15.3923586389, 9.7901699855], None),
+            (fc.LabelDifference(), [16.2165540505, 15.3923586389, 9.7901699855], None),
         ],
         ids=["weak", "strong"],
     )
     def test_g5_two_phase_feedback(self, teaching, sizes, first):
-        rule = lc.DeepFeedbackControl(
-            lc.AnalyticSteadyState(0.05),
+        rule = fc.DeepFeedbackControl(
+            fc.AnalyticSteadyState(0.05),
             NUDGED,
-            feedback_learning=lc.TwoPhase(sleep(white(0.04, 0.06)), teaching),
+            feedback_learning=fc.TwoPhase(sleep(white(0.04, 0.06)), teaching),
         )
         found = credit(rule).feedback_gradient
         printed(norms(found), sizes)
@@ -108,10 +109,10 @@ class TestReferenceValues:
             printed([leaf[0, 0] for leaf in found], first)
 
     def test_g6_single_phase(self):
-        rule = lc.DeepFeedbackControl(
-            lc.Continuous(forward(filtered(0.003, 0.04, 0.02))),
-            lc.Strong(),
-            feedback_learning=lc.SinglePhase(0.5),
+        rule = fc.DeepFeedbackControl(
+            fc.Continuous(forward(filtered(0.003, 0.04, 0.02))),
+            fc.Strong(),
+            feedback_learning=fc.SinglePhase(0.5),
         )
         found = credit(rule, noisy=True)
         printed(norms(weights(found)), [0.7631698752, 0.5076160169, 0.5753089188])
@@ -121,22 +122,22 @@ class TestReferenceValues:
         )
 
     def test_g7_published_pretraining(self):
-        rule = lc.DeepFeedbackControl(
-            lc.Continuous(forward(filtered(0.003, 0.04, 0.02))),
-            lc.Strong(),
-            feedback_learning=lc.SinglePhase(0.5),
+        rule = fc.DeepFeedbackControl(
+            fc.Continuous(forward(filtered(0.003, 0.04, 0.02))),
+            fc.Strong(),
+            feedback_learning=fc.SinglePhase(0.5),
             published=True,
         )
-        phase = lc.Continuous(sleep(filtered(0.04, 0.06, 0.003), apical_time_constant=None))
-        found = credit(rule.pretraining(phase, lc.LabelDifference()), noisy=True)
+        phase = fc.Continuous(sleep(filtered(0.04, 0.06, 0.003), apical_time_constant=None))
+        found = credit(rule.pretraining(phase, fc.LabelDifference()), noisy=True)
         printed(norms(found.feedback_gradient), [60.1934996878, 14.8393674482, 2.7484223584])
 
     def test_g8_strong_steady_state(self):
-        found = credit(lc.DeepFeedbackControl(lc.SimulatedSteadyState(forward()), lc.Strong()))
+        found = credit(fc.DeepFeedbackControl(fc.SimulatedSteadyState(forward()), fc.Strong()))
         printed(norms(weights(found)), [1.0121962379, 0.8015026491, 0.9298972554])
 
     def test_g9_jacobian_feedback(self):
-        rule = lc.DeepFeedbackControl(lc.Continuous(forward()), NUDGED, path=lc.JacobianFeedback())
+        rule = fc.DeepFeedbackControl(fc.Continuous(forward()), NUDGED, path=fc.JacobianFeedback())
         found = credit(rule, feedback=None)
         printed(norms(weights(found)), [0.0286039045, 0.0041404414, 0.0053788548])
         printed(
@@ -146,14 +147,14 @@ class TestReferenceValues:
 
 # --- the rest point -------------------------------------------------------------------------------
 
-LONG = lc.Dynamics(0.05, 6000, 0.1, 0.05, 0.5)
-SOLVED = lc.SteadyState(0.05, lc.Tolerance(1e-12))
+LONG = fc.Dynamics(0.05, 6000, 0.1, 0.05, 0.5)
+SOLVED = fc.SteadyState(0.05, lc.Tolerance(1e-12))
 
 
-@pytest.mark.parametrize("teaching", [NUDGED, lc.Strong()], ids=["nudged", "strong"])
+@pytest.mark.parametrize("teaching", [NUDGED, fc.Strong()], ids=["nudged", "strong"])
 def test_the_solved_rest_point_is_where_a_long_simulation_ends(teaching):
-    simulated = credit(lc.DeepFeedbackControl(lc.SimulatedSteadyState(LONG), teaching))
-    solved = credit(lc.DeepFeedbackControl(SOLVED, teaching))
+    simulated = credit(fc.DeepFeedbackControl(fc.SimulatedSteadyState(LONG), teaching))
+    solved = credit(fc.DeepFeedbackControl(SOLVED, teaching))
     assert np.all(lc.solved(solved.solution))
     assert np.max(solved.solution.stats.state_residual) < 1e-13
     ends = [own.solution.value for own in (simulated, solved)]
@@ -167,8 +168,8 @@ def test_the_solved_rest_point_is_where_a_long_simulation_ends(teaching):
 def test_the_linearised_rest_point_is_the_limit_of_weak_nudges():
     def distance(step):
         found = [
-            weights(credit(lc.DeepFeedbackControl(phase, lc.Nudged(step))))
-            for phase in (SOLVED, lc.AnalyticSteadyState(0.05))
+            weights(credit(fc.DeepFeedbackControl(phase, fc.Nudged(step))))
+            for phase in (SOLVED, fc.AnalyticSteadyState(0.05))
         ]
         return max(np.max(np.abs(a - b)) for a, b in zip(*found, strict=True)) / step
 
@@ -179,15 +180,15 @@ def test_the_linearised_rest_point_is_the_limit_of_weak_nudges():
 
 @pytest.mark.parametrize(
     ("difference", "bounds"),
-    [(lc.VoltageDifference(), (0, 0.07)), (lc.RateDifference(), (0.05, 0.9))],
+    [(fc.VoltageDifference(), (0, 0.07)), (fc.RateDifference(), (0.05, 0.9))],
     ids=["voltage", "rate"],
 )
 def test_weak_control_through_the_jacobian_is_backpropagation(difference, bounds):
-    dynamics = lc.Dynamics(5e-4, 200, 5e-4, 1000.0)
-    rule = lc.DeepFeedbackControl(
-        lc.SimulatedSteadyState(dynamics),
-        lc.Nudged(1e-3),
-        path=lc.JacobianFeedback(),
+    dynamics = fc.Dynamics(5e-4, 200, 5e-4, 1000.0)
+    rule = fc.DeepFeedbackControl(
+        fc.SimulatedSteadyState(dynamics),
+        fc.Nudged(1e-3),
+        path=fc.JacobianFeedback(),
         difference=difference,
     )
     found = angles(weights(credit(rule, feedback=None)), backpropagation()[1])
@@ -195,21 +196,21 @@ def test_weak_control_through_the_jacobian_is_backpropagation(difference, bounds
 
 
 @pytest.mark.parametrize(
-    "phase", [SOLVED, lc.AnalyticSteadyState(0.0), lc.Continuous(LONG)], ids=str
+    "phase", [SOLVED, fc.AnalyticSteadyState(0.0), fc.Continuous(LONG)], ids=str
 )
 def test_an_output_that_is_held_teaches_nothing(phase):
-    found = credit(lc.DeepFeedbackControl(phase, lc.Nudged(0.0)))
+    found = credit(fc.DeepFeedbackControl(phase, fc.Nudged(0.0)))
     assert max(norms(jax.tree.leaves(found.gradient))) < 1e-14
     assert float(found.objective) < 1e-28
 
 
 def test_the_control_of_probabilities_sums_to_zero():
-    control = credit(lc.DeepFeedbackControl(SOLVED, lc.Strong())).solution.value.moment.control
+    control = credit(fc.DeepFeedbackControl(SOLVED, fc.Strong())).solution.value.moment.control
     np.testing.assert_allclose(jnp.sum(control, axis=1), 0, atol=1e-12)
 
 
 def test_a_sample_does_not_depend_on_its_batch():
-    rule = lc.DeepFeedbackControl(SOLVED, lc.Strong())
+    rule = fc.DeepFeedbackControl(SOLVED, fc.Strong())
     together = weights(credit(rule))
     samples = [
         lc.Batch(BATCH.inputs[own], BATCH.targets[own]) for own in (slice(0, 1), slice(1, 2))
@@ -224,11 +225,11 @@ def test_updates_from_a_time_point_on_are_the_mean_of_the_later_ones():
     start, points = 15, 40
     noise = filtered(0.1, 0.1, 0.02)
     early, whole, late = (
-        credit(lc.DeepFeedbackControl(own, NUDGED), noisy=True).gradient
+        credit(fc.DeepFeedbackControl(own, NUDGED), noisy=True).gradient
         for own in (
-            lc.Continuous(forward(noise, points=start)),
-            lc.Continuous(forward(noise)),
-            lc.Continuous(forward(noise), start=start),
+            fc.Continuous(forward(noise, points=start)),
+            fc.Continuous(forward(noise)),
+            fc.Continuous(forward(noise), start=start),
         )
     )
     for first, mean, rest in zip(*map(jax.tree.leaves, (early, whole, late)), strict=True):
@@ -239,7 +240,7 @@ def test_updates_from_a_time_point_on_are_the_mean_of_the_later_ones():
 def test_an_update_reads_only_its_own_layer():
     """Weights and feedback of other layers matter through the state alone: with the same voltages
     a layer's update does not see them."""
-    rule = lc.DeepFeedbackControl(SOLVED, lc.Strong())
+    rule = fc.DeepFeedbackControl(SOLVED, fc.Strong())
     value = credit(rule).solution.value.moment
     change = value.soma[1] - value.basal[1]
     post = jnp.tanh(value.soma[1]) - jnp.tanh(value.soma[1] - change)
@@ -248,18 +249,18 @@ def test_an_update_reads_only_its_own_layer():
 
 
 def test_strong_control_with_hardly_a_leak_reaches_the_target():
-    rule = lc.DeepFeedbackControl(lc.SteadyState(1e-7, lc.Tolerance(1e-10)), lc.Strong())
+    rule = fc.DeepFeedbackControl(fc.SteadyState(1e-7, lc.Tolerance(1e-10)), fc.Strong())
     output = credit(rule).solution.value.moment.soma[-1]
     np.testing.assert_allclose(jax.nn.softmax(output), BATCH.targets, atol=1e-5)
 
 
 def test_a_sample_that_was_not_solved_is_dropped():
-    hasty = lc.SteadyState(0.05, lc.Tolerance(1e-12), lc.FixedPoint(max_steps=1))
-    found = credit(lc.DeepFeedbackControl(hasty, lc.Strong()))
+    hasty = fc.SteadyState(0.05, lc.Tolerance(1e-12), lc.FixedPoint(max_steps=1))
+    found = credit(fc.DeepFeedbackControl(hasty, fc.Strong()))
     assert not np.any(lc.solved(found.solution))
     assert max(norms(weights(found))) == 0
-    kept = lc.SteadyState(0.05, lc.Tolerance(1e-12), lc.FixedPoint(max_steps=2), lc.Keep())
-    assert min(norms(weights(credit(lc.DeepFeedbackControl(kept, lc.Strong()))))) > 0
+    kept = fc.SteadyState(0.05, lc.Tolerance(1e-12), lc.FixedPoint(max_steps=2), lc.Keep())
+    assert min(norms(weights(credit(fc.DeepFeedbackControl(kept, fc.Strong()))))) > 0
 
 
 # --- simulation -----------------------------------------------------------------------------------
@@ -268,16 +269,16 @@ def test_a_sample_that_was_not_solved_is_dropped():
 @pytest.mark.parametrize(
     ("noise", "apical"),
     [
-        (lc.FilteredNoise(0.3, 0.5, time_constant=0.2), None),
-        (lc.FilteredNoise(0.3, 0.5, time_constant=0.2, increments=lc.TwoPointIncrements()), None),
-        (lc.WhiteNoise(0.3, 0.5), 0.1),
-        (lc.WhiteNoise(0.3, 0.5), None),
+        (fc.FilteredNoise(0.3, 0.5, time_constant=0.2), None),
+        (fc.FilteredNoise(0.3, 0.5, time_constant=0.2, increments=fc.TwoPointIncrements()), None),
+        (fc.WhiteNoise(0.3, 0.5), 0.1),
+        (fc.WhiteNoise(0.3, 0.5), None),
     ],
     ids=["filtered", "two-point", "lagging", "white"],
 )
 def test_the_noise_has_the_deviation_that_it_says(noise, apical):
     """Of the apical voltages, with no control in them."""
-    dynamics = lc.Dynamics(0.02, 2001, 0.1, 0.0, 0.0, apical, noise=noise)
+    dynamics = fc.Dynamics(0.02, 2001, 0.1, 0.0, 0.0, apical, noise=noise)
     size = 200
     drives = jnp.zeros((size, 5))
     like = [jnp.zeros((size, n)) for n in SIZES[1:]]
@@ -305,7 +306,7 @@ def test_the_noise_has_the_deviation_that_it_says(noise, apical):
 
 def test_two_point_increments_are_independent_signs():
     like = [jnp.zeros((100, n)) for n in (40, 5)]
-    draw = lc.TwoPointIncrements()(jax.random.key(0), like)
+    draw = fc.TwoPointIncrements()(jax.random.key(0), like)
     steps = [np.concatenate(draw(jnp.asarray(k)), axis=1) for k in range(40)]
     signs = np.stack(steps).astype(float)
     assert signs.shape == (40, 100, 45)
@@ -321,8 +322,8 @@ def test_two_point_increments_are_independent_signs():
 
 def test_the_noise_of_updates_is_that_of_each_neuron_and_sample():
     """Each layer's update less the quiet one is εᵀr, and its bias' Σε, with ε of the deviation."""
-    quiet = lc.DeepFeedbackControl(SOLVED, NUDGED)
-    noisy = lc.DeepFeedbackControl(SOLVED, NUDGED, update_noise=0.3)
+    quiet = fc.DeepFeedbackControl(SOLVED, NUDGED)
+    noisy = fc.DeepFeedbackControl(SOLVED, NUDGED, update_noise=0.3)
     without = credit(quiet)
     keys = jax.random.split(jax.random.key(3), 300)
     task = noisy.task(NETWORK, FEEDBACK, BATCH)
@@ -346,17 +347,17 @@ def test_the_noise_of_updates_is_that_of_each_neuron_and_sample():
     with pytest.raises(ValueError, match="noise, which is drawn from a key"):
         noisy(NETWORK, FEEDBACK, BATCH)
     with pytest.raises(ValueError, match="`update_noise` is -1"):
-        lc.DeepFeedbackControl(SOLVED, NUDGED, update_noise=-1.0)
+        fc.DeepFeedbackControl(SOLVED, NUDGED, update_noise=-1.0)
 
 
 def test_the_memory_does_not_grow_with_simulated_time():
     def needed(points):
-        dynamics = lc.Dynamics(0.01, points, 0.1, 0.01, noise=lc.FilteredNoise(0.1, 0.1, 0.05))
-        rule = lc.DeepFeedbackControl(
-            lc.Continuous(dynamics),
-            lc.Strong(),
+        dynamics = fc.Dynamics(0.01, points, 0.1, 0.01, noise=fc.FilteredNoise(0.1, 0.1, 0.05))
+        rule = fc.DeepFeedbackControl(
+            fc.Continuous(dynamics),
+            fc.Strong(),
             lc.CrossEntropy(softness=0.1),
-            feedback_learning=lc.SinglePhase(0.5),
+            feedback_learning=fc.SinglePhase(0.5),
         )
         lowered = jax.jit(lambda feedback, batch, key: rule(NETWORK, feedback, batch, key=key))
         analysis = lowered.lower(FEEDBACK, BATCH, jax.random.key(0)).compile().memory_analysis()
@@ -387,12 +388,12 @@ def test_differences_of_rates_keep_their_digits(activation):
 
 
 def test_the_ways_of_feedback():
-    weights = lc.WeightProductFeedback().init(NETWORK, key=jax.random.key(0))
+    weights = fc.WeightProductFeedback().init(NETWORK, key=jax.random.key(0))
     last = NETWORK.layers[2].weight.T
     np.testing.assert_allclose(weights[1], last)
     np.testing.assert_allclose(weights[0], NETWORK.layers[1].weight.T @ last, atol=1e-15)
     np.testing.assert_array_equal(weights[2], np.eye(3))
-    random = lc.DirectFeedback().init(NETWORK, key=jax.random.key(0))
+    random = fc.DirectFeedback().init(NETWORK, key=jax.random.key(0))
     assert [own.shape for own in random] == [(5, 3), (4, 3), (3, 3)]
     np.testing.assert_array_equal(random[2], np.eye(3))
 
@@ -413,22 +414,22 @@ def test_some_samples_teach_the_feedback_what_a_batch_of_them_would():
     noise = tuple(own[:1] for own in draws(0))
 
     def gradient(learning, batch):
-        rule = lc.DeepFeedbackControl(SOLVED, NUDGED, feedback_learning=learning)
+        rule = fc.DeepFeedbackControl(SOLVED, NUDGED, feedback_learning=learning)
         task = rule.task(NETWORK, FEEDBACK, batch)
         return rule.credit(task, batch, None, learning_draws=lambda _: noise).feedback_gradient
 
-    some = gradient(lc.QuasiStatic(0.05, 0.01, 0.1, samples=1), BATCH)
-    alone = gradient(lc.QuasiStatic(0.05, 0.01, 0.1), first)
+    some = gradient(fc.QuasiStatic(0.05, 0.01, 0.1, samples=1), BATCH)
+    alone = gradient(fc.QuasiStatic(0.05, 0.01, 0.1), first)
     for one, other in zip(some, alone, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
 LEARNING = {
-    "quasi-static": (SOLVED, lc.QuasiStatic(0.05)),
-    "quasi-static, held": (SOLVED, lc.QuasiStatic(0.05, decay=0.01, leak=0.1)),
+    "quasi-static": (SOLVED, fc.QuasiStatic(0.05)),
+    "quasi-static, held": (SOLVED, fc.QuasiStatic(0.05, decay=0.01, leak=0.1)),
     "single phase": (
-        lc.Continuous(lc.Dynamics(0.05, 200, 0.1, 0.05, noise=lc.FilteredNoise(0.1, 0.1, 0.2))),
-        lc.SinglePhase(0.5),
+        fc.Continuous(fc.Dynamics(0.05, 200, 0.1, 0.05, noise=fc.FilteredNoise(0.1, 0.1, 0.2))),
+        fc.SinglePhase(0.5),
     ),
 }
 
@@ -440,7 +441,7 @@ def test_feedback_learned_on_one_sample_comes_into_the_row_space(name):
     is drawn at random; the condition counts all."""
     phase, learning = LEARNING[name]
     # Strong feedback of probabilities never moves the controls' sum, nor learns from it.
-    rule = lc.DeepFeedbackControl(phase, NUDGED, feedback_learning=learning)
+    rule = fc.DeepFeedbackControl(phase, NUDGED, feedback_learning=learning)
     size = 64
     batch = lc.Batch(
         jnp.repeat(BATCH.inputs[:1], size, axis=0), jnp.repeat(BATCH.targets[:1], size, axis=0)
@@ -455,7 +456,7 @@ def test_feedback_learned_on_one_sample_comes_into_the_row_space(name):
         updates, state = optimiser.update(gradient, state)
         return (optax.apply_updates(feedback, updates), state), None
 
-    first = lc.DirectFeedback().init(NETWORK, key=jax.random.key(2))
+    first = fc.DirectFeedback().init(NETWORK, key=jax.random.key(2))
     keys = jax.random.split(jax.random.key(1), steps)
     (last, _), _ = jax.jit(lambda c: jax.lax.scan(step, c, keys))((first, optimiser.init(first)))
     soma = lc.equilibrium.free_moment(NETWORK, NETWORK.drive(BATCH.inputs[0])).soma
@@ -477,7 +478,7 @@ def test_feedback_learned_on_one_sample_comes_into_the_row_space(name):
         ({"time_step": 0.3}, "`voltage_time_constant` is 0.2"),
         ({"apical_time_constant": 0.01}, "`apical_time_constant` is 0.01"),
         ({"control_filter": 0.01}, "`control_filter` is 0.01"),
-        ({"noise": lc.FilteredNoise(0.1, 0.1, 0.001)}, "`noise.time_constant` is 0.001"),
+        ({"noise": fc.FilteredNoise(0.1, 0.1, 0.001)}, "`noise.time_constant` is 0.001"),
         ({"points": 2}, "at least 3"),
         ({"leak": -1.0}, "`leak` is -1.0"),
         ({"proportional_gain": float("nan")}, "`proportional_gain` is nan"),
@@ -490,56 +491,56 @@ def test_constants_that_cannot_be_simulated_are_refused(options, words):
         forward(noise, **options)
 
 
-NOISY = lc.Continuous(forward(lc.FilteredNoise(0.1, 0.1, 0.1)))
+NOISY = fc.Continuous(forward(fc.FilteredNoise(0.1, 0.1, 0.1)))
 
 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: lc.Nudged(-1.0), "Nudged"),
-        (lambda: lc.FilteredNoise(-0.1, 0.1, 0.1), "standard deviation"),
-        (lambda: lc.WhiteNoise(0.1, float("inf")), "`output_deviation` is inf"),
-        (lambda: lc.SteadyState(0.0), "`leak` is 0.0"),
-        (lambda: lc.Continuous(forward(), reach=0.0), "`reach` is 0.0"),
-        (lambda: lc.QuasiStatic(0.0), "noise above 0"),
-        (lambda: lc.Continuous(forward(), start=40), "`start` is 40"),
-        (lambda: lc.QuasiStatic(decay=-1.0), "`decay` is -1.0"),
-        (lambda: lc.QuasiStatic(leak=1.0, samples=0), "`samples` is 0"),
-        (lambda: lc.QuasiStatic(samples=4), "`leak` None"),
-        (lambda: lc.SinglePhase(0.0), "`filter_time_constant` is 0.0"),
-        (lambda: lc.SinglePhase(0.5, start=-1), "`start` is -1"),
-        (lambda: lc.SinglePhase(0.5, decay=-1.0), "`decay` is -1.0"),
+        (lambda: fc.Nudged(-1.0), "Nudged"),
+        (lambda: fc.FilteredNoise(-0.1, 0.1, 0.1), "standard deviation"),
+        (lambda: fc.WhiteNoise(0.1, float("inf")), "`output_deviation` is inf"),
+        (lambda: fc.SteadyState(0.0), "`leak` is 0.0"),
+        (lambda: fc.Continuous(forward(), reach=0.0), "`reach` is 0.0"),
+        (lambda: fc.QuasiStatic(0.0), "noise above 0"),
+        (lambda: fc.Continuous(forward(), start=40), "`start` is 40"),
+        (lambda: fc.QuasiStatic(decay=-1.0), "`decay` is -1.0"),
+        (lambda: fc.QuasiStatic(leak=1.0, samples=0), "`samples` is 0"),
+        (lambda: fc.QuasiStatic(samples=4), "`leak` None"),
+        (lambda: fc.SinglePhase(0.0), "`filter_time_constant` is 0.0"),
+        (lambda: fc.SinglePhase(0.5, start=-1), "`start` is -1"),
+        (lambda: fc.SinglePhase(0.5, decay=-1.0), "`decay` is -1.0"),
         (
-            lambda: lc.DeepFeedbackControl(
-                NOISY, NUDGED, feedback_learning=lc.SinglePhase(0.5, start=39)
+            lambda: fc.DeepFeedbackControl(
+                NOISY, NUDGED, feedback_learning=fc.SinglePhase(0.5, start=39)
             ),
             "has 40",
         ),
-        (lambda: lc.TwoPhase(forward()), "have none"),
-        (lambda: lc.WeightProductFeedback(-1.0), "standard deviation"),
+        (lambda: fc.TwoPhase(forward()), "have none"),
+        (lambda: fc.WeightProductFeedback(-1.0), "standard deviation"),
         (
-            lambda: lc.DeepFeedbackControl(SOLVED, NUDGED, path=lc.JacobianFeedback()),
+            lambda: fc.DeepFeedbackControl(SOLVED, NUDGED, path=fc.JacobianFeedback()),
             "LeastControl",
         ),
         (
-            lambda: lc.DeepFeedbackControl(
-                NOISY, NUDGED, path=lc.JacobianFeedback(), feedback_learning=lc.SinglePhase(0.5)
+            lambda: fc.DeepFeedbackControl(
+                NOISY, NUDGED, path=fc.JacobianFeedback(), feedback_learning=fc.SinglePhase(0.5)
             ),
             "feedback_learning=None",
         ),
         (
-            lambda: lc.DeepFeedbackControl(SOLVED, NUDGED, feedback_learning=lc.SinglePhase(0.5)),
+            lambda: fc.DeepFeedbackControl(SOLVED, NUDGED, feedback_learning=fc.SinglePhase(0.5)),
             "which has none",
         ),
         (
-            lambda: lc.DeepFeedbackControl(NOISY, NUDGED, feedback_learning=lc.QuasiStatic()),
+            lambda: fc.DeepFeedbackControl(NOISY, NUDGED, feedback_learning=fc.QuasiStatic()),
             "SteadyState",
         ),
         (
-            lambda: lc.DeepFeedbackControl(NOISY, NUDGED, feedback_learning=lc.SinglePhase(0.01)),
+            lambda: fc.DeepFeedbackControl(NOISY, NUDGED, feedback_learning=fc.SinglePhase(0.01)),
             "cannot follow it",
         ),
-        (lambda: lc.DeepFeedbackControl(SOLVED, NUDGED).pretraining(NOISY), "single-phase"),
+        (lambda: fc.DeepFeedbackControl(SOLVED, NUDGED).pretraining(NOISY), "single-phase"),
     ],
     ids=range(22),
 )
@@ -551,17 +552,17 @@ def test_parts_that_do_not_fit_are_refused(make, words):
 def test_what_a_rule_cannot_take_is_refused():
     labels = lc.Batch(BATCH.inputs, jnp.asarray([0, 2]))
     with pytest.raises(ValueError, match="softness"):
-        lc.DeepFeedbackControl(SOLVED, lc.Strong())(NETWORK, FEEDBACK, labels)
+        fc.DeepFeedbackControl(SOLVED, fc.Strong())(NETWORK, FEEDBACK, labels)
     with pytest.raises(ValueError, match="key="):
-        lc.DeepFeedbackControl(NOISY, NUDGED)(NETWORK, FEEDBACK, BATCH)
+        fc.DeepFeedbackControl(NOISY, NUDGED)(NETWORK, FEEDBACK, BATCH)
     recurrent = lc.EquilibriumRNN(4, 5, 3, key=jax.random.key(0))
     with pytest.raises(ValueError, match="Feedforward"):
-        lc.DeepFeedbackControl(SOLVED, NUDGED).init(recurrent, key=jax.random.key(0))
+        fc.DeepFeedbackControl(SOLVED, NUDGED).init(recurrent, key=jax.random.key(0))
 
 
 def test_control_that_misses_its_target_has_a_name():
-    short = lc.Continuous(lc.Dynamics(0.02, 5, 0.2, 0.05), reach=0.1)
-    found = credit(lc.DeepFeedbackControl(short, lc.Strong()))
+    short = fc.Continuous(fc.Dynamics(0.02, 5, 0.2, 0.05), reach=0.1)
+    found = credit(fc.DeepFeedbackControl(short, fc.Strong()))
     assert not np.any(lc.solved(found.solution))
     assert np.all(found.solution.result == lc.RESULTS.target_not_reached)
     assert min(norms(weights(found))) > 0

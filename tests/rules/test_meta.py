@@ -41,12 +41,12 @@ def tasks(inputs=2):
 
 
 def fast_weights(hidden=(), *, per_weight=False, learn_pull=True):
-    model = lc.DenseLearner(2, hidden, 1, activation=jnp.tanh, key=KEY)
+    model = lc.meta.DenseLearner(2, hidden, 1, activation=jnp.tanh, key=KEY)
     pull = PULL
     if per_weight:
         weights, unravel = ravel_pytree(eqx.filter(model, eqx.is_inexact_array))
         pull = unravel(0.2 + 0.1 * jnp.arange(weights.size))
-    return lc.FastWeights(model, curved, squares, pull, learn_pull=learn_pull)
+    return lc.meta.FastWeights(model, curved, squares, pull, learn_pull=learn_pull)
 
 
 credit = eqx.filter_jit(lambda rule, system, batch: rule(system, None, batch))
@@ -133,24 +133,24 @@ class TestFastWeights:
     def test_any_equinox_model_is_a_learner(self):
         mlp = eqx.nn.MLP(2, 1, 3, 1, key=KEY)
         loss = lambda model, data: squares(jax.vmap(model), data)  # noqa: E731
-        system = lc.FastWeights(mlp, loss, loss, 0.1)
+        system = lc.meta.FastWeights(mlp, loss, loss, 0.1)
         batch = tasks()
-        own = credit(lc.MetaLeastControl(), system, batch)
+        own = credit(lc.meta.MetaLeastControl(), system, batch)
         assert np.isfinite(flat(own.gradient)).all()
         assert own.solution.stats.control_norm.shape == (TASKS,)
 
     def test_bad_learners_and_pulls_are_refused(self):
         with pytest.raises(ValueError, match=r"learner Identity has no weights"):
-            lc.FastWeights(eqx.nn.Identity(), squares, squares, 0.1)
-        model = lc.DenseLearner(2, (), 1, key=KEY)
+            lc.meta.FastWeights(eqx.nn.Identity(), squares, squares, 0.1)
+        model = lc.meta.DenseLearner(2, (), 1, key=KEY)
         for pull in (0.0, -1.0, float("nan"), float("inf")):
             with pytest.raises(ValueError, match=r"finite number above 0"):
-                lc.FastWeights(model, squares, squares, pull)
+                lc.meta.FastWeights(model, squares, squares, pull)
         with pytest.raises(ValueError, match=r"neither one number nor one for each weight"):
-            lc.FastWeights(model, squares, squares, jnp.ones(3))
+            lc.meta.FastWeights(model, squares, squares, jnp.ones(3))
 
     def test_the_convolutional_learner_is_its_definition(self):
-        learner = lc.ConvolutionalLearner((9, 8), 3, channels=4, modules=2, key=KEY)
+        learner = lc.meta.ConvolutionalLearner((9, 8), 3, channels=4, modules=2, key=KEY)
         images = jax.random.normal(KEY, (5, 9, 8))
         x = images[:, None]
         for module in learner.modules:
@@ -166,16 +166,16 @@ class TestFastWeights:
         expected = x @ learner.decoder.weight.T + learner.decoder.bias[None]
         np.testing.assert_allclose(learner(images), expected, rtol=1e-9, atol=1e-9)
         with pytest.raises(ValueError, match=r"leave nothing: write modules="):
-            lc.ConvolutionalLearner((8, 8), 3, key=KEY)
+            lc.meta.ConvolutionalLearner((8, 8), 3, key=KEY)
 
 
 class TestLeastControl:
     @pytest.mark.parametrize(
-        ("control", "per_weight"), [(lc.DirectControl, True), (lc.OptimalControl, False)]
+        ("control", "per_weight"), [(lc.meta.DirectControl, True), (lc.meta.OptimalControl, False)]
     )
     def test_without_leak_both_descend_the_least_control(self, control, per_weight):
         system, batch = fast_weights(per_weight=per_weight), tasks()
-        rule = lc.MetaLeastControl(0.0, control=control(EXACT))
+        rule = lc.meta.MetaLeastControl(0.0, control=control(EXACT))
         own = credit(rule, system, batch)
         assert lc.solved(own.solution).all()
         starts = flat_states(own.solution)
@@ -185,7 +185,7 @@ class TestLeastControl:
     @pytest.mark.slow
     def test_optimal_control_descends_the_energy_at_any_leak(self):
         system, batch, leak = fast_weights((2,)), tasks(), 0.2
-        rule = lc.MetaLeastControl(leak, control=lc.OptimalControl(EXACT))
+        rule = lc.meta.MetaLeastControl(leak, control=lc.meta.OptimalControl(EXACT))
         own = credit(rule, system, batch)
         assert lc.solved(own.solution).all()
         starts = flat_states(own.solution)
@@ -195,16 +195,18 @@ class TestLeastControl:
     def test_direct_control_rests_where_the_papers_dynamics_do(self):
         system, batch = fast_weights(), tasks()
         leak = 0.5
-        own = credit(lc.MetaLeastControl(leak, control=lc.DirectControl(EXACT)), system, batch)
-        euler = lc.EulerControl(lc.Tolerance(1e-8), steps=3000, step_size=0.1)
-        run = credit(lc.MetaLeastControl(leak, control=euler), system, batch)
+        own = credit(
+            lc.meta.MetaLeastControl(leak, control=lc.meta.DirectControl(EXACT)), system, batch
+        )
+        euler = lc.meta.EulerControl(lc.Tolerance(1e-8), steps=3000, step_size=0.1)
+        run = credit(lc.meta.MetaLeastControl(leak, control=euler), system, batch)
         assert lc.solved(own.solution).all()
         assert lc.solved(run.solution).all()
         np.testing.assert_allclose(
             flat(own.solution.value), flat(run.solution.value), rtol=1e-6, atol=1e-8
         )
-        descent = lc.DescentControl(lc.Tolerance(1e-9), steps=600, step_size=0.5, momentum=0.5)
-        run = credit(lc.MetaLeastControl(leak, control=descent), system, batch)
+        descent = lc.meta.DescentControl(lc.Tolerance(1e-9), steps=600, step_size=0.5, momentum=0.5)
+        run = credit(lc.meta.MetaLeastControl(leak, control=descent), system, batch)
         assert lc.solved(run.solution).all()
         np.testing.assert_allclose(
             flat(own.solution.value), flat(run.solution.value), rtol=1e-6, atol=1e-8
@@ -221,7 +223,9 @@ class TestLeastControl:
     def test_the_papers_steps_are_its_equations(self):
         system, batch = fast_weights(), tasks()
         support, query = jax.tree.map(lambda leaf: leaf[0], batch[:2])
-        solution = lc.EulerControl(steps=4, step_size=0.03).equilibrium(system, 0.1, support, query)
+        solution = lc.meta.EulerControl(steps=4, step_size=0.03).equilibrium(
+            system, 0.1, support, query
+        )
         _, unravel = ravel_pytree(system.slow_weights)
         phi, u = ravel_pytree(system.slow_weights)[0], jnp.zeros(3)
         for _ in range(4):
@@ -241,7 +245,7 @@ class TestLeastControl:
     def test_a_descent_is_its_equations_and_says_how_far_it_is_from_rest(self):
         system, batch, leak = fast_weights(), tasks(), 0.5
         support, query = jax.tree.map(lambda leaf: leaf[0], batch[:2])
-        solution = lc.DescentControl(steps=3, step_size=0.1, momentum=0.6).equilibrium(
+        solution = lc.meta.DescentControl(steps=3, step_size=0.1, momentum=0.6).equilibrium(
             system, leak, support, query
         )
         omega, unravel = ravel_pytree(system.slow_weights)
@@ -259,16 +263,16 @@ class TestLeastControl:
         np.testing.assert_allclose(solution.stats.state_residual, expected, rtol=1e-10)
         assert not lc.solved(solution)
         with pytest.raises(ValueError, match=r"the leak α is 0: write MetaLeastControl\(0.1"):
-            lc.DescentControl().equilibrium(system, 0.0, support, query)
+            lc.meta.DescentControl().equilibrium(system, 0.0, support, query)
 
     def test_a_pull_that_does_not_learn_has_no_gradient(self):
-        own = credit(lc.MetaLeastControl(), fast_weights(learn_pull=False), tasks())
+        own = credit(lc.meta.MetaLeastControl(), fast_weights(learn_pull=False), tasks())
         assert flat(own.gradient.log_pull) == 0
         assert np.abs(flat(own.gradient.model)).min() > 0
 
     def test_a_task_does_not_see_the_others(self):
         system, batch = fast_weights(), tasks()
-        rule = lc.MetaLeastControl(0.1, control=lc.DirectControl())
+        rule = lc.meta.MetaLeastControl(0.1, control=lc.meta.DirectControl())
         broken = jax.tree.map(lambda leaf: leaf.at[0].set(jnp.nan), batch)
         together, alone = (
             credit(rule, system, own).solution.value.state for own in (broken, batch)
@@ -290,17 +294,18 @@ class TestLeastControl:
             return compiled.memory_analysis().temp_size_in_bytes
 
         few, many = (
-            temporary(lc.MetaLeastControl(control=lc.EulerControl(steps=n))) for n in (10, 1000)
+            temporary(lc.meta.MetaLeastControl(control=lc.meta.EulerControl(steps=n)))
+            for n in (10, 1000)
         )
         assert many <= 1.01 * few
-        unrolled = [temporary(lc.MAML(lc.GradientDescent(n, 0.01))) for n in (10, 1000)]
+        unrolled = [temporary(lc.meta.MAML(lc.meta.GradientDescent(n, 0.01))) for n in (10, 1000)]
         assert unrolled[1] > 10 * unrolled[0]
 
 
 class TestBaselines:
     def test_maml_is_the_derivative_through_its_steps(self):
         system, batch = fast_weights((3,)), tasks()
-        adaptation = lc.GradientDescent(3, 0.2)
+        adaptation = lc.meta.GradientDescent(3, 0.2)
 
         def after(system, support, query, _):
             _, unravel = ravel_pytree(system.slow_weights)
@@ -309,18 +314,18 @@ class TestBaselines:
                 phi -= 0.2 * jax.grad(lambda z: system.learning(unravel(z), support))(phi)
             return system.evaluation(unravel(phi), query)
 
-        own = credit(lc.MAML(adaptation), system, batch)
+        own = credit(lc.meta.MAML(adaptation), system, batch)
         assert_close(own.gradient, finite_differences(after, system, batch))
 
         # Without the derivative of the steps: that of L_evaluate alone.
-        first = credit(lc.FirstOrderMAML(adaptation), system, batch)
+        first = credit(lc.meta.FirstOrderMAML(adaptation), system, batch)
         states = first.solution.value
         slopes = jax.vmap(jax.grad(system.evaluation))(states, batch.targets)
         mean = jax.tree.map(lambda leaf: leaf.mean(0), slopes)
         np.testing.assert_allclose(flat(first.gradient.model), flat(mean), rtol=1e-12)
         np.testing.assert_allclose(first.loss, own.loss, rtol=1e-12)
 
-        reptile = credit(lc.Reptile(adaptation), system, batch)
+        reptile = credit(lc.meta.Reptile(adaptation), system, batch)
         towards = jax.tree.map(lambda w, s: w - s.mean(0), system.slow_weights, states)
         np.testing.assert_allclose(flat(reptile.gradient.model), flat(towards), rtol=1e-10)
         assert flat(reptile.gradient.log_pull) == flat(first.gradient.log_pull) == 0
@@ -329,7 +334,7 @@ class TestBaselines:
         system, batch = fast_weights(), tasks()
         inputs, targets = batch.targets
         broken = lc.Batch(batch.inputs, (inputs, targets.at[1, 0].set(jnp.inf)))
-        rule = lc.ImplicitMAML(lc.Relaxation(steps=5, step_size=0.1), products=3)
+        rule = lc.meta.ImplicitMAML(lc.meta.Relaxation(steps=5, step_size=0.1), products=3)
         own = credit(rule, system, broken)
         assert own.count == TASKS - 1
         np.testing.assert_array_equal(np.isinf(own.solution.stats.error), [False, True, False])
@@ -341,7 +346,7 @@ class TestBaselines:
 
     def test_implicit_maml_is_the_derivative_at_the_free_equilibrium(self):
         system, batch = fast_weights(per_weight=True), tasks()
-        rule = lc.ImplicitMAML(lc.Settled(EXACT), tolerance=EXACT, products=20)
+        rule = lc.meta.ImplicitMAML(lc.meta.Settled(EXACT), tolerance=EXACT, products=20)
         own = credit(rule, system, batch)
 
         def settled(system, support, query, start):
@@ -354,13 +359,13 @@ class TestBaselines:
         assert_close(own.gradient, expected)
 
         # The contrast of two close rest points tends to it.
-        contrast = lc.ContrastiveMeta(
-            lc.Settled(EXACT), tolerance=EXACT, strength=1e-5, steps=2000, step_size=0.2
+        contrast = lc.meta.ContrastiveMeta(
+            lc.meta.Settled(EXACT), tolerance=EXACT, strength=1e-5, steps=2000, step_size=0.2
         )
         assert_close(credit(contrast, system, batch).gradient, expected, 1e-3)
 
         # T1–T2 has λ∇L_evaluate in the place of λδ.
-        first = credit(lc.T1T2(lc.Settled(EXACT)), system, batch)
+        first = credit(lc.meta.T1T2(lc.meta.Settled(EXACT)), system, batch)
         slopes = jax.vmap(jax.grad(system.evaluation))(first.solution.value, batch.targets)
         lam = flat(system.pull())
         np.testing.assert_allclose(
@@ -372,7 +377,7 @@ class TestBaselines:
     def test_relaxation_steps_along_the_field(self):
         system, batch = fast_weights(), tasks()
         support = jax.tree.map(lambda leaf: leaf[0], batch.inputs)
-        once, steps = lc.Relaxation(1, 0.1).adapt(system, support)
+        once, steps = lc.meta.Relaxation(1, 0.1).adapt(system, support)
         field = system.vector_field(system.slow_weights, support)
         np.testing.assert_allclose(
             flat(once), flat(system.slow_weights) + 0.1 * flat(field), rtol=1e-12
@@ -380,26 +385,31 @@ class TestBaselines:
         assert int(steps) == 1
 
         # With momentum the second step has some of the first in it.
-        twice, _ = lc.Relaxation(2, 0.1, 0.7).adapt(system, support)
+        twice, _ = lc.meta.Relaxation(2, 0.1, 0.7).adapt(system, support)
         velocity = 0.7 * flat(field) + flat(system.vector_field(once, support))
         np.testing.assert_allclose(flat(twice), flat(once) + 0.1 * velocity, rtol=1e-12)
 
     def test_bad_options_are_refused(self):
-        for build in (lc.GradientDescent, lc.Relaxation, lc.EulerControl):
+        for build in (lc.meta.GradientDescent, lc.meta.Relaxation, lc.meta.EulerControl):
             with pytest.raises(ValueError, match=r"write \w+\(steps=100, step_size=0.03\)"):
                 build(steps=0, step_size=0.1)
             with pytest.raises(ValueError, match=r"above 0 and finite"):
                 build(steps=5, step_size=-0.1)
-        for build in (lc.GradientDescent, lc.Relaxation, lc.DescentControl, lc.ContrastiveMeta):
+        for build in (
+            lc.meta.GradientDescent,
+            lc.meta.Relaxation,
+            lc.meta.DescentControl,
+            lc.meta.ContrastiveMeta,
+        ):
             with pytest.raises(ValueError, match=r"momentum=1.0, but it is at least 0 and below 1"):
                 build(momentum=1.0)
         with pytest.raises(ValueError, match=r"strength β of the second phase"):
-            lc.ContrastiveMeta(strength=0.0)
+            lc.meta.ContrastiveMeta(strength=0.0)
         with pytest.raises(ValueError, match=r"The leak is -1"):
-            lc.MetaLeastControl(-1.0)
+            lc.meta.MetaLeastControl(-1.0)
         support, query = tasks()[:2]
         with pytest.raises(ValueError, match=r"same first axis"):
-            lc.MAML()(
+            lc.meta.MAML()(
                 fast_weights(),
                 None,
                 lc.Batch(support, jax.tree.map(lambda leaf: leaf[:2], query)),

@@ -9,14 +9,15 @@ import pytest
 from jax.sharding import Mesh
 
 import leastcontrol as lc
+from leastcontrol import feedback_control as fc
 
 ONE_DEVICE = Mesh(np.array(jax.devices()[:1]), ("samples",))
 CASES = {
     "backpropagation, on a mesh": (lc.Backpropagation(), ONE_DEVICE),
     "least control with feedback weights": (lc.LeastControl(lc.KolenPollack(), 1.0), None),
     "deep feedback control": (
-        lc.DeepFeedbackControl(
-            phase=lc.SteadyState(1e-3, lc.Tolerance(1e-8)), teaching=lc.Nudged(0.1)
+        fc.DeepFeedbackControl(
+            phase=fc.SteadyState(1e-3, lc.Tolerance(1e-8)), teaching=fc.Nudged(0.1)
         ),
         None,
     ),
@@ -60,7 +61,7 @@ def test_the_credit_is_that_of_the_whole_batch(name):
     same(found, credit(rule, system, feedback, batch()))
 
 
-class Mean(lc.AbstractRule):
+class Mean(lc.rules.AbstractRuleWithoutFeedback):
     """Its gradient is the mean of the inputs that are positive, and what it draws."""
 
     loss: lc.AbstractLoss = lc.CrossEntropy()

@@ -14,6 +14,7 @@ import pytest
 from helpers import KEY, flat
 
 import leastcontrol as lc
+from leastcontrol import feedback_control as fc
 
 BAD = 1
 SIZE = 3
@@ -212,12 +213,12 @@ def test_a_sample_that_is_not_finite_is_left_out_of_backpropagation():
 
 
 # Every way of deep feedback control to a controlled state.
-DYNAMICS = lc.Dynamics(0.05, 40, 0.2, 0.1, 1.0)
+DYNAMICS = fc.Dynamics(0.05, 40, 0.2, 0.1, 1.0)
 PHASES = {
-    "steady state": lc.SteadyState(0.1),
-    "analytic": lc.AnalyticSteadyState(0.1),
-    "simulated": lc.SimulatedSteadyState(DYNAMICS),
-    "continuous": lc.Continuous(DYNAMICS),
+    "steady state": fc.SteadyState(0.1),
+    "analytic": fc.AnalyticSteadyState(0.1),
+    "simulated": fc.SimulatedSteadyState(DYNAMICS),
+    "continuous": fc.Continuous(DYNAMICS),
 }
 
 
@@ -225,7 +226,7 @@ PHASES = {
 @pytest.mark.parametrize("fault", ["input", "target"])
 def test_feedback_control_leaves_out_what_it_cannot_use(name, fault):
     network = lc.Feedforward(2, (3,), 2, key=KEY)
-    rule = lc.DeepFeedbackControl(PHASES[name], lc.Nudged(0.1), loss=LOSS)
+    rule = fc.DeepFeedbackControl(PHASES[name], fc.Nudged(0.1), loss=LOSS)
     feedback = rule.init(network, key=KEY)
     inputs, targets = BATCH.inputs["vector"], BATCH.targets
     alone = rule(network, feedback, lc.Batch(inputs[OTHERS], targets[OTHERS]))
@@ -300,10 +301,10 @@ def test_a_task_with_a_label_that_is_none_does_not_count():
         losses = jax.vmap(lc.CrossEntropy())(jax.vmap(lambda x: model @ x)(samples[0]), samples[1])
         return jnp.mean(losses)
 
-    weights = lc.FastWeights(jnp.ones((2, 2)), mean_loss, mean_loss, 0.1)
+    weights = lc.meta.FastWeights(jnp.ones((2, 2)), mean_loss, mean_loss, 0.1)
     inputs = jax.random.normal(KEY, (2, 4, 2))
     labels = jnp.asarray([[0, 1, 1, 0], [0, 1, -1, 0]])
-    rule = lc.FirstOrderMAML(lc.GradientDescent(2, 0.1))
+    rule = lc.meta.FirstOrderMAML(lc.meta.GradientDescent(2, 0.1))
 
     @jax.jit
     def credited(labels):

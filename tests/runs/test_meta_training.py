@@ -38,14 +38,14 @@ def system():
     return build_system(SMALL, TASKS, 0)
 
 
-class Recorded(lc.AbstractMetaRule):
+class Recorded(lc.meta.AbstractMetaRule):
     """Sees the tasks and does not learn; its objective tells them apart."""
 
-    adaptation: lc.AbstractAdaptation = lc.GradientDescent(steps=1)
+    adaptation: lc.meta.AbstractAdaptation = lc.meta.GradientDescent(steps=1)
     unsolved: lc.AbstractUnsolved = lc.Keep()
 
     def of_task(self, system, support, query):
-        own = lc.Reptile(self.adaptation).of_task(system, support, query)
+        own = lc.meta.Reptile(self.adaptation).of_task(system, support, query)
         none = jax.tree.map(jnp.zeros_like, own.gradient)
         told = jnp.sum(support.targets) + jnp.sum(query.targets)
         return eqx.tree_at(lambda o: (o.gradient, o.objective), own, (none, told))
@@ -73,7 +73,7 @@ def test_the_tasks_depend_on_the_seed_alone():
 
 def test_the_metrics_say_how_far_the_control_is_from_its_equilibrium():
     leak = 0.1
-    rule = lc.MetaLeastControl(leak, control=lc.EulerControl(steps=5, step_size=0.01))
+    rule = lc.meta.MetaLeastControl(leak, control=lc.meta.EulerControl(steps=5, step_size=0.01))
     config = training.MetaTrainingConfig(steps=1, task_batch=3, validation_tasks=2)
     own = system()
     found = training.meta_train(own, rule, TASKS, TASKS, config, seed=6).metrics[0]
@@ -89,7 +89,7 @@ def test_the_metrics_say_how_far_the_control_is_from_its_equilibrium():
 
 
 def test_training_moves_the_slow_weights_to_easier_adaptation():
-    rule = lc.MetaLeastControl(0.1, control=lc.EulerControl(steps=30), unsolved=lc.Keep())
+    rule = lc.meta.MetaLeastControl(0.1, control=lc.meta.EulerControl(steps=30), unsolved=lc.Keep())
     before, after = system(), trained(rule, steps=150)
     assert np.linalg.norm(flat(after.system.model) - flat(before.model)) > 0.1
     key = jax.random.key(3)
@@ -110,14 +110,14 @@ def test_every_training_has_its_own_learning_rate():
             steps=1, task_batch=2, learning_rate=rate, validation_tasks=2
         )
         before = system()
-        after = training.meta_train(before, lc.Reptile(), TASKS, TASKS, config, seed=0).system
+        after = training.meta_train(before, lc.meta.Reptile(), TASKS, TASKS, config, seed=0).system
         moved = np.abs(flat(after.model) - flat(before.model))
         # Of a weight that no sample reaches there is no gradient.
         np.testing.assert_allclose(moved[moved > 0], rate, rtol=1e-2)
 
 
 def test_the_evaluation_is_mean_and_interval_over_tasks():
-    own, adaptation, key = system(), lc.Relaxation(steps=5), jax.random.key(4)
+    own, adaptation, key = system(), lc.meta.Relaxation(steps=5), jax.random.key(4)
     found = training.meta_evaluate(own, adaptation, TASKS, 12, key=key, task_batch=5)
     losses = []
     for part in jax.random.split(key, 3):
@@ -137,10 +137,10 @@ def test_the_evaluation_is_mean_and_interval_over_tasks():
 def test_the_accuracy_of_classification_is_counted():
     images = jnp.asarray(np.random.default_rng(0).integers(0, 255, (6, 4, 4, 4), dtype=np.uint8))
     tasks = data.ImageTasks(images, 3, 1, 2)
-    model = lc.DenseLearner(16, (), 3, key=jax.random.key(0))
+    model = lc.meta.DenseLearner(16, (), 3, key=jax.random.key(0))
     loss = mean_loss(lc.CrossEntropy())
-    own = lc.FastWeights(model, loss, loss, 0.1)
-    adaptation, key = lc.Relaxation(steps=2), jax.random.key(5)
+    own = lc.meta.FastWeights(model, loss, loss, 0.1)
+    adaptation, key = lc.meta.Relaxation(steps=2), jax.random.key(5)
     found = training.meta_evaluate(own, adaptation, tasks, 4, key=key, task_batch=4)
     support, query = tasks.batch(jax.random.split(key, 1)[0], 4)
     hits = []
@@ -156,7 +156,7 @@ def test_a_weight_that_is_not_finite_stops_the_training():
     own = eqx.tree_at(lambda s: s.model.layers[0].bias, system(), jnp.full(4, jnp.nan))
     config = training.MetaTrainingConfig(steps=2, task_batch=2, validation_tasks=2)
     with pytest.raises(training.MetaTrainingError, match=r"not finite; .* lower the learning rate"):
-        training.meta_train(own, lc.Reptile(), TASKS, TASKS, config, seed=0)
+        training.meta_train(own, lc.meta.Reptile(), TASKS, TASKS, config, seed=0)
 
 
 def test_bad_training_options_are_refused():
@@ -284,11 +284,13 @@ def test_several_seeds_go_on_with_the_one_that_was_interrupted(tmp_path):
 def test_a_task_of_the_evaluation_is_learned_in_steps_of_its_own():
     config = MetaConfig.of(rule="reptile")
     rule = config.rule.build(config)
-    assert evaluation_adaptation(config, rule) == rule.adaptation == lc.GradientDescent(5, 0.01)
+    assert (
+        evaluation_adaptation(config, rule) == rule.adaptation == lc.meta.GradientDescent(5, 0.01)
+    )
     longer = config.with_options(evaluation_steps=7)
-    assert evaluation_adaptation(longer, rule) == lc.GradientDescent(7, 0.01)
+    assert evaluation_adaptation(longer, rule) == lc.meta.GradientDescent(7, 0.01)
     larger = config.with_options(evaluation_step_size=0.5)
-    assert evaluation_adaptation(larger, rule) == lc.GradientDescent(5, 0.5)
+    assert evaluation_adaptation(larger, rule) == lc.meta.GradientDescent(5, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -365,9 +367,14 @@ def test_the_papers_learner_of_omniglot_is_built_by_default():
 
 def test_every_word_builds_a_rule():
     for rule in [kind.word for kind in META_RULES]:
-        assert isinstance(build_rule(rule=rule), lc.AbstractMetaRule)
+        assert isinstance(build_rule(rule=rule), lc.meta.AbstractMetaRule)
     kinds = [type(build_rule(control=c).control) for c in [kind.word for kind in CONTROLS]]
-    assert kinds == [lc.EulerControl, lc.DescentControl, lc.DirectControl, lc.OptimalControl]
+    assert kinds == [
+        lc.meta.EulerControl,
+        lc.meta.DescentControl,
+        lc.meta.DirectControl,
+        lc.meta.OptimalControl,
+    ]
     assert build_rule().control.step_size == 0.01
     paper = build_rule(tasks="omniglot", ways=20)
     assert (paper.control.steps, paper.control.step_size) == (100, 0.03)

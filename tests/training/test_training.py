@@ -59,7 +59,7 @@ def same(first, second):
     return all(np.array_equal(a, b) for a, b in zip(leaves(first), leaves(second), strict=True))
 
 
-class Recording(lc.AbstractRule):
+class Recording(lc.rules.AbstractRuleWithoutFeedback):
     """Another rule that notes the labels of every batch."""
 
     loss: lc.AbstractLoss
@@ -281,7 +281,7 @@ def test_a_loss_that_is_not_finite_stops_the_training():
     assert not same(kept.system, network())
 
 
-class Noting(lc.AbstractRule):
+class Noting(lc.rules.AbstractRuleWithoutFeedback):
     """Another rule that notes of every call whether it solved all samples.
 
     `inner` is seen by who looks for a safeguard in it, and `hidden` is not.

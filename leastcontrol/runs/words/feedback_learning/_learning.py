@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ...options import NON_NEGATIVE, AbstractOptions, AbstractWord, option
 
 if TYPE_CHECKING:
-    from ....rules import AbstractFeedbackLearning
+    from ....feedback_control import AbstractFeedbackLearning
 
 
 @dataclasses.dataclass(frozen=True)

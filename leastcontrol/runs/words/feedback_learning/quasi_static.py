@@ -7,7 +7,7 @@ from ...options import NON_NEGATIVE, ConfigError, at_least, option
 from ._learning import AbstractDecay, AbstractFeedbackLearningWord, AbstractLearningNoise
 
 if TYPE_CHECKING:
-    from ....rules import AbstractFeedbackLearning
+    from ....feedback_control import AbstractFeedbackLearning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class QuasiStatic(AbstractFeedbackLearningWord, AbstractLearningNoise, AbstractD
 
     def build(self, rule: Any) -> "AbstractFeedbackLearning":
         """Makes the learning."""
-        from ....rules import QuasiStatic
+        from ....feedback_control import QuasiStatic
 
         return QuasiStatic(
             self.feedback_noise,

@@ -7,7 +7,7 @@ from ...options import ConfigError, option
 from ._learning import AbstractDecay, AbstractFeedbackLearningWord, AbstractFiltered
 
 if TYPE_CHECKING:
-    from ....rules import AbstractFeedbackLearning
+    from ....feedback_control import AbstractFeedbackLearning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,7 @@ class SinglePhase(AbstractFeedbackLearningWord, AbstractFiltered, AbstractDecay)
 
     def build(self, rule: Any) -> "AbstractFeedbackLearning":
         """Makes the learning."""
-        from ....rules import SinglePhase
+        from ....feedback_control import SinglePhase
 
         return SinglePhase(
             self.filter_time_constant,

@@ -8,7 +8,7 @@ from ..simulation import AbstractSimulation
 from ._learning import AbstractFeedbackLearningWord, AbstractFiltered, AbstractLearningNoise
 
 if TYPE_CHECKING:
-    from ....rules import AbstractFeedbackLearning
+    from ....feedback_control import AbstractFeedbackLearning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class TwoPhase(
     def build(self, rule: Any) -> "AbstractFeedbackLearning":
         """Makes the learning."""
         from ....controllers import Nudged
-        from ....rules import TwoPhase
+        from ....feedback_control import TwoPhase
 
         noise = self.noise_of(self.feedback_noise, self.feedback_noise)
         strong = rule.teaching.strong

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ...options import AbstractWord
 
 if TYPE_CHECKING:
-    from ....rules import AbstractPhase
+    from ....feedback_control import AbstractPhase
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ from ...options import ConfigError
 from ._phase import AbstractPhaseWord
 
 if TYPE_CHECKING:
-    from ....rules import AbstractPhase
+    from ....feedback_control import AbstractPhase
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +18,7 @@ class AnalyticSteadyState(AbstractPhaseWord):
 
     def build(self, leak: float) -> "AbstractPhase":
         """Makes the phase."""
-        from ....rules import AnalyticSteadyState
+        from ....feedback_control import AnalyticSteadyState
 
         return AnalyticSteadyState(leak)
 

@@ -8,7 +8,7 @@ from ..simulation import AbstractNoisySimulation
 from ._phase import AbstractPhaseWord
 
 if TYPE_CHECKING:
-    from ....rules import AbstractPhase
+    from ....feedback_control import AbstractPhase
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Continuous(AbstractPhaseWord, AbstractNoisySimulation):
 
     def build(self, leak: float) -> "AbstractPhase":
         """Makes the phase."""
-        from ....rules import Continuous
+        from ....feedback_control import Continuous
 
         return Continuous(self.noisy_dynamics(leak), self.reach, self.update_start)
 

@@ -7,7 +7,7 @@ from ..simulation import AbstractNoisySimulation
 from ._phase import AbstractPhaseWord
 
 if TYPE_CHECKING:
-    from ....rules import AbstractPhase
+    from ....feedback_control import AbstractPhase
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,7 @@ class SimulatedSteadyState(AbstractPhaseWord, AbstractNoisySimulation):
 
     def build(self, leak: float) -> "AbstractPhase":
         """Makes the phase."""
-        from ....rules import SimulatedSteadyState
+        from ....feedback_control import SimulatedSteadyState
 
         return SimulatedSteadyState(self.noisy_dynamics(leak), self.reach)
 

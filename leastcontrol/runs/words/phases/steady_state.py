@@ -7,7 +7,7 @@ from ..solving import AbstractSolveWithPolicy
 from ._phase import AbstractPhaseWord
 
 if TYPE_CHECKING:
-    from ....rules import AbstractPhase
+    from ....feedback_control import AbstractPhase
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,7 @@ class SteadyState(AbstractPhaseWord, AbstractSolveWithPolicy):
     def build(self, leak: float) -> "AbstractPhase":
         """Makes the phase."""
         from ....equilibrium import FixedPoint
-        from ....rules import SteadyState
+        from ....feedback_control import SteadyState
 
         solver = self.fixed_point() or FixedPoint(max_steps=40)
         return SteadyState(leak, self.allowance(), solver, self.policy())

@@ -53,15 +53,15 @@ class DeepFeedbackControl(AbstractRuleWord):
 
     def build(self, config: Any) -> "AbstractRule":
         """Makes the rule."""
-        from .... import controllers, rules
+        from .... import controllers, feedback_control
 
-        return rules.DeepFeedbackControl(
+        return feedback_control.DeepFeedbackControl(
             phase=self.phase.build(self.controller_leak),
             teaching=self.teaching.build(),
             loss=config.data.loss(),
             path=self.stands_for("feedback", controllers)(),
             feedback_learning=self.feedback_learning.build(self),
-            difference=self.stands_for("difference", rules)(),
+            difference=self.stands_for("difference", feedback_control)(),
             update_noise=self.update_noise,
             published=self.conventions == "published",
         )

@@ -15,7 +15,7 @@ class Descent(AbstractControlWord, AbstractMomentum):
 
     def build(self, steps: int, size: float) -> Any:
         """Makes the control."""
-        from .....rules import DescentControl
+        from .....meta import DescentControl
 
         return DescentControl(steps=steps, step_size=size, momentum=self.momentum)
 

@@ -14,6 +14,6 @@ class Direct(AbstractControlWord, AbstractMomentum):
 
     def build(self, steps: int, size: float) -> Any:
         """Makes the control."""
-        from .....rules import DirectControl
+        from .....meta import DirectControl
 
         return DirectControl()

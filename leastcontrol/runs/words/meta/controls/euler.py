@@ -14,6 +14,6 @@ class Euler(AbstractControlWord):
 
     def build(self, steps: int, size: float) -> Any:
         """Makes the control."""
-        from .....rules import EulerControl
+        from .....meta import EulerControl
 
         return EulerControl(steps=steps, step_size=size)

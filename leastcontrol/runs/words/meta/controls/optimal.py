@@ -14,6 +14,6 @@ class Optimal(AbstractControlWord, AbstractMomentum):
 
     def build(self, steps: int, size: float) -> Any:
         """Makes the control."""
-        from .....rules import OptimalControl
+        from .....meta import OptimalControl
 
         return OptimalControl()

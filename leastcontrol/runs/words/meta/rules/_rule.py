@@ -8,7 +8,7 @@ from ....options import POSITIVE, AbstractWord, at_least, option
 from ..controls._control import AbstractMomentum
 
 if TYPE_CHECKING:
-    from .....rules import AbstractMetaRule
+    from .....meta import AbstractMetaRule
 
 # λ of the system's slow weights under a rule that has no proximal term.
 PROXIMAL_STRENGTH = 0.001
@@ -36,7 +36,7 @@ class AbstractDescentRule(AbstractMetaRuleWord, AbstractMomentum):
 
     def adaptation(self) -> Any:
         """Makes the adaptation."""
-        from .....rules import GradientDescent
+        from .....meta import GradientDescent
 
         return GradientDescent(self.inner_steps, self.step_size, self.momentum)
 
@@ -70,6 +70,6 @@ class AbstractProximalRule(AbstractMetaRuleWord):
 
     def relaxation(self, config: Any, momentum: float) -> Any:
         """Makes the adaptation."""
-        from .....rules import Relaxation
+        from .....meta import Relaxation
 
         return Relaxation(self.inner_steps, self.size(config), momentum)

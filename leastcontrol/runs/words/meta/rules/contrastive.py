@@ -8,7 +8,7 @@ from ..controls._control import AbstractMomentum
 from ._rule import AbstractProximalRule
 
 if TYPE_CHECKING:
-    from .....rules import AbstractMetaRule
+    from .....meta import AbstractMetaRule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Contrastive(AbstractProximalRule, AbstractMomentum):
 
     def build(self, config: Any) -> "AbstractMetaRule":
         """Makes the rule."""
-        from .....rules import ContrastiveMeta
+        from .....meta import ContrastiveMeta
 
         return ContrastiveMeta(
             self.relaxation(config, self.momentum),

@@ -8,7 +8,7 @@ from ..controls._control import AbstractMomentum
 from ._rule import AbstractProximalRule
 
 if TYPE_CHECKING:
-    from .....rules import AbstractMetaRule
+    from .....meta import AbstractMetaRule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +21,6 @@ class ImplicitMAML(AbstractProximalRule, AbstractMomentum):
 
     def build(self, config: Any) -> "AbstractMetaRule":
         """Makes the rule."""
-        from .....rules import ImplicitMAML
+        from .....meta import ImplicitMAML
 
         return ImplicitMAML(self.relaxation(config, self.momentum), products=self.products)

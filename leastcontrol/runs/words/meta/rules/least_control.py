@@ -9,7 +9,7 @@ from ..controls.euler import Euler
 from ._rule import AbstractProximalRule
 
 if TYPE_CHECKING:
-    from .....rules import AbstractMetaRule
+    from .....meta import AbstractMetaRule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class LeastControl(AbstractProximalRule):
 
     def build(self, config: Any) -> "AbstractMetaRule":
         """Makes the rule."""
-        from .....rules import MetaLeastControl
+        from .....meta import MetaLeastControl
 
         return MetaLeastControl(
             self.alpha,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ._rule import AbstractDescentRule
 
 if TYPE_CHECKING:
-    from .....rules import AbstractMetaRule
+    from .....meta import AbstractMetaRule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +17,6 @@ class Reptile(AbstractDescentRule):
 
     def build(self, config: Any) -> "AbstractMetaRule":
         """Makes the rule."""
-        from .....rules import Reptile
+        from .....meta import Reptile
 
         return Reptile(self.adaptation())

@@ -7,7 +7,7 @@ from ..controls._control import AbstractMomentum
 from ._rule import AbstractProximalRule
 
 if TYPE_CHECKING:
-    from .....rules import AbstractMetaRule
+    from .....meta import AbstractMetaRule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +18,6 @@ class T1T2(AbstractProximalRule, AbstractMomentum):
 
     def build(self, config: Any) -> "AbstractMetaRule":
         """Makes the rule."""
-        from .....rules import T1T2
+        from .....meta import T1T2
 
         return T1T2(self.relaxation(config, self.momentum))

@@ -1,16 +1,4 @@
-"""Deep feedback control and its strong form as one rule.
-
-Every layer is driven by a controller of the output, and each weight learns from what the control
-changes at its own neuron: nothing is sent back through the forward weights. The rule is composed of
-
-* a **phase**, the way to the controlled state (`Continuous`, `SimulatedSteadyState`,
-  `AnalyticSteadyState`, `SteadyState`);
-* a **teaching**, what the output is controlled to (`Nudged`, `Strong`, `LabelDifference`);
-* a **path** from the controller to the neurons (`DirectFeedback`, `WeightProductFeedback`,
-  `JacobianFeedback`);
-* **feedback learning** beside it, or none (`SinglePhase`, `TwoPhase`, `QuasiStatic`);
-* a **difference**, what an update reads of its neuron (`RateDifference`, `VoltageDifference`).
-"""
+"""Deep feedback control and its strong form as one rule."""
 
 import dataclasses
 import math
@@ -21,23 +9,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..controllers import AbstractFeedbackPath, AbstractTeaching, DirectFeedback
-from ..losses import AbstractLoss, CrossEntropy
-from ..systems import AbstractSystem, Affine, Feedforward
-from ._feedback_learning import AbstractFeedbackLearning, SinglePhase
-from ._feedback_phase import (
-    AbstractDifference,
-    AbstractPhase,
-    Continuous,
-    RateDifference,
-    Task,
-    Updates,
-    VoltageDifference,
-    draws_of,
-    noise_of_updates,
-)
-from ._policy import Keep
-from ._rule import AbstractRule, Batch, Counted, Credit, check_batch
+from ...controllers import AbstractFeedbackPath, AbstractTeaching, DirectFeedback
+from ...losses import AbstractLoss, CrossEntropy
+from ...systems import AbstractSystem, Affine, Feedforward
+from .._policy import Keep
+from .._rule import AbstractRule, Batch, Counted, Credit, check_batch
+from ._difference import AbstractDifference, RateDifference, VoltageDifference
+from ._learning import AbstractFeedbackLearning, SinglePhase
+from ._noise import draws_of, noise_of_updates
+from ._phase import AbstractPhase, Updates
+from ._simulated import Continuous
+from ._task import Task
 
 
 class DeepFeedbackControl(AbstractRule):
@@ -47,24 +29,24 @@ class DeepFeedbackControl(AbstractRule):
 
     are descent directions, averaged over samples and, in a continuous phase, over time. With the
     Jacobian for Q, voltage differences and a weak nudge they are −2λ/(α + …) times
-    backpropagation's; with strong feedback they descend the least control ½‖Qu‖² where the columns
-    of Q lie in the row space of the output's Jacobian.
+    backpropagation's. With strong feedback they descend the least control ½‖Qu‖² if the columns of
+    Q lie in the row space of the output's Jacobian.
 
     **Arguments:**
 
-    * `phase`: the way to the controlled state.
-    * `teaching`: what the output is controlled to.
-    * `loss`: of one sample; the cross-entropy by default.
-    * `path`: from the controller to the neurons; random direct feedback by default.
-    * `feedback_learning`: how the path's weights learn; `None` freezes them.
-    * `difference`: of rates by default.
+    * `phase`: brings the network to its controlled state.
+    * `teaching`: says what the output is controlled to.
+    * `loss`: of one sample; by default the cross-entropy.
+    * `path`: carries the control to the neurons; by default random direct feedback.
+    * `feedback_learning`: computes how the path's weights learn; `None` freezes them.
+    * `difference`: what an update reads of its neuron; by default a difference of rates.
     * `update_noise`: s ≥ 0, the standard deviation of noise in what every weight reads of its
       neuron: D_i + sξ_i, in units of the voltage, with one normal ξ_i for each neuron and sample.
-    * `published`: the behaviour of the authors' code where it departs from the method: a voltage
-      difference at rest has the other sign and twice its size.
+    * `published`: whether to do as the authors' code does where it departs from the method: there
+      a voltage difference at rest has the opposite sign and twice the size.
 
-    **Raises:** `ValueError` for parts that do not fit each other, a system that is no
-    `Feedforward`, and hard labels under strong feedback.
+    **Raises:** `ValueError` if the parts do not fit each other, if the system is not a
+    `Feedforward`, and for hard labels under strong feedback.
     """
 
     phase: AbstractPhase
@@ -92,7 +74,7 @@ class DeepFeedbackControl(AbstractRule):
             self.feedback_learning.check(self.phase)
 
     def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
-        """Returns the path's feedback weights: Q_i of shape `(n_i, outputs)` for each layer."""
+        """Draws the path's feedback weights: Q_i of shape `(n_i, outputs)` for each layer."""
         return self.path.init(_feedforward(system), key=key)
 
     def __call__(
@@ -110,9 +92,9 @@ class DeepFeedbackControl(AbstractRule):
         return self.credit(task, batch, draws, learning_key=learning_key, update_key=update_key)
 
     def task(self, system: AbstractSystem, feedback: PyTree[Any], batch: Batch) -> Task:
-        """Returns the batch as this rule controls it.
+        """Prepares the control of a batch.
 
-        **Raises:** `ValueError` for what does not fit.
+        **Raises:** `ValueError` if the system, the batch or the feedback weights do not fit.
         """
         network = _feedforward(system)
         check_batch(network, self.loss, batch, 1.0)
@@ -129,11 +111,13 @@ class DeepFeedbackControl(AbstractRule):
         learning_key: PRNGKeyArray | None = None,
         update_key: PRNGKeyArray | None = None,
     ) -> Credit:
-        """Returns the credit of a task, with given normal draws for the noise.
+        """Computes the credit of a task, with given normal draws for the noise.
 
-        **Arguments:** `draws` for the phase and `learning_draws` for feedback learning, each from
-        the number of a step to an array for each layer; without the second, `learning_key` makes
-        them; `update_key`, for noise in the updates.
+        **Arguments:**
+
+        * `draws`: for the phase; takes the number of a step to an array for each layer.
+        * `learning_draws`: the same for feedback learning; drawn from `learning_key` if `None`.
+        * `update_key`: for noise in the updates.
         """
         learning = self.feedback_learning
         sums = () if learning is None else learning.sums(self.phase)
@@ -171,20 +155,18 @@ class DeepFeedbackControl(AbstractRule):
             factor = 4.0
         scale = factor / jnp.maximum(counted, 1)
         layers = tuple(Affine(scale * weight, scale * bias) for weight, bias in updates)
-        return eqx.tree_at(
-            lambda own: own.layers, eqx.filter(network, eqx.is_inexact_array), layers
-        )
+        return eqx.tree_at(lambda n: n.layers, eqx.filter(network, eqx.is_inexact_array), layers)
 
     def pretraining(
         self, phase: Continuous, teaching: AbstractTeaching | None = None
     ) -> "DeepFeedbackControl":
-        """Returns the rule by which single-phase feedback is learned before the other weights.
+        """Builds the rule that trains single-phase feedback before the forward weights.
 
         Only its feedback gradient is meant to be used.
 
-        **Arguments:** `phase` and `teaching` of pre-training; the latter is the rule's by default.
+        **Arguments:** `phase` and `teaching` of pre-training; by default the rule's teaching.
 
-        **Raises:** `ValueError` for a rule whose feedback does not learn in a single phase.
+        **Raises:** `ValueError` if the rule's feedback does not learn in a single phase.
         """
         learning = self.feedback_learning
         if not isinstance(learning, SinglePhase):
