@@ -37,7 +37,7 @@ from leastcontrol.rules import (
     RecurrentBackpropagation,
     WithBatchStatistics,
 )
-from leastcontrol.systems import DeepEquilibrium, convolutional_deep_equilibrium
+from leastcontrol.systems import DeepEquilibrium, Swapped, convolutional_deep_equilibrium
 
 BATCH, BATCHES = 64, 2
 LEAKS = (6.4, 320.0)

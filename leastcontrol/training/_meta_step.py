@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, PyTree
 from ..data import AbstractTasks
 from ..equilibrium import solved
 from ..meta import AbstractMetaRule
-from ..rules import Batch
+from ..rules import Batch, Credit
 
 
 class MetaCarry(eqx.Module):

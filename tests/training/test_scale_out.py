@@ -1,6 +1,7 @@
 """Training on several devices and by several processes: the numbers are those of one device."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import socket
