@@ -1,4 +1,4 @@
-"""The command line: the verbs of the library, with its own words.
+"""The command line: the verbs of the library, and its words.
 
 Options are frozen dataclasses that tyro turns into flags; nothing heavy is imported before they
 are parsed and checked. A mistake of the user ends with one sentence and exit status 2, a check or

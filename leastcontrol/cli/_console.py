@@ -10,7 +10,7 @@ import sys
 
 from .._names import printable
 
-# For terminals without them: the characters of tables, of help and of our own words.
+# For terminals without them: the characters of tables, of help and of sentences.
 _PLAIN = {
     **dict.fromkeys("─━═╌", "-"),
     **dict.fromkeys("│┃║", "|"),
@@ -26,8 +26,10 @@ def _in_plain_characters(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     words = error.object[error.start : error.end]
-    plain = [_PLAIN.get(own, own) for own in words]
-    return "".join(own if own.isascii() else _escape(own) for own in plain), error.end
+    plain = [_PLAIN.get(character, character) for character in words]
+    return "".join(
+        character if character.isascii() else _escape(character) for character in plain
+    ), error.end
 
 
 def _escape(character: str) -> str:

@@ -64,7 +64,9 @@ class Table:
     """A table whose cells are words."""
 
     def __init__(self, *headings: str, title: str | None = None, numbers: bool = False):
-        """**Arguments:**
+        """Makes an empty table.
+
+        **Arguments:**
 
         * `headings`: of the columns; none where a row says itself what it is.
         * `numbers`: whether all columns but the first are flush with their right edge.
@@ -73,12 +75,14 @@ class Table:
 
         words = None if title is None else printable(title)
         self._table = rich.table.Table(title=words, show_header=bool(headings))
-        for place, own in enumerate(headings):
-            self._table.add_column(printable(own), justify="right" if numbers and place else "left")
+        for place, heading in enumerate(headings):
+            self._table.add_column(
+                printable(heading), justify="right" if numbers and place else "left"
+            )
 
     def add_row(self, *cells: object) -> None:
         """Adds a row of cells, each of one line or several."""
-        self._table.add_row(*(printable(own, keep="\n") for own in cells))
+        self._table.add_row(*(printable(cell, keep="\n") for cell in cells))
 
     def show(self) -> None:
         """Prints the table."""

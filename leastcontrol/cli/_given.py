@@ -32,7 +32,7 @@ def parsed(kind: Any, prog: str, arguments: list[str], **given: Any) -> Any:
     value = None
     try:
         with contextlib.redirect_stderr(said):
-            # A mistake is told of the words that may be shown.
+            # A mistake is answered with the words that may be shown.
             for each in (words, arguments) if words != arguments else (arguments,):
                 value = tyro.cli(
                     kind,
@@ -62,8 +62,8 @@ def chosen(config: Chosen, arguments: Sequence[str]) -> Chosen:
     """
     words = values_given(arguments)
     while True:
-        found = {n: words[n] for n in _choices(config) if n in words}
-        new = config.with_options(**found)
+        given = {n: words[n] for n in _choices(config) if n in words}
+        new = config.with_options(**given)
         if new == config:
             return config
         config = new
@@ -95,16 +95,16 @@ def values_given(arguments: Sequence[str]) -> dict[str, str]:
 
 def words_given(arguments: Sequence[str], name: str) -> list[str] | None:
     """Returns the arguments that follow an option up to the next; `None` where it is not given."""
-    found = None
+    following = None
     for place, argument in enumerate(arguments):
         given, equals, value = argument[2:].partition("=")
         if argument.startswith("--") and given.replace("-", "_") == name:
-            found = [value] if equals else []
-            for following in arguments[place + 1 :]:
-                if following.startswith("--"):
+            following = [value] if equals else []
+            for word in arguments[place + 1 :]:
+                if word.startswith("--"):
                     break
-                found.append(following)
-    return found
+                following.append(word)
+    return following
 
 
 def fields_of(configs: Sequence[AbstractOptions]) -> dict[str, tuple[Any, Any]]:

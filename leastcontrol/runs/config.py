@@ -164,16 +164,16 @@ class RunConfig(AbstractSeededConfig):
         """Makes what the training loop is given."""
         from ..training import TrainingConfig
 
-        own = self.optimiser
+        optimiser = self.optimiser
         return TrainingConfig(
-            epochs=own.epochs,
-            batch_size=own.batch_size,
-            learning_rate=own.learning_rate,
-            final_learning_rate=own.final_learning_rate,
-            gradient_clip=own.gradient_clip,
-            weight_decay=own.weight_decay,
-            feedback_learning_rate=own.feedback_learning_rate,
+            epochs=optimiser.epochs,
+            batch_size=optimiser.batch_size,
+            learning_rate=optimiser.learning_rate,
+            final_learning_rate=optimiser.final_learning_rate,
+            gradient_clip=optimiser.gradient_clip,
+            weight_decay=optimiser.weight_decay,
+            feedback_learning_rate=optimiser.feedback_learning_rate,
             augmentations=self.system.augmentations(),
             warm_start=self.value("start") == "warm",
-            accumulation_steps=own.accumulation_steps,
+            accumulation_steps=optimiser.accumulation_steps,
         )

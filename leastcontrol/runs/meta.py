@@ -51,7 +51,7 @@ def build_system(config: MetaConfig, tasks: data.AbstractTasks, seed: int) -> Fa
 
 
 def evaluation_adaptation(config: MetaConfig, rule: AbstractMetaRule) -> AbstractAdaptation:
-    """Returns the adaptation to validation and test tasks: the rule's, with its own steps."""
+    """Returns the adaptation to validation and test tasks: that of the rule, but for its steps."""
     given = {"steps": config.run.evaluation_steps, "step_size": config.run.evaluation_step_size}
     given = {name: value for name, value in given.items() if value is not None}
     return dataclasses.replace(rule.adaptation, **given)

@@ -179,14 +179,14 @@ def option(
     """
     if choices is not None and not isinstance(choices, Mapping):
         choices = {word: word for word in choices}
-    told = {"help": help, "range": range, "choices": choices}
-    return dataclasses.field(default=default, metadata={_KEY: (Option, told)})
+    details = {"help": help, "range": range, "choices": choices}
+    return dataclasses.field(default=default, metadata={_KEY: (Option, details)})
 
 
 def choice(words: Sequence[type["AbstractWord"]], default: type["AbstractWord"], help: str) -> Any:
     """Declares a choice between words; the default is one of them, with its default options."""
-    told = {"words": tuple(words), "help": help}
-    return dataclasses.field(default=default(), metadata={_KEY: (Choice, told)})
+    details = {"words": tuple(words), "help": help}
+    return dataclasses.field(default=default(), metadata={_KEY: (Choice, details)})
 
 
 def group(kind: type["AbstractOptions"]) -> Any:
@@ -201,13 +201,13 @@ def declared(kind: type["AbstractOptions"]) -> tuple[Declared, ...]:
     """Returns what a class declares, in the order of its fields, without what its words declare."""
     found: list[Declared] = []
     for field in dataclasses.fields(kind):
-        make, told = field.metadata[_KEY]
+        make, details = field.metadata[_KEY]
         if make is Option:
-            found.append(Option(field.name, field.type, field.default, **told))
+            found.append(Option(field.name, field.type, field.default, **details))
         elif make is Choice:
-            found.append(Choice(field.name, default=field.default, **told))  # pyright: ignore
+            found.append(Choice(field.name, default=field.default, **details))  # pyright: ignore
         else:
-            found.append(Group(field.name, **told))
+            found.append(Group(field.name, **details))
     return tuple(found)
 
 
@@ -355,8 +355,7 @@ class AbstractConfig(AbstractOptions):
 
         **Raises:** `ConfigError` as `of` does.
         """
-        own = type(self)
-        reached = own._built({**self.changed(), **given}, known_only=False)
+        reached = type(self)._built({**self.changed(), **given}, known_only=False)
         for name, value in given.items():
             if name not in reached.flat():
                 raise reached.without_place(name, value)

@@ -132,8 +132,8 @@ def run(
             if summary is None:
                 seed_run = SeedRun(single, seed, folder, keep_last, report, look)
                 # The configuration as it was given: of one seed, or of a seed by default.
-                own = config if path == out else single
-                summary = {**job.run_seed(seed_run), "config": own.as_json(), **about}
+                written = config if path == out else single
+                summary = {**job.run_seed(seed_run), "config": written.as_json(), **about}
                 training.by_first(lambda f=folder, s=summary: f.write_record("summary.json", s))
             summaries.append(summary)
         if len(summaries) == 1:

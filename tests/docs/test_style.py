@@ -19,6 +19,9 @@ ROOMS = (
     "data",
     "verify",
     "report",
+    "rules",
+    "training",
+    "cli",
 )
 EMPTY_NAMES = {"own", "told", "found"}
 LARGEST_SHARE_OF_RETURNS = 0.5

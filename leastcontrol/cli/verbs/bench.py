@@ -42,7 +42,7 @@ class Bench(BenchConfig, AbstractPlainVerb):
         check_file("plot", self.plot)
 
     def run(self, command: str) -> int:
-        """Measures, and prints each case as soon as it is measured."""
+        """Measures the cases, and prints each as soon as it is measured."""
         from ...bench.growth import plot_growth
         from ...bench.measuring import bench
 

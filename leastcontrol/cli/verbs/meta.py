@@ -27,7 +27,7 @@ class Meta(AbstractConfiguredVerb[MetaConfig]):
         check_file("results", self.command.results)
 
     def run(self, command: str) -> int:
-        """Meta-trains, shows how far it is, and prints the summary."""
+        """Runs the meta-training, shows how far it is, and prints the summary."""
         from ...runs.meta import run_meta
 
         with interruptible() as saved:

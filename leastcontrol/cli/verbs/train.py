@@ -64,14 +64,14 @@ class Train(AbstractConfiguredVerb[RunConfig]):
             check_installed("--tensorboard", "tensorboard", "tensorboardX")
 
     def run(self, command: str) -> int:
-        """Trains, shows how far it is, and prints the summary."""
+        """Runs the training, shows how far it is, and prints the summary."""
         from ...runs.train import run_training
         from ...training import TensorBoard, connect, device_mesh, is_first
 
-        own = self.command
-        if own.coordinator is not None:
-            connect(own.coordinator, own.processes, own.process)
-        mesh = device_mesh(None if own.devices == "all" else own.devices)
+        options = self.command
+        if options.coordinator is not None:
+            connect(options.coordinator, options.processes, options.process)
+        mesh = device_mesh(None if options.devices == "all" else options.devices)
         epochs, seeds = self.config.optimiser.epochs, self.config.all_seeds()
         shown = progress(epochs * len(seeds), "epochs")
         with shown, interruptible() as saved:
@@ -84,18 +84,18 @@ class Train(AbstractConfiguredVerb[RunConfig]):
 
             summary = run_training(
                 self.config,
-                check_out(self.verb, own.out),
+                check_out(self.verb, options.out),
                 command=command,
-                resume=own.resume,
-                keep_last=own.keep_last,
+                resume=options.resume,
+                keep_last=options.keep_last,
                 # One device needs no copies of what it has.
                 mesh=mesh if mesh.size > 1 else None,
-                track=(lambda folder, _: TensorBoard(folder)) if own.tensorboard else None,
+                track=(lambda folder, _: TensorBoard(folder)) if options.tensorboard else None,
                 report=report,
             )
         if is_first():
             _print_summary(summary, summary_measures(self.config))
-            write_result(own.results, summary)
+            write_result(options.results, summary)
         return 0
 
     def _line(self, seed: int, metrics: "EpochMetrics") -> str:

@@ -107,10 +107,10 @@ class QuasiStatic(AbstractFeedbackLearning):
             draws = draws_of(quiet, task, key)
         noise = tuple(self.deviation * draw for draw in draws(jnp.asarray(0)))
         problem, samples = phase.problem(task)
-        apical, moved, found = noisy_response(problem, phase.solver, samples, rest, noise)
-        moved = jnp.where(found[:, None], moved, 0)
-        apical = tuple(jnp.where(found[:, None], voltage, 0) for voltage in apical)
-        scale = 1 / (self.deviation**2 * jnp.maximum(jnp.sum(found), 1))
+        apical, moved, answered = noisy_response(problem, phase.solver, samples, rest, noise)
+        moved = jnp.where(answered[:, None], moved, 0)
+        apical = tuple(jnp.where(answered[:, None], voltage, 0) for voltage in apical)
+        scale = 1 / (self.deviation**2 * jnp.maximum(jnp.sum(answered), 1))
         return tuple(
             scale * (voltage.T @ moved) + self.decay * weight
             for voltage, weight in zip(apical, task.weights, strict=True)

@@ -38,7 +38,7 @@ class AbstractTasksWord(AbstractWord):
 
 @dataclasses.dataclass(frozen=True)
 class AbstractImageTasks(AbstractTasksWord):
-    """Images of a few classes that are to be told apart."""
+    """Images of a few classes that are to be distinguished."""
 
     regression: ClassVar[bool] = False
     step_size: ClassVar[float] = 0.03
