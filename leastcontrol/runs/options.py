@@ -17,6 +17,7 @@ This module and the words import nothing heavy; what a word builds, it imports w
 import abc
 import dataclasses
 import difflib
+import importlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -192,6 +193,25 @@ def choice(words: Sequence[type["AbstractWord"]], default: type["AbstractWord"],
 def group(kind: type["AbstractOptions"]) -> Any:
     """Declares a group of options."""
     return dataclasses.field(default=kind(), metadata={_KEY: (Group, {"type": kind})})
+
+
+def words_in(package: str, *modules: str) -> tuple[type[Any], ...]:
+    """Collects the words of a choice, one from each of some modules of a package.
+
+    **Arguments:** `modules`, in the order in which their words are shown.
+    """
+    words = []
+    for name in modules:
+        module = importlib.import_module(f"{package}.{name}")
+        (word,) = (
+            value
+            for value in vars(module).values()
+            if isinstance(value, type)
+            and value.__module__ == module.__name__
+            and "word" in vars(value)
+        )
+        words.append(word)
+    return tuple(words)
 
 
 Declared = Option | Choice | Group

@@ -1,14 +1,12 @@
 """The words of `--feedback-learning`."""
 
+from ...options import words_in
 from ._learning import AbstractFeedbackLearningWord as AbstractFeedbackLearningWord
-from .none import NoFeedbackLearning
-from .quasi_static import QuasiStatic
-from .single_phase import SinglePhase
-from .two_phase import TwoPhase
 
-FEEDBACK_LEARNING: tuple[type[AbstractFeedbackLearningWord], ...] = (
-    NoFeedbackLearning,
-    QuasiStatic,
-    SinglePhase,
-    TwoPhase,
+FEEDBACK_LEARNING: tuple[type[AbstractFeedbackLearningWord], ...] = words_in(
+    __name__,
+    "none",
+    "quasi_static",
+    "single_phase",
+    "two_phase",
 )

@@ -1,14 +1,12 @@
 """The words of `--phase`."""
 
+from ...options import words_in
 from ._phase import AbstractPhaseWord as AbstractPhaseWord
-from .analytic_steady_state import AnalyticSteadyState
-from .continuous import Continuous
-from .simulated_steady_state import SimulatedSteadyState
-from .steady_state import SteadyState
 
-PHASES: tuple[type[AbstractPhaseWord], ...] = (
-    SteadyState,
-    SimulatedSteadyState,
-    AnalyticSteadyState,
-    Continuous,
+PHASES: tuple[type[AbstractPhaseWord], ...] = words_in(
+    __name__,
+    "steady_state",
+    "simulated_steady_state",
+    "analytic_steady_state",
+    "continuous",
 )

@@ -1,7 +1,10 @@
 """The words of `represent`'s `--rule`."""
 
+from ...options import words_in
 from ._rule import AbstractRepresentRule as AbstractRepresentRule
-from .least_control import LeastControl
-from .recurrent_backpropagation import RecurrentBackpropagation
 
-REPRESENT_RULES: tuple[type[AbstractRepresentRule], ...] = (LeastControl, RecurrentBackpropagation)
+REPRESENT_RULES: tuple[type[AbstractRepresentRule], ...] = words_in(
+    __name__,
+    "least_control",
+    "recurrent_backpropagation",
+)

@@ -1,16 +1,13 @@
 """The words of `--system`."""
 
+from ...options import words_in
 from ._system import AbstractSystemWord as AbstractSystemWord
-from .convolutional import Convolutional
-from .deep_equilibrium import DeepEquilibrium
-from .feedforward import Feedforward
-from .residual import Residual
-from .rnn import RecurrentNetwork
 
-SYSTEMS: tuple[type[AbstractSystemWord], ...] = (
-    Feedforward,
-    RecurrentNetwork,
-    Convolutional,
-    Residual,
-    DeepEquilibrium,
+SYSTEMS: tuple[type[AbstractSystemWord], ...] = words_in(
+    __name__,
+    "feedforward",
+    "rnn",
+    "convolutional",
+    "residual",
+    "deep_equilibrium",
 )

@@ -1,8 +1,11 @@
 """The words of `--teaching`."""
 
+from ...options import words_in
 from ._teaching import AbstractTeachingWord as AbstractTeachingWord
-from .label_difference import LabelDifference
-from .nudged import Nudged
-from .strong import Strong
 
-TEACHING: tuple[type[AbstractTeachingWord], ...] = (Nudged, Strong, LabelDifference)
+TEACHING: tuple[type[AbstractTeachingWord], ...] = words_in(
+    __name__,
+    "nudged",
+    "strong",
+    "label_difference",
+)

@@ -1,9 +1,12 @@
 """The words of least control's `--control`."""
 
+from ....options import words_in
 from ._control import AbstractControlWord as AbstractControlWord
-from .descent import Descent
-from .direct import Direct
-from .euler import Euler
-from .optimal import Optimal
 
-CONTROLS: tuple[type[AbstractControlWord], ...] = (Euler, Descent, Direct, Optimal)
+CONTROLS: tuple[type[AbstractControlWord], ...] = words_in(
+    __name__,
+    "euler",
+    "descent",
+    "direct",
+    "optimal",
+)

@@ -1,20 +1,15 @@
 """The words of meta-training's `--rule`."""
 
+from ....options import words_in
 from ._rule import AbstractMetaRuleWord as AbstractMetaRuleWord
-from .contrastive import Contrastive
-from .first_order_maml import FirstOrderMAML
-from .implicit_maml import ImplicitMAML
-from .least_control import LeastControl
-from .maml import MAML
-from .reptile import Reptile
-from .t1_t2 import T1T2
 
-META_RULES: tuple[type[AbstractMetaRuleWord], ...] = (
-    LeastControl,
-    FirstOrderMAML,
-    MAML,
-    Reptile,
-    T1T2,
-    ImplicitMAML,
-    Contrastive,
+META_RULES: tuple[type[AbstractMetaRuleWord], ...] = words_in(
+    __name__,
+    "least_control",
+    "first_order_maml",
+    "maml",
+    "reptile",
+    "t1_t2",
+    "implicit_maml",
+    "contrastive",
 )

@@ -1,9 +1,12 @@
 """The words of `--tasks`."""
 
+from ....options import words_in
 from ._tasks import AbstractTasksWord as AbstractTasksWord
 from ._tasks import Parts as Parts
-from .glyphs import Glyphs
-from .omniglot import Omniglot
-from .sinusoid import Sinusoid
 
-TASKS: tuple[type[AbstractTasksWord], ...] = (Sinusoid, Glyphs, Omniglot)
+TASKS: tuple[type[AbstractTasksWord], ...] = words_in(
+    __name__,
+    "sinusoid",
+    "glyphs",
+    "omniglot",
+)
