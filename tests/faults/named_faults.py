@@ -328,8 +328,8 @@ FAULTS = (
     Fault(
         "runs: a penalty is multiplied by the leak",
         "runs",
-        "JacobianPenalty(rule, config.jacobian_penalty / (leak if leak > 0 else 1.0))",
-        "JacobianPenalty(rule, config.jacobian_penalty * (leak if leak > 0 else 1.0))",
+        "JacobianPenalty(rule, self.jacobian_penalty / unit)",
+        "JacobianPenalty(rule, self.jacobian_penalty * unit)",
         ("test_running.py",),
     ),
 )

@@ -186,7 +186,9 @@ def test_what_cannot_be_split_ends_with_one_sentence(options, said, tmp_path, ca
 
 
 def test_a_batch_is_a_multiple_of_all_parts():
-    with pytest.raises(ConfigError, match=r"1 devices .* multiple of 3, such as --batch-size 63"):
+    with pytest.raises(
+        ConfigError, match=r"a multiple of --accumulation-steps, 3: write --batch-size 63"
+    ):
         TrainingJob(SMALL.with_options(batch_size=64, accumulation_steps=3))
     with pytest.raises(ValueError, match=r"is 0, .*: write accumulation_steps=4"):
         training.TrainingConfig(accumulation_steps=0)
