@@ -73,6 +73,7 @@ def test_a_changed_byte_is_seen_wherever_it_is(run, name):
         seed=1,
     )
     folder, identity = training.RunFolder(run), SMALL.identity()
+    job = train.TrainingJob(SMALL)
 
     def read():
         if name == "config.json":
@@ -80,7 +81,7 @@ def test_a_changed_byte_is_seen_wherever_it_is(run, name):
         if name == "metrics.jsonl":
             return folders.read_metrics(run)
         if name == "summary.json":
-            return runner.finished(train.TrainingJob(SMALL), folder)
+            return runner.finished(job, folder)
         if name.startswith("state"):
             return training.Checkpoints(folder, identity).restore(like)
         return folder.load_weights(name, (like.system, like.feedback), identity)
