@@ -14,6 +14,7 @@ def perform(arguments: list[str]) -> int:
     """Runs the verb that arguments name and returns its exit status."""
     if not arguments:
         tell(overview())
+        complain("No verb is given: write one of these, such as leastcontrol train --out DIR.")
         return 2
     if arguments[0] in ("-h", "--help"):
         say(overview())
