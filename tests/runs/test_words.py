@@ -30,6 +30,7 @@ CHANGED = {
     "initialisation": "orthogonal",
     "convolutions": "strided",
     "depth": 3,
+    "power": 0.9,
     "cell": "nodes",
     "channels": 16,
     "inner": 8,
