@@ -7,6 +7,7 @@ SYSTEMS: tuple[type[AbstractSystemWord], ...] = words_in(
     __name__,
     "feedforward",
     "rnn",
+    "leaky",
     "convolutional",
     "residual",
     "deep_equilibrium",
