@@ -46,7 +46,6 @@ from ._policy import AbstractUnsolved as AbstractUnsolved
 from ._policy import Drop as Drop
 from ._policy import Keep as Keep
 from ._policy import RaiseError as RaiseError
-from ._powered import Powered as Powered
 from ._predictive_coding import predictive_coding as predictive_coding
 from ._quick import without_safeguard as without_safeguard
 from ._rule import AbstractRule as AbstractRule

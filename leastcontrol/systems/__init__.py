@@ -42,7 +42,6 @@ from ._initialisation import FanInUniform as FanInUniform
 from ._initialisation import Orthogonal as Orthogonal
 from ._initialisation import XavierNormal as XavierNormal
 from ._initialisation import XavierUniform as XavierUniform
-from ._leaky import LeakyRNN as LeakyRNN
 from ._learners import ConvolutionalLearner as ConvolutionalLearner
 from ._learners import DenseLearner as DenseLearner
 from ._recurrent import EquilibriumRNN as EquilibriumRNN

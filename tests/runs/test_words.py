@@ -30,9 +30,6 @@ CHANGED = {
     "initialisation": "orthogonal",
     "convolutions": "strided",
     "depth": 3,
-    "slowest": 0.4,
-    "fastest": 2.0,
-    "power": 0.9,
     "cell": "nodes",
     "channels": 16,
     "inner": 8,
@@ -105,7 +102,7 @@ NEEDED = {
 }
 # Words whose phase is simulated, where a noise has a meaning.
 SIMULATED = ("continuous", "simulated-steady-state")
-SMALL = {"leaky": (4,), "feedforward": (4,), "rnn": (4,), "convolutional": (4,), "residual": (4,)}
+SMALL = {"feedforward": (4,), "rnn": (4,), "convolutional": (4,), "residual": (4,)}
 
 
 def options_of(kind, sort):

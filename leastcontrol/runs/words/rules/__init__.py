@@ -15,7 +15,6 @@ RULES: tuple[type[AbstractRuleWord], ...] = words_in(
     "equilibrium_propagation",
     "centred_equilibrium_propagation",
     "predictive_coding",
-    "powered_backpropagation",
     "phantom_gradient",
     "jacobian_free_backpropagation",
 )

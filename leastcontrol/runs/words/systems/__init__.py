@@ -7,7 +7,6 @@ SYSTEMS: tuple[type[AbstractSystemWord], ...] = words_in(
     __name__,
     "feedforward",
     "rnn",
-    "leaky",
     "convolutional",
     "residual",
     "deep_equilibrium",
