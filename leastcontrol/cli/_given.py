@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 import tyro
 
 from .._names import hide_password
-from ..runs.options import AbstractConfig, AbstractOptions, Choice, Option, declared
+from ..runs.configuration import AbstractConfig, AbstractOptions
+from ..runs.options import Choice, Option, declared
 from ._console import tell
 
 # What tyro colours its words with.

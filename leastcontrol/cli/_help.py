@@ -10,16 +10,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from ..runs.options import (
-    AbstractConfig,
-    AbstractOptions,
-    AbstractWord,
-    Choice,
-    Group,
-    Option,
-    declared,
-    shown,
-)
+from ..runs.configuration import AbstractConfig, AbstractOptions, AbstractWord
+from ..runs.options import Choice, Group, Option, declared, shown
 
 WIDTH = 80
 # Where the text of an option begins.

@@ -4,12 +4,11 @@ import abc
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from .configuration import AbstractConfig, AbstractPart
 from .options import (
     NON_NEGATIVE,
     PART,
     POSITIVE,
-    AbstractConfig,
-    AbstractPart,
     ConfigError,
     at_least,
     choice,

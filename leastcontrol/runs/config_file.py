@@ -7,8 +7,8 @@ from typing import Any
 
 from .. import files
 from .config import RunConfig
+from .configuration import read_options as options_in
 from .options import ConfigError, check_choice, plain
-from .options import read_options as options_in
 
 
 def read_tables(path: Path, known: tuple[str, ...]) -> dict[str, dict[str, Any]]:

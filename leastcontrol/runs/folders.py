@@ -5,7 +5,8 @@ from typing import Any
 
 from .. import files
 from .config import AbstractSeededConfig, RunConfig
-from .options import ConfigError, verb_of
+from .configuration import verb_of
+from .options import ConfigError
 
 
 def read_json(path: Path) -> Any:

@@ -4,7 +4,8 @@ import dataclasses
 from typing import Any, ClassVar
 
 from .config import AbstractSeededConfig, Seeds
-from .options import POSITIVE, AbstractPart, at_least, choice, group, option, refuse
+from .configuration import AbstractPart
+from .options import POSITIVE, at_least, choice, group, option, refuse
 from .words.meta.rules import META_RULES, AbstractMetaRuleWord
 from .words.meta.rules.least_control import LeastControl
 from .words.meta.tasks import TASKS, AbstractTasksWord

@@ -8,7 +8,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .config import AbstractSeededConfig, Seeds
-from .options import POSITIVE, AbstractPart, at_least, choice, group, option, refuse
+from .configuration import AbstractPart
+from .options import POSITIVE, at_least, choice, group, option, refuse
 from .words.represent import REPRESENT_RULES, AbstractRepresentRule
 from .words.represent.least_control import LeastControl
 from .words.systems._system import ACTIVATIONS, LAYER

@@ -19,7 +19,8 @@ from typing import Any
 
 from .config import RunConfig
 from .config_file import read_tables
-from .options import Choice, ConfigError, check_choice, everywhere, read_options
+from .configuration import read_options
+from .options import Choice, ConfigError, check_choice, everywhere
 
 # What a configuration is judged on, which a search that could choose it would make easier.
 GIVEN = ("data", "data_dir", "validation_fraction", "split_seed", "seed", "seeds")

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from ...runs.config import AbstractSeededConfig
-from ...runs.options import AbstractPart, option
+from ...runs.configuration import AbstractPart
+from ...runs.options import option
 from .._console import say
 from .._given import chosen, read_given
 from .._help import help_of

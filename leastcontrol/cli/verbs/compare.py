@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ...runs.config import RunConfig
+from ...runs.configuration import AbstractPart
 from ...runs.interruption import interruptible
 from ...runs.measures import measure_of
-from ...runs.options import AbstractPart, Choice, ConfigError, declared, flag, option
+from ...runs.options import Choice, ConfigError, declared, flag, option
 from .._console import tell
 from .._display import Table
 from .._given import chosen, read_given, values_given, words_given

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import tyro
 
+from ...runs.configuration import verb_of
 from ...runs.measures import summary_measures
-from ...runs.options import verb_of
 from .._display import Table
 from ._verb import AbstractPlainVerb, check_file, write_result
 from .meta import with_interval

@@ -3,7 +3,8 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from ..options import NON_NEGATIVE, AbstractOptions, ConfigError, option
+from ..configuration import AbstractOptions
+from ..options import NON_NEGATIVE, ConfigError, option
 
 if TYPE_CHECKING:
     from ...equilibrium import AbstractNoise, Dynamics

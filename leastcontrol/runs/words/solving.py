@@ -3,7 +3,8 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from ..options import SHARE, AbstractOptions, at_least, option
+from ..configuration import AbstractOptions
+from ..options import SHARE, at_least, option
 
 if TYPE_CHECKING:
     from ...equilibrium import FixedPoint, Tolerance

@@ -3,7 +3,8 @@
 import dataclasses
 from typing import Any
 
-from ..options import NON_NEGATIVE, AbstractOptions, ConfigError, option
+from ..configuration import AbstractOptions
+from ..options import NON_NEGATIVE, ConfigError, option
 
 # The paper's α = 0.1 for the mean of a batch of 64.
 PAPER_LEAK = 6.4

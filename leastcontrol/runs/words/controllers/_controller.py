@@ -4,7 +4,7 @@ import abc
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
-from ...options import AbstractWord
+from ...configuration import AbstractWord
 from ..solving import AbstractSolve
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...options import PART, SHARE, AbstractWord, Range, option
+from ...configuration import AbstractWord
+from ...options import PART, SHARE, Range, option
 
 if TYPE_CHECKING:
     from ....data import SampleSplits, Standardise

@@ -4,7 +4,8 @@ import abc
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from ...options import NON_NEGATIVE, AbstractOptions, AbstractWord, option
+from ...configuration import AbstractOptions, AbstractWord
+from ...options import NON_NEGATIVE, option
 
 if TYPE_CHECKING:
     from ....feedback_control import AbstractFeedbackLearning

@@ -4,7 +4,8 @@ import abc
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from ...options import SHARE, AbstractWord, at_least, option
+from ...configuration import AbstractWord
+from ...options import SHARE, at_least, option
 from ..solving import unsolved_option
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ import abc
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...options import AbstractWord, ConfigError
+from ...configuration import AbstractWord
+from ...options import ConfigError
 from ..solving import AbstractSolveWithPolicy
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ import abc
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...options import POSITIVE, AbstractWord, ConfigError, Range, option, refuse
+from ...configuration import AbstractWord
+from ...options import POSITIVE, ConfigError, Range, option, refuse
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Key

@@ -4,7 +4,8 @@ import abc
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...options import AbstractWord, ConfigError
+from ...configuration import AbstractWord
+from ...options import ConfigError
 
 if TYPE_CHECKING:
     from ....controllers import AbstractTeaching

@@ -4,7 +4,8 @@ import abc
 import dataclasses
 from typing import Any
 
-from ....options import PART, AbstractOptions, AbstractWord, option
+from ....configuration import AbstractOptions, AbstractWord
+from ....options import PART, option
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,8 @@ import abc
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from ....options import POSITIVE, AbstractWord, at_least, option
+from ....configuration import AbstractWord
+from ....options import POSITIVE, at_least, option
 from ..controls._control import AbstractMomentum
 
 if TYPE_CHECKING:

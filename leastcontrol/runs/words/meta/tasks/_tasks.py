@@ -4,7 +4,8 @@ import abc
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ....options import AbstractWord, Range, at_least, option, refuse
+from ....configuration import AbstractWord
+from ....options import Range, at_least, option, refuse
 from ...data._data import SEED
 
 if TYPE_CHECKING:
