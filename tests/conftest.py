@@ -18,6 +18,7 @@
   memory on Linux, every program takes some, and LLVM ends the process where it gets no more.
 """
 
+import atexit
 import gc
 import mmap
 import os
@@ -68,6 +69,7 @@ install_import_hook(
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 COMPILATIONS = tempfile.TemporaryDirectory(prefix="leastcontrol-compilations-")
+atexit.register(COMPILATIONS.cleanup)
 jax.config.update("jax_compilation_cache_dir", COMPILATIONS.name)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
