@@ -177,8 +177,8 @@ FAULTS = (
     Fault(
         "direct feedback alignment: the slope of the activation is missing",
         "rules",
-        "return tree_slope(system, state, LinearPath(feedback).carry(sample, point))",
-        "return LinearPath(feedback).carry(sample, point)",
+        "return tree_slope(system, state, path.carry(sample, point))",
+        "return path.carry(sample, point)",
         ("test_baselines.py",),
     ),
     Fault(
@@ -328,8 +328,8 @@ FAULTS = (
     Fault(
         "runs: a penalty is multiplied by the leak",
         "runs",
-        "JacobianPenalty(rule, config.jacobian_penalty / (leak if leak > 0 else 1.0))",
-        "JacobianPenalty(rule, config.jacobian_penalty * (leak if leak > 0 else 1.0))",
+        "JacobianPenalty(rule, self.jacobian_penalty / unit)",
+        "JacobianPenalty(rule, self.jacobian_penalty * unit)",
         ("test_running.py",),
     ),
 )
