@@ -18,7 +18,11 @@ ROOMS = (
     "diagnostics",
     "data",
     "verify",
+    "monitor",
     "report",
+    "papers",
+    "bench",
+    "runs/inspection",
 )
 EMPTY_NAMES = {"own", "told", "found"}
 LARGEST_SHARE_OF_RETURNS = 0.5

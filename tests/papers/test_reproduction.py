@@ -188,7 +188,7 @@ def test_the_file_of_a_row_holds_the_values_and_the_summary_of_its_run(reproduce
 def test_a_finished_row_is_not_run_again_and_its_verdict_is_made_anew(reproduced, monkeypatch):
     out, _, judged = reproduced
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    monkeypatch.setattr(reproduction, "_run", lambda *_: pytest.fail("run again"))
+    monkeypatch.setattr(reproduction, "run", lambda *_, **__: pytest.fail("run again"))
     assert reproduction.reproduce(TABLE, out) == judged
     accuracy = Measured(tuple(load(out / "small" / "one.json")["values"]["test accuracy"])).mean
     agreeing = dataclasses.replace(
@@ -220,10 +220,10 @@ def test_a_row_that_fails_is_told_of_and_the_others_are_not_lost(reproduced, mon
     out, *_ = reproduced
     failing = dataclasses.replace(TABLE.rows[0], name="failing")
 
-    def fail(*_):
+    def fail(*_, **__):
         raise FAILURE
 
-    monkeypatch.setattr(reproduction, "_run", fail)
+    monkeypatch.setattr(reproduction, "run", fail)
     first, second = reproduction.reproduce(
         dataclasses.replace(TABLE, rows=(failing, TABLE.rows[0])), out
     )
