@@ -23,6 +23,13 @@ ROOMS = (
     "papers",
     "bench",
     "runs/inspection",
+    "runs/comparison",
+    "runs/sweep",
+    "runs/sweep_config",
+    "runs/models",
+    "runs/represent",
+    "runs/represent_figures",
+    "runs/measures",
 )
 EMPTY_NAMES = {"own", "told", "found"}
 LARGEST_SHARE_OF_RETURNS = 0.5
