@@ -102,13 +102,13 @@ def view(
     Times are in time constants of the neurons.
     """
     aspects = rule.aspects
-    times, ways = jnp.asarray(TIMES, x.dtype), {}
+    times, trajectories = jnp.asarray(TIMES, x.dtype), {}
     if aspects.feedback_control is not None:
         dynamics = _dynamics(aspects.feedback_control.phase)
         later = np.geomspace(1, dynamics.points - 1, 100).round().astype(int)
         steps = jnp.asarray([0, *np.unique(later)])
         times = steps * (dynamics.time_step / dynamics.voltage_time_constant)
-        ways["controlled"] = eqx.filter_jit(_under_feedback)(
+        trajectories["controlled"] = eqx.filter_jit(_under_feedback)(
             aspects.feedback_control,
             dynamics,
             system,
@@ -119,19 +119,24 @@ def view(
         )
     elif aspects.control is not None:
         path = None if aspects.path is None else aspects.path(system, feedback)
-        ways["controlled"] = eqx.filter_jit(_controlled)(
+        trajectories["controlled"] = eqx.filter_jit(_controlled)(
             aspects.control, path, system, feedback, x, target, times
         )
-    ways["free"] = eqx.filter_jit(_free)(system, rule.loss, x, target, times)
-    plane = _plane([jnp.append(way.states, way.rest[None], axis=0) for way in ways.values()])
+    trajectories["free"] = eqx.filter_jit(_free)(system, rule.loss, x, target, times)
+    plane = _plane(
+        [
+            jnp.append(trajectory.states, trajectory.rest[None], axis=0)
+            for trajectory in trajectories.values()
+        ]
+    )
     return {
         "times": _rounded(times),
         "controlled": None,
-        **{name: way.as_json(plane) for name, way in ways.items()},
+        **{name: trajectory.as_json(plane) for name, trajectory in trajectories.items()},
     }
 
 
-class _Way(eqx.Module):
+class _ShownTrajectory(eqx.Module):
     """The quantities that are drawn of a trajectory and its equilibrium."""
 
     states: Float[Array, "times size"]
@@ -165,16 +170,16 @@ class _Way(eqx.Module):
 
 def _free(
     system: AbstractSystem, loss: AbstractLoss, x: Array, target: Array, times: Array
-) -> _Way:
+) -> _ShownTrajectory:
     drive = system.drive(x)
-    way = free_trajectory(system, drive, times)
+    trajectory = free_trajectory(system, drive, times)
     batch = jax.tree.map(lambda leaf: leaf[None], drive)
     rest = free_equilibrium(system, batch, solver=FixedPoint(max_steps=400))
     state = jax.tree.map(lambda leaf: leaf[0], rest.value)
     zero = jax.tree.map(jnp.zeros_like, state)
     read = system.readout(state)
     point = Point(state, zero, jnp.zeros_like(read))
-    return _way(loss, target, way, point, read, solved(rest)[0], rest.stats.error[0])
+    return _shown(loss, target, trajectory, point, read, solved(rest)[0], rest.stats.error[0])
 
 
 def _controlled(
@@ -185,16 +190,18 @@ def _controlled(
     x: Array,
     target: Array,
     times: Array,
-) -> _Way:
+) -> _ShownTrajectory:
     problem = control.problem(system)
     sample = Sample(system.drive(x), target)
     missing = None if path is None else path.missing
-    way = controlled_trajectory(problem, sample, times, missing)
+    trajectory = controlled_trajectory(problem, sample, times, missing)
     batch = jax.tree.map(lambda leaf: leaf[None], sample)
     rest = control.controller.equilibrium(problem, batch, feedback)
     point = jax.tree.map(lambda leaf: leaf[0], rest.value)
     output = system.readout(point.state) + problem.own_gain * point.output_control
-    return _way(problem.loss, target, way, point, output, solved(rest)[0], rest.stats.error[0])
+    return _shown(
+        problem.loss, target, trajectory, point, output, solved(rest)[0], rest.stats.error[0]
+    )
 
 
 def _dynamics(phase: AbstractPhase) -> Dynamics:
@@ -212,7 +219,7 @@ def _under_feedback(
     batch: Batch,
     steps: Array,
     times: Array,
-) -> _Way:
+) -> _ShownTrajectory:
     # Neither the feedback learning nor the noise of the updates affects the trajectory.
     rule = dataclasses.replace(rule, feedback_learning=None, update_noise=0.0)
     task = rule.task(system, feedback, batch)
@@ -227,9 +234,13 @@ def _under_feedback(
         simulation.recorded,
     )
     rest = jax.tree.map(lambda leaf: leaf[0], solution.value.moment)
-    way = Trajectory(times, _point(moments), moments.soma[-1], jnp.isfinite(moments.control).all())
+    trajectory = Trajectory(
+        times, _point(moments), moments.soma[-1], jnp.isfinite(moments.control).all()
+    )
     is_solved, error = solved(solution)[0], solution.stats.error[0]
-    return _way(rule.loss, batch.targets[0], way, _point(rest), rest.soma[-1], is_solved, error)
+    return _shown(
+        rule.loss, batch.targets[0], trajectory, _point(rest), rest.soma[-1], is_solved, error
+    )
 
 
 def _point(moment: Moment) -> Point:
@@ -237,23 +248,23 @@ def _point(moment: Moment) -> Point:
     return Point(moment.soma[:-1], moment.apical[:-1], moment.apical[-1])
 
 
-def _way(
+def _shown(
     loss: AbstractLoss,
     target: Array,
-    way: Trajectory,
+    trajectory: Trajectory,
     rest: Point,
     output: Array,
     is_solved: Array,
     error: Array,
-) -> _Way:
+) -> _ShownTrajectory:
     flat = lambda tree: jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(tree)])  # noqa: E731
     size = lambda values: jnp.sqrt(jnp.mean(values**2, axis=tuple(range(1, values.ndim))))  # noqa: E731
     at_rest = lambda values: jnp.sqrt(jnp.mean(values**2))  # noqa: E731
-    return _Way(
-        jax.vmap(flat)(way.points.state),
-        jax.vmap(lambda output: loss(output, target))(way.outputs),
-        by_place(way.points.control, way.points.output_control, size),
-        way.finished,
+    return _ShownTrajectory(
+        jax.vmap(flat)(trajectory.points.state),
+        jax.vmap(lambda output: loss(output, target))(trajectory.outputs),
+        by_place(trajectory.points.control, trajectory.points.output_control, size),
+        trajectory.finished,
         flat(rest.state),
         loss(output, target),
         by_place(rest.control, rest.output_control, at_rest),
@@ -263,9 +274,9 @@ def _way(
     )
 
 
-def _plane(ways: list[Array]) -> Callable[[Array], np.ndarray]:
+def _plane(trajectories: list[Array]) -> Callable[[Array], np.ndarray]:
     """Builds the projection onto the two directions in which the states vary most."""
-    states = np.concatenate([np.asarray(way, np.float64) for way in ways])
+    states = np.concatenate([np.asarray(trajectory, np.float64) for trajectory in trajectories])
     states = states[np.isfinite(states).all(axis=1)]
     center = states.mean(axis=0)
     _, _, directions = np.linalg.svd(states - center, full_matrices=False)

@@ -134,7 +134,7 @@ class RepresentJob(AbstractJob[RepresentConfig]):
         config.check()
         if find_spec("matplotlib") is None:
             raise ConfigError(
-                "represent draws what it has found with Matplotlib: run pip install "
+                "represent draws figures with Matplotlib, which is not installed: run pip install "
                 "'leastcontrol[plot]'."
             )
         self.config = config
