@@ -50,6 +50,10 @@ class SimulatedEquilibriumPropagation(lc.rules.AbstractRuleWithoutFeedback):
     loss: lc.AbstractLoss
     strength: float = eqx.field(static=True)
 
+    @property
+    def aspects(self):
+        return lc.rules.Aspects(self)
+
     def __call__(self, system, feedback, batch, *, key=None):
         del feedback
         first, second = jax.random.split(key)

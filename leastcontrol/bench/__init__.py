@@ -1,1 +1,1 @@
-"""The time and memory of a step, of every rule beside backpropagation."""
+"""The time and memory of a training step of each rule, compared with backpropagation."""

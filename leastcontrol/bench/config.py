@@ -1,4 +1,4 @@
-"""A benchmark in the words of the command line; like `config` it imports nothing heavy."""
+"""The options of a benchmark; like `runs.config`, this module imports nothing heavy."""
 
 import dataclasses
 import math
@@ -10,14 +10,14 @@ from ..runs.words.data import DATA
 from ..runs.words.data._data import SEED
 from ..runs.words.rules import RULES as RULE_WORDS
 
-# Every way to credit by its own name: the controllers stand for least control by each of them.
+# The name of a controller stands for least control with that controller.
 BASELINES = {"feedforward": "backpropagation", "rnn": "recurrent-backpropagation"}
 RULES = (
     *BASELINES.values(),
     *(kind.word for kind in CONTROLLERS),
     *(kind.word for kind in RULE_WORDS if kind.word not in ("least-control", *BASELINES.values())),
 )
-# Neither a nudge nor a control of a strength that these cases could set.
+# Rules whose strength the cases do not set: they have neither a control strength nor a nudge.
 WITHOUT_STRENGTH = tuple(kind.word for kind in RULE_WORDS if not kind.strong)
 CASES = ("feedforward", "feedforward-strong", "rnn", "rnn-strong")
 SIZES = {
@@ -25,12 +25,12 @@ SIZES = {
     "depth": (2, 5, 10, 20, 50, 100),
     "batch": (1, 4, 16, 64, 256, 1024),
 }
-# Of these the growth is measured unless others are asked for.
+# Rules whose growth is measured by default.
 GROWN_RULES = tuple(rule for rule in RULES if rule in ("automatic", "dynamic-inversion"))
 
 
 def rules_of(case: str) -> tuple[str, ...]:
-    """Returns the rules that a case can have, its baseline first."""
+    """Lists the rules that a case can have, with its baseline first."""
     system, _, strong = case.partition("-")
     baseline = BASELINES[system]
     others = [rule for rule in RULES if rule not in BASELINES.values()]
@@ -43,7 +43,7 @@ def rules_of(case: str) -> tuple[str, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class BenchConfig:
-    """What a benchmark measures, and for how long."""
+    """The cases, rules and sizes of a benchmark, and the limits of its time."""
 
     data: str = "digits"
     """Data set that batches are taken from: digits, mnist or fashion-mnist."""
@@ -86,7 +86,7 @@ class BenchConfig:
             if len(set(words)) < len(words):
                 raise ConfigError(
                     f"{flag(name)} is {' '.join(words)}, but each is measured once: leave out "
-                    "what stands there twice."
+                    "the repetitions."
                 )
         if not self.cases:
             raise ConfigError(
@@ -135,7 +135,7 @@ class BenchConfig:
             )
 
     def systems(self) -> tuple[str, ...]:
-        """Returns the systems of the cases."""
+        """Lists the systems of the cases."""
         return tuple(
             system for system in BASELINES if any(case.startswith(system) for case in self.cases)
         )

@@ -1,4 +1,4 @@
-"""How a time grows with a size: the exponent of a power law, and its picture."""
+"""The growth of a time with a size: the exponent of a power law, and its plot."""
 
 import io
 import math
@@ -12,11 +12,11 @@ from ..files import write_whole
 
 
 def growth_exponent(sizes: Sequence[int], times: Sequence[float]) -> tuple[float, float]:
-    """Returns p of t ∝ sizeᵖ and its standard error, by least squares of log t in log size.
+    """Fits t ∝ sizeᵖ by least squares of log t in log size; returns p and its standard error.
 
-    The fit counts all sizes alike. Where small sizes cost what a call costs at least, p lies below
-    the exponent of the large ones. It is NaN for fewer than two sizes, its error for fewer than
-    three.
+    The fit weights all sizes equally. The time of small sizes is dominated by the overhead of a
+    call; then p lies below the exponent of large sizes. p is NaN for fewer than two sizes, and its
+    error for fewer than three.
     """
     if len(sizes) < 2:
         return math.nan, math.nan
@@ -25,14 +25,14 @@ def growth_exponent(sizes: Sequence[int], times: Sequence[float]) -> tuple[float
     slope = float(x @ y / (x @ x))
     if len(sizes) < 3:
         return slope, math.nan
-    left = y - y.mean() - slope * x
-    return slope, math.sqrt(float(left @ left) / (len(x) - 2) / float(x @ x))
+    residual = y - y.mean() - slope * x
+    return slope, math.sqrt(float(residual @ residual) / (len(x) - 2) / float(x @ x))
 
 
 def plot_growth(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draws milliseconds a step against size, one panel for each growth and a line for each rule.
+    """Plots milliseconds per step against size, with a panel for each growth and a line per rule.
 
-    Bars are the quartiles; the exponent of each line stands in the legend.
+    Bars are the quartiles; the legend gives the exponent of each line.
     """
     from matplotlib.figure import Figure
 
@@ -40,9 +40,9 @@ def plot_growth(rows: Sequence[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(4.5 * len(panels), 3.6), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for (case, grown), panel in zip(panels, axes, strict=True):
-        own = [row for row in rows if (row["case"], row["grown"]) == (case, grown)]
-        for rule in dict.fromkeys(row["rule"] for row in own):
-            curve = [row for row in own if row["rule"] == rule]
+        shown = [row for row in rows if (row["case"], row["grown"]) == (case, grown)]
+        for rule in dict.fromkeys(row["rule"] for row in shown):
+            curve = [row for row in shown if row["rule"] == rule]
             times = np.array([row["ms"] for row in curve])
             quartiles = np.array([row["ms_quartiles"] for row in curve]).T
             panel.errorbar(

@@ -1,24 +1,25 @@
-"""The benchmark: what a step of every rule costs beside backpropagation's, and how that grows.
+"""The benchmark: the cost of a step of each rule relative to backpropagation, and its growth.
 
-A **case** is a system with its weights and a strength of control. Its rules are compiled, and timed
-interleaved with its baseline (`timing`); each gives one row. **Growth** measures one case again at
-rising sizes, and fits t ∝ sizeᵖ by least squares of log t in log size (`growth`).
+A **case** is a system with its weights and a control strength. The rules of a case are compiled and
+timed in alternation with its baseline (`timing`); each gives one row. **Growth** measures one case
+at increasing sizes and fits t ∝ sizeᵖ by least squares of log t in log size (`growth`).
 
-A row is a flat JSON object that says by itself what it is of:
+A row is a flat JSON object that needs no context:
 
-* `case`, `weights`, `data`, `batch_size`, `rule`: what was measured. `weights` are those at
-  initialisation or of a run.
+* `case`, `weights`, `data`, `batch_size`, `rule`: the system, its weights (at initialisation or
+  from a run), the samples and the rule that were measured.
 * `strength`: β = 1/α for one sample's loss; `null` for rules without one. `target_probability`: the
-  mean probability of the targets at the controlled rest points of that strength.
+  mean probability of the targets at the controlled equilibria of that strength.
 * `ms`, `ms_quartiles`: wall time of a step, the median over `repeats` calls and its quartiles.
 * `ratio_to`, `ratio`, `ratio_quartiles`: the baseline, and the median and the quartiles of the
-  ratios of neighbouring calls.
-* `residual`: the largest residual of a solved sample, relative to the control as `Tolerance` has
-  it; `steps`, `steps_max`: iterations of a sample's solve; `converged_fraction`: share of samples
-  solved.
-* `peak_mb`, `temporary_mb`: memory of the compiled step by XLA's own analysis, in 10⁶ bytes.
-* `grown`, `size`, `exponent`, `exponent_error`: in growth, what grew and how fast the time did.
-* `command`, `commit`, `jax`, `device`: where the row comes from.
+  ratios of successive calls.
+* `residual`: the largest residual of a solved sample, relative to the control as in `Tolerance`;
+  `steps`, `steps_max`: the mean and the largest number of iterations of a sample's solve;
+  `converged_fraction`: the share of the samples that were solved.
+* `peak_mb`, `temporary_mb`: memory of the compiled step, as analysed by XLA, in 10⁶ bytes.
+* `grown`, `size`, `exponent`, `exponent_error`: for growth, the kind of size, its value, and the
+  fitted exponent with its standard error.
+* `command`, `commit`, `jax`, `device`: the origin of the row.
 """
 
 import dataclasses
@@ -60,7 +61,7 @@ from .timing import Spread, Step, Timing, compile_step, interleaved
 # The paper's α = 0.1 for the mean of a batch of 64.
 LEAK = 6.4
 STRONG_PROBABILITY = 0.97
-# Strengths are tried in powers of two, up to about 2.6e6.
+# `strong_leak` doubles the strength up to this many times, to about 2.6e6.
 DOUBLINGS = 24
 GROWN_WIDTH = 128
 
@@ -70,13 +71,13 @@ Report = Callable[[Row], None]
 
 @dataclasses.dataclass(frozen=True)
 class _Case:
-    """What is measured: a system with its word, batches and leak, and what its rows say of it."""
+    """A system to be measured, with its word, its batches, its leak and the labels of its rows."""
 
     kind: str
     system: AbstractSystem
     batches: Batch
     leak: float
-    said: Row
+    labels: Row
 
 
 def bench(
@@ -86,15 +87,15 @@ def bench(
     report: Report | None = None,
     note: Callable[[str], None] | None = None,
 ) -> list[Row]:
-    """Measures what a configuration asks for and returns the rows.
+    """Measures all cases or growths of a configuration, and returns the rows.
 
     **Arguments:**
 
-    * `command`: that the rows come from.
-    * `report`: called with every row of the table as soon as it is measured.
-    * `note`: called with a sentence for what was left out.
+    * `command`: the command line, for the rows.
+    * `report`: called with each row as soon as it is measured.
+    * `note`: called with a sentence on each size that is left out.
 
-    **Raises:** `ConfigError`, `DataError`, `FolderError` for what cannot be measured.
+    **Raises:** `ConfigError`, `DataError` or `FolderError` if something cannot be measured.
     """
     config.check()
     origin = {
@@ -125,25 +126,26 @@ def _cases(config: BenchConfig) -> Iterator[_Case]:
         splits = _labelled(words)
         first = build_system(words, splits, config.seed)
         batches = _batches(splits, config.batches, config.batch_size)
-        said = {"weights": "initialisation", "data": config.data}
-        sources = [(first, batches, said)]
-        sources += [source for own, source in trained if own == kind]
+        labels = {"weights": "initialisation", "data": config.data}
+        sources = [(first, batches, labels)]
+        sources += [source for trained_kind, source in trained if trained_kind == kind]
         for name in (kind, f"{kind}-strong"):
             if name not in config.cases:
                 continue
-            # The strength is that of the first weights for all: training has one strength.
+            # All weights of a case have the strength that is found at initialisation, because the
+            # strength of a training is constant.
             leak = LEAK if name == kind else strong_leak(first, batches)
-            for own, own_batches, own_said in sources:
-                probability = target_probability(own, own_batches, jnp.asarray(leak))
-                said = {"case": name, **own_said, "batch_size": config.batch_size}
-                said["target_probability"] = float(probability)
-                yield _Case(kind, own, own_batches, leak, said)
+            for system, system_batches, source_labels in sources:
+                probability = target_probability(system, system_batches, jnp.asarray(leak))
+                labels = {"case": name, **source_labels, "batch_size": config.batch_size}
+                labels["target_probability"] = float(probability)
+                yield _Case(kind, system, system_batches, leak, labels)
 
 
 def _trained(folder: Path, config: BenchConfig) -> tuple[str, tuple[AbstractSystem, Batch, Row]]:
-    """Returns the system of a run by its word, with its last weights and what was measured on it.
+    """Loads the last weights of a run, of its first seed.
 
-    Of a run of several seeds it is the first one's.
+    Returns the word of the system, and the system with its batches and the labels of its rows.
     """
     words = read_config(folder)
     kind = words.system.word
@@ -152,14 +154,14 @@ def _trained(folder: Path, config: BenchConfig) -> tuple[str, tuple[AbstractSyst
             f"{folder} holds weights of the system {kind}, which none of the cases "
             f"{' '.join(config.cases)} has: leave it out, or add --cases {kind}."
         )
-    seed, own = next(iter(seed_folders(words, folder).items()))
+    seed, seed_folder = next(iter(seed_folders(words, folder).items()))
     splits = _labelled(words)
-    system, _ = load_trained(words, splits, own, seed)
-    said = {
+    system, _ = load_trained(words, splits, seed_folder, seed)
+    labels = {
         "weights": f"{words.optimiser.epochs} epochs ({folder.name})",
         "data": words.data.word,
     }
-    return kind, (system, _batches(splits, config.batches, config.batch_size), said)
+    return kind, (system, _batches(splits, config.batches, config.batch_size), labels)
 
 
 def _words(kind: str, hidden: int) -> RunConfig:
@@ -183,7 +185,7 @@ def _labelled(words: RunConfig) -> Splits:
 
 
 def _batches(splits: Splits, count: int, size: int) -> Batch:
-    """Returns training samples in their order, from the first again where they end."""
+    """Takes training samples in their order, and begins again with the first after the last."""
     indices = np.arange(count * size).reshape(count, size) % len(splits.train)
     return Batch(
         jnp.asarray(splits.train.inputs[indices]), jnp.asarray(splits.train.targets[indices])
@@ -194,7 +196,7 @@ def _batches(splits: Splits, count: int, size: int) -> Batch:
 def target_probability(
     system: AbstractSystem, batches: Batch, leak: Float[Array, ""]
 ) -> Float[Array, ""]:
-    """Returns the mean probability of the targets at the controlled rest points of a leak."""
+    """Computes the mean probability of the targets at the controlled equilibria for a leak."""
     loss = CrossEntropy()
     inputs, targets, _ = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batches)
     samples = Sample(jax.vmap(system.drive)(inputs), targets)
@@ -206,9 +208,9 @@ def target_probability(
 
 
 def strong_leak(system: AbstractSystem, batches: Batch) -> float:
-    """Returns the first of the leaks 6.4, 3.2, 1.6, … that brings targets to 0.97 on average.
+    """Finds the first of the leaks 6.4, 3.2, 1.6, … with a mean target probability of 0.97.
 
-    **Raises:** `ConfigError` where none does.
+    **Raises:** `ConfigError` if none has it.
     """
     for leak in (LEAK / 2**doublings for doublings in range(DOUBLINGS + 1)):
         if target_probability(system, batches, jnp.asarray(leak)) >= STRONG_PROBABILITY:
@@ -220,8 +222,8 @@ def strong_leak(system: AbstractSystem, batches: Batch) -> float:
 
 
 def _measured(case: _Case, rules: Sequence[str], config: BenchConfig) -> list[Row]:
-    """Returns the rows of a case: its baseline's, and those of the rules that it can have."""
-    baseline, *others = rules_of(case.said["case"])
+    """Measures the baseline of a case and those of the given rules that it can have."""
+    baseline, *others = rules_of(case.labels["case"])
     names = [baseline, *(rule for rule in others if rule in rules)]
     key = jax.random.key(config.seed)
     steps = [
@@ -244,7 +246,7 @@ def _rule(name: str, kind: str, leak: float) -> AbstractRule:
 
 def _row(name: str, baseline: str, step: Step, timing: Timing, case: _Case) -> Row:
     return {
-        **case.said,
+        **case.labels,
         "rule": name,
         "strength": None if name in WITHOUT_STRENGTH else 1 / case.leak,
         "ms": timing.ms.median,
@@ -277,12 +279,12 @@ def _growth(config: BenchConfig, note: Callable[[str], None]) -> Iterator[Row]:
 def _curves(
     grown: str, kind: str, splits: Splits, config: BenchConfig, note: Callable[[str], None]
 ) -> list[Row]:
-    """Returns the rows of one growth, with the exponent of each rule's curve."""
+    """Measures one growth, and fits the exponent of each rule's curve."""
     began = last = time.perf_counter()
     rows: list[Row] = []
     for size in SIZES[grown]:
         now = time.perf_counter()
-        # The next size takes at least as long as the last one did.
+        # The next size takes at least as long as the last one.
         if now - began + (now - last) > config.seconds:
             note(
                 f"{kind} stops growing in {grown} below {size}, for the next size would pass "
@@ -294,8 +296,9 @@ def _curves(
         within = dataclasses.replace(config, seconds=config.seconds / len(SIZES[grown]))
         rows += _measured(case, config.rules or GROWN_RULES, within)
     for row in rows:
-        curve = [own for own in rows if own["rule"] == row["rule"]]
-        slope, error = growth_exponent([own["size"] for own in curve], [own["ms"] for own in curve])
+        curve = [other for other in rows if other["rule"] == row["rule"]]
+        sizes, times = ([point[name] for point in curve] for name in ("size", "ms"))
+        slope, error = growth_exponent(sizes, times)
         row.update(exponent=slope, exponent_error=error)
     return rows
 
@@ -315,7 +318,7 @@ def _grown_case(grown: str, kind: str, size: int, splits: Splits, config: BenchC
     else:
         words = _words(kind, size if grown == "width" else config.hidden)
         system = build_system(words, splits, config.seed)
-    said = {
+    labels = {
         "case": kind,
         "weights": "initialisation",
         "data": config.data,
@@ -323,4 +326,4 @@ def _grown_case(grown: str, kind: str, size: int, splits: Splits, config: BenchC
         "grown": grown,
         "size": size,
     }
-    return _Case(kind, system, _batches(splits, config.batches, batch_size), LEAK, said)
+    return _Case(kind, system, _batches(splits, config.batches, batch_size), LEAK, labels)

@@ -1,13 +1,13 @@
-"""What a training step costs: compiled as training compiles it, timed beside its baseline.
+"""The cost of a training step, compiled as in training and timed together with a baseline.
 
-A **step** is a rule's credit for one batch and Adam's update of the weights by it. Several are
-compiled as one scan, so that Python is met once per call. The learning rate is an argument of the
-compiled program and zero: it is the program of training, yet every step meets the weights that are
-to be measured, and every repetition the same ones.
+A **step** computes a rule's credit for one batch and Adam's update of the weights. Several steps
+are compiled as one scan, so that the overhead of Python is paid once per call. The learning rate is
+an argument of the compiled program and set to zero: the program is that of training, but all steps
+and repetitions use the same weights.
 
-Times on a shared machine drift. So every timed call of a rule has one of the baseline as its
-neighbour, now before it, now after; a **ratio** is the median of the ratios of such neighbours, and
-a spread the quartiles.
+Times on a shared machine drift. Therefore each timed call of a rule is paired with a call of the
+baseline, alternately before and after it. A **ratio** is the median of the ratios of these pairs,
+and its spread is their quartiles.
 """
 
 import statistics
@@ -32,17 +32,17 @@ MEGABYTE = 1e6
 
 
 class Step(NamedTuple):
-    """A compiled call of several steps, and what its solves were like.
+    """A compiled call of several steps, and the statistics of its solves.
 
-    * `call`: runs it, and returns when it has finished.
-    * `steps`: how many steps a call takes.
-    * `error`: the largest error of a solved sample, as a multiple of what is allowed; `None` where
-      none was solved.
-    * `steps_mean`, `steps_max`: iterations of a sample's solve.
+    * `call`: runs the steps and returns when they have finished.
+    * `steps`: the number of steps in a call.
+    * `error`: the largest error of a solved sample, as a multiple of the tolerance; `None` if no
+      sample was solved.
+    * `steps_mean`, `steps_max`: the mean and the largest number of iterations of a sample's solve.
     * `converged_fraction`: share of the samples that were solved.
-    * `peak_mb`: arguments, results and temporary arrays of the program as XLA lays them out, in
-      units of 10⁶ bytes, or `None` where it does not say; `temporary_mb`: the temporary arrays
-      alone.
+    * `peak_mb`: the memory of arguments, results and temporary arrays, as planned by XLA, in units
+      of 10⁶ bytes; `None` if XLA does not report it.
+    * `temporary_mb`: the memory of the temporary arrays alone.
     """
 
     call: Callable[[], Any]
@@ -56,13 +56,13 @@ class Step(NamedTuple):
 
 
 def compile_step(system: AbstractSystem, rule: AbstractRule, batches: Batch, key: Array) -> Step:
-    """Returns the compiled steps of a rule.
+    """Compiles the steps of a rule.
 
     **Arguments:**
 
-    * `system`, `rule`: as they are measured.
-    * `batches`: with two leading axes, of batches and of samples.
-    * `key`: for the rule's feedback weights and its noise.
+    * `system`, `rule`: the system and the rule to be measured.
+    * `batches`: with two leading axes, for batches and samples.
+    * `key`: for the feedback weights and the noise of the rule.
     """
     feedback_key, noise_key = jax.random.split(key)
     learned, fixed = eqx.partition(system, eqx.is_inexact_array)
@@ -70,9 +70,9 @@ def compile_step(system: AbstractSystem, rule: AbstractRule, batches: Batch, key
     weights, fixed_feedback = eqx.partition(feedback, eqx.is_inexact_array)
     optimiser = optax.scale_by_adam()
 
-    def step(rate: Array, carry: PyTree, own: tuple[Batch, Array]) -> tuple[PyTree, PyTree]:
+    def step(rate: Array, carry: PyTree, inputs: tuple[Batch, Array]) -> tuple[PyTree, PyTree]:
         learned, state, weights, feedback_state = carry
-        batch, key = own
+        batch, key = inputs
         feedback = eqx.combine(weights, fixed_feedback)
         credit = rule(eqx.combine(learned, fixed), feedback, batch, key=key)
         direction, state = optimiser.update(credit.gradient, state)
@@ -85,7 +85,7 @@ def compile_step(system: AbstractSystem, rule: AbstractRule, batches: Batch, key
         return (learned, state, weights, feedback_state), figures
 
     def steps(carry: PyTree, batches: Batch, keys: Array, rate: Array) -> tuple[PyTree, PyTree]:
-        return jax.lax.scan(lambda c, own: step(rate, c, own), carry, (batches, keys))
+        return jax.lax.scan(lambda c, inputs: step(rate, c, inputs), carry, (batches, keys))
 
     count = batches.targets.shape[0]
     arguments = (
@@ -99,7 +99,7 @@ def compile_step(system: AbstractSystem, rule: AbstractRule, batches: Batch, key
     def call() -> tuple[PyTree, PyTree]:
         return jax.block_until_ready(program.call(*arguments))
 
-    found, error, taken = map(np.asarray, call()[1])
+    is_solved, error, iterations = map(np.asarray, call()[1])
     memory = program.memory
     peak = temporary = None
     if memory is not None:
@@ -108,21 +108,21 @@ def compile_step(system: AbstractSystem, rule: AbstractRule, batches: Batch, key
     return Step(
         call,
         count,
-        float(error[found].max()) if found.any() else None,
-        float(taken.mean()),
-        int(taken.max()),
-        float(found.mean()),
+        float(error[is_solved].max()) if is_solved.any() else None,
+        float(iterations.mean()),
+        int(iterations.max()),
+        float(is_solved.mean()),
         peak,
         temporary,
     )
 
 
 def _moved(weights: PyTree, direction: PyTree, rate: Array) -> PyTree:
-    return jax.tree.map(lambda own, toward: own - rate * toward, weights, direction)
+    return jax.tree.map(lambda weight, step: weight - rate * step, weights, direction)
 
 
 class Spread(NamedTuple):
-    """A median and the quartiles around it."""
+    """The median and the quartiles of some values."""
 
     median: float
     lower: float
@@ -130,13 +130,13 @@ class Spread(NamedTuple):
 
     @staticmethod
     def of(values: Sequence[float]) -> "Spread":
-        """Returns those of at least two values."""
+        """Computes them from at least two values."""
         lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
         return Spread(median, lower, upper)
 
 
 class Timing(NamedTuple):
-    """Milliseconds a step of a rule, their ratio to the baseline's, and the number of calls."""
+    """The milliseconds per step of a rule, their ratio to the baseline, and the number of calls."""
 
     ms: Spread
     ratio: Spread
@@ -146,32 +146,34 @@ class Timing(NamedTuple):
 def interleaved(
     baseline: Step, others: Sequence[Step], *, repeats: int, seconds: float
 ) -> list[Timing]:
-    """Returns the timings of the baseline, whose ratio to itself is 1, and of all others.
+    """Times the baseline, whose ratio to itself is 1, and all others.
 
     **Arguments:**
 
-    * `repeats`: rounds, in each of which every other rule is called once beside the baseline.
-    * `seconds`: after them no round is begun, once there were three.
+    * `repeats`: the number of rounds; in each round every other rule is called once, paired with
+      the baseline.
+    * `seconds`: the time after which no further round begins; there are at least three rounds.
     """
     began = time.perf_counter()
     alone: list[float] = []
     pairs: list[list[tuple[float, float]]] = [[] for _ in others]
     for round_ in range(repeats):
         alone.append(_ms(baseline))
-        for other, own in zip(others, pairs, strict=True):
+        for other, other_pairs in zip(others, pairs, strict=True):
             if round_ % 2:
-                after = _ms(other)
-                own.append((_ms(baseline), after))
+                first = _ms(other)
+                other_pairs.append((_ms(baseline), first))
             else:
-                own.append((_ms(baseline), _ms(other)))
+                other_pairs.append((_ms(baseline), _ms(other)))
         if round_ + 1 >= FEWEST_ROUNDS and time.perf_counter() - began > seconds:
             break
-    every = alone + [base for own in pairs for base, _ in own]
-    timings = [Timing(Spread.of(every), Spread(1.0, 1.0, 1.0), len(every))]
-    for own in pairs:
-        times = [time_ for _, time_ in own]
-        ratios = [time_ / base for base, time_ in own]
-        timings.append(Timing(Spread.of(times), Spread.of(ratios), len(own)))
+    of_baseline = alone + [base for other_pairs in pairs for base, _ in other_pairs]
+    ms = Spread.of(of_baseline)
+    timings = [Timing(ms, Spread(1.0, 1.0, 1.0), len(of_baseline))]
+    for other_pairs in pairs:
+        times = [time_ for _, time_ in other_pairs]
+        ratios = [time_ / base for base, time_ in other_pairs]
+        timings.append(Timing(Spread.of(times), Spread.of(ratios), len(other_pairs)))
     return timings
 
 

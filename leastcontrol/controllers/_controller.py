@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..equilibrium import ControlProblem, Point, Sample, Solution, Tolerance
+from ..equilibrium import AbstractControlPath, ControlProblem, Point, Sample, Solution, Tolerance
 from ..systems import AbstractSystem
 
 
@@ -23,6 +23,15 @@ class AbstractController(eqx.Module):
     @abc.abstractmethod
     def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
         """Draws the feedback weights; returns `None` where there are none."""
+
+    @abc.abstractmethod
+    def path(self, system: AbstractSystem, feedback: PyTree[Any]) -> AbstractControlPath | None:
+        """Builds the path of the control through the feedback weights.
+
+        Returns `None` for a controller without feedback weights, whose control is the least one.
+
+        **Raises:** `ValueError` for feedback weights that do not fit the system.
+        """
 
     @abc.abstractmethod
     def equilibrium(
@@ -70,6 +79,10 @@ class AbstractControllerWithoutFeedback(AbstractController):
     def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> None:
         """Returns `None`: there are no feedback weights."""
         del system, key
+
+    def path(self, system: AbstractSystem, feedback: PyTree[Any]) -> None:
+        """Returns `None`: the control is the pullback through the system itself."""
+        del system, feedback
 
     def teaching_control(self, system: AbstractSystem, point: Point) -> PyTree[Array]:
         """Returns ψ."""

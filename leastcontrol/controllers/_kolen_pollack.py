@@ -55,12 +55,16 @@ class KolenPollack(AbstractController):
         """Draws normal weights, with the root mean square of each array of the system."""
         return mirror_weights(system, key=key)
 
+    def path(self, system: AbstractSystem, feedback: PyTree[Any]) -> MirrorPath:
+        """Builds the path through the mirror of the system."""
+        return MirrorPath(mirror_of(system, feedback))
+
     def equilibrium(
         self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
     ) -> Solution[Point]:
         ordered = isinstance(problem.system, AbstractOrderedSystem)
         solver = FixedPoint(max_steps=60 if ordered else 1000)
-        path = MirrorPath(mirror_of(problem.system, feedback))
+        path = self.path(problem.system, feedback)
         iteration = ControlPathProblem(problem, path, self.tolerance)
         (point, _), steps, _ = run(iteration, self.solver or solver, samples)
         return certify(problem, samples, point, steps, self.tolerance, path.missing)

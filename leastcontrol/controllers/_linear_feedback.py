@@ -63,13 +63,17 @@ class LinearFeedback(AbstractController):
         """Draws weights uniform in ±1/√n for a state of n elements."""
         return direct_weights(system, key=key)
 
+    def path(self, system: AbstractSystem, feedback: PyTree[Any]) -> LinearPath:
+        """Builds the path ψ = Qu."""
+        check_feedback(feedback, jax.eval_shape(direct_weights_like, system))
+        return LinearPath(feedback)
+
     def equilibrium(
         self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
     ) -> Solution[Point]:
-        check_feedback(feedback, jax.eval_shape(direct_weights_like, problem.system))
         ordered = isinstance(problem.system, AbstractOrderedSystem)
         solver = FixedPoint(max_steps=60 if ordered else 1000)
-        path = LinearPath(feedback)
+        path = self.path(problem.system, feedback)
         iteration = ControlPathProblem(problem, path, self.tolerance)
         (point, _), steps, _ = run(iteration, self.solver or solver, samples)
         return certify(problem, samples, point, steps, self.tolerance, path.missing)

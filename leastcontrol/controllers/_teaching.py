@@ -23,6 +23,11 @@ Scalar = Float[Array, ""]
 class AbstractTeaching(eqx.Module):
     """The reference of a sample, and the error of an output relative to it."""
 
+    @property
+    @abc.abstractmethod
+    def is_nudge(self) -> bool:
+        """Whether the reference is so near the free output that the network is linear up to it."""
+
     @abc.abstractmethod
     def check(self, loss: AbstractLoss, targets: PyTree[Array]) -> None:
         """Raises `ValueError` if the targets of a batch cannot be used."""
@@ -74,6 +79,10 @@ class Nudged(AbstractTeaching):
                 "write Nudged(0.1)."
             )
 
+    @property
+    def is_nudge(self) -> bool:
+        return True
+
     def check(self, loss: AbstractLoss, targets: PyTree[Array]) -> None:
         """Accepts all targets: a step towards any of them ends at an output that is finite."""
 
@@ -104,6 +113,10 @@ class Nudged(AbstractTeaching):
 
 class AbstractTargetTeaching(AbstractTeaching):
     """A teaching signal whose reference is the target, or the soft probabilities of a label."""
+
+    @property
+    def is_nudge(self) -> bool:
+        return False
 
     def check(self, loss: AbstractLoss, targets: PyTree[Array]) -> None:
         """Raises `ValueError` for labels without softness."""

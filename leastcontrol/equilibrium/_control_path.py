@@ -40,6 +40,16 @@ class AbstractControlPath(eqx.Module):
         Its fixed points are exactly the points where `missing` is zero.
         """
 
+    @property
+    @abc.abstractmethod
+    def direct_weights(self) -> PyTree[Array] | None:
+        """The weights from the output to the state; `None` for a path without direct weights."""
+
+    @property
+    @abc.abstractmethod
+    def mirror_weights(self) -> PyTree[Array] | None:
+        """The weights that correspond to weights of the system; `None` for any but a mirror."""
+
 
 class MirrorPath(AbstractControlPath):
     """∂_φf_Sᵀψ + ∂_φh_Sᵀu = 0, with f_S and h_S of a mirror system at the state of the system.
@@ -49,6 +59,14 @@ class MirrorPath(AbstractControlPath):
     """
 
     mirror: AbstractSystem
+
+    @property
+    def direct_weights(self) -> None:
+        return None
+
+    @property
+    def mirror_weights(self) -> PyTree[Array]:
+        return eqx.filter(self.mirror, self.mirror.feedback_parameters())
 
     def missing(self, sample: Sample, point: Point) -> PyTree[Array]:
         _, _, pull = self.mirror.pullback(point.state, sample.drive)
@@ -66,6 +84,14 @@ class LinearPath(AbstractControlPath):
     """ψ = Qu, where Q has one weight for each pair of state element and output."""
 
     weights: PyTree[Float[Array, "... outputs"]]
+
+    @property
+    def direct_weights(self) -> PyTree[Array]:
+        return self.weights
+
+    @property
+    def mirror_weights(self) -> None:
+        return None
 
     def missing(self, sample: Sample, point: Point) -> PyTree[Array]:
         return tree_subtract(self.carry(sample, point), point.control)

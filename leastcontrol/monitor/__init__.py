@@ -1,1 +1,1 @@
-"""What a run measures of itself while it trains."""
+"""Measurements that a run takes of itself during training."""

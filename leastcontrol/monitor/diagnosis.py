@@ -1,34 +1,36 @@
-"""What a run measures of its own learning, beside its figures, on the same few samples every time.
+"""Measurements of a run's updates, control and feedback, always on the same few samples.
 
-The figures have names, and numbers by the part of the system that they are of; `all` is the whole.
+Each figure has a name and one number for each part of the system; `all` is the whole system.
 
-* `angle_to_loss`: between the rule's gradient and that of the loss at the free equilibrium, in
-  degrees, for each part of the system that has parameters.
+* `angle_to_loss`: the angle between the rule's gradient and that of the loss at the free
+  equilibrium, in degrees, for each part of the system that has parameters.
 * `control`: the root mean square of the control over the neurons of a part and over the samples, in
   units of the state; `output` is the output control.
-* `condition`: how much of direct feedback lies in the row space that theorem 2 asks for, from 0
-  to 1, as the mean over the samples; under deep feedback control also that of weights at `random`.
-* `feedback_angle`: between the feedback weights of a mirror and the weights that they stand for, in
-  degrees.
-* `feedback_movement`: ‖Q − Q₀‖ / ‖Q₀‖ of feedback weights since the run began, and of those to
-  each layer.
-* `angle_to_exact`: between the gradient of a rule with learned feedback and that of the control
-  itself, in degrees: of the least control by the oracle, or, for deep feedback control, of ½‖Qu‖²
-  at the rest point linearised where the control holds it.
-* `angle_to_analytic`, `angle_to_minimum_norm`, `angle_to_gauss_newton`: between deep feedback
-  control's gradient and its linearisation at the free rest point (of a nudge alone), the update by
-  minimum-norm targets, and the Gauss–Newton step, the last two damped by 0.1; in degrees.
-* `feedback_ratio`: of the voltage from feedback to that from below, without biases, in every layer
-  under deep feedback control; under least control of ‖ψ‖ to ‖φ + f(φ)‖, what drives the same
-  neurons otherwise.
-* `error_ratio`: of the output's error under control to that without, ‖e_end‖ / ‖e_0‖.
-* `margin`: of stability under control, the smallest over the samples (the first 4 where the
-  dynamics are simulated or those of least control); negative where they are unstable. It is −Re λ
-  of the controller for fast voltages at a rest point that was solved for, in units of its rate;
-  that of the simulated step at the end of a simulation, likewise; and that of dynamic inversion at
-  a controlled rest point of least control, in units of the neurons' rate.
+* `condition`: the share of direct feedback that lies in the row space of theorem 2, from 0 to 1,
+  averaged over the samples. Deep feedback control adds that of newly drawn weights, `random`.
+* `feedback_angle`: the angle between the feedback weights of a mirror and the weights that they
+  correspond to, in degrees.
+* `feedback_movement`: ‖Q − Q₀‖ / ‖Q₀‖, the change of the feedback weights since the run began, for
+  all of them and for those to each layer.
+* `angle_to_exact`: the angle between the gradient of a rule with learned feedback and that of the
+  control, in degrees. For least control the latter is the gradient with exact control; for deep
+  feedback control that of ½‖Qu‖² at the controlled equilibrium, with the network linearised there.
+* `angle_to_analytic`, `angle_to_minimum_norm`, `angle_to_gauss_newton`: the angles between the
+  gradient of deep feedback control and three others, in degrees: that of the network linearised at
+  the free equilibrium (only for a nudge), the update by minimum-norm targets, and the Gauss–Newton
+  step. The last two are damped by 0.1.
+* `feedback_ratio`: for deep feedback control, the ratio of the apical voltage to the basal one
+  without biases, in each layer; for least control, ‖ψ‖ to ‖φ + f(φ)‖, the drive of the same neurons
+  without control.
+* `error_ratio`: the ratio of the output's error with control to that without, ‖e_end‖ / ‖e_0‖.
+* `margin`: the stability margin under control, the smallest over the samples (the first 4 for
+  simulated dynamics and for least control); negative where the dynamics are unstable. At a computed
+  equilibrium of deep feedback control it is −Re λ of the controller for fast voltages, in units of
+  the controller's rate; at the end of a simulation that of the simulated step, in the same units;
+  at a controlled equilibrium of least control that of dynamic inversion, in units of the neurons'
+  rate.
 
-A rule has those of them that mean something for it.
+A rule has those figures that its `aspects` provide for.
 """
 
 import dataclasses
@@ -42,90 +44,70 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from .. import diagnostics
-from ..controllers import (
-    AbstractDirectPath,
-    DirectFeedback,
-    Exact,
-    KolenPollack,
-    LinearFeedback,
-    Nudged,
-)
+from ..controllers import DirectFeedback
 from ..equilibrium import (
+    AbstractControlPath,
     ControlProblem,
-    Point,
     Sample,
-    Solution,
     free_equilibrium,
     free_moment,
     solved,
 )
-from ..feedback_control import (
-    AbstractPhase,
-    AnalyticSteadyState,
-    Continuous,
-    Controlled,
-    DeepFeedbackControl,
-    SimulatedSteadyState,
-    SteadyState,
-    Task,
-)
-from ..rules import (
-    AbstractRule,
-    AbstractUnsolved,
-    Backpropagation,
-    Batch,
-    Credit,
-    DirectFeedbackAlignment,
-    FeedbackAlignment,
-    LeastControl,
-    RecurrentBackpropagation,
-)
-from ..systems import AbstractOrderedSystem, AbstractSystem, Feedforward
+from ..feedback_control import DeepFeedbackControl, Task
+from ..rules import AbstractRule, Aspects, Batch, Credit, backpropagation_through
+from ..systems import AbstractSystem
 from ..training import Diagnostics
-from .stability import WATCHED, innermost, simulated_margins
+from .stability import WATCHED, simulated_margins
 
 Diagnosis = Callable[[AbstractSystem, PyTree[Any]], Diagnostics]
 
 
 def diagnosis(rule: AbstractRule, batch: Batch, seed: int, first: PyTree[Any] = None) -> Diagnosis:
-    """Returns the measurement of a system and its feedback weights under a rule, on a batch.
+    """Builds the function that measures a system and its feedback weights on a batch.
 
-    **Arguments:** `rule`, without what is around it; `batch`; `seed`, of the rule's noise, which is
-    the same at every measurement; `first`, the feedback weights that the run began with.
+    **Arguments:**
+
+    * `rule`: is measured without rules around it.
+    * `batch`: the samples.
+    * `seed`: of the rule's noise, which is the same in every measurement.
+    * `first`: the feedback weights at the start of the run.
     """
-    own = innermost(rule)
+    aspects = rule.aspects
     key = jax.random.key(seed)
 
     @eqx.filter_jit
     def measure(system: AbstractSystem, feedback: PyTree[Any], batch: Batch) -> Any:
-        credit = own(system, feedback, batch, key=key)
+        credit = aspects.rule(system, feedback, batch, key=key)
+        path = None if aspects.path is None else aspects.path(system, feedback)
         figures = {
-            "angle_to_loss": _angles(own, system, credit, batch),
-            "control": _control(credit),
-            "condition": _condition(own, system, feedback, batch),
-            "feedback_angle": _feedback_angle(own, system, feedback),
+            "angle_to_loss": _angles_to_loss(aspects, system, credit, batch),
+            "control": _control(aspects, credit),
             "feedback_movement": _movement(first, feedback),
-            "angle_to_exact": _angle_to_least_control(own, system, credit, batch),
         }
-        held = None
-        if isinstance(own, DeepFeedbackControl):
-            task = own.task(system, feedback, batch)
-            figures |= _feedback_control(own, task, credit, batch)
-            held = _held(own, task, credit)
-        if isinstance(own, LeastControl):
-            problem = ControlProblem(system, own.loss, own.output_control.leak)
+        arguments_of_margin = None
+        if path is not None:
+            figures |= _feedback_path(path, system, batch)
+        if aspects.control is not None and aspects.control.descended:
+            problem = aspects.control.problem(system)
             figures |= _least_control(problem, credit, batch)
-            if not isinstance(own.controller, KolenPollack | LinearFeedback):
-                # The others have dynamics of their own.
-                held = _inverted(problem, credit, batch)
-        return {name: places for name, places in figures.items() if places}, held
+            if path is None:
+                arguments_of_margin = _margin_of_inversion(problem, credit, batch)
+            else:
+                figures["angle_to_exact"] = _angles_to_exact(aspects, system, credit, batch)
+        if aspects.feedback_control is not None:
+            task = aspects.feedback_control.task(system, feedback, batch)
+            figures |= _feedback_control(aspects.feedback_control, task, credit, batch)
+            arguments_of_margin = _margin_of_feedback_control(
+                aspects.feedback_control, task, credit
+            )
+        return {name: places for name, places in figures.items() if places}, arguments_of_margin
 
     def diagnose(system: AbstractSystem, feedback: PyTree[Any]) -> Diagnostics:
-        figures, held = measure(system, feedback, batch)
-        if held is not None:
-            # Not inside the compiled part: the matrices have no symmetry, and their eigenvalues are
-            # NumPy's and SciPy's.
-            margins, *arguments = held
+        figures, arguments_of_margin = measure(system, feedback, batch)
+        if arguments_of_margin is not None:
+            # Not inside the compiled part: NumPy and SciPy compute the eigenvalues, because the
+            # matrices have no symmetry.
+            margins, *arguments = arguments_of_margin
             figures["margin"] = {"all": margins(*arguments).min()}
         return jax.tree.map(float, figures)
 
@@ -133,49 +115,55 @@ def diagnosis(rule: AbstractRule, batch: Batch, seed: int, first: PyTree[Any] = 
 
 
 Places = dict[str, Float[Array, ""]]
-# Of the updates that deep feedback control's is compared with, as in its paper's figure 3.
+# Damping of the updates that deep feedback control is compared with, as in its paper's figure 3.
 DAMPING = 0.1
 
 
-def _angles(rule: AbstractRule, system: AbstractSystem, credit: Credit, batch: Batch) -> Places:
-    if isinstance(rule, Backpropagation | RecurrentBackpropagation):
+def _angles_to_loss(
+    aspects: Aspects, system: AbstractSystem, credit: Credit, batch: Batch
+) -> Places:
+    if aspects.descends_loss:
         return {}
-    ordered = isinstance(system, AbstractOrderedSystem)
-    exact = Backpropagation(rule.loss) if ordered else RecurrentBackpropagation(loss=rule.loss)
-    loss = exact(system, None, batch).gradient
-    ours, theirs = parts(credit.gradient), parts(loss)
-    places = {name: diagnostics.angle(part, theirs[name]) for name, part in ours.items()}
-    return {"all": diagnostics.angle(ours, theirs), **places}
+    exact = backpropagation_through(system, aspects.rule.loss)
+    return _part_angles(credit.gradient, exact(system, None, batch).gradient)
+
+
+def _part_angles(first: PyTree[Array], second: PyTree[Array]) -> Places:
+    first_parts, second_parts = parts(first), parts(second)
+    places = {
+        name: diagnostics.angle(part, second_parts[name]) for name, part in first_parts.items()
+    }
+    return {"all": diagnostics.angle(first_parts, second_parts), **places}
 
 
 def parts(gradient: Any) -> dict[str, PyTree[Array]]:
-    """Returns a system's gradient by the fields of the system, those of a list one by one."""
-    found = {}
+    """Splits a system's gradient by the fields of the system, and lists of layers by layer."""
+    named = {}
     for field in dataclasses.fields(gradient):
-        own = getattr(gradient, field.name)
-        if isinstance(own, tuple):
+        value = getattr(gradient, field.name)
+        if isinstance(value, tuple):
             name = field.name.removesuffix("s")
-            found |= {f"{name} {number}": part for number, part in enumerate(own, 1)}
+            named |= {f"{name} {number}": part for number, part in enumerate(value, 1)}
         else:
-            found[field.name] = own
-    arrays = {name: eqx.filter(part, eqx.is_inexact_array) for name, part in found.items()}
+            named[field.name] = value
+    arrays = {name: eqx.filter(part, eqx.is_inexact_array) for name, part in named.items()}
     return {name: part for name, part in arrays.items() if jax.tree.leaves(part)}
 
 
-def _control(credit: Credit) -> Places:
+def _control(aspects: Aspects, credit: Credit) -> Places:
     value = credit.solution.value
-    if isinstance(value, Point):
-        return by_place(value.control, value.output_control, _size)
-    if isinstance(value, Controlled):
+    if aspects.control is not None:
+        return by_place(value.control, value.output_control, _root_mean_square)
+    if aspects.feedback_control is not None:
         *hidden, output = value.moment.apical
-        return by_place(tuple(hidden), output, _size)
+        return by_place(tuple(hidden), output, _root_mean_square)
     return {}
 
 
 def by_place(
     states: PyTree[Array], output: Array, measure: Callable[[Array], Any]
 ) -> dict[str, Any]:
-    """Returns what is measured of each array that is like a state, and of one like the output."""
+    """Measures each array of a pytree like the state and one array like the output, by name."""
     leaves = jax.tree.leaves(states)
     names = [f"layer {number}" for number in range(1, len(leaves) + 1)]
     names = names if len(leaves) > 1 else ["state"]
@@ -183,42 +171,30 @@ def by_place(
     return {**places, "output": measure(output)}
 
 
-def _size(control: Array) -> Float[Array, ""]:
+def _root_mean_square(control: Array) -> Float[Array, ""]:
     return jnp.sqrt(jnp.mean(control**2))
 
 
-def _condition(
-    rule: AbstractRule, system: AbstractSystem, feedback: PyTree[Any], batch: Batch
-) -> Places:
-    drives = jax.vmap(system.drive)(batch.inputs)
-    direct = isinstance(rule, LeastControl) and isinstance(rule.controller, LinearFeedback)
-    if direct or isinstance(rule, DirectFeedbackAlignment):
+def _feedback_path(
+    path: AbstractControlPath, system: AbstractSystem, batch: Batch
+) -> dict[str, Places]:
+    """Measures how well the feedback weights of a path fit the system, by figure."""
+    figures = {}
+    if path.direct_weights is not None:
+        drives = jax.vmap(system.drive)(batch.inputs)
         states = free_equilibrium(system, drives).value
-        own = diagnostics.column_space_condition(system, drives, states, feedback)
-    elif isinstance(rule, DeepFeedbackControl) and isinstance(rule.path, AbstractDirectPath):
-        assert isinstance(system, Feedforward)
-        soma = jax.vmap(lambda drive: free_moment(system, drive))(drives).soma
-        own = diagnostics.feedback_condition(system, feedback, soma)
-        random = DirectFeedback().init(system, key=jax.random.key(0))
-        chance = diagnostics.feedback_condition(system, random, soma)
-        return {"all": jnp.mean(own), "random": jnp.mean(chance)}
-    else:
-        return {}
-    return {"all": jnp.mean(own)}
-
-
-def _feedback_angle(rule: AbstractRule, system: AbstractSystem, feedback: PyTree[Any]) -> Places:
-    mirrored = isinstance(rule, LeastControl) and isinstance(rule.controller, KolenPollack)
-    if not mirrored and not isinstance(rule, FeedbackAlignment):
-        return {}
-    own = eqx.filter(system, system.feedback_parameters())
-    return {"all": diagnostics.angle(feedback, own)}
+        shares = diagnostics.column_space_condition(system, drives, states, path.direct_weights)
+        figures["condition"] = {"all": jnp.mean(shares)}
+    if path.mirror_weights is not None:
+        mirrored = eqx.filter(system, system.feedback_parameters())
+        figures["feedback_angle"] = {"all": diagnostics.angle(path.mirror_weights, mirrored)}
+    return figures
 
 
 def _movement(first: PyTree[Any], feedback: PyTree[Any]) -> Places:
     if first is None or feedback is None:
         return {}
-    before, now = (eqx.filter(own, eqx.is_inexact_array) for own in (first, feedback))
+    before, now = (eqx.filter(weights, eqx.is_inexact_array) for weights in (first, feedback))
 
     def movement(before: PyTree[Array], now: PyTree[Array]) -> Float[Array, ""]:
         (start, _), (end, _) = ravel_pytree(before), ravel_pytree(now)
@@ -226,79 +202,77 @@ def _movement(first: PyTree[Any], feedback: PyTree[Any]) -> Places:
 
     places = {}
     if isinstance(now, tuple):
-        places = _by_layer([movement(*own) for own in zip(before, now, strict=True)])
+        places = _by_layer([movement(*layer) for layer in zip(before, now, strict=True)])
     return {"all": movement(before, now), **places}
 
 
-class _SamplesOf(AbstractUnsolved):
-    """The samples that another solution counted."""
-
-    counted: Float[Array, " batch"]
-
-    def weights(self, solution: Solution) -> Float[Array, " batch"]:
-        return self.counted
-
-
-def _angle_to_least_control(
-    rule: AbstractRule, system: AbstractSystem, credit: Credit, batch: Batch
+def _angles_to_exact(
+    aspects: Aspects, system: AbstractSystem, credit: Credit, batch: Batch
 ) -> Places:
-    if not isinstance(rule, LeastControl):
+    if aspects.with_exact_control is None:
         return {}
-    # Every other controller ends where the oracle does.
-    if not isinstance(rule.controller, KolenPollack | LinearFeedback):
-        return {}
-    same = _SamplesOf(rule.unsolved.weights(credit.solution))
-    oracle = LeastControl(Exact(), rule.output_control, loss=rule.loss, unsolved=same)
-    exact = parts(oracle(system, None, batch).gradient)
-    ours = parts(credit.gradient)
-    places = {name: diagnostics.angle(part, exact[name]) for name, part in ours.items()}
-    return {"all": diagnostics.angle(ours, exact), **places}
+    exact = aspects.with_exact_control(credit.solution)
+    return _part_angles(credit.gradient, exact(system, None, batch).gradient)
 
 
 def _feedback_control(
     rule: DeepFeedbackControl, task: Task, credit: Credit, batch: Batch
 ) -> dict[str, Places]:
-    """Returns what is known of deep feedback control alone, by name."""
+    """Measures the figures that only deep feedback control has, by name."""
     network, value = task.network, credit.solution.value
     moment, errors = value.moment, value.first_error
     gradient = _updates(credit.gradient)
     biases = tuple(layer.bias for layer in network.layers)
-    about = network, batch.inputs
+    network_and_inputs = network, batch.inputs
     free = task.free.soma
     figures = {
         "angle_to_minimum_norm": _layer_angles(
-            gradient, diagnostics.minimum_norm_update(*about, free, errors, DAMPING)
+            gradient, diagnostics.minimum_norm_update(*network_and_inputs, free, errors, DAMPING)
         ),
         "angle_to_gauss_newton": _layer_angles(
-            gradient, diagnostics.gauss_newton_update(*about, free, errors, DAMPING)
+            gradient, diagnostics.gauss_newton_update(*network_and_inputs, free, errors, DAMPING)
         ),
         "feedback_ratio": _by_layer(
             diagnostics.feedback_ratios(moment.basal, moment.apical, biases)
         ),
         "error_ratio": {"all": diagnostics.error_ratio(errors, value.last_error)},
     }
-    if isinstance(rule.teaching, Nudged):
-        analytic = dataclasses.replace(
-            rule, phase=AnalyticSteadyState(_leak(rule.phase)), feedback_learning=None
-        )
-        linearised = _updates(analytic.credit(task, batch, None).gradient)
+    if rule.linearised is not None:
+        linearised = _updates(rule.linearised.credit(task, batch, None).gradient)
         figures["angle_to_analytic"] = _layer_angles(gradient, linearised)
     if rule.path.learns:
         exact = diagnostics.linearised_control_gradient(
-            *about, moment.soma, task.weights, _leak(rule.phase), moment.control
+            *network_and_inputs, moment.soma, task.weights, rule.phase.output_leak, moment.control
         )
         figures["angle_to_exact"] = _layer_angles(gradient, exact)
+        figures["condition"] = _layer_condition(task, batch)
     return figures
 
 
-def _held(rule: DeepFeedbackControl, task: Task, credit: Credit) -> Any:
-    """Returns what measures the margin of the controlled dynamics and with what, if it can be."""
+def _layer_condition(task: Task, batch: Batch) -> Places:
+    """Measures the condition of the feedback weights to every layer, and of newly drawn ones."""
+    network = task.network
+    drives = jax.vmap(network.drive)(batch.inputs)
+    soma = jax.vmap(lambda drive: free_moment(network, drive))(drives).soma
+    drawn = DirectFeedback().init(network, key=jax.random.key(0))
+    weights = {"all": task.weights, "random": drawn}
+    return {
+        name: jnp.mean(diagnostics.feedback_condition(network, matrices, soma))
+        for name, matrices in weights.items()
+    }
+
+
+def _margin_of_feedback_control(rule: DeepFeedbackControl, task: Task, credit: Credit) -> Any:
+    """Returns the function that computes the margins under control, and its arguments.
+
+    Returns `None` if the feedback has no weights and nothing is simulated.
+    """
     moment, phase = credit.solution.value.moment, rule.phase
-    if isinstance(phase, Continuous | SimulatedSteadyState):
+    if phase.simulated is not None:
         few = lambda leaf: leaf[:WATCHED]  # noqa: E731
-        own = jax.tree.map(few, (task.inputs, task.drives, task.free, task.references))
-        task = eqx.tree_at(lambda t: (t.inputs, t.drives, t.free, t.references), task, own)
-        return simulated_margins, task, phase.dynamics, jax.tree.map(few, moment)
+        first = jax.tree.map(few, (task.inputs, task.drives, task.free, task.references))
+        task = eqx.tree_at(lambda t: (t.inputs, t.drives, t.free, t.references), task, first)
+        return simulated_margins, task, phase.simulated, jax.tree.map(few, moment)
     if not rule.path.learns:
         return None
     soma = moment.soma
@@ -306,48 +280,46 @@ def _held(rule: DeepFeedbackControl, task: Task, credit: Credit) -> Any:
         lambda output, reference: rule.teaching.curvature(rule.loss, output, reference)
     )(soma[-1], task.references)
     measure = diagnostics.quasi_static_margin
-    return measure, task.network, soma, task.weights, _leak(phase), curvature
+    return measure, task.network, soma, task.weights, phase.output_leak, curvature
 
 
 def _least_control(problem: ControlProblem, credit: Credit, batch: Batch) -> dict[str, Places]:
-    """Returns how strong the control is, and what it leaves, over the samples that were solved."""
+    """Measures the strength of the control and the remaining error, over the solved samples."""
     system, point = problem.system, credit.solution.value
-    found = solved(credit.solution)
+    is_solved = solved(credit.solution)
     drives = jax.vmap(system.drive)(batch.inputs)
     free = jax.vmap(system.readout)(free_equilibrium(system, drives).value)
     read = jax.vmap(system.readout)(point.state)
-    held = read + problem.own_gain * point.output_control
+    controlled = read + problem.own_gain * point.output_control
     field = jax.vmap(system.vector_field)(point.state, drives)
-    below = jax.tree.map(jnp.add, point.state, field)
+    uncontrolled = jax.tree.map(jnp.add, point.state, field)
 
     def ratios(control: Array, other: Array) -> Array:
-        sizes = [jnp.linalg.norm(own.reshape(len(own), -1), axis=1) for own in (control, other)]
+        sizes = [
+            jnp.linalg.norm(values.reshape(len(values), -1), axis=1) for values in (control, other)
+        ]
         return sizes[0] / sizes[1]
 
-    def mean(own: Array) -> Array:
-        return jnp.mean(own, where=found)
+    def mean(values: Array) -> Array:
+        return jnp.mean(values, where=is_solved)
 
-    each = jax.tree.map(ratios, point.control, below)
-    pull = jax.vmap(problem.loss.gradient)
-    errors = [jnp.where(found[:, None], pull(output, batch.targets), 0) for output in (free, held)]
+    state_ratios = jax.tree.map(ratios, point.control, uncontrolled)
+    gradient = jax.vmap(problem.loss.gradient)
+    errors = [
+        jnp.where(is_solved[:, None], gradient(output, batch.targets), 0)
+        for output in (free, controlled)
+    ]
     return {
-        "feedback_ratio": by_place(each, ratios(point.output_control, read), mean),
+        "feedback_ratio": by_place(state_ratios, ratios(point.output_control, read), mean),
         "error_ratio": {"all": diagnostics.error_ratio(*errors)},
     }
 
 
-def _inverted(problem: ControlProblem, credit: Credit, batch: Batch) -> Any:
-    """Returns what measures the margin of dynamic inversion, and with what."""
+def _margin_of_inversion(problem: ControlProblem, credit: Credit, batch: Batch) -> Any:
+    """Returns the function that computes the margins of dynamic inversion, and its arguments."""
     samples = Sample(jax.vmap(problem.system.drive)(batch.inputs), batch.targets)
     few = jax.tree.map(lambda leaf: leaf[:WATCHED], (samples, credit.solution.value))
     return diagnostics.controlled_margin, problem, *few
-
-
-def _leak(phase: AbstractPhase) -> float:
-    if isinstance(phase, SteadyState | AnalyticSteadyState):
-        return phase.leak
-    assert isinstance(phase, Continuous | SimulatedSteadyState)
-    return phase.dynamics.leak
 
 
 def _updates(gradient: Any) -> tuple[tuple[Array, Array], ...]:
@@ -355,8 +327,8 @@ def _updates(gradient: Any) -> tuple[tuple[Array, Array], ...]:
 
 
 def _layer_angles(first: tuple[Any, ...], second: tuple[Any, ...]) -> Places:
-    *own, everything = diagnostics.layer_angles(first, second)
-    return {"all": everything, **_by_layer(own)}
+    *layers, whole = diagnostics.layer_angles(first, second)
+    return {"all": whole, **_by_layer(layers)}
 
 
 def _by_layer(values: Sequence[Float[Array, ""]]) -> Places:

@@ -1,8 +1,8 @@
-"""Whether the dynamics that a rule simulates are stable enough to be learned from.
+"""Checks that the dynamics which a rule simulates are stable enough to learn from.
 
-Feedback weights that are random, or have learned, may drive the output away from its target, and a
-time step may be too coarse for a strong controller; then a simulation runs away, and what is summed
-over it is no update. So a training looks at the margin of the simulated steps before every epoch.
+Feedback weights that are random or have learned may drive the output away from its target, and a
+time step may be too long for a strong controller. Then the simulation diverges, and the sums over
+it are no updates. Training therefore checks the margin of the simulated step before each epoch.
 """
 
 from collections.abc import Callable
@@ -15,53 +15,38 @@ from jaxtyping import Array, PyTree
 from .. import diagnostics, training
 from ..controllers import AbstractTeaching
 from ..equilibrium import Dynamics, Moment
-from ..feedback_control import Continuous, DeepFeedbackControl, SimulatedSteadyState, Task, TwoPhase
-from ..rules import AbstractRule, AbstractRuleAround, Batch
-from ..systems import AbstractSystem, Feedforward
+from ..feedback_control import Task
+from ..rules import AbstractRule, Batch
+from ..systems import AbstractSystem
 
 Watch = Callable[[AbstractSystem, PyTree[Any]], None]
-# Validation samples that it is watched on.
+# Number of validation samples whose margins are checked.
 WATCHED = 4
 
 
-def innermost(rule: AbstractRule) -> AbstractRule:
-    """Returns a rule without those around it: what credits the samples themselves."""
-    while isinstance(rule, AbstractRuleAround):
-        rule = rule.rule
-    return rule
-
-
 def stability_watch(rule: AbstractRule, batch: Batch) -> Watch | None:
-    """Returns what raises `training.UnfitError` where simulated dynamics are unstable.
+    """Builds a function that raises `training.UnfitError` if simulated dynamics are unstable.
 
-    That is where a deviation would grow e-fold within the simulated time, by the step linearised at
-    the free rest point of a sample of `batch`. `None` for a rule that does not
-    simulate.
+    They are unstable if a deviation would grow e-fold within the simulated time. The step is
+    linearised at the free equilibrium of each sample of `batch`. Returns `None` for a rule that
+    does not simulate.
     """
-    own = innermost(rule)
-    if not isinstance(own, DeepFeedbackControl):
-        return None
-    simulated: list[tuple[str, Dynamics, AbstractTeaching]] = []
-    if isinstance(own.phase, Continuous | SimulatedSteadyState):
-        simulated.append(("controlled", own.phase.dynamics, own.teaching))
-    learning = own.feedback_learning
-    if isinstance(learning, TwoPhase):
-        simulated.append(("feedback learning's", learning.dynamics, learning.teaching))
-    if not simulated:
+    controlled = rule.aspects.feedback_control
+    if controlled is None or not controlled.simulations:
         return None
 
     @eqx.filter_jit
-    def task_of(system: Feedforward, feedback: PyTree[Any], teaching: AbstractTeaching) -> Task:
-        return Task.of(system, own.path, feedback, teaching, own.loss, batch)
+    def task_under(
+        teaching: AbstractTeaching, system: AbstractSystem, feedback: PyTree[Any]
+    ) -> Task:
+        return controlled.task_under(teaching, system, feedback, batch)
 
     def watch(system: AbstractSystem, feedback: PyTree[Any]) -> None:
-        # What is no feedforward network the rule refuses by itself.
-        assert isinstance(system, Feedforward)
-        for name, dynamics, teaching in simulated:
-            task = task_of(system, feedback, teaching)
+        for name, dynamics, teaching in controlled.simulations:
+            task = task_under(teaching, system, feedback)
             margins = simulated_margins(task, dynamics, task.free)
             time = dynamics.time_step * (dynamics.points - 1)
-            # One that was not found is not held against the dynamics.
+            # A margin that could not be computed is NaN, which is never below the bound.
             unstable = margins * time < -1
             if unstable.any():
                 raise training.UnfitError(_sentence(name, margins, unstable, dynamics))
@@ -70,7 +55,7 @@ def stability_watch(rule: AbstractRule, batch: Batch) -> Watch | None:
 
 
 def simulated_margins(task: Task, dynamics: Dynamics, moments: Moment) -> np.ndarray:
-    """Returns the margin of the simulated step of each sample, at its moment."""
+    """Computes the stability margin of the simulated step for each sample, at its moment."""
     return diagnostics.simulated_margin(
         task.network,
         dynamics,
@@ -82,8 +67,9 @@ def simulated_margins(task: Task, dynamics: Dynamics, moments: Moment) -> np.nda
     )
 
 
-def _error(task: Task, output: Array, own: tuple[Array, PyTree]) -> Array:
-    return task.error(own[0], output - own[0], own[1])
+def _error(task: Task, output: Array, sample: tuple[Array, PyTree]) -> Array:
+    free, reference = sample
+    return task.error(free, output - free, reference)
 
 
 def _feedback(task: Task, soma: tuple[Array, ...], control: Array) -> tuple[Array, ...]:

@@ -1,1 +1,1 @@
-"""The papers' tables and figures: what they report, and the runs that reproduce them."""
+"""The papers' tables and figures: the published numbers, and the runs that reproduce them."""

@@ -1,8 +1,8 @@
-"""What a paper says of a figure that a run has measured, and what is said of the two.
+"""The published values of the quantities that runs measure, and verdicts on the measurements.
 
-A `Quantity` is where a figure stands in what a run leaves. An expectation is what is known of it
-beforehand: a published number (`Published`), a place below another row (`BelowRow`, for figures
-without numbers), or nothing (`Unpublished`). Given what was measured, each returns its verdict.
+A `Quantity` says where a value is stored in the files of a run. An expectation is a published
+number (`Published`), a place below another row (`BelowRow`, for figures without numbers), or
+nothing (`Unpublished`). Each returns a verdict on a measurement.
 """
 
 import abc
@@ -11,20 +11,21 @@ import math
 import statistics
 from collections.abc import Mapping
 
-# Rounding in the last place must not turn a difference that is as large as the spread.
+# A difference as large as the spread counts as within it, despite rounding in the last place.
 ROUNDING = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
 class Quantity:
-    """A figure of a run.
+    """A value in the files of a run.
 
     **Arguments:**
 
-    * `name`, `unit`: for the reader.
-    * `path`: where it stands, in `summary.json` or in the last line of `metrics.jsonl`: that file's
-      stem, then the names of its entries.
-    * `scale`: from the run's unit to the reader's; `digits`: after the point.
+    * `name`, `unit`: as displayed.
+    * `path`: the stem of the file, `summary` for `summary.json` or `metrics` for the last line of
+      `metrics.jsonl`, followed by the names of the entries.
+    * `scale`: the factor from the unit of the file to the displayed unit.
+    * `digits`: the number of displayed digits after the decimal point.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Quantity:
     digits: int = 3
 
     def shown(self, value: float) -> str:
-        """Returns a value with its unit."""
+        """Formats a value with its unit."""
         return f"{value:.{self.digits}f} {self.unit}".rstrip()
 
 
@@ -44,7 +45,7 @@ META_LOSS = Quantity("test loss", "", ("summary", "test", "loss"))
 
 
 def _ratio(kind: str) -> Quantity:
-    """Returns the mean of a kind's pictures, of their pixels that were not trained on."""
+    """Names the mean ratio of the pictures of a kind, on pixels outside the training set."""
     return Quantity(f"PSNR, {kind}", "dB", ("summary", "psnr_test", kind, "mean"), digits=2)
 
 
@@ -54,7 +55,7 @@ TRAINING_LOSS = Quantity("training loss", "nats", ("metrics", "loss"), digits=4)
 
 
 def _diagnosed(name: str, figure: str, unit: str, digits: int) -> Quantity:
-    """Returns a figure of the whole system that a run diagnoses after its last epoch."""
+    """Names a figure of the whole system that a run diagnoses after its last epoch."""
     return Quantity(name, unit, ("metrics", "diagnostics", figure, "all"), digits=digits)
 
 
@@ -70,24 +71,24 @@ CONTROL_NORM = Quantity("‖(ψ, u)‖", "", ("metrics", "control_norm"), digits
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """A figure of one row: its values in the reader's unit, one for each seed."""
+    """The values of a quantity in one row, in the displayed unit, one for each seed."""
 
     values: tuple[float, ...]
 
     @property
     def mean(self) -> float:
-        """Their mean."""
+        """The mean of the values."""
         return math.fsum(self.values) / len(self.values)
 
     @property
     def deviation(self) -> float | None:
-        """Their standard deviation; `None` for one seed, or values that are not finite."""
+        """The standard deviation of the values; `None` for one seed, or if one is not finite."""
         if len(self.values) < 2 or not all(map(math.isfinite, self.values)):
             return None
         return statistics.stdev(self.values)
 
     def shown(self, quantity: Quantity) -> str:
-        """Returns the mean with its deviation and unit."""
+        """Formats the mean with its deviation and unit."""
         return _with_spread(quantity, self.mean, self.deviation)
 
 
@@ -98,29 +99,30 @@ def _with_spread(quantity: Quantity, value: float, spread: float | None) -> str:
 
 
 class AbstractExpectation(abc.ABC):
-    """What is known of a figure before it is measured."""
+    """What is known of a quantity before it is measured."""
 
     quantity: Quantity
 
     @abc.abstractmethod
     def shown(self) -> str:
-        """Returns it for the reader."""
+        """Formats the expectation for display."""
 
     @abc.abstractmethod
-    def verdict(self, own: Measured, rows: Mapping[str, Measured]) -> str:
-        """Returns what the measurement says of it.
+    def verdict(self, measured: Measured, rows: Mapping[str, Measured]) -> str:
+        """Compares a measurement with the expectation.
 
         **Arguments:**
 
-        * `own`: of this row. `rows`: the same quantity of all rows that are measured, by name.
+        * `measured`: the quantity in this row.
+        * `rows`: the same quantity in all measured rows, by name.
         """
 
 
 @dataclasses.dataclass(frozen=True)
 class Published(AbstractExpectation):
-    """A number v ± s of the paper, where s may be missing.
+    """A published number v ± s, where s may be missing.
 
-    A mean m with a deviation d of its own is within the spread if the intervals v ± s and m ± d
+    A mean m with the deviation d is within the spread if the intervals v ± s and m ± d overlap or
     touch, |m − v| ≤ s + d.
     """
 
@@ -131,12 +133,13 @@ class Published(AbstractExpectation):
     def shown(self) -> str:
         return _with_spread(self.quantity, self.value, self.spread)
 
-    def verdict(self, own: Measured, rows: Mapping[str, Measured]) -> str:
+    def verdict(self, measured: Measured, rows: Mapping[str, Measured]) -> str:
         del rows
-        if not math.isfinite(own.mean):
+        if not math.isfinite(measured.mean):
             return "not a finite number"
-        difference = own.mean - self.value
-        if abs(difference) <= (self.spread or 0.0) + (own.deviation or 0.0) + ROUNDING:
+        difference = measured.mean - self.value
+        spread = (self.spread or 0.0) + (measured.deviation or 0.0)
+        if abs(difference) <= spread + ROUNDING:
             return "within spread"
         side = "above" if difference > 0 else "below"
         return f"{side} by {self.quantity.shown(abs(difference))}"
@@ -144,7 +147,7 @@ class Published(AbstractExpectation):
 
 @dataclasses.dataclass(frozen=True)
 class BelowRow(AbstractExpectation):
-    """A figure of the paper without numbers, in which this row lies below another."""
+    """A figure without published numbers, in which this row lies below another."""
 
     quantity: Quantity
     row: str
@@ -152,10 +155,10 @@ class BelowRow(AbstractExpectation):
     def shown(self) -> str:
         return f"below {self.row}"
 
-    def verdict(self, own: Measured, rows: Mapping[str, Measured]) -> str:
+    def verdict(self, measured: Measured, rows: Mapping[str, Measured]) -> str:
         if self.row not in rows:
             return f"{self.row} is not measured"
-        difference = own.mean - rows[self.row].mean
+        difference = measured.mean - rows[self.row].mean
         if not math.isfinite(difference):
             return "not a finite number"
         side = "below" if difference < 0 else "not below"
@@ -164,13 +167,13 @@ class BelowRow(AbstractExpectation):
 
 @dataclasses.dataclass(frozen=True)
 class Unpublished(AbstractExpectation):
-    """Nothing is known of it."""
+    """No published number."""
 
     quantity: Quantity
 
     def shown(self) -> str:
         return "–"
 
-    def verdict(self, own: Measured, rows: Mapping[str, Measured]) -> str:
-        del own, rows
+    def verdict(self, measured: Measured, rows: Mapping[str, Measured]) -> str:
+        del measured, rows
         return "no published number"

@@ -1,13 +1,13 @@
 """The tables and figures of both papers by name, as data.
 
-An `Experiment` is one table or figure: its `Row`s are configurations, each with what the paper
-reports for it. Adding a row is adding an entry. What is not a run of the command line is listed
-too, with what does it or what it needs, and has no rows. `reproduction` runs them; this module
-imports nothing heavy, so that the list is shown at once.
+An `Experiment` is one table or figure. Each of its `Row`s is a configuration with the published
+numbers; a new row is one more entry. An experiment that the command line cannot run has no rows and
+says what computes it instead. `reproduction` runs the experiments. This module imports nothing
+heavy, so that the list appears at once.
 
 The numbers are those of arXiv 2207.01332 (least control) and of the commands that the authors of
-arXiv 2204.07249 (deep feedback control) published with their code. Times are for two cores:
-measured or scaled from measured epochs on a shared machine; of ten hours and more, estimated.
+arXiv 2204.07249 (deep feedback control) published with their code. Times are for two cores of a
+shared machine: measured, or scaled from measured epochs; those of ten hours and more are estimates.
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ from .expectations import (
 
 LEAST_CONTROL = "arXiv 2207.01332"
 STRONG_CONTROL = "arXiv 2204.07249"
-# The paper before it, whose toy figures belong to both.
+# The earlier paper on deep feedback control, whose toy figures are part of both.
 FEEDBACK_CONTROL = "arXiv 2106.07887"
 SEEDS = (0, 1, 2)
 
@@ -56,10 +56,10 @@ class Row:
 
     **Arguments:**
 
-    * `name`: of the row and of its files.
-    * `config`: what is run, with its seeds.
-    * `expectations`: what the paper says of it.
-    * `minutes`: about how long all its seeds take on two cores.
+    * `name`: the name of the row and of its files.
+    * `config`: the configuration of the run, with its seeds.
+    * `expectations`: the published numbers.
+    * `minutes`: the approximate time of all seeds on two cores.
     """
 
     name: str
@@ -70,13 +70,13 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Reduction:
-    """What makes an experiment small enough to be tried.
+    """The options of a smaller version of an experiment.
 
     **Arguments:**
 
-    * `sentence`: what is reduced, for the reader.
-    * `options`: the options of every row that are replaced.
-    * `minutes`: about how long all rows then take on two cores.
+    * `sentence`: describes what is reduced.
+    * `options`: replace the options of every row.
+    * `minutes`: the approximate time of all rows on two cores.
     """
 
     sentence: str
@@ -90,13 +90,13 @@ class Experiment:
 
     **Arguments:**
 
-    * `name`, `title`: for the reader; the first is the word of the command line.
-    * `source`: paper, and table or figure.
-    * `rows`, `reduction`: what is run; none of either where `missing` says why.
-    * `needs`: the data that has to be there, or to be downloaded, for the full and for the reduced
-      version.
-    * `differences`: one sentence or more on what is not as in the paper.
-    * `missing`: why there are no rows: what does it instead, or what the library needs for it.
+    * `name`: the word on the command line.
+    * `title`: for display.
+    * `source`: the paper, and the table or figure in it.
+    * `rows`, `reduction`: the runs and their smaller version; empty if `missing` says why.
+    * `needs`: the data that the full and the reduced version need, present or downloaded.
+    * `differences`: describes in sentences what differs from the paper.
+    * `missing`: says why there are no rows, and what computes the experiment instead.
     """
 
     name: str
@@ -110,14 +110,14 @@ class Experiment:
 
     @property
     def minutes(self) -> int:
-        """About how long all rows take on two cores."""
+        """The approximate time of all rows on two cores."""
         return sum(row.minutes for row in self.rows)
 
 
 def configuration(
     row: Row, experiment: Experiment, *, quick: bool, data_dir: Path | None
 ) -> Config:
-    """Returns what is run for a row."""
+    """Builds the configuration that is run for a row."""
     config = row.config
     if quick:
         assert experiment.reduction is not None
@@ -129,11 +129,11 @@ def configuration(
 
 
 def find(name: str, experiments: Sequence[Experiment]) -> Experiment:
-    """Returns an experiment by its name.
+    """Finds an experiment by its name.
 
-    **Raises:** `ConfigError` for a name that is none, or an experiment without rows.
+    **Raises:** `ConfigError` for an unknown name, or an experiment without rows.
     """
-    known = {own.name: own for own in experiments}
+    known = {experiment.name: experiment for experiment in experiments}
     if name not in known:
         near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4)
         words = f"the nearest are {', '.join(near)}" if near else "none is near"
@@ -147,30 +147,32 @@ def find(name: str, experiments: Sequence[Experiment]) -> Experiment:
 
 
 def listing(experiments: Sequence[Experiment]) -> str:
-    """Returns the list of experiments as text."""
+    """Formats the list of experiments as text."""
     parts = []
-    for own in experiments:
-        lines = [own.name, f"  {own.title} ({own.source})"]
-        if own.missing:
-            lines.append(f"  not run by this command: {own.missing}")
-        for row in own.rows:
-            told = "; ".join(f"{each.quantity.name} {each.shown()}" for each in row.expectations)
-            lines.append(f"    {row.name:<28} {told}")
-        if own.reduction is not None:
-            full, quick = own.needs
+    for experiment in experiments:
+        lines = [experiment.name, f"  {experiment.title} ({experiment.source})"]
+        if experiment.missing:
+            lines.append(f"  not run by this command: {experiment.missing}")
+        for row in experiment.rows:
+            expected = "; ".join(
+                f"{each.quantity.name} {each.shown()}" for each in row.expectations
+            )
+            lines.append(f"    {row.name:<28} {expected}")
+        if experiment.reduction is not None:
+            full, quick = experiment.needs
             lines += [
-                f"  full: {duration(own.minutes)}, needs {full}",
-                f"  --quick: {duration(own.reduction.minutes)}, needs {quick}; "
-                f"{own.reduction.sentence}",
+                f"  full: {duration(experiment.minutes)}, needs {full}",
+                f"  --quick: {duration(experiment.reduction.minutes)}, needs {quick}; "
+                f"{experiment.reduction.sentence}",
             ]
-        if own.differences:
-            lines.append(f"  not as in the paper: {own.differences}")
+        if experiment.differences:
+            lines.append(f"  not as in the paper: {experiment.differences}")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
 
 def duration(minutes: int) -> str:
-    """Returns a time for the reader."""
+    """Formats a time in minutes, hours or days."""
     if minutes < 90:
         return f"about {minutes} min"
     if minutes < 48 * 60:
@@ -265,14 +267,14 @@ RECURRENT_TABLE = Experiment(
         ),
         Row(
             "kolen-pollack",
-            # At the paper's decay the weights are still unlike after 30 epochs.
+            # At the paper's decay the mirror still differs from the system after 30 epochs.
             RECURRENT.with_options(controller="kolen-pollack", weight_decay=3e-5),
             _accuracy(97.75, 0.11),
             15,
         ),
         Row(
             "linear-feedback",
-            # Its noise run follows no larger leak than 25.
+            # The time step of its noise run allows leaks of at most 25.
             RECURRENT.with_options(controller="linear-feedback", alpha=6.4, gradient_clip=10 / 6.4),
             _accuracy(97.70, 0.11),
             45,
@@ -600,18 +602,18 @@ SIMULATED_STUDENT = {
 STUDENT_FIGURES = (CONDITION, MARGIN, MINIMUM_NORM_ANGLE, GAUSS_NEWTON_ANGLE, ANALYTIC_ANGLE)
 
 
-def _student(name: str, phase: str, learning: int, still: int) -> tuple[Row, Row]:
-    """Returns a phase with feedback that learns beside it and with feedback that is fixed.
+def _student(name: str, phase: str, learning: int, fixed_minutes: int) -> tuple[Row, Row]:
+    """Builds the rows of a phase with learned feedback and with fixed feedback.
 
-    **Arguments:** `learning`, `still`: the minutes of the two.
+    **Arguments:** `learning` and `fixed_minutes`, the minutes of the two rows.
     """
     simulated = SIMULATED_STUDENT if phase != "analytic-steady-state" else {}
     fixed = STUDENT.with_options(phase=phase, feedback="weight-product", **simulated)
     trained = STUDENT.with_options(phase=phase, feedback_learning="two-phase", **SIMULATED_STUDENT)
-    told = tuple(map(Unpublished, STUDENT_FIGURES))
+    expectations = tuple(map(Unpublished, STUDENT_FIGURES))
     return (
-        Row(f"{name}-trained", trained, told, learning),
-        Row(f"{name}-fixed", fixed, told, still),
+        Row(f"{name}-trained", trained, expectations, learning),
+        Row(f"{name}-fixed", fixed, expectations, fixed_minutes),
     )
 
 
@@ -695,7 +697,7 @@ DEEP_EQUILIBRIUM = RunConfig.of(
     data="cifar10",
     preprocessing="standardise",
     system="deep-equilibrium",
-    # The paper's numbers are of its published code, which calls the block so.
+    # The paper's numbers come from its published code, whose block this is.
     cell="swapped",
     epochs=75,
     gradient_clip=10.0,
@@ -748,7 +750,7 @@ REPRESENTATION = RepresentConfig.of(size=256, seeds=SEEDS)
 def _representation(
     rule: str, hidden: int, natural: Published, text: Published, minutes: int
 ) -> Row:
-    # The paper clips the gradient of the baseline alone.
+    # The paper clips only the gradient of the baseline.
     clip = 1.0 if rule == "recurrent-backpropagation" else None
     config = REPRESENTATION.with_options(rule=rule, hidden=hidden, gradient_clip=clip)
     return Row(f"{rule}-{hidden}", config, (natural, text), minutes)
@@ -790,7 +792,7 @@ REPRESENTATION_TABLE = Experiment(
     "estimates from pictures of 64 pixels, and the full size has not been run.",
 )
 
-# --- what is not there yet ------------------------------------------------------------------------
+# --- computed by other commands -------------------------------------------------------------------
 
 MISSING = (
     Experiment(

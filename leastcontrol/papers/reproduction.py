@@ -1,10 +1,9 @@
-"""Runs a table or a figure of the papers, row by row, and judges what it has measured.
+"""The runs of a table or a figure of the papers, row by row, and verdicts on their measurements.
 
-A row is a run like any other, by `runner.run`, into a run folder of its own,
-`OUT/EXPERIMENT/ROW`.
-Its file `OUT/EXPERIMENT/ROW.json` is written when all its seeds are finished; a row that has one is
-not run again, and one that was interrupted goes on from its last checkpoint, or its last picture.
-Verdicts are made anew each time, from the values in these files.
+Each row is a run by `runner.run`, in the run folder `OUT/EXPERIMENT/ROW`. The file
+`OUT/EXPERIMENT/ROW.json` is written when all seeds of the row have finished, and the row is not run
+again. A row that was interrupted resumes at its last checkpoint, or after its last picture. The
+verdicts are computed each time from the values in these files.
 """
 
 import dataclasses
@@ -22,10 +21,10 @@ from ..runs.train import TrainingJob
 from .expectations import Measured, Quantity
 from .registry import Config, Experiment, Row, configuration
 
-# From a row, a seed and how far that is.
+# Called with a row, a seed and the progress of the seed.
 Report = Callable[[Row, int, str], None]
 FAILURES = (training.TrainingError, training.MetaTrainingError, RepresentError)
-# By the verbs of their configurations.
+# The job that runs a configuration, by the verb of the configuration.
 JOBS: dict[str, Callable[[Any], AbstractJob[Any]]] = {
     kind.verb: kind for kind in (TrainingJob, MetaJob, RepresentJob)
 }
@@ -33,7 +32,7 @@ JOBS: dict[str, Callable[[Any], AbstractJob[Any]]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """One figure of one row, for the reader."""
+    """One quantity of one row with its verdict, formatted for display."""
 
     row: str
     quantity: str
@@ -52,26 +51,27 @@ def reproduce(
     command: str | None = None,
     report: Report | None = None,
 ) -> list[Judged]:
-    """Runs what is left of an experiment, and returns its figures beside the paper's.
+    """Runs the unfinished rows of an experiment, and compares all rows with the paper.
 
     **Arguments:**
 
-    * `experiment`: with rows.
-    * `out`: a folder for all experiments; this one's is `OUT/NAME`, or `OUT/NAME-quick`.
-    * `quick`: run the reduced version.
-    * `data_dir`: folder with the data set's files, if not where they are looked for.
-    * `report`: called when a part of a row's seed is saved, and may raise to stop there.
+    * `experiment`: an experiment with rows.
+    * `out`: the folder of all experiments; that of this one is `OUT/NAME`, or `OUT/NAME-quick`.
+    * `quick`: whether to run the reduced version.
+    * `data_dir`: the folder with the files of the data set, if they are not in the default one.
+    * `command`: the command line, for the files of the rows.
+    * `report`: called when a part of a row's seed is saved; may raise to stop there.
 
-    A row whose training fails is told of in its verdict, and the others are run.
+    If the training of a row fails, its verdict contains the error, and the other rows are run.
 
     **Raises:** `ConfigError`, `data.DataError` or `training.FolderError`.
     """
     folder = out / (f"{experiment.name}-quick" if quick else experiment.name)
     with training.RunFolder.held(folder, resume=True):
-        found = {}
+        values = {}
         for row in experiment.rows:
             config = configuration(row, experiment, quick=quick, data_dir=data_dir)
-            told = {
+            labels = {
                 "experiment": experiment.name,
                 "row": row.name,
                 "source": experiment.source,
@@ -80,19 +80,23 @@ def reproduce(
                 else None,
             }
             try:
-                found[row.name] = _values(row, config, folder, told, command, report)
+                values[row.name] = _values(row, config, folder, labels, command, report)
             except FAILURES as error:
-                found[row.name] = str(error)
-    return [own for row in experiment.rows for own in _judged(row, found)]
+                values[row.name] = str(error)
+    return [judged for row in experiment.rows for judged in _judged(row, values)]
 
 
 def verdicts(
     experiment: Experiment, judged: Sequence[Judged], *, quick: bool, seconds: float
 ) -> dict[str, Any]:
-    """Returns what an experiment has shown, for a file.
+    """Converts the verdicts on an experiment to JSON.
 
-    **Arguments:** `experiment` and what `reproduce` returned for it; `quick`, whether that was the
-    reduced version; `seconds` that it took this time, without what was finished before.
+    **Arguments:**
+
+    * `experiment`: the experiment.
+    * `judged`: the result of `reproduce` for it.
+    * `quick`: whether that was the reduced version.
+    * `seconds`: the duration of the call, without rows that had finished before.
     """
     reduction = experiment.reduction if quick else None
     minutes = experiment.minutes if reduction is None else reduction.minutes
@@ -102,7 +106,7 @@ def verdicts(
         "reduced": None if reduction is None else reduction.sentence,
         "seconds": seconds,
         "minutes_expected": minutes,
-        "verdicts": [dataclasses.asdict(own) for own in judged],
+        "verdicts": [dataclasses.asdict(figure) for figure in judged],
     }
 
 
@@ -110,11 +114,11 @@ def _values(
     row: Row,
     config: Config,
     folder: Path,
-    told: dict[str, Any],
+    labels: dict[str, Any],
     command: str | None,
     report: Report | None,
 ) -> dict[str, list[float]]:
-    """Returns a row's values by quantity, one for each seed, after running what is left of it."""
+    """Finishes a row, and reads its values by quantity, one for each seed."""
     path = folder / f"{row.name}.json"
     if path.is_file():
         return _finished(row, config, path)
@@ -127,17 +131,17 @@ def _values(
 
     run_folder = folder / row.name
     summary = run(job, run_folder, command=command, resume=True, report=each)
-    own = seed_folders(config, run_folder).values()
+    folders = seed_folders(config, run_folder).values()
     values = {
-        expected.quantity.name: [_value(expected.quantity, seed_folder) for seed_folder in own]
+        expected.quantity.name: [_value(expected.quantity, seed_folder) for seed_folder in folders]
         for expected in row.expectations
     }
-    files.write_json(path, files.with_checksum({**told, "values": values, **summary}))
+    files.write_json(path, files.with_checksum({**labels, "values": values, **summary}))
     return values
 
 
 def _value(quantity: Quantity, folder: Path) -> float:
-    """Returns a quantity of one seed's run folder, in the reader's unit."""
+    """Reads a quantity from the run folder of one seed, in the displayed unit."""
     stem, *names = quantity.path
     if stem == "summary":
         value = read_json(folder / "summary.json")
@@ -150,13 +154,13 @@ def _value(quantity: Quantity, folder: Path) -> float:
 
 
 def _finished(row: Row, config: Config, path: Path) -> dict[str, list[float]]:
-    """Returns the values in the file of a finished row.
+    """Reads the values in the file of a finished row.
 
-    **Raises:** `ConfigError` if it is damaged, or of another configuration.
+    **Raises:** `ConfigError` if the file is damaged or belongs to another configuration.
     """
     try:
         file = files.read_record(path)
-        found = type(config).from_json(file["config"], str(path)).identity()
+        stored = type(config).from_json(file["config"], str(path)).identity()
         values = {
             expected.quantity.name: [
                 float("nan") if value is None else float(value)
@@ -170,36 +174,37 @@ def _finished(row: Row, config: Config, path: Path) -> dict[str, list[float]]:
             "made again from its run folder."
         ) from error
     for name, value in config.identity().items():
-        if name not in found or found[name] != value:
+        if name not in stored or stored[name] != value:
             raise ConfigError(
-                f"{path} is of a run with {name} = {found.get(name)}, and the row is {value} now: "
+                f"{path} is of a run with {name} = {stored.get(name)}, and the row is {value} now: "
                 "name another folder with --out DIR."
             )
     return values
 
 
-def _judged(row: Row, found: dict[str, dict[str, list[float]] | str]) -> list[Judged]:
-    told = []
-    values = found[row.name]
+def _judged(row: Row, values_of: dict[str, dict[str, list[float]] | str]) -> list[Judged]:
+    """Judges the quantities of a row, given the values of each row, or the error that ended it."""
+    judged = []
+    values = values_of[row.name]
     for expected in row.expectations:
         quantity = expected.quantity
         if isinstance(values, str):
             words = (row.name, quantity.name, "–", expected.shown(), f"failed: {values}")
-            told.append(Judged(*words, failed=True))
+            judged.append(Judged(*words, failed=True))
             continue
         of_rows = {
-            name: Measured(tuple(own[quantity.name]))
-            for name, own in found.items()
-            if isinstance(own, dict) and quantity.name in own
+            name: Measured(tuple(other[quantity.name]))
+            for name, other in values_of.items()
+            if isinstance(other, dict) and quantity.name in other
         }
-        own = of_rows[row.name]
-        told.append(
+        measured = of_rows[row.name]
+        judged.append(
             Judged(
                 row.name,
                 quantity.name,
-                own.shown(quantity),
+                measured.shown(quantity),
                 expected.shown(),
-                expected.verdict(own, of_rows),
+                expected.verdict(measured, of_rows),
             )
         )
-    return told
+    return judged

@@ -32,6 +32,7 @@ A rule's `unsolved` policy says what happens to samples whose solve failed: `Dro
 
 from ._backpropagation import Backpropagation as Backpropagation
 from ._backpropagation import RecurrentBackpropagation as RecurrentBackpropagation
+from ._backpropagation import backpropagation_through as backpropagation_through
 from ._batch_statistics import WithBatchStatistics as WithBatchStatistics
 from ._equilibrium_propagation import EquilibriumPropagation as EquilibriumPropagation
 from ._feedback_alignment import DirectFeedbackAlignment as DirectFeedbackAlignment
@@ -51,6 +52,8 @@ from ._quick import without_safeguard as without_safeguard
 from ._rule import AbstractRule as AbstractRule
 from ._rule import AbstractRuleAround as AbstractRuleAround
 from ._rule import AbstractRuleWithoutFeedback as AbstractRuleWithoutFeedback
+from ._rule import Aspects as Aspects
 from ._rule import Batch as Batch
+from ._rule import Control as Control
 from ._rule import Credit as Credit
 from ._through_time import BackpropagationThroughTime as BackpropagationThroughTime

@@ -23,6 +23,7 @@ from ._policy import AbstractUnsolved, Drop
 from ._rule import (
     AbstractRule,
     AbstractRuleWithoutFeedback,
+    Aspects,
     Batch,
     Counted,
     Credit,
@@ -43,6 +44,10 @@ class Backpropagation(AbstractRuleWithoutFeedback):
     """
 
     loss: AbstractLoss = CrossEntropy()
+
+    @property
+    def aspects(self) -> Aspects:
+        return Aspects(self, descends_loss=True)
 
     def __call__(
         self,
@@ -146,10 +151,23 @@ class RecurrentBackpropagation(AbstractRuleAtRest, AbstractRuleWithoutFeedback):
     solver: FixedPoint = FixedPoint(max_steps=200)
     unsolved: AbstractUnsolved = Drop()
 
+    @property
+    def aspects(self) -> Aspects:
+        return Aspects(self, descends_loss=True)
+
     def way_back(self, system: AbstractSystem, feedback: PyTree[Any]) -> Adjoint:
         """Builds the solve of ∂_φfᵀa + ∂_φhᵀe = 0."""
         del feedback
         return adjoint_of(system, self.tolerance, self.solver)
+
+
+def backpropagation_through(
+    system: AbstractSystem, loss: AbstractLoss
+) -> Backpropagation | RecurrentBackpropagation:
+    """Builds the rule that differentiates the loss exactly, by the structure of the system."""
+    if isinstance(system, AbstractOrderedSystem):
+        return Backpropagation(loss)
+    return RecurrentBackpropagation(loss=loss)
 
 
 def adjoint_of(system: AbstractSystem, tolerance: Tolerance, solver: FixedPoint) -> Adjoint:

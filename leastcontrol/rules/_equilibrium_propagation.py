@@ -24,7 +24,9 @@ from ..systems import AbstractSystem
 from ._policy import AbstractUnsolved, Drop
 from ._rule import (
     AbstractRuleWithoutFeedback,
+    Aspects,
     Batch,
+    Control,
     Counted,
     Credit,
     both_solved,
@@ -87,6 +89,11 @@ class EquilibriumPropagation(AbstractRuleWithoutFeedback):
         self.centred = centred
         self.loss = CrossEntropy() if loss is None else loss
         self.unsolved = Drop() if unsolved is None else unsolved
+
+    @property
+    def aspects(self) -> Aspects:
+        nudge = Control(self.controller, self.loss, 1 / self.strength, descended=False)
+        return Aspects(self, control=nudge)
 
     def __call__(
         self,

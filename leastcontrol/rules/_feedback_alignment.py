@@ -19,11 +19,12 @@ from ..controllers import (
     mirror_weights,
     tree_slope,
 )
-from ..equilibrium import FixedPoint, LinearPath, Point, Sample, Tolerance
+from ..equilibrium import FixedPoint, LinearPath, MirrorPath, Point, Sample, Tolerance
 from ..losses import AbstractLoss, CrossEntropy
 from ..systems import AbstractSystem
 from ._backpropagation import AbstractRuleAtRest, Adjoint, adjoint_of
 from ._policy import AbstractUnsolved, Drop
+from ._rule import Aspects
 
 
 class FeedbackAlignment(AbstractRuleAtRest):
@@ -54,9 +55,17 @@ class FeedbackAlignment(AbstractRuleAtRest):
         """Draws normal weights; each array has the root mean square of the system's array."""
         return mirror_weights(system, key=key)
 
+    @property
+    def aspects(self) -> Aspects:
+        return Aspects(self, path=self.path)
+
     def way_back(self, system: AbstractSystem, feedback: PyTree[Any]) -> Adjoint:
         """Builds the solve of ∂_φf_Sᵀa + ∂_φh_Sᵀe = 0."""
         return adjoint_of(mirror_of(system, feedback), self.tolerance, self.solver)
+
+    def path(self, system: AbstractSystem, feedback: PyTree[Any]) -> MirrorPath:
+        """Builds the path of the errors through the mirror of the system."""
+        return MirrorPath(mirror_of(system, feedback))
 
 
 class DirectFeedbackAlignment(AbstractRuleAtRest):
@@ -80,19 +89,28 @@ class DirectFeedbackAlignment(AbstractRuleAtRest):
         """Draws weights uniformly from ±1/√n for a state of n elements."""
         return direct_weights(system, key=key)
 
+    @property
+    def aspects(self) -> Aspects:
+        return Aspects(self, path=self.path)
+
     def way_back(self, system: AbstractSystem, feedback: PyTree[Any]) -> Adjoint:
         """Builds the map e ↦ σ′(φ)Qe, which takes no steps and has no error."""
-        check_feedback(feedback, jax.eval_shape(direct_weights_like, system))
+        path = self.path(system, feedback)
 
         def adjoint(
             drives: PyTree, states: PyTree, errors: Array
         ) -> tuple[PyTree[Array], Int[Array, " batch"], Float[Array, " batch"]]:
             def of_one(drive: PyTree, state: PyTree, error: Array) -> PyTree[Array]:
                 sample, point = Sample(drive, None), Point(state, state, error)
-                return tree_slope(system, state, LinearPath(feedback).carry(sample, point))
+                return tree_slope(system, state, path.carry(sample, point))
 
             signal = jax.vmap(of_one)(drives, states, errors)
             nothing = jnp.zeros(errors.shape[0], errors.dtype)
             return signal, nothing.astype(jnp.int32), nothing
 
         return adjoint
+
+    def path(self, system: AbstractSystem, feedback: PyTree[Any]) -> LinearPath:
+        """Builds the path Qe of the errors."""
+        check_feedback(feedback, jax.eval_shape(direct_weights_like, system))
+        return LinearPath(feedback)

@@ -16,7 +16,7 @@ from ..losses import AbstractLoss, CrossEntropy
 from ..systems import AbstractSystem
 from ._backpropagation import AbstractRuleAtRest, Adjoint
 from ._policy import AbstractUnsolved, Drop
-from ._rule import AbstractRuleWithoutFeedback
+from ._rule import AbstractRuleWithoutFeedback, Aspects
 
 
 class PhantomGradient(AbstractRuleAtRest, AbstractRuleWithoutFeedback):
@@ -55,6 +55,10 @@ class PhantomGradient(AbstractRuleAtRest, AbstractRuleWithoutFeedback):
                 "but the first is at least 1 and the second above 0 and at most 1: write "
                 "PhantomGradient(steps=5, damping=0.5)."
             )
+
+    @property
+    def aspects(self) -> Aspects:
+        return Aspects(self)
 
     def way_back(self, system: AbstractSystem, feedback: PyTree[Any]) -> Adjoint:
         """Builds the truncated iteration, which ends after `steps` steps for every sample."""

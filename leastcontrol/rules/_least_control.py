@@ -12,10 +12,12 @@ from ..controllers import AbstractController, AbstractOutputControl, Exact, as_o
 from ..equilibrium import ControlProblem, Point, Sample, Solution, energy_and_loss
 from ..losses import AbstractLoss, CrossEntropy
 from ..systems import AbstractSystem, FunctionSystem
-from ._policy import AbstractUnsolved, Drop
+from ._policy import AbstractUnsolved, Chosen, Drop
 from ._rule import (
     AbstractRule,
+    Aspects,
     Batch,
+    Control,
     Counted,
     Credit,
     check_batch,
@@ -69,6 +71,21 @@ class LeastControl(AbstractRule):
     def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
         """Draws the controller's feedback weights."""
         return self.controller.init(system, key=key)
+
+    @property
+    def aspects(self) -> Aspects:
+        leak = self.output_control.leak
+        return Aspects(
+            self,
+            control=Control(self.controller, self.loss, leak, descended=True),
+            path=self.controller.path,
+            with_exact_control=self.with_exact_control,
+        )
+
+    def with_exact_control(self, solution: Solution) -> "LeastControl":
+        """Builds the rule with `Exact`, over the samples that this rule counts in a solution."""
+        same = Chosen(self.unsolved.weights(solution))
+        return LeastControl(Exact(), self.output_control, loss=self.loss, unsolved=same)
 
     def __call__(
         self,

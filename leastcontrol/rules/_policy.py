@@ -35,6 +35,19 @@ class Keep(AbstractUnsolved):
         return jnp.isfinite(error).astype(error.dtype)
 
 
+class Chosen(AbstractUnsolved):
+    """Counts samples by given weights, whether or not they are solved.
+
+    **Arguments:** `given`, the weight of each sample.
+    """
+
+    given: Float[Array, " batch"]
+
+    def weights(self, solution: Solution) -> Float[Array, " batch"]:
+        del solution
+        return self.given
+
+
 class RaiseError(AbstractUnsolved):
     """Stops the computation with an error if a sample is unsolved."""
 

@@ -2,16 +2,20 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from ..equilibrium import RESULTS, Solution, verdict
+from ..controllers import AbstractController
+from ..equilibrium import RESULTS, AbstractControlPath, ControlProblem, Solution, verdict
 from ..losses import AbstractLoss
 from ..systems import AbstractSystem
+
+if TYPE_CHECKING:
+    from ._feedback_control import DeepFeedbackControl
 
 
 class Batch(NamedTuple):
@@ -46,10 +50,58 @@ class Credit(eqx.Module):
     solution: Solution
 
 
+class Control(NamedTuple):
+    """The control problem that a rule solves, for any system.
+
+    * `controller`: solves the problem.
+    * `loss`, `leak`: of the problem.
+    * `descended`: whether the rule descends the control, and not another function of the
+      controlled equilibrium.
+    """
+
+    controller: AbstractController
+    loss: AbstractLoss
+    leak: float
+    descended: bool
+
+    def problem(self, system: AbstractSystem) -> ControlProblem:
+        """Builds the control problem of a system."""
+        return ControlProblem(system, self.loss, self.leak)
+
+
+class Aspects(NamedTuple):
+    """What can be measured and shown of a rule besides its credit.
+
+    A rule has those aspects that it gives; the others are `None`.
+
+    * `rule`: the rule itself, without rules around it.
+    * `descends_loss`: whether the gradient is that of the loss at the free equilibrium, not an
+      estimate of it.
+    * `control`: the control problem that the rule solves.
+    * `path(system, feedback)`: builds the path of control or errors through the feedback weights;
+      returns `None` if there are none.
+    * `with_exact_control(solution)`: builds the rule that the feedback weights approximate. It
+      counts the samples that this rule counts in a given solution.
+    * `feedback_control`: the rule as one that controls every layer of a feedforward network.
+    """
+
+    rule: "AbstractRule"
+    descends_loss: bool = False
+    control: Control | None = None
+    path: Callable[[AbstractSystem, PyTree[Any]], AbstractControlPath | None] | None = None
+    with_exact_control: "Callable[[Solution], AbstractRule] | None" = None
+    feedback_control: "DeepFeedbackControl | None" = None
+
+
 class AbstractRule(eqx.Module):
     """A learning rule."""
 
     loss: eqx.AbstractVar[AbstractLoss]
+
+    @property
+    @abc.abstractmethod
+    def aspects(self) -> Aspects:
+        """What can be measured and shown of the rule; `Aspects(self)` for its gradient alone."""
 
     @abc.abstractmethod
     def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
@@ -92,6 +144,11 @@ class AbstractRuleAround(AbstractRule):
     def loss(self) -> AbstractLoss:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The loss of the rule inside."""
         return self.rule.loss
+
+    @property
+    def aspects(self) -> Aspects:
+        """The aspects of the rule inside."""
+        return self.rule.aspects
 
     def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
         """Draws the feedback weights of the rule inside."""

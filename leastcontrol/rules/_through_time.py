@@ -13,6 +13,7 @@ from ..systems import AbstractSystem
 from ._policy import AbstractUnsolved, Drop
 from ._rule import (
     AbstractRuleWithoutFeedback,
+    Aspects,
     Batch,
     Counted,
     Credit,
@@ -50,6 +51,10 @@ class BackpropagationThroughTime(AbstractRuleWithoutFeedback):
                 f"`steps` is {self.steps}, but the state takes at least one: write "
                 "BackpropagationThroughTime(steps=30)."
             )
+
+    @property
+    def aspects(self) -> Aspects:
+        return Aspects(self)
 
     def __call__(
         self,

@@ -1,9 +1,10 @@
-"""Rules side by side as paired trials.
+"""Comparisons of rules by paired trials.
 
-For each system every rule is trained with the same seeds. A seed fixes the first weights and the
-order of the samples whatever the rule, so that the difference between two rules is taken seed by
-seed, and what the seeds share falls out of it. Each arm, a rule on a system, is a run folder of its
-own; `comparison.json` and `comparison.csv` beside them hold the figures.
+On each system, all rules are trained with the same seeds. A seed determines the initial weights and
+the order of the samples, independently of the rule. The difference between two rules is therefore
+taken seed by seed, which removes the variance that they share. Each arm, a rule on a system, has a
+separate run folder. The files `comparison.json` and `comparison.csv` beside these folders contain
+the figures.
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ from .train import run_training
 
 VERB = "compare"
 
-# What the arms of one system share, for their trials to be pairs, besides what the systems share.
+# Options that all arms of one system share, in addition to those that all arms share.
 SYSTEM_OPTIONS = ("system", "hidden", "activation", "initialisation")
 SHARED_OPTIONS = (
     "data",
@@ -36,7 +37,7 @@ SHARED_OPTIONS = (
     "seed",
     "seeds",
 )
-# Besides what the data are judged by.
+# Compared figures in addition to the measures of quality.
 FIGURES = (
     "control_norm",
     "converged_fraction",
@@ -50,7 +51,7 @@ FIGURES = (
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """One rule on one system, in the words that the reader sees, and its configuration."""
+    """One rule on one system, by the words on the command line, and its configuration."""
 
     rule: str
     system: str
@@ -63,7 +64,7 @@ class Arm:
 
 
 def check_arms(arms: Sequence[Arm]) -> None:
-    """Raises `ConfigError` for arms that cannot be run, or are no paired trials."""
+    """Raises `ConfigError` if arms cannot be run or are not paired trials."""
     first_of: dict[str, Arm] = {}
     for arm in arms:
         try:
@@ -95,15 +96,16 @@ def compare(
     resume: bool = False,
     report: Callable[[Arm, int, training.EpochMetrics], None] | None = None,
 ) -> dict[str, Any]:
-    """Trains all arms into `out` and returns the comparison that it wrote.
+    """Trains all arms, and writes and returns their comparison.
 
     **Arguments:**
 
-    * `arms`: the first rule on each system is what its others are compared with.
+    * `arms`: the first rule on each system is the one that the others are compared with.
     * `out`: a new folder.
-    * `target`: value of what the data are judged by, on the validation samples, to which epochs
-      and seconds are counted: an accuracy, as a share, or a mean squared error.
-    * `resume`: go on with what `out` holds.
+    * `target`: the value on the validation samples up to which epochs and seconds are counted: an
+      accuracy between 0 and 1, or a mean squared error.
+    * `command`: the command line, for the files.
+    * `resume`: whether to continue the comparison in `out`.
     * `report`: called when an epoch is saved.
 
     **Raises:** `ConfigError`, `data.DataError`, `training.FolderError`, `training.TrainingError`.
@@ -133,9 +135,9 @@ def compare(
 
 
 def _claim(arms: Sequence[Arm], folder: training.RunFolder) -> None:
-    """Writes into a new folder what is compared, or checks it against what is there.
+    """Writes the arms into a new folder, or compares them with the arms in an existing one.
 
-    **Raises:** `ConfigError` if the folder holds anything else.
+    **Raises:** `ConfigError` if the folder contains anything else.
     """
     ours = {
         "verb": VERB,
@@ -149,7 +151,7 @@ def _claim(arms: Sequence[Arm], folder: training.RunFolder) -> None:
     if (folder.path / "config.json").exists() or folder.is_empty():
         claim_as(folder, ours, check)
         return
-    # Of a version that wrote none: then its folders are those of arms.
+    # Earlier versions wrote no config.json; then the folder contains only the arms' folders.
     known = {arm.folder for arm in arms} | {"comparison.json", "comparison.csv"}
     others = [file.name for file in folder.path.iterdir() if not file.name.startswith(".")]
     if not set(others) <= known:
@@ -165,7 +167,7 @@ def _other(folder: training.RunFolder) -> ConfigError:
 
 
 def _judged(config: RunConfig) -> tuple[str, ...]:
-    """Returns the names of the summary's figures that arms are compared by."""
+    """Lists the measures in a summary that arms are compared by."""
     return tuple(name for name in summary_measures(config) if not name.startswith("train_"))
 
 
@@ -174,25 +176,25 @@ def _figures(config: RunConfig) -> tuple[str, ...]:
 
 
 def _row(arm: Arm, folder: Path, target: float | None) -> dict[str, Any]:
-    """Returns an arm's figures of every seed, and their means and standard errors."""
+    """Reads the figures of all seeds of an arm, and computes their means and standard errors."""
     trials = []
-    for seed, own in seed_folders(arm.config, folder).items():
+    for seed, seed_folder in seed_folders(arm.config, folder).items():
         try:
-            summary = files.read_of_run(own, "summary.json")
-            epochs = read_metrics(own)
+            summary = files.read_of_run(seed_folder, "summary.json")
+            epochs = read_metrics(seed_folder)
             trials.append(_trial(arm.config, seed, summary, epochs, target))
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise training.FolderError(
-                f"{own} does not hold the figures of a finished run: it is damaged; remove that "
-                "folder, and its run is made again."
+                f"{seed_folder} does not hold the figures of a finished run: it is damaged; remove "
+                "that folder, and its run is made again."
             ) from error
-    values = {name: [own[name] for own in trials] for name in _figures(arm.config)}
+    values = {name: [trial[name] for trial in trials] for name in _figures(arm.config)}
     return {
         "rule": arm.rule,
         "system": arm.system,
         "folder": arm.folder,
-        "mean": {name: mean_and_error(own)[0] for name, own in values.items()},
-        "standard_error": {name: mean_and_error(own)[1] for name, own in values.items()},
+        "mean": {name: mean_and_error(of_seeds)[0] for name, of_seeds in values.items()},
+        "standard_error": {name: mean_and_error(of_seeds)[1] for name, of_seeds in values.items()},
         "seeds": trials,
     }
 
@@ -207,24 +209,25 @@ def _trial(
     measure = measure_of(config)
     name = f"validation_{measure.name}"
     seconds, curve = 0.0, []
-    for own in epochs:
-        seconds += own["seconds"]
+    for epoch in epochs:
+        seconds += epoch["seconds"]
         curve.append(
             {
-                "epoch": own["epoch"],
-                "updates": own["updates"],
+                "epoch": epoch["epoch"],
+                "updates": epoch["updates"],
                 "seconds": seconds,
-                name: own["validation"][measure.name],
+                name: epoch["validation"][measure.name],
                 **{
-                    figure: own[figure] for figure in ("loss", "control_norm", "converged_fraction")
+                    figure: epoch[figure]
+                    for figure in ("loss", "control_norm", "converged_fraction")
                 },
             }
         )
     reached = [
-        own
-        for own in curve
-        # A figure that was not finite is null.
-        if target is not None and own[name] is not None and measure.reached(own[name], target)
+        point
+        for point in curve
+        # A number that is not finite is stored as null.
+        if target is not None and point[name] is not None and measure.reached(point[name], target)
     ]
     return {
         "seed": seed,
@@ -232,7 +235,7 @@ def _trial(
         "control_norm": curve[-1]["control_norm"],
         "converged_fraction": summary["solve"]["converged_fraction"],
         "step_ms_median": summary["step_ms_median"],
-        # Nothing is known of it where XLA tells nothing.
+        # It is 0 if XLA does not report the memory.
         "step_bytes": epochs[-1]["step_bytes"] or None,
         "training_seconds": seconds,
         "epochs_to_target": reached[0]["epoch"] if reached else None,
@@ -242,13 +245,13 @@ def _trial(
 
 
 def _differences(rows: Sequence[dict[str, Any]], figures: Sequence[str]) -> list[dict[str, Any]]:
-    """Returns for every rule its figures less those of its system's first rule, seed by seed."""
-    found, first_of = [], {}
+    """Subtracts the figures of each system's first rule from those of its others, seed by seed."""
+    differences_of, first_of = [], {}
     for row in rows:
         first = first_of.setdefault(row["system"], row)
         if row is first:
             continue
-        own = {"system": row["system"], "rule": row["rule"], "less": first["rule"]}
+        difference = {"system": row["system"], "rule": row["rule"], "less": first["rule"]}
         for name in figures:
             pairs = [
                 (one[name], other[name])
@@ -256,13 +259,13 @@ def _differences(rows: Sequence[dict[str, Any]], figures: Sequence[str]) -> list
             ]
             differences = [None if None in pair else pair[0] - pair[1] for pair in pairs]
             mean, error = mean_and_error(differences)
-            own[name] = {"mean": mean, "standard_error": error, "pairs": len(pairs)}
-        found.append(own)
-    return found
+            difference[name] = {"mean": mean, "standard_error": error, "pairs": len(pairs)}
+        differences_of.append(difference)
+    return differences_of
 
 
 def _epochs(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns a row for each epoch of each trial."""
+    """Lists the epochs of all trials as rows of a table."""
     return [
         {"system": row["system"], "rule": row["rule"], "seed": trial["seed"], **epoch}
         for row in rows

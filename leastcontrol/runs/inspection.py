@@ -1,13 +1,13 @@
-"""One sample of a finished run on its way to rest, free and controlled.
+"""One sample of a finished run on its way to the equilibrium, with and without control.
 
-What is found is written into the run's folder as `sample.json`, from which a report draws it: the
-way there in continuous time, by `free_trajectory` and `controlled_trajectory`, and where the
-rule's own solver says that it ends.
+The result is written to `sample.json` in the run's folder, and a report draws it from there. It
+contains the trajectories in continuous time, by `free_trajectory` and `controlled_trajectory`, and
+the equilibrium that the rule's solver computes.
 
-Deep feedback control is switched on where the free dynamics rest, and is shown in the dynamics that
-its phase simulates, with one draw of their noise; a phase that solves for its end is shown in
-dynamics that end there. Any other rule whose control is not the least-control problem's, or that
-has none, is shown without control.
+For deep feedback control, the control begins at the free equilibrium. The trajectory is that of the
+dynamics which the phase simulates, with one draw of their noise; for a phase that computes where
+the dynamics end, that of dynamics with the same end. A rule whose control is neither this nor that
+of a control problem, or that has no control, is shown without control.
 """
 
 import dataclasses
@@ -22,52 +22,41 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from .. import training
-from ..controllers import AbstractController, KolenPollack, LinearFeedback, mirror_of
 from ..diagnostics import Trajectory, controlled_trajectory, free_trajectory
 from ..equilibrium import (
-    ControlProblem,
+    AbstractControlPath,
     Dynamics,
     FixedPoint,
-    LinearPath,
-    MirrorPath,
     Moment,
     Point,
     Sample,
     free_equilibrium,
     solved,
 )
-from ..feedback_control import (
-    AbstractPhase,
-    AnalyticSteadyState,
-    Continuous,
-    DeepFeedbackControl,
-    SimulatedSteadyState,
-    SteadyState,
-)
+from ..feedback_control import AbstractPhase, DeepFeedbackControl
 from ..losses import AbstractLoss
 from ..monitor.diagnosis import by_place
-from ..monitor.stability import innermost
-from ..rules import AbstractRule, Batch, EquilibriumPropagation, LeastControl
+from ..rules import AbstractRule, Batch, Control
 from ..systems import AbstractSystem
 from .options import ConfigError
 from .samples import load_splits
 from .trained import load_trained, read_with_data
 
-# In time constants of the neurons; the first times are those in which a layer follows another.
+# In time constants of the neurons. The early times resolve the order in which layers respond.
 TIMES = np.concatenate([[0.0], np.geomspace(0.05, 100.0, 100)])
-# For phases without dynamics of their own: neurons ten times as fast as the controller, and a
-# hundred of its time constants.
+# For phases that are not simulated: neurons ten times as fast as the controller, over a hundred
+# time constants of the controller.
 FAST_NEURONS = {"time_step": 0.02, "points": 5001, "voltage_time_constant": 0.1}
 
 
 def inspect_sample(folder: Path, number: int, *, data_dir: Path | None = None) -> dict[str, Any]:
-    """Writes `sample.json` into a run's folder and returns what it holds.
+    """Writes `sample.json` into a run's folder, and returns its content.
 
     **Arguments:**
 
-    * `folder`: of a run of one seed, or one of a run's seeds.
-    * `number`: of the validation sample, from 0.
-    * `data_dir`: with the data set's files, if not where they were in training.
+    * `folder`: of a run with one seed, or of one seed of a run.
+    * `number`: the index of the validation sample, from 0.
+    * `data_dir`: the folder with the files of the data set, if they have moved since training.
 
     **Raises:** `ConfigError`, `data.DataError` or `training.FolderError`.
     """
@@ -87,18 +76,18 @@ def inspect_sample(folder: Path, number: int, *, data_dir: Path | None = None) -
     seed = config.all_seeds()[0]
     system, feedback = load_trained(config, splits, folder, seed)
     target = samples.targets[number]
-    found = {
+    shown = {
         "sample": number,
         "target": int(target),
         "pixels": _pixels(samples.inputs[number], samples.shape),
         **view(rule, system, feedback, jnp.asarray(samples.inputs[number]), jnp.asarray(target)),
     }
-    training.RunFolder(folder).write_record("sample.json", found)
-    return found
+    training.RunFolder(folder).write_record("sample.json", shown)
+    return shown
 
 
 def _pixels(inputs: np.ndarray, shape: tuple[int, ...]) -> list[list[float]] | None:
-    """Returns an image as rows of shares of its range; `None` for what is no image."""
+    """Scales the pixels of an image to the range from 0 to 1; `None` for any other input."""
     if len(shape) != 2:
         return None
     low, high = inputs.min(), inputs.max()
@@ -108,36 +97,47 @@ def _pixels(inputs: np.ndarray, shape: tuple[int, ...]) -> list[list[float]] | N
 def view(
     rule: AbstractRule, system: AbstractSystem, feedback: PyTree[Any], x: Array, target: Array
 ) -> dict[str, Any]:
-    """Returns the ways of one sample, by name, and their times in time constants of the neurons."""
-    own = innermost(rule)
-    times, ways = jnp.asarray(TIMES, x.dtype), {}
-    if isinstance(own, DeepFeedbackControl):
-        dynamics = _dynamics(own.phase)
+    """Computes the trajectories of one sample by name, and their times.
+
+    Times are in time constants of the neurons.
+    """
+    aspects = rule.aspects
+    times, trajectories = jnp.asarray(TIMES, x.dtype), {}
+    if aspects.feedback_control is not None:
+        dynamics = _dynamics(aspects.feedback_control.phase)
         later = np.geomspace(1, dynamics.points - 1, 100).round().astype(int)
         steps = jnp.asarray([0, *np.unique(later)])
         times = steps * (dynamics.time_step / dynamics.voltage_time_constant)
-        ways["controlled"] = eqx.filter_jit(_under_feedback)(
-            own, dynamics, system, feedback, Batch(x[None], target[None]), steps, times
+        trajectories["controlled"] = eqx.filter_jit(_under_feedback)(
+            aspects.feedback_control,
+            dynamics,
+            system,
+            feedback,
+            Batch(x[None], target[None]),
+            steps,
+            times,
         )
-    elif isinstance(own, LeastControl | EquilibriumPropagation):
-        least = isinstance(own, LeastControl)
-        problem = ControlProblem(
-            system, own.loss, own.output_control.leak if least else 1 / own.strength
+    elif aspects.control is not None:
+        path = None if aspects.path is None else aspects.path(system, feedback)
+        trajectories["controlled"] = eqx.filter_jit(_controlled)(
+            aspects.control, path, system, feedback, x, target, times
         )
-        ways["controlled"] = eqx.filter_jit(_controlled)(
-            problem, own.controller, feedback, x, target, times
-        )
-    ways["free"] = eqx.filter_jit(_free)(system, own.loss, x, target, times)
-    plane = _plane([jnp.append(way.states, way.rest[None], axis=0) for way in ways.values()])
+    trajectories["free"] = eqx.filter_jit(_free)(system, rule.loss, x, target, times)
+    plane = _plane(
+        [
+            jnp.append(trajectory.states, trajectory.rest[None], axis=0)
+            for trajectory in trajectories.values()
+        ]
+    )
     return {
         "times": _rounded(times),
         "controlled": None,
-        **{name: way.as_json(plane) for name, way in ways.items()},
+        **{name: trajectory.as_json(plane) for name, trajectory in trajectories.items()},
     }
 
 
-class _Way(eqx.Module):
-    """A trajectory and its rest point, reduced to what is drawn of them."""
+class _ShownTrajectory(eqx.Module):
+    """The quantities that are drawn of a trajectory and its equilibrium."""
 
     states: Float[Array, "times size"]
     losses: Float[Array, " times"]
@@ -151,15 +151,15 @@ class _Way(eqx.Module):
     error: Float[Array, ""]
 
     def as_json(self, plane: Callable[[Array], np.ndarray]) -> dict[str, Any]:
-        """Returns it with its states in the plane."""
+        """Converts the quantities to JSON, with the states projected onto a plane."""
         return {
             "finished": bool(self.finished),
             "loss": _rounded(self.losses),
-            "control": {name: _rounded(own) for name, own in self.control.items()},
+            "control": {name: _rounded(sizes) for name, sizes in self.control.items()},
             "plane": _rounded(plane(self.states)),
             "rest": {
                 "loss": _rounded(self.rest_loss),
-                "control": {name: _rounded(own) for name, own in self.rest_control.items()},
+                "control": {name: _rounded(size) for name, size in self.rest_control.items()},
                 "plane": _rounded(plane(self.rest[None])[0]),
                 "probabilities": _rounded(self.probabilities),
                 "solved": bool(self.solved),
@@ -170,46 +170,45 @@ class _Way(eqx.Module):
 
 def _free(
     system: AbstractSystem, loss: AbstractLoss, x: Array, target: Array, times: Array
-) -> _Way:
+) -> _ShownTrajectory:
     drive = system.drive(x)
-    way = free_trajectory(system, drive, times)
+    trajectory = free_trajectory(system, drive, times)
     batch = jax.tree.map(lambda leaf: leaf[None], drive)
     rest = free_equilibrium(system, batch, solver=FixedPoint(max_steps=400))
     state = jax.tree.map(lambda leaf: leaf[0], rest.value)
     zero = jax.tree.map(jnp.zeros_like, state)
     read = system.readout(state)
     point = Point(state, zero, jnp.zeros_like(read))
-    return _way(loss, target, way, point, read, solved(rest)[0], rest.stats.error[0])
+    return _shown(loss, target, trajectory, point, read, solved(rest)[0], rest.stats.error[0])
 
 
 def _controlled(
-    problem: ControlProblem,
-    controller: AbstractController,
+    control: Control,
+    path: AbstractControlPath | None,
+    system: AbstractSystem,
     feedback: PyTree[Any],
     x: Array,
     target: Array,
     times: Array,
-) -> _Way:
-    sample = Sample(problem.system.drive(x), target)
-    missing = None
-    if isinstance(controller, KolenPollack):
-        missing = MirrorPath(mirror_of(problem.system, feedback)).missing
-    elif isinstance(controller, LinearFeedback):
-        missing = LinearPath(feedback).missing
-    way = controlled_trajectory(problem, sample, times, missing)
+) -> _ShownTrajectory:
+    problem = control.problem(system)
+    sample = Sample(system.drive(x), target)
+    missing = None if path is None else path.missing
+    trajectory = controlled_trajectory(problem, sample, times, missing)
     batch = jax.tree.map(lambda leaf: leaf[None], sample)
-    rest = controller.equilibrium(problem, batch, feedback)
+    rest = control.controller.equilibrium(problem, batch, feedback)
     point = jax.tree.map(lambda leaf: leaf[0], rest.value)
-    output = problem.system.readout(point.state) + problem.own_gain * point.output_control
-    return _way(problem.loss, target, way, point, output, solved(rest)[0], rest.stats.error[0])
+    output = system.readout(point.state) + problem.own_gain * point.output_control
+    return _shown(
+        problem.loss, target, trajectory, point, output, solved(rest)[0], rest.stats.error[0]
+    )
 
 
 def _dynamics(phase: AbstractPhase) -> Dynamics:
     """Returns the dynamics in which a phase of deep feedback control is shown."""
-    if isinstance(phase, Continuous | SimulatedSteadyState):
-        return phase.dynamics
-    assert isinstance(phase, AnalyticSteadyState | SteadyState)
-    return Dynamics(**FAST_NEURONS, leak=phase.leak)
+    if phase.simulated is not None:
+        return phase.simulated
+    return Dynamics(**FAST_NEURONS, leak=phase.output_leak)
 
 
 def _under_feedback(
@@ -220,8 +219,8 @@ def _under_feedback(
     batch: Batch,
     steps: Array,
     times: Array,
-) -> _Way:
-    # What is learned from the way has no part in it.
+) -> _ShownTrajectory:
+    # Neither the feedback learning nor the noise of the updates affects the trajectory.
     rule = dataclasses.replace(rule, feedback_learning=None, update_noise=0.0)
     task = rule.task(system, feedback, batch)
     draws = None
@@ -235,54 +234,58 @@ def _under_feedback(
         simulation.recorded,
     )
     rest = jax.tree.map(lambda leaf: leaf[0], solution.value.moment)
-    way = Trajectory(times, _point(moments), moments.soma[-1], jnp.isfinite(moments.control).all())
-    found, error = solved(solution)[0], solution.stats.error[0]
-    return _way(rule.loss, batch.targets[0], way, _point(rest), rest.soma[-1], found, error)
+    trajectory = Trajectory(
+        times, _point(moments), moments.soma[-1], jnp.isfinite(moments.control).all()
+    )
+    is_solved, error = solved(solution)[0], solution.stats.error[0]
+    return _shown(
+        rule.loss, batch.targets[0], trajectory, _point(rest), rest.soma[-1], is_solved, error
+    )
 
 
 def _point(moment: Moment) -> Point:
-    """Returns a moment as a state with the voltages that control adds to it."""
+    """Converts a moment to a state with the apical voltages as its control."""
     return Point(moment.soma[:-1], moment.apical[:-1], moment.apical[-1])
 
 
-def _way(
+def _shown(
     loss: AbstractLoss,
     target: Array,
-    way: Trajectory,
+    trajectory: Trajectory,
     rest: Point,
     output: Array,
-    found: Array,
+    is_solved: Array,
     error: Array,
-) -> _Way:
+) -> _ShownTrajectory:
     flat = lambda tree: jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(tree)])  # noqa: E731
-    size = lambda own: jnp.sqrt(jnp.mean(own**2, axis=tuple(range(1, own.ndim))))  # noqa: E731
-    at_rest = lambda own: jnp.sqrt(jnp.mean(own**2))  # noqa: E731
-    return _Way(
-        jax.vmap(flat)(way.points.state),
-        jax.vmap(lambda output: loss(output, target))(way.outputs),
-        by_place(way.points.control, way.points.output_control, size),
-        way.finished,
+    size = lambda values: jnp.sqrt(jnp.mean(values**2, axis=tuple(range(1, values.ndim))))  # noqa: E731
+    at_rest = lambda values: jnp.sqrt(jnp.mean(values**2))  # noqa: E731
+    return _ShownTrajectory(
+        jax.vmap(flat)(trajectory.points.state),
+        jax.vmap(lambda output: loss(output, target))(trajectory.outputs),
+        by_place(trajectory.points.control, trajectory.points.output_control, size),
+        trajectory.finished,
         flat(rest.state),
         loss(output, target),
         by_place(rest.control, rest.output_control, at_rest),
         jax.nn.softmax(output),
-        found,
+        is_solved,
         error,
     )
 
 
-def _plane(ways: list[Array]) -> Callable[[Array], np.ndarray]:
-    """Returns the map to the two directions in which states vary most, about their mean."""
-    states = np.concatenate([np.asarray(own, np.float64) for own in ways])
+def _plane(trajectories: list[Array]) -> Callable[[Array], np.ndarray]:
+    """Builds the projection onto the two directions in which the states vary most."""
+    states = np.concatenate([np.asarray(trajectory, np.float64) for trajectory in trajectories])
     states = states[np.isfinite(states).all(axis=1)]
     center = states.mean(axis=0)
     _, _, directions = np.linalg.svd(states - center, full_matrices=False)
-    return lambda own: (np.asarray(own, np.float64) - center) @ directions[:2].T
+    return lambda points: (np.asarray(points, np.float64) - center) @ directions[:2].T
 
 
 def _rounded(values: Any) -> Any:
-    """Returns numbers with the digits that a drawing can show."""
+    """Rounds numbers to five digits, as many as a drawing can show."""
     array = np.asarray(values, np.float64)
     if array.ndim:
-        return [_rounded(own) for own in array]
+        return [_rounded(row) for row in array]
     return float(f"{float(array):.5g}")

@@ -1,8 +1,8 @@
-"""What a training is judged by, in its own unit.
+"""The measures of the quality of a training.
 
-Where the targets are labels it is the accuracy, with the likelihood beside it; where they are
-vectors it is the mean squared error. A `Measure` is one such figure: its name in the files, and how
-it is shown. It imports nothing heavy.
+For labels as targets it is the accuracy, together with the negative log-likelihood; for vectors it
+is the mean squared error. A `Measure` has a name in the files, and a format for display. This
+module imports nothing heavy.
 """
 
 import dataclasses
@@ -12,14 +12,15 @@ from .config import RunConfig
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
-    """A figure of a system on a part of the data.
+    """A measure of the quality of a system on a part of the data.
 
     **Arguments:**
 
-    * `name`: in JSON, behind that of the part: `test_accuracy`.
-    * `title`, `unit`: for the reader; `scale`, from the file's unit to the reader's; `form`, of the
-      number as `format` takes it.
-    * `rising`: whether more of it is better.
+    * `name`: the name in JSON, which follows that of the part of the data, as in `test_accuracy`.
+    * `title`, `unit`: as displayed.
+    * `scale`: the factor from the unit of the file to the displayed unit.
+    * `form`: the format of the number, as for `format`.
+    * `rising`: whether larger values are better.
     """
 
     name: str
@@ -30,11 +31,11 @@ class Measure:
     rising: bool
 
     def shown(self, value: float) -> str:
-        """Returns a value with its unit."""
+        """Formats a value with its unit."""
         return f"{self.scale * value:{self.form}} {self.unit}".rstrip()
 
     def reached(self, value: float, target: float) -> bool:
-        """Returns whether a value is as good as a target."""
+        """Tells whether a value is at least as good as a target."""
         return value >= target if self.rising else value <= target
 
 
@@ -44,14 +45,14 @@ SQUARED_ERROR = Measure("mean_squared_error", "mean squared error", "", 1.0, ".4
 
 
 def measure_of(config: RunConfig) -> Measure:
-    """Returns what a training is judged by, and its best weights are chosen by."""
+    """Chooses the measure of a training, by which its best weights are selected too."""
     return SQUARED_ERROR if config.data.regression else ACCURACY
 
 
 def summary_measures(config: RunConfig) -> dict[str, tuple[str, Measure]]:
-    """Returns the part of the data and the measure of every such figure of a summary, by name."""
-    own = measure_of(config)
-    parts = [("test", own), ("train", own), ("validation", own)]
+    """Lists the measures in a summary by name, each with its part of the data."""
+    main = measure_of(config)
+    parts = [("test", main), ("train", main), ("validation", main)]
     if not config.data.regression:
         parts += [("test", LIKELIHOOD), ("train", LIKELIHOOD)]
     return {f"{part}_{measure.name}": (part, measure) for part, measure in parts}

@@ -1,8 +1,8 @@
-"""A trained system as one file, and what it says of samples that nobody has labelled.
+"""Trained systems as single files, and their predictions for unlabelled samples.
 
-A model is a sealed file: the run's configuration in the header, the weights as arrays. It needs
-neither the run folder nor the data set, and loading it runs no code. Samples are read from images,
-CSV and NumPy files; a pixel is brought to [0, 1] and preprocessed as in the training.
+A model is a sealed file with the configuration of the run in its header and the weights as arrays.
+It needs neither the run folder nor the data set, and loading it runs no code. Samples are read from
+images, CSV and NumPy files. Pixels are scaled to [0, 1] and preprocessed as in training.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from .origin import versions
 from .samples import load_splits, outputs_of
 from .trained import build_network, load_trained, read_with_data
 
-# A sample has rows, columns and channels at most.
+# Bounds the shape in a file; samples have at most rows, columns and channels.
 MOST_AXES = 4
 KIND = "model"
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
@@ -37,11 +37,11 @@ IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A trained system and what it was trained on.
+    """A trained system, with the configuration of its run.
 
     * `system`: the system.
-    * `config`: of its run.
-    * `shape`: of one sample, such as (28, 28).
+    * `config`: the configuration.
+    * `shape`: the shape of one sample, such as (28, 28).
     """
 
     system: AbstractSystem
@@ -51,12 +51,12 @@ class Model:
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a model says of one sample.
+    """The prediction of a classifier for one sample.
 
-    * `label`: the class of the largest output.
+    * `label`: the class with the largest output.
     * `probabilities`: the softmax of the outputs.
-    * `solved`: whether the free equilibrium was found; else the outputs are those of the point that
-      was reached.
+    * `solved`: whether the free equilibrium was found; if not, the outputs are those of the last
+      point.
     """
 
     label: int
@@ -66,11 +66,11 @@ class Prediction:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """What a model of a regression says of one sample.
+    """The prediction of a regression model for one sample.
 
-    * `outputs`: its outputs.
-    * `solved`: whether the free equilibrium was found; else they are those of the point that was
-      reached.
+    * `outputs`: the outputs.
+    * `solved`: whether the free equilibrium was found; if not, the outputs are those of the last
+      point.
     """
 
     outputs: tuple[float, ...]
@@ -80,12 +80,14 @@ class Estimate:
 def export(
     folder: Path, out: Path, *, weights: str = "last", data_dir: Path | None = None
 ) -> dict[str, Any]:
-    """Writes the weights of a run and its configuration as one file, and returns its header.
+    """Writes the weights and the configuration of a run to one file, and returns its header.
 
     **Arguments:**
 
-    * `folder`: of a run of one seed, or one of a run's seeds.
-    * `weights`: `last`, or `best` by the validation accuracy.
+    * `folder`: of a run with one seed, or of one seed of a run.
+    * `out`: the file.
+    * `weights`: `last`, or `best` by the validation samples.
+    * `data_dir`: the folder with the files of the data set, if they have moved since training.
 
     **Raises:** `ConfigError`, `data.DataError` or `training.FolderError`.
     """
@@ -99,7 +101,7 @@ def export(
     splits = load_splits(config)
     system, _ = load_trained(config, splits, folder, seed, weights)
     header = {
-        # The model needs no data.
+        # The model does not need the data set.
         "config": {n: v for n, v in config.as_json().items() if n != "data_dir"},
         "shape": list(splits.train.shape),
         _outputs_name(config): outputs_of(splits),
@@ -114,9 +116,9 @@ def _outputs_name(config: RunConfig) -> str:
 
 
 def load_model(path: Path) -> Model:
-    """Returns the model in a file.
+    """Loads a model from a file.
 
-    **Raises:** `ConfigError` or `training.FolderError` if the file is none, or is damaged.
+    **Raises:** `ConfigError` or `training.FolderError` if the file is not a model or is damaged.
     """
     sealed = training.read_sealed(path, KIND)
     config = RunConfig.from_json(sealed.header.get("config"), str(path))
@@ -128,7 +130,7 @@ def load_model(path: Path) -> Model:
         or not all(type(size) is int and 0 < size < 2**31 for size in (*shape, outputs))
     ):
         raise ConfigError(f"{path} does not say which samples it is for: export the model again.")
-    # The arrays are read from the file; here only their shapes are made.
+    # Only the shapes of the arrays are computed here; the arrays are read from the file.
     like = eqx.filter_eval_shape(
         build_network, config, tuple(shape), outputs, config.all_seeds()[0]
     )
@@ -138,17 +140,17 @@ def load_model(path: Path) -> Model:
 def read_samples(
     path: Path, shape: tuple[int, ...], full: float | None = None, *, pixels: bool = True
 ) -> np.ndarray:
-    """Returns the samples of a file as float32 of shape (samples, features), pixels in [0, 1].
+    """Reads the samples in a file, as float32 of shape (samples, features), with pixels in [0, 1].
 
-    An image is one sample; a CSV file has a sample in each row; a NumPy file (.npy) has samples
+    An image is one sample. A CSV file has a sample in each row. A NumPy file (.npy) has samples
     along its first axis, or is one sample.
 
     **Arguments:**
 
     * `path`: the file.
-    * `shape`: of one sample.
-    * `full`: the value of a full pixel; by default 255 for images and unsigned bytes, else 1.
-    * `pixels`: whether samples are images; where not, any finite numbers are taken as they are.
+    * `shape`: the shape of one sample.
+    * `full`: the value of a full pixel; by default 255 for images and unsigned bytes, otherwise 1.
+    * `pixels`: whether the samples are images; if not, any finite numbers are accepted unscaled.
 
     **Raises:** `ConfigError` if the file cannot be read or does not fit the shape or the scale.
     """
@@ -210,7 +212,7 @@ def _image(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _from_file(read: Callable[[], Any], path: Path) -> Any:
-    """Returns what is read from a file, whose faults are those of what was given."""
+    """Calls a function that reads a file, and converts its errors to `ConfigError`."""
     try:
         return read()
     except files.FileError as error:
@@ -223,7 +225,7 @@ def _csv(path: Path) -> np.ndarray:
     text = _from_file(lambda: files.read_text(path), path)
     try:
         with warnings.catch_warnings():
-            # An empty file is a warning to NumPy.
+            # NumPy only warns of an empty file.
             warnings.simplefilter("error")
             return np.loadtxt(io.StringIO(text), delimiter=",", ndmin=2)
     except Exception as error:
@@ -236,7 +238,7 @@ def _csv(path: Path) -> np.ndarray:
 def _numpy(path: Path) -> np.ndarray:
     content = _from_file(lambda: files.read_bytes(path), path)
     try:
-        # A file of NumPy may say that it holds more than it does: nothing is made for that.
+        # NumPy raises an error if the header promises more than the file contains.
         values = np.load(io.BytesIO(content), allow_pickle=False)
     except Exception as error:
         raise ConfigError(f"{path} cannot be read as an array of NumPy.") from error
@@ -261,9 +263,9 @@ def _outputs(
 def predict(
     model: Model, inputs: Float32[np.ndarray, "samples features"], *, batch_size: int = 1000
 ) -> list[Prediction] | list[Estimate]:
-    """Returns what a model says of samples as `read_samples` returns them, at its free equilibrium.
+    """Predicts from samples as returned by `read_samples`, at the free equilibrium of the model.
 
-    `batch_size` is how many samples are held at a time.
+    `batch_size` is the number of samples that are computed at a time.
     """
     preprocessing = model.config.data.standardisation()
     inputs = inputs if preprocessing is None else preprocessing(inputs)
@@ -272,17 +274,19 @@ def predict(
     rows: list[Any] = []
     for first in range(0, len(inputs), batch_size):
         part = jnp.asarray(inputs[first : first + batch_size])
-        outputs, found = _outputs(model.system, part)
-        told = outputs if model.config.data.regression else jax.nn.softmax(outputs)
+        outputs, is_solved = _outputs(model.system, part)
+        values = outputs if model.config.data.regression else jax.nn.softmax(outputs)
         rows += [
-            _told(model.config, own, bool(one))
-            for own, one in zip(np.asarray(told), np.asarray(found), strict=True)
+            _prediction(model.config, sample_values, bool(sample_solved))
+            for sample_values, sample_solved in zip(
+                np.asarray(values), np.asarray(is_solved), strict=True
+            )
         ]
     return rows
 
 
-def _told(config: RunConfig, own: np.ndarray, found: bool) -> Prediction | Estimate:
-    numbers = tuple(own.tolist())
+def _prediction(config: RunConfig, values: np.ndarray, is_solved: bool) -> Prediction | Estimate:
+    numbers = tuple(values.tolist())
     if config.data.regression:
-        return Estimate(numbers, found)
-    return Prediction(int(own.argmax()), numbers, found)
+        return Estimate(numbers, is_solved)
+    return Prediction(int(values.argmax()), numbers, is_solved)

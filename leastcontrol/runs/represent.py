@@ -1,13 +1,13 @@
-"""Implicit representations: a network for each picture, that gives a colour for a coordinate.
+"""Implicit representations: networks that map the coordinates of a picture to its colours.
 
-A run of several pictures is a folder: `config.json`, `metrics.jsonl` with a line for each look at a
-network, `summary.json`, the weights of every picture's network, and the figures of
-`_represent_figures`. Of several seeds each has such a folder, `seed-SEED`, inside the run's, whose
-summary has means and deviations over them. A picture's weights and lines are written when it is
-learned; a run that is resumed goes on with the first picture that has none.
+A run is a folder with `config.json`, `metrics.jsonl` with a line for each evaluation of a network,
+`summary.json`, the weights of a network for each picture, and the figures of `represent_figures`.
+If a run has several seeds, each has such a folder, `seed-SEED`, and the summary of the run has
+means and deviations over the seeds. The weights and lines of a picture are written when it is
+learned. A resumed run continues with the first picture without lines.
 
-The quality is the peak signal-to-noise ratio, −10 log₁₀ of the mean squared error of pixels that
-were not trained on, in dB.
+The quality is the peak signal-to-noise ratio, −10 log₁₀ of the mean squared error of pixels outside
+the training set, in dB.
 """
 
 import dataclasses
@@ -39,20 +39,22 @@ from .spread import deviation, mean, number
 
 # Red, green and blue.
 COLOURS = 3
-# Steps of a free equilibrium that is looked at; more than training takes, for it is not timed.
+# Evaluations take more steps than training, because they are not timed.
 LOOKING = FixedPoint(max_steps=400)
-# Pixels that are looked at at a time.
+# Number of pixels that are evaluated at a time.
 LOOKED_AT = 2**14
 
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """A network as it is after some steps.
+    """An evaluation of a network during training.
 
-    * `psnr_train`, `psnr_test`: in dB, of the pixels to train and of the others.
-    * `loss`, `control_norm`, `converged_fraction`, `residual_median`, `solve_steps`: means, and the
-      median of a pixel's residual as a multiple of what is allowed, over the steps before.
-    * `step_ms`: wall time of a step.
+    * `image`, `step`: the name of the picture, and the number of steps so far.
+    * `psnr_train`, `psnr_test`: in dB, on the pixels of the training set and on the others.
+    * `loss`, `control_norm`, `converged_fraction`, `residual_median`, `solve_steps`: means over the
+      steps since the last evaluation; `residual_median` is the median over the pixels of the
+      residual, as a multiple of the tolerance.
+    * `step_ms`: the wall time of a step in milliseconds.
     """
 
     image: str
@@ -69,10 +71,10 @@ class Look:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Represented:
-    """A picture, its network and how that came about.
+    """A picture with its trained network, the evaluations and the outputs.
 
-    * `whole`: the network's picture at all pixels, of the picture's shape.
-    * `unfolding`: the picture read from the free dynamics' state after `unfolding_steps` steps.
+    * `whole`: the output of the network at all pixels, with the shape of the picture.
+    * `unfolding`: the outputs after each number of steps in `unfolding_steps` of the free dynamics.
     """
 
     picture: data.Picture
@@ -84,16 +86,16 @@ class Represented:
 
 
 class RepresentError(RuntimeError):
-    """A picture cannot be learned further; the message says what to change."""
+    """The training of a picture failed; the message says what to change."""
 
 
 def kind_of(image: str) -> str:
-    """Returns the kind of a picture by its name: natural, text or image."""
+    """Reads the kind of a picture from its name: natural, text or image."""
     return image.split("-")[0].split(":")[0]
 
 
 def psnr(outputs: np.ndarray, colours: np.ndarray) -> float:
-    """Returns −10 log₁₀ of the mean squared error, in dB, for colours from 0 to 1."""
+    """Computes −10 log₁₀ of the mean squared error, in dB, for colours from 0 to 1."""
     error = float(np.mean((outputs.astype(np.float64) - colours) ** 2))
     return math.inf if error == 0 else -10 * math.log10(error)
 
@@ -107,39 +109,42 @@ def run_representations(
     report: Report | None = None,
     look: Report | None = None,
 ) -> Summary:
-    """Represents every picture of a configuration with each seed, by `runner.run`.
+    """Learns all pictures of a configuration with each seed, by `runner.run`.
 
-    `report` is called with the seed and the last `Look` at a picture when that is saved, and may
-    raise to stop the run there; `look` is called with the looks before.
+    `report` is called with the seed and the last `Look` of a picture when the picture is saved, and
+    may raise to stop the run there; `look` is called with the earlier looks.
 
-    **Raises:** `ConfigError`, `data.DataError`, `training.FolderError`, and `RepresentError` where
-    a network's loss is no longer finite, or no pixel counts.
+    **Raises:** `ConfigError`, `data.DataError` or `training.FolderError`; `RepresentError` if the
+    loss of a network is not finite, or no pixel counts.
     """
     job = RepresentJob(config)
     return run(job, out, command=command, resume=resume, report=report, look=look)
 
 
 class RepresentJob(AbstractJob[RepresentConfig]):
-    """Learning every picture with each seed."""
+    """The training of all pictures with each seed."""
 
     verb: ClassVar[str] = "represent"
 
     def __init__(self, config: RepresentConfig):
-        """**Raises:** `ConfigError` or `data.DataError` for what cannot be learned."""
+        """Checks the configuration and reads the pictures.
+
+        **Raises:** `ConfigError` or `data.DataError` if the pictures cannot be learned.
+        """
         config.check()
         if find_spec("matplotlib") is None:
             raise ConfigError(
-                "represent draws what it has found with Matplotlib: run pip install "
+                "represent draws figures with Matplotlib, which is not installed: run pip install "
                 "'leastcontrol[plot]'."
             )
         self.config = config
-        # All of them before one of them is learned.
+        # All pictures are read before the first is learned, so that errors appear at once.
         pictures = config.pictures
         self.pictures = [data.read_picture(name, size=pictures.size) for name in pictures.images]
         self.learner = Learner(config)
 
     def run_seed(self, run: SeedRun[RepresentConfig]) -> Summary:
-        """Learns the pictures that are left."""
+        """Learns the pictures that have no weights yet."""
         kept, identity = _kept(run.folder), run.config.identity()
         began = time.perf_counter()
 
@@ -147,23 +152,24 @@ class RepresentJob(AbstractJob[RepresentConfig]):
             if look.step < run.config.optimiser.steps:
                 run.looked(look)
 
-        found: list[Represented] = []
+        represented: list[Represented] = []
         for place, picture in enumerate(self.pictures, start=1):
             name = f"picture-{place}"
             if picture.name in kept:
                 like = self.learner.system(self.learner.start(run.seed))
                 system = run.folder.load_weights(name, like, {**identity, "picture": picture.name})
-                found.append(seen(run.config, picture, system, kept[picture.name]))
+                represented.append(seen(run.config, picture, system, kept[picture.name]))
                 continue
-            found.append(represent(self.learner, picture, run.seed, report=during))
-            # The weights first: a picture counts as learned by its lines.
-            run.folder.save_weights(name, found[-1].system, {**identity, "picture": picture.name})
-            looks = [look for each in found for look in each.looks]
+            represented.append(represent(self.learner, picture, run.seed, report=during))
+            # The weights are saved first, because a picture with lines counts as learned.
+            weights_identity = {**identity, "picture": picture.name}
+            run.folder.save_weights(name, represented[-1].system, weights_identity)
+            looks = [look for each in represented for look in each.looks]
             run.folder.write_metrics([dataclasses.asdict(look) for look in looks])
-            run.saved(found[-1].looks[-1])
-        draw_representations(found, run.folder)
+            run.saved(represented[-1].looks[-1])
+        draw_representations(represented, run.folder)
         return {
-            **_figures(found),
+            **_figures(represented),
             "seconds": time.perf_counter() - began,
             "pictures": [
                 {
@@ -171,39 +177,39 @@ class RepresentJob(AbstractJob[RepresentConfig]):
                     "checksums": dict(each.picture.provenance.checksums),
                     **{n: v for n, v in dataclasses.asdict(each.looks[-1]).items() if n != "image"},
                 }
-                for each in found
+                for each in represented
             ],
             "seed": run.seed,
         }
 
     def figures(self, summary: Summary) -> dict[str, float]:
-        """Returns the signal-to-noise ratio of each kind of picture, and how it was solved."""
+        """Lists the signal-to-noise ratio of each kind of picture, and statistics of the solves."""
         return {
             f"psnr_test_{kind}": number(figures["mean"])
             for kind, figures in summary["psnr_test"].items()
         } | {name: number(summary[name]) for name in _FIGURES}
 
     def row(self, summary: Summary) -> Summary:
-        """Returns the seed with its pictures."""
+        """Selects the figures of the seed and its pictures."""
         return {name: summary[name] for name in ("seed", "psnr_test", "pictures")}
 
     def place(self, figures: Look) -> str:
-        """Returns the picture."""
+        """Returns the name of the picture."""
         return figures.image
 
     def combined(self, summaries: Sequence[Summary]) -> Summary:
-        """Returns nothing more than the figures' means and deviations."""
+        """Adds nothing to the means and deviations of the figures."""
         return {}
 
 
-# Of a summary, besides the signal-to-noise ratios.
+# Figures of a summary in addition to the signal-to-noise ratios.
 _FIGURES = ("converged_fraction", "solve_steps", "step_ms_median", "seconds")
 
 
 def _kept(folder: training.RunFolder) -> dict[str, tuple[Look, ...]]:
-    """Returns the looks at the pictures that an interrupted run has learned.
+    """Reads the looks of the pictures that an interrupted run has learned.
 
-    **Raises:** `training.FolderError` where they are damaged.
+    **Raises:** `training.FolderError` if they are damaged.
     """
     path = folder.path / "metrics.jsonl"
     try:
@@ -214,23 +220,23 @@ def _kept(folder: training.RunFolder) -> dict[str, tuple[Look, ...]]:
             "are learned again."
         ) from error
     names = {look.image for look in looks}
-    return {name: tuple(own for own in looks if own.image == name) for name in names}
+    return {name: tuple(look for look in looks if look.image == name) for name in names}
 
 
 def _look(row: dict[str, Any]) -> Look:
-    # A number that is not finite is written as null.
+    # A number that is not finite is stored as null.
     values: dict[str, Any] = {n: math.nan if v is None else v for n, v in row.items()}
     return Look(**values)
 
 
-def _figures(found: list[Represented]) -> dict[str, Any]:
-    """Returns means over the pictures, of all and by kind, with their deviation."""
+def _figures(represented: list[Represented]) -> dict[str, Any]:
+    """Computes means and deviations over all pictures, and over those of each kind."""
     groups: dict[str, list[float]] = {"all": []}
-    for own in found:
-        value = own.looks[-1].psnr_test
+    for each in represented:
+        value = each.looks[-1].psnr_test
         groups["all"].append(value)
-        groups.setdefault(kind_of(own.picture.name), []).append(value)
-    looks = [look for own in found for look in own.looks]
+        groups.setdefault(kind_of(each.picture.name), []).append(value)
+    looks = [look for each in represented for look in each.looks]
     return {
         "psnr_test": {
             name: {
@@ -251,7 +257,7 @@ def _network(config: RepresentConfig, seed: int) -> ImplicitRepresentation:
 
 
 class Learner:
-    """The compiled training of a configuration, the same for all of its pictures."""
+    """The compiled training of a configuration, which all of its pictures share."""
 
     def __init__(self, config: RepresentConfig):
         self.config = config
@@ -259,7 +265,7 @@ class Learner:
         adam = optax.adam(optimiser.learning_rate)
         if optimiser.gradient_clip is not None:
             adam = optax.chain(optax.clip_by_global_norm(optimiser.gradient_clip), adam)
-        # What is not learned is the same with every seed.
+        # The part that is not learned does not depend on the seed.
         _, self.fixed = eqx.partition(_network(config, 0), eqx.is_inexact_array)
         self._adam = adam
 
@@ -269,7 +275,7 @@ class Learner:
             updates, state = adam.update(credit.gradient, state, learned)
             stats = credit.solution.stats
             figures = (
-                # Not finite where no pixel counts.
+                # Not finite if no pixel counts.
                 credit.loss,
                 jnp.mean(stats.control_norm),
                 jnp.mean(solved(credit.solution)),
@@ -291,14 +297,14 @@ class Learner:
         self._compiled: dict[int, Any] = {}
 
     def start(self, seed: int) -> PyTree:
-        """Returns a seed's weights before training, with the optimiser's state."""
+        """Draws the initial weights of a seed, and initialises the state of the optimiser."""
         learned = eqx.filter(_network(self.config, seed), eqx.is_inexact_array)
         return learned, self._adam.init(learned)
 
     def advance(self, carry: PyTree, batch: Batch, count: int) -> tuple[PyTree, list[float], float]:
-        """Returns the weights after some steps, the means of the figures, and a step's time in ms.
+        """Trains for some steps; returns the weights, the means of the figures, and ms per step.
 
-        The compilation is not timed.
+        The time does not include compilation.
         """
         pixels = len(batch.inputs)
         if pixels not in self._compiled:
@@ -309,10 +315,10 @@ class Learner:
             self._compiled[pixels](carry, batch, jnp.asarray(count))
         )
         elapsed = time.perf_counter() - began
-        return carry, [float(own) / count for own in sums], 1e3 * elapsed / count
+        return carry, [float(total) / count for total in sums], 1e3 * elapsed / count
 
     def system(self, carry: PyTree) -> ImplicitRepresentation:
-        """Returns the network with its weights."""
+        """Builds the network from its weights."""
         return eqx.combine(carry[0], self.fixed)
 
 
@@ -323,9 +329,9 @@ def represent(
     *,
     report: Callable[[Look], None] | None = None,
 ) -> Represented:
-    """Returns the network that has learned a picture.
+    """Trains a network on a picture.
 
-    **Raises:** `RepresentError` where its loss is no longer finite, or no pixel counts.
+    **Raises:** `RepresentError` if the loss is not finite, or no pixel counts.
     """
     config, carry = learner.config, learner.start(seed)
     places, colours = picture.part(0)
@@ -370,36 +376,36 @@ def seen(
     system: ImplicitRepresentation,
     looks: tuple[Look, ...],
 ) -> Represented:
-    """Returns a picture with what its network shows."""
+    """Computes the outputs of a trained network at all pixels of its picture."""
     shape = picture.pixels.shape
     everywhere = _all_places(picture)
-    steps = tuple(own for own in (0, 1, 2, 4, 8, 16, 32) if own <= config.rule.max_steps)
-    unfolding = tuple(_unfolded(system, everywhere, own).reshape(shape) for own in steps)
+    steps = tuple(count for count in (0, 1, 2, 4, 8, 16, 32) if count <= config.rule.max_steps)
+    unfolding = tuple(_unfolded(system, everywhere, count).reshape(shape) for count in steps)
     whole = _outputs(system, everywhere).reshape(shape)
     return Represented(picture, system, looks, whole, steps, unfolding)
 
 
 def _all_places(picture: data.Picture) -> np.ndarray:
-    own = np.arange(picture.size)
-    rows, columns = np.meshgrid(own, own, indexing="ij")
+    indices = np.arange(picture.size)
+    rows, columns = np.meshgrid(indices, indices, indexing="ij")
     return (np.stack([rows, columns], axis=-1).reshape(-1, 2) / picture.size).astype(np.float32)
 
 
 def _in_parts(read: Callable[[np.ndarray], Array], places: np.ndarray) -> np.ndarray:
-    """Returns what is read at some places, a part of them at a time, which bounds the memory."""
+    """Applies a function to parts of the places, one after another, which bounds the memory."""
     parts = (places[first : first + LOOKED_AT] for first in range(0, len(places), LOOKED_AT))
-    return np.concatenate([np.asarray(read(own)) for own in parts])
+    return np.concatenate([np.asarray(read(part)) for part in parts])
 
 
 def _outputs(system: ImplicitRepresentation, places: np.ndarray) -> np.ndarray:
-    """Returns the colours at the free equilibria, or at the points that were reached."""
-    return _in_parts(lambda own: _at_rest(system, jnp.asarray(own)), places)
+    """Computes the colours at the free equilibria, or at the last points of unsolved pixels."""
+    return _in_parts(lambda part: _at_rest(system, jnp.asarray(part)), places)
 
 
 def _unfolded(system: ImplicitRepresentation, places: np.ndarray, count: int) -> np.ndarray:
-    """Returns the colours read from the free dynamics after some unit steps."""
+    """Computes the colours after some unit steps of the free dynamics."""
     steps = jnp.asarray(count)
-    return _in_parts(lambda own: _after(system, jnp.asarray(own), steps), places)
+    return _in_parts(lambda part: _after(system, jnp.asarray(part), steps), places)
 
 
 @eqx.filter_jit

@@ -1,8 +1,8 @@
-"""The figures of implicit representations, as PNG files beside the run.
+"""The figures of implicit representations, as PNG files in the run folder.
 
-* `reconstructions.png`: every picture, and what its network makes of it.
-* `psnr.png`: the peak signal-to-noise ratio over the steps, on the pixels that were not trained on.
-* `unfolding.png`: what the network shows while its free dynamics come to rest.
+* `reconstructions.png`: each picture, and its reconstruction by the network.
+* `psnr.png`: the peak signal-to-noise ratio against the steps, on pixels outside the training set.
+* `unfolding.png`: the outputs of the networks while their free dynamics converge.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from .represent import Represented
 
 
-def draw_representations(found: Sequence[Represented], folder: RunFolder) -> None:
-    """Draws all figures into a folder, each whole or not at all."""
-    # Imported here because it takes half a second.
+def draw_representations(represented: Sequence[Represented], folder: RunFolder) -> None:
+    """Draws all figures into a folder; each file is written whole or not at all."""
+    # Imported here because the import takes half a second.
     import matplotlib
 
-    # The name of a file is no mathematics.
+    # A dollar sign in the name of a file does not begin a formula.
     with matplotlib.rc_context({"text.parse_math": False}):
         for name, draw in (
             ("reconstructions", _reconstructions),
@@ -33,7 +33,7 @@ def draw_representations(found: Sequence[Represented], folder: RunFolder) -> Non
             ("unfolding", _unfolding),
         ):
             content = io.BytesIO()
-            draw(found).savefig(content, format="png", dpi=150)
+            draw(represented).savefig(content, format="png", dpi=150)
             folder.write(f"{name}.png", content.getvalue())
 
 
@@ -43,39 +43,40 @@ def _shown(panel: Any, pixels: np.ndarray, title: str) -> None:
     panel.set_axis_off()
 
 
-def _reconstructions(found: Sequence[Represented]) -> Any:
-    # Imported here because it takes half a second.
+def _reconstructions(represented: Sequence[Represented]) -> Any:
+    # Imported here because the import takes half a second.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(2 * len(found), 4.4), layout="constrained")
-    axes = figure.subplots(2, len(found), squeeze=False)
-    for own, (above, below) in zip(found, axes.T, strict=True):
-        _shown(above, own.picture.pixels, printable(own.picture.name))
-        _shown(below, own.whole, f"{own.looks[-1].psnr_test:.2f} dB")
+    figure = Figure(figsize=(2 * len(represented), 4.4), layout="constrained")
+    axes = figure.subplots(2, len(represented), squeeze=False)
+    for each, (above, below) in zip(represented, axes.T, strict=True):
+        _shown(above, each.picture.pixels, printable(each.picture.name))
+        _shown(below, each.whole, f"{each.looks[-1].psnr_test:.2f} dB")
     return figure
 
 
-def _psnr(found: Sequence[Represented]) -> Any:
+def _psnr(represented: Sequence[Represented]) -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     panel = figure.subplots()
-    for own in found:
-        steps = [look.step for look in own.looks]
-        panel.plot(steps, [look.psnr_test for look in own.looks], label=printable(own.picture.name))
+    for each in represented:
+        steps = [look.step for look in each.looks]
+        ratios = [look.psnr_test for look in each.looks]
+        panel.plot(steps, ratios, label=printable(each.picture.name))
     panel.set(xlabel="steps", ylabel="PSNR of pixels not trained on, dB")
     panel.legend(frameon=False, fontsize="small")
     return figure
 
 
-def _unfolding(found: Sequence[Represented]) -> Any:
+def _unfolding(represented: Sequence[Represented]) -> Any:
     from matplotlib.figure import Figure
 
-    columns = len(found[0].unfolding_steps) + 1
-    figure = Figure(figsize=(1.6 * columns, 1.9 * len(found)), layout="constrained")
-    axes = figure.subplots(len(found), columns, squeeze=False)
-    for own, row in zip(found, axes, strict=True):
-        for step, pixels, panel in zip(own.unfolding_steps, own.unfolding, row[:-1], strict=True):
+    columns = len(represented[0].unfolding_steps) + 1
+    figure = Figure(figsize=(1.6 * columns, 1.9 * len(represented)), layout="constrained")
+    axes = figure.subplots(len(represented), columns, squeeze=False)
+    for each, row in zip(represented, axes, strict=True):
+        for step, pixels, panel in zip(each.unfolding_steps, each.unfolding, row[:-1], strict=True):
             _shown(panel, pixels, f"step {step}")
-        _shown(row[-1], own.whole, "at rest")
+        _shown(row[-1], each.whole, "at rest")
     return figure

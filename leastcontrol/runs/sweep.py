@@ -1,15 +1,13 @@
-"""Searches for the options of a training, by its validation split alone.
+"""Searches for the options of a training, by the measure of its validation split.
 
-What is best there is what the data are judged by: the accuracy, or the mean squared error.
-
-Optuna proposes the options and stops what is hopeless; each trial is a run like any other, by
-`train.run_training`, into `OUT/trials/NUMBER/run`. The trials' figures are in a store that several
-workers share, in several processes or on several machines: by default a SQLite file,
+Optuna proposes the options and stops trials that are worse than the median. Each trial is a run by
+`train.run_training`, in `OUT/trials/NUMBER/run`. The results of the trials are in a store that
+several workers share, in several processes or on several machines; by default it is a SQLite file,
 `OUT/study.db`.
 
-A worker holds a trial's folder while it runs it. So a trial that counts as running while nobody
-holds its folder has been interrupted: the next worker that comes by takes it up, under a new number
-and in the old folder, and its training goes on from the last checkpoint.
+A worker holds the folder of a trial while it runs the trial. If a trial counts as running but no
+worker holds its folder, it was interrupted. The next worker continues it under a new number in the
+old folder, and its training resumes at the last checkpoint.
 """
 
 import contextlib
@@ -42,7 +40,7 @@ Done = Callable[[dict[str, Any]], None]
 
 
 class _Hopeless(Exception):
-    """A trial is stopped, for others were better at this epoch."""
+    """Stops a trial that is worse than the others at this epoch."""
 
 
 def sweep(
@@ -55,16 +53,18 @@ def sweep(
     report: Report | None = None,
     done: Done | None = None,
 ) -> dict[str, Any]:
-    """Runs trials until enough are finished or running, and returns the sweep that it wrote.
+    """Runs trials until enough are finished or running, and writes and returns the sweep.
 
     **Arguments:**
 
-    * `config`: what is searched.
-    * `out`: a folder for the sweep, new or of this sweep; several workers may share it.
-    * `trials`: how many all workers together are to finish.
-    * `store`: URL of the database that the workers share, as SQLAlchemy takes it.
-    * `report`: called with trial, seed and metrics when an epoch is saved, and may raise to stop
-      the worker there. `done`: called with the row of a trial that was finished.
+    * `config`: the search space.
+    * `out`: a folder, new or of the same sweep; several workers may share it.
+    * `trials`: the number of trials that all workers finish together.
+    * `store`: the URL of the database that the workers share, as for SQLAlchemy.
+    * `command`: the command line, for the files.
+    * `report`: called with trial, seed and metrics when an epoch is saved; may raise to stop the
+      worker there.
+    * `done`: called with the row of each finished trial.
 
     **Raises:** `ConfigError`, `data.DataError` or `training.FolderError`.
     """
@@ -97,7 +97,7 @@ def _store_errors(url: str) -> Iterator[None]:
 
 
 def _check_store(study: optuna.Study, url: str) -> None:
-    """Raises `ConfigError` where the trials in a store are damaged."""
+    """Raises `ConfigError` if the trials in a store are damaged."""
     try:
         study.get_trials(deepcopy=False)
     except (
@@ -107,7 +107,7 @@ def _check_store(study: optuna.Study, url: str) -> None:
 
 
 def _unusable(url: str, error: Exception) -> ConfigError:
-    # The first line: what follows is SQL.
+    # The lines after the first are SQL.
     reason = str(error).strip().partition("\n")[0].rstrip(".")
     if not reason or reveals(reason, url):
         reason = type(error).__name__
@@ -118,7 +118,7 @@ def _unusable(url: str, error: Exception) -> ConfigError:
 
 
 def _claim(config: SweepConfig, folder: training.RunFolder) -> None:
-    """Writes a sweep into a new folder, or checks it against the one that is there."""
+    """Writes a sweep into a new folder, or compares it with the sweep in an existing one."""
     ours = json.loads(json.dumps(config.as_json()))
 
     def check(theirs: Any, _: Path) -> None:
@@ -132,16 +132,16 @@ def _claim(config: SweepConfig, folder: training.RunFolder) -> None:
 
 
 def _study(config: SweepConfig, url: str) -> optuna.Study:
-    # Waits for the writers of the same file longer than a write takes.
+    # The timeout in seconds for other writers is longer than a write takes.
     options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite:") else {}
     try:
         storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
     except (TypeError, ValueError) as error:
-        # A port that is no number, or an option that the driver does not have.
+        # For example a port that is not a number, or an option that the driver does not have.
         raise _unusable(url, error) from error
     return optuna.create_study(
         storage=storage,
-        # Sweeps in one database are told apart by what they search.
+        # Sweeps in one database are distinguished by their search spaces.
         study_name=f"leastcontrol-{_checksum(config)}",
         direction="maximize" if _measure(config).rising else "minimize",
         pruner=optuna.pruners.MedianPruner(),
@@ -150,7 +150,7 @@ def _study(config: SweepConfig, url: str) -> optuna.Study:
 
 
 def _measure(config: SweepConfig) -> Measure:
-    """Returns what all trials are judged by; their data are given and not searched."""
+    """Chooses the measure of all trials, which have the same data."""
     return measure_of(RunConfig.of(**config.train))
 
 
@@ -160,51 +160,51 @@ def _checksum(config: SweepConfig) -> str:
 
 
 def _distributions(config: SweepConfig) -> dict[str, optuna.distributions.BaseDistribution]:
-    return {name: _distribution(own) for name, own in config.search.items()}
+    return {name: _distribution(space) for name, space in config.search.items()}
 
 
-def _distribution(own: Choices | Range) -> optuna.distributions.BaseDistribution:
-    if isinstance(own, Choices):
-        return optuna.distributions.CategoricalDistribution([_token(v) for v in own.values])
-    if isinstance(own.low, int):
-        return optuna.distributions.IntDistribution(own.low, int(own.high), log=own.log)
-    return optuna.distributions.FloatDistribution(own.low, own.high, log=own.log)
+def _distribution(space: Choices | Range) -> optuna.distributions.BaseDistribution:
+    if isinstance(space, Choices):
+        return optuna.distributions.CategoricalDistribution([_token(v) for v in space.values])
+    if isinstance(space.low, int):
+        return optuna.distributions.IntDistribution(space.low, int(space.high), log=space.log)
+    return optuna.distributions.FloatDistribution(space.low, space.high, log=space.log)
 
 
 def _token(value: Any) -> Any:
-    """Returns a choice as the store can hold it."""
+    """Encodes a choice in a form that the store accepts."""
     return json.dumps(value) if isinstance(value, tuple) else value
 
 
 def _chosen(config: SweepConfig, params: dict[str, Any]) -> dict[str, Any]:
-    """Returns the values that a trial's parameters stand for."""
-    found = {}
-    for name, own in config.search.items():
-        found[name] = params[name]
-        if isinstance(own, Choices):
-            found[name] = next(v for v in own.values if _token(v) == params[name])
-    return found
+    """Decodes the parameters of a trial."""
+    chosen = {}
+    for name, space in config.search.items():
+        chosen[name] = params[name]
+        if isinstance(space, Choices):
+            chosen[name] = next(v for v in space.values if _token(v) == params[name])
+    return chosen
 
 
 def _take_up(study: optuna.Study, out: Path) -> None:
-    """Puts the trials whose workers have ended back into the queue."""
+    """Queues once more the trials whose workers have ended."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         folder = _named(trial, "folder", out)
-        # Without a folder here it is another machine's, or has not begun.
+        # A trial without a folder runs on another machine, or has not begun.
         if folder is None or not folder.is_dir():
             continue
         with contextlib.suppress(training.FolderError):
             with training.RunFolder.held(folder, resume=True):
-                # Another worker may have come first.
+                # Another worker may have taken the trial in the meantime.
                 if study.get_trials(deepcopy=False)[trial.number].state is TrialState.RUNNING:
                     study.tell(trial.number, state=TrialState.FAIL)
                     study.enqueue_trial(trial.params, user_attrs={"continues": folder.name})
 
 
 def _named(trial: FrozenTrial | Trial, attribute: str, out: Path) -> Path | None:
-    """Returns the folder that the store names for a trial, if it names one.
+    """Reads the folder of a trial from the store; returns `None` if the store has none.
 
-    **Raises:** `ConfigError` where it names one that is not a trial's.
+    **Raises:** `ConfigError` if it is not a folder of a trial.
     """
     name = trial.user_attrs.get(attribute)
     if name is None:
@@ -229,7 +229,7 @@ def _run(
     place = _named(trial, "continues", out) or out / "trials" / f"{trial.number:04d}"
     run = config.configuration(_chosen(config, trial.params))
     with training.RunFolder.held(place, resume=True) as folder:
-        # Only now, when it is held: see `_take_up`.
+        # Written only while the folder is held, because of `_take_up`.
         trial.set_user_attr("folder", place.name)
         path, reported = folder.path / "run", 0
 
@@ -256,26 +256,26 @@ def _run(
 
 
 def _values(run: RunConfig, path: Path) -> list[float]:
-    """Returns what the validation samples say of all epochs so far, seed by seed."""
+    """Reads the measure on the validation samples after each epoch so far, seed by seed."""
     name = measure_of(run).name
-    found = [
+    values = [
         row["validation"][name]
-        for own in seed_folders(run, path).values()
-        for row in read_metrics(own)
+        for folder in seed_folders(run, path).values()
+        for row in read_metrics(folder)
     ]
-    # A number that is not finite is written as null.
-    return [math.nan if value is None else value for value in found]
+    # A number that is not finite is stored as null.
+    return [math.nan if value is None else value for value in values]
 
 
 def _write(
     study: optuna.Study, config: SweepConfig, out: Path, command: str | None
 ) -> dict[str, Any]:
-    """Writes `sweep.json` and, when a trial is complete, `best.toml`; returns the first."""
+    """Writes `sweep.json` and, if a trial is complete, `best.toml`; returns the sweep."""
     with training.RunFolder.held(out, resume=True, wait=True) as folder:
         rows = [
-            _row(own, config, out)
-            for own in study.get_trials(deepcopy=False)
-            if own.state in FINISHED
+            _row(trial, config, out)
+            for trial in study.get_trials(deepcopy=False)
+            if trial.state in FINISHED
         ]
         complete = [row for row in rows if row["complete"]]
         measure = _measure(config)

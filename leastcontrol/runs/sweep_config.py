@@ -1,4 +1,4 @@
-"""What a sweep searches: a TOML file of fixed options and of options to be chosen.
+"""The search space of a sweep: a TOML file with fixed options and options to be searched.
 
     [train]
     data = "mnist"
@@ -9,7 +9,7 @@
     hidden = [[128, 128], [256, 256]]
     controller = ["dynamic-inversion", "energy"]
 
-It imports nothing heavy, so that mistakes are answered at once.
+This module imports nothing heavy, so that mistakes are reported at once.
 """
 
 import dataclasses
@@ -22,26 +22,26 @@ from .config_file import read_tables
 from .configuration import read_options
 from .options import Choice, ConfigError, check_choice, everywhere
 
-# What a configuration is judged on, which a search that could choose it would make easier.
+# Options that determine the data and the split: a search would choose the easiest ones.
 GIVEN = ("data", "data_dir", "validation_fraction", "split_seed", "seed", "seeds")
 EXAMPLE = "learning-rate = { low = 1e-4, high = 1e-2, log = true }"
 
 
 @dataclasses.dataclass(frozen=True)
 class Choices:
-    """One of several values."""
+    """A choice between several values."""
 
     values: tuple[Any, ...]
 
     @property
     def first(self) -> Any:
-        """The first of them."""
+        """The first value."""
         return self.values[0]
 
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """A number between two, both included, uniform or uniform in its logarithm."""
+    """An interval of numbers with both ends, sampled uniformly or uniformly in the logarithm."""
 
     low: float | int
     high: float | int
@@ -49,7 +49,7 @@ class Range:
 
     @property
     def first(self) -> float | int:
-        """The lowest."""
+        """The low end."""
         return self.low
 
 
@@ -60,35 +60,35 @@ class SweepConfig:
     **Arguments:**
 
     * `train`: the fixed options.
-    * `search`: the options to be chosen, with what from.
+    * `search`: the options to be searched, each with its choices or its range.
     """
 
     train: dict[str, Any]
     search: dict[str, Choices | Range]
 
     def configuration(self, chosen: dict[str, Any]) -> RunConfig:
-        """Returns the training with these values of the searched options, unchecked."""
+        """Builds the configuration for given values of the searched options, unchecked."""
         return RunConfig.of(**{**self.train, **chosen})
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the sweep as JSON."""
+        """Converts the sweep to JSON."""
         train = {
             name: str(value) if isinstance(value, Path) else value
             for name, value in self.train.items()
         }
         return {
             "train": train,
-            "search": {name: dataclasses.asdict(own) for name, own in self.search.items()},
+            "search": {name: dataclasses.asdict(space) for name, space in self.search.items()},
         }
 
 
 def read_sweep(path: Path) -> SweepConfig:
-    """Returns the sweep in a file.
+    """Reads a sweep from a file.
 
-    The first of all choices and the low ends of all ranges together must be a training that can be
-    run; what cannot be run for other values is left out of the search when it is met.
+    The training with the first of all choices and the low ends of all ranges must be valid. Other
+    combinations may be invalid; the search skips them.
 
-    **Raises:** `ConfigError` for anything but such a file.
+    **Raises:** `ConfigError` if the file does not contain a valid sweep.
     """
     tables = read_tables(path, ("train", "search"))
     train = read_options(RunConfig, tables.get("train", {}), f"[train] of {path}")
@@ -111,7 +111,7 @@ def read_sweep(path: Path) -> SweepConfig:
         raise ConfigError(f"{path} searches nothing: write a table [search], with {EXAMPLE}, say.")
     config = SweepConfig(train, search)
     try:
-        config.configuration({name: own.first for name, own in search.items()}).check()
+        config.configuration({name: space.first for name, space in search.items()}).check()
     except ConfigError as error:
         raise ConfigError(
             f"{path} cannot be run with the first of all choices and the low ends of all ranges: "
@@ -129,13 +129,13 @@ def _value(name: str, value: Any, source: str) -> Any:
 
 
 def _choices_of(name: str) -> tuple[str, ...]:
-    """Returns the words that an option may be, of whatever word it is an option of."""
-    found: dict[str, None] = {}
+    """Lists the allowed words of an option, over all words that have an option of this name."""
+    allowed: dict[str, None] = {}
     for each, _ in everywhere(RunConfig):
         if each.name == name:
             words = [kind.word for kind in each.words] if isinstance(each, Choice) else each.choices
-            found |= dict.fromkeys(words or ())
-    return tuple(found)
+            allowed |= dict.fromkeys(words or ())
+    return tuple(allowed)
 
 
 def _choices(name: str, value: Any, source: str) -> Choices:
@@ -144,7 +144,7 @@ def _choices(name: str, value: Any, source: str) -> Choices:
             f"{source} has {name} = {value!r}, but it is a list of values, or a range such as "
             "{ low = 1e-4, high = 1e-2, log = true }: write a fixed value in [train]."
         )
-    values = tuple(_value(name, own, source) for own in value)
+    values = tuple(_value(name, choice, source) for choice in value)
     if len(set(values)) < max(2, len(values)):
         raise ConfigError(
             f"{source} has {name} = {value!r}, but a choice is from at least two different values: "
@@ -158,8 +158,8 @@ def _range(name: str, value: dict[str, Any], source: str) -> Range:
         check_choice(f"A key of {name} in {source}", key, ("low", "high", "log"))
     low, high = (_value(name, value.get(end), source) for end in ("low", "high"))
     log = value.get("log", False)
-    numbers = [isinstance(own, int | float) and not isinstance(own, bool) for own in (low, high)]
-    if not all(numbers) or not isinstance(log, bool):
+    numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high))
+    if not numbers or not isinstance(log, bool):
         raise ConfigError(
             f"{source} has {name} = {value!r}, but a range is of numbers, with low and high and, "
             "if it is logarithmic, log = true: write { low = 1e-4, high = 1e-2, log = true }."

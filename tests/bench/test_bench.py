@@ -288,7 +288,7 @@ def test_one_size_grows_at_a_time():
     # More than the data have: they begin again.
     large = bench._grown_case("batch", "feedforward", 1000, splits, config)
     assert large.batches.inputs.shape == (2, 1000, 64)
-    assert large.said["batch_size"] == 1000
+    assert large.labels["batch_size"] == 1000
     count = len(splits.train)
     flat = large.batches.inputs.reshape(-1, 64)
     assert count < 2000

@@ -18,10 +18,14 @@ ROOMS = (
     "diagnostics",
     "data",
     "verify",
+    "monitor",
     "report",
     "rules",
     "training",
     "cli",
+    "papers",
+    "bench",
+    "runs",
 )
 EMPTY_NAMES = {"own", "told", "found"}
 LARGEST_SHARE_OF_RETURNS = 0.5

@@ -177,8 +177,8 @@ FAULTS = (
     Fault(
         "direct feedback alignment: the slope of the activation is missing",
         "rules",
-        "return tree_slope(system, state, LinearPath(feedback).carry(sample, point))",
-        "return LinearPath(feedback).carry(sample, point)",
+        "return tree_slope(system, state, path.carry(sample, point))",
+        "return path.carry(sample, point)",
         ("test_baselines.py",),
     ),
     Fault(

@@ -13,7 +13,7 @@ import leastcontrol as lc
 from leastcontrol import feedback_control as fc
 from leastcontrol.controllers import output_jacobian
 from leastcontrol.diagnostics import controlled_margin
-from leastcontrol.equilibrium import free_moment
+from leastcontrol.equilibrium import LinearPath, free_moment
 from leastcontrol.monitor.diagnosis import diagnosis
 from leastcontrol.monitor.stability import WATCHED, simulated_margins
 from leastcontrol.runs import samples, train
@@ -108,6 +108,34 @@ def test_a_rule_around_another_is_measured_like_that_one():
 
 def test_a_gradient_of_the_loss_has_no_angle_to_itself():
     assert measured(lc.Backpropagation()) == {}
+
+
+class Halved(lc.rules.AbstractRuleWithoutFeedback):
+    """A rule that the library does not know: half of backpropagation's gradient."""
+
+    weights: tuple
+    loss: lc.AbstractLoss = lc.CrossEntropy()
+
+    @property
+    def aspects(self):
+        return lc.rules.Aspects(self, path=lambda system, feedback: LinearPath(self.weights))
+
+    def __call__(self, system, feedback, batch, *, key=None):
+        credit = lc.Backpropagation(self.loss)(system, None, batch)
+        gradient = jax.tree.map(lambda leaf: leaf / 2, credit.gradient)
+        return eqx.tree_at(lambda credit: credit.gradient, credit, gradient)
+
+
+def test_a_rule_of_another_kind_is_measured_by_the_aspects_that_it_gives():
+    known = lc.DirectFeedbackAlignment()
+    weights = known.init(SYSTEM, key=helpers.KEY)
+    figures = measured(Halved(weights))
+    assert figures.pop("angle_to_loss") == pytest.approx(
+        {"all": 0, "layer 1": 0, "layer 2": 0, "layer 3": 0}, abs=1e-5
+    )
+    expected = measured(known, feedback=weights)["condition"]
+    assert figures.pop("condition") == pytest.approx(expected)
+    assert figures == {}
 
 
 @pytest.mark.slow

@@ -66,6 +66,10 @@ class Mean(lc.rules.AbstractRuleWithoutFeedback):
 
     loss: lc.AbstractLoss = lc.CrossEntropy()
 
+    @property
+    def aspects(self):
+        return lc.rules.Aspects(self)
+
     def __call__(self, system, feedback, batch, *, key=None):
         counted = (batch.inputs > 0).astype(float)
         count = jnp.sum(counted)

@@ -66,6 +66,10 @@ class Recording(lc.rules.AbstractRuleWithoutFeedback):
     inner: lc.AbstractRule
     seen: list = eqx.field(static=True)
 
+    @property
+    def aspects(self):
+        return lc.rules.Aspects(self)
+
     def __call__(self, system, feedback, batch, *, key=None):
         jax.debug.callback(
             lambda targets: self.seen.append(np.asarray(targets)), batch.targets, ordered=True
@@ -193,6 +197,10 @@ class Paired(lc.AbstractRule):
     loss: lc.AbstractLoss = lc.CrossEntropy()
     slope: float | None = 0.3
 
+    @property
+    def aspects(self):
+        return lc.rules.Aspects(self)
+
     def init(self, system, *, key):
         return {"matrix": jax.random.normal(key, (3, 2)), "vector": jnp.ones(2), "count": 7}
 
@@ -291,6 +299,10 @@ class Noting(lc.rules.AbstractRuleWithoutFeedback):
     inner: lc.AbstractRule | None
     hidden: lc.AbstractRule | None = eqx.field(static=True)
     seen: list = eqx.field(static=True)
+
+    @property
+    def aspects(self):
+        return lc.rules.Aspects(self)
 
     def __call__(self, system, feedback, batch, *, key=None):
         credit = (self.inner or self.hidden)(system, feedback, batch, key=key)

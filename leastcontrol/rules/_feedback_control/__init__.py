@@ -39,6 +39,7 @@ from ._learning import TwoPhase as TwoPhase
 from ._phase import AbstractPhase as AbstractPhase
 from ._quasi_static import QuasiStatic as QuasiStatic
 from ._rule import DeepFeedbackControl as DeepFeedbackControl
+from ._rule import SimulatedControl as SimulatedControl
 from ._simulated import Continuous as Continuous
 from ._simulated import SimulatedSteadyState as SimulatedSteadyState
 from ._steady import AnalyticSteadyState as AnalyticSteadyState

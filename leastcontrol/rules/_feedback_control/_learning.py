@@ -66,6 +66,11 @@ class FeedbackSum(AbstractSum):
 class AbstractFeedbackLearning(eqx.Module):
     """Computes the descent direction of the feedback weights."""
 
+    @property
+    @abc.abstractmethod
+    def simulated(self) -> tuple[Dynamics, AbstractTeaching] | None:
+        """The dynamics and the teaching of a separate simulation; `None` if there is none."""
+
     @abc.abstractmethod
     def check(self, phase: AbstractPhase) -> None:
         """Raises `ValueError` if it cannot learn beside this forward phase."""
@@ -130,6 +135,10 @@ class SinglePhase(AbstractFeedbackLearning):
             raise ValueError(
                 f"`decay` is {self.decay}, but it is finite and at least 0: write decay=0.1."
             )
+
+    @property
+    def simulated(self) -> None:
+        return None
 
     def check(self, phase: AbstractPhase) -> None:
         """Raises `ValueError` if the phase is not simulated, or has no noise."""
@@ -212,6 +221,10 @@ class TwoPhase(AbstractFeedbackLearning):
         for name in ("filter_time_constant", "scaling_time_constant"):
             if getattr(self, name) is not None:
                 _check_time_constant(name, getattr(self, name))
+
+    @property
+    def simulated(self) -> tuple[Dynamics, AbstractTeaching]:
+        return self.dynamics, self.teaching
 
     def check(self, phase: AbstractPhase) -> None:
         """Accepts every forward phase, for it does not use it."""

@@ -44,6 +44,16 @@ class AbstractPhase(eqx.Module):
 
     @property
     @abc.abstractmethod
+    def output_leak(self) -> float:
+        """The leak α of the output control."""
+
+    @property
+    @abc.abstractmethod
+    def simulated(self) -> Dynamics | None:
+        """The dynamics that the phase simulates; `None` if it computes where they end."""
+
+    @property
+    @abc.abstractmethod
     def dynamics_of_noise(self) -> Dynamics | None:
         """The dynamics that the phase simulates with noise; `None` if there is no noise."""
 

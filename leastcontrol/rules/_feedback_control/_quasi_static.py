@@ -72,6 +72,10 @@ class QuasiStatic(AbstractFeedbackLearning):
                 "samples=32)."
             )
 
+    @property
+    def simulated(self) -> None:
+        return None
+
     def check(self, phase: AbstractPhase) -> None:
         """Raises `ValueError` if the phase is not a `SteadyState`."""
         if not isinstance(phase, SteadyState):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -10,16 +10,29 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ...controllers import AbstractFeedbackPath, AbstractTeaching, DirectFeedback
+from ...equilibrium import Dynamics
 from ...losses import AbstractLoss, CrossEntropy
 from ...systems import AbstractSystem, Affine, Feedforward
 from .._policy import Keep
-from .._rule import AbstractRule, Batch, Counted, Credit, check_batch
+from .._rule import AbstractRule, Aspects, Batch, Counted, Credit, check_batch
 from ._difference import AbstractDifference, RateDifference, VoltageDifference
 from ._learning import AbstractFeedbackLearning, SinglePhase
 from ._noise import draws_of, noise_of_updates
 from ._phase import AbstractPhase, Updates
 from ._simulated import Continuous
+from ._steady import AnalyticSteadyState
 from ._task import Task
+
+
+class SimulatedControl(NamedTuple):
+    """Controlled dynamics that a rule simulates, with the teaching of their controller.
+
+    `name` says whose dynamics they are: "controlled" or "feedback learning's".
+    """
+
+    name: str
+    dynamics: Dynamics
+    teaching: AbstractTeaching
 
 
 class DeepFeedbackControl(AbstractRule):
@@ -91,15 +104,51 @@ class DeepFeedbackControl(AbstractRule):
         update_key = None if key is None else jax.random.fold_in(key, 2)
         return self.credit(task, batch, draws, learning_key=learning_key, update_key=update_key)
 
+    @property
+    def aspects(self) -> Aspects:
+        return Aspects(self, feedback_control=self)
+
+    @property
+    def simulations(self) -> tuple[SimulatedControl, ...]:
+        """The controlled dynamics that the phase and the feedback learning simulate."""
+        simulations = []
+        if self.phase.simulated is not None:
+            simulations.append(SimulatedControl("controlled", self.phase.simulated, self.teaching))
+        if self.feedback_learning is not None and self.feedback_learning.simulated is not None:
+            simulations.append(
+                SimulatedControl("feedback learning's", *self.feedback_learning.simulated)
+            )
+        return tuple(simulations)
+
+    @property
+    def linearised(self) -> "DeepFeedbackControl | None":
+        """The rule in a linearised network, with frozen feedback; `None` if it does not nudge."""
+        if not self.teaching.is_nudge:
+            return None
+        phase = AnalyticSteadyState(self.phase.output_leak)
+        return dataclasses.replace(self, phase=phase, feedback_learning=None)
+
     def task(self, system: AbstractSystem, feedback: PyTree[Any], batch: Batch) -> Task:
         """Prepares the control of a batch.
 
         **Raises:** `ValueError` if the system, the batch or the feedback weights do not fit.
         """
-        network = _feedforward(system)
-        check_batch(network, self.loss, batch, 1.0)
+        check_batch(_feedforward(system), self.loss, batch, 1.0)
         self.teaching.check(self.loss, batch.targets)
-        return Task.of(network, self.path, feedback, self.teaching, self.loss, batch)
+        return self.task_under(self.teaching, system, feedback, batch)
+
+    def task_under(
+        self,
+        teaching: AbstractTeaching,
+        system: AbstractSystem,
+        feedback: PyTree[Any],
+        batch: Batch,
+    ) -> Task:
+        """Prepares the control of a batch under a given teaching, without checking the batch.
+
+        **Raises:** `ValueError` if the system is not a `Feedforward`.
+        """
+        return Task.of(_feedforward(system), self.path, feedback, teaching, self.loss, batch)
 
     def credit(
         self,

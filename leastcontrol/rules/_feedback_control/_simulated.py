@@ -96,6 +96,14 @@ class AbstractSimulatedPhase(AbstractPhase):
             )
 
     @property
+    def output_leak(self) -> float:
+        return self.dynamics.leak
+
+    @property
+    def simulated(self) -> Dynamics:
+        return self.dynamics
+
+    @property
     def dynamics_of_noise(self) -> Dynamics | None:
         return self.dynamics if self.dynamics.noise is not None else None
 

@@ -42,6 +42,14 @@ class AnalyticSteadyState(AbstractPhase):
         _check_leak(self.leak)
 
     @property
+    def output_leak(self) -> float:
+        return self.leak
+
+    @property
+    def simulated(self) -> None:
+        return None
+
+    @property
     def dynamics_of_noise(self) -> None:
         return None
 
@@ -112,6 +120,14 @@ class SteadyState(AbstractPhase):
                 "`leak` is 0.0, but the rest point is solved for with a leak above 0: write "
                 "SteadyState(1e-3)."
             )
+
+    @property
+    def output_leak(self) -> float:
+        return self.leak
+
+    @property
+    def simulated(self) -> None:
+        return None
 
     @property
     def dynamics_of_noise(self) -> None:
