@@ -66,7 +66,7 @@ def run_meta(
     keep_last: int = 2,
     report: Report | None = None,
 ) -> Summary:
-    """Meta-trains what a configuration describes, by `runner.run`, and returns the summary.
+    """Runs the meta-training of a configuration, by `runner.run`, and returns the summary.
 
     `report` is called with the seed and the `MetaMetrics` of a stretch that is saved; it may raise
     to stop the run there.
@@ -84,14 +84,17 @@ class MetaJob(AbstractJob[MetaConfig]):
     verb: ClassVar[str] = "meta"
 
     def __init__(self, config: MetaConfig):
-        """**Raises:** `ConfigError` or `data.DataError` for what cannot be trained."""
+        """Checks and loads what is needed.
+
+        **Raises:** `ConfigError` or `data.DataError` for what cannot be trained.
+        """
         config.check()
         self.config = config
         self.parts = config.tasks.build()
         self.rule = config.rule.build(config)
 
     def run_seed(self, run: SeedRun[MetaConfig]) -> Summary:
-        """Meta-trains with one seed, from the last state if there is one."""
+        """Runs one seed, from the last state if there is one."""
         config, (learning, validation, test) = run.config, self.parts
         system = build_system(config, learning, run.seed)
         adaptation = evaluation_adaptation(config, self.rule)

@@ -212,16 +212,16 @@ Declared = Option | Choice | Group
 
 def declared(kind: type["AbstractOptions"]) -> tuple[Declared, ...]:
     """Returns what a class declares, in the order of its fields, without what its words declare."""
-    found: list[Declared] = []
+    declarations: list[Declared] = []
     for field in dataclasses.fields(kind):
         make, details = field.metadata[_KEY]
         if make is Option:
-            found.append(Option(field.name, field.type, field.default, **details))
+            declarations.append(Option(field.name, field.type, field.default, **details))
         elif make is Choice:
-            found.append(Choice(field.name, default=field.default, **details))  # pyright: ignore
+            declarations.append(Choice(field.name, default=field.default, **details))  # pyright: ignore
         else:
-            found.append(Group(field.name, **details))
-    return tuple(found)
+            declarations.append(Group(field.name, **details))
+    return tuple(declarations)
 
 
 # The words that have to be chosen for an option to have a place, by the names of their choices.

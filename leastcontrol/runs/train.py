@@ -62,7 +62,10 @@ class TrainingJob(AbstractJob[RunConfig]):
     verb: ClassVar[str] = "train"
 
     def __init__(self, config: RunConfig, mesh: Mesh | None = None, track: Track | None = None):
-        """**Raises:** `ConfigError` or `data.DataError` for what cannot be trained."""
+        """Checks and loads what is needed.
+
+        **Raises:** `ConfigError` or `data.DataError` for what cannot be trained.
+        """
         config.check()
         self.config, self._mesh, self._track = config, mesh, track
         try:

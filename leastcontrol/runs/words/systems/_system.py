@@ -123,12 +123,12 @@ class AbstractImageSystem(AbstractSystemWord):
         """Makes the random changes of training images."""
         from ....training import RandomCrop, RandomFlip
 
-        found = []
+        changes = []
         if "crop" in self.augment:
-            found.append(RandomCrop())
+            changes.append(RandomCrop())
         if "flip" in self.augment:
-            found.append(RandomFlip())
-        return tuple(found)
+            changes.append(RandomFlip())
+        return tuple(changes)
 
     def check(self, config: Any) -> None:
         """Checks that there are images with labels."""
