@@ -255,7 +255,10 @@ def measured(
     if lacking is not None:
         return residuals_of(problem, sample, point, tolerance, state, lacking, read)
     optimality = pull(point.control, point.output_control)
-    rate = rate_of_pullback(problem.system, pull, point.control, point.output_control)
+    # Without control the rate is that along what is left of f.
+    held = norm(point.control) > 0
+    along = jax.tree.map(lambda *pair: jnp.where(held, *pair), point.control, field)
+    rate = rate_of_pullback(problem.system, pull, along, point.output_control)
     return residuals_of(problem, sample, point, tolerance, state, optimality, read, rate=rate)
 
 

@@ -1,8 +1,5 @@
 """One sample's way to rest in time: where it starts, where it ends, and what a run keeps of it."""
 
-import dataclasses
-import json
-
 import helpers
 import jax
 import jax.numpy as jnp
@@ -10,7 +7,7 @@ import numpy as np
 import pytest
 
 import leastcontrol as lc
-from leastcontrol import diagnostics
+from leastcontrol import diagnostics, files
 from leastcontrol.equilibrium import LinearPath
 from leastcontrol.runs import inspection, samples
 from leastcontrol.runs.config import RunConfig
@@ -82,14 +79,14 @@ FEEDBACK = RunConfig.of(
     "phase", ["steady-state", "analytic-steady-state", "continuous", "simulated-steady-state"]
 )
 def test_deep_feedback_control_is_shown_on_its_way(phase):
-    config = dataclasses.replace(
-        FEEDBACK,
-        phase=phase,
-        time_step=0.05,
-        points=1201,
-        voltage_time_constant=0.2,
-        proportional_gain=0.5,
-    )
+    simulation = {
+        "time_step": 0.05,
+        "points": 1201,
+        "voltage_time_constant": 0.2,
+        "proportional_gain": 0.5,
+    }
+    simulated = phase in ("continuous", "simulated-steady-state")
+    config = FEEDBACK.with_options(phase=phase, **(simulation if simulated else {}))
     rule, system, feedback, x, target = parts_of(config)
     found = inspection.view(rule, system, feedback, x, target)
     way, free = found["controlled"], found["free"]
@@ -109,15 +106,14 @@ def test_deep_feedback_control_is_shown_on_its_way(phase):
     times = found["times"]
     assert times[0] == 0
     assert times == sorted(set(times))
-    simulated = phase in ("continuous", "simulated-steady-state")
     assert times[-1] == pytest.approx(1200 * 0.05 / 0.2 if simulated else 1000.0)
     assert {len(way["loss"]), len(free["loss"]), len(way["plane"])} == {len(times)}
 
 
 @pytest.mark.slow
 def test_deep_feedback_control_is_shown_with_its_noise():
-    config = dataclasses.replace(
-        FEEDBACK, phase="continuous", points=50, time_step=0.1, voltage_time_constant=0.2, noise=0.3
+    config = FEEDBACK.with_options(
+        phase="continuous", points=50, time_step=0.1, voltage_time_constant=0.2, noise=0.3
     )
     rule, system, feedback, x, target = parts_of(config)
     way = inspection.view(rule, system, feedback, x, target)["controlled"]
@@ -144,7 +140,7 @@ def test_a_sample_of_a_run_is_kept_with_it(tmp_path):
         found = inspect_sample(folder, 7)
         with pytest.raises(ConfigError, match="--sample is 9999"):
             inspect_sample(folder, 9999)
-    assert json.loads((folder / "sample.json").read_text()) == found
+    assert files.read_record(folder / "sample.json") == found
     splits = samples.load_splits(config)
     assert found["target"] == splits.validation.targets[7]
     assert np.shape(found["pixels"]) == (8, 8)

@@ -8,7 +8,7 @@ import pytest
 from helpers import KEY
 
 import leastcontrol as lc
-from leastcontrol.equilibrium import free_equilibrium
+from leastcontrol.equilibrium import Point, Sample, free_equilibrium
 
 SIZE, BATCH = 8, 6
 RATES = (1e-6, 1e-4, 1e-3, 1.0, 1e3, 1e4)
@@ -135,3 +135,20 @@ def test_what_an_iteration_ended_with_is_what_is_said_of_it():
         some = inputs[:200]
         credit = eqx.filter_jit(rule)(linear, None, lc.Batch(some, 0.5 * some))
         assert lc.solved(credit.solution).all()
+
+
+@pytest.mark.parametrize(
+    ("controller", "rate"),
+    # Descent of the energy by unit steps is not for an energy that is a million times as steep.
+    [(lc.Exact(), 1e-3), (lc.Exact(), 1e3), (lc.Energy(), 1e-3), (lc.Energy(), 1.0)],
+)
+def test_a_target_that_the_free_system_meets_needs_no_control(controller, rate):
+    """Where control is zero, the rate is not that along it: 0 ‖φ‖ would allow no rounding."""
+    own = system(rate)
+    outputs = jax.vmap(own.readout)(REST)
+    problem = lc.ControlProblem(own, lc.SquaredError(), jnp.asarray(0.5))
+    start = Point(REST, jnp.zeros_like(REST), jnp.zeros_like(outputs))
+    samples = Sample(INPUTS, outputs, start)
+    solution = eqx.filter_jit(controller.equilibrium)(problem, samples)
+    assert lc.solved(solution).all()
+    assert np.asarray(solution.stats.control_norm).max() < 1e-9

@@ -241,8 +241,8 @@ def test_a_row_may_be_a_meta_training(tmp_path):
     rows = (Row("meta", config, (Unpublished(META_LOSS),), 1),)
     seen = []
 
-    def report(row, seed, metrics):
-        seen.append((row.name, seed, metrics.step))
+    def report(row, seed, place):
+        seen.append((row.name, seed, place))
         if len(seen) == 1:
             raise Stopped
 
@@ -250,7 +250,7 @@ def test_a_row_may_be_a_meta_training(tmp_path):
     with pytest.raises(Stopped):
         reproduction.reproduce(table, tmp_path, report=report)
     (own,) = reproduction.reproduce(table, tmp_path, report=report)
-    assert seen == [("meta", seed, step) for seed in (3, 4) for step in (1, 2)]
+    assert seen == [("meta", seed, f"step {step}") for seed in (3, 4) for step in (1, 2)]
     file = load(tmp_path / "small" / "meta.json")
     losses = [each["test"]["loss"] for each in file["per_seed"]]
     assert file["values"] == {"test loss": losses}
