@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from .rules import jacobian_free_backpropagation as jacobian_free_backpropagation
     from .rules import least_control as least_control
     from .rules import predictive_coding as predictive_coding
+    from .rules import settle as settle
     from .systems import AbstractCell as AbstractCell
     from .systems import AbstractInitialisation as AbstractInitialisation
     from .systems import AbstractOrderedSystem as AbstractOrderedSystem

@@ -15,6 +15,9 @@ Rules for any system:
 * `FeedbackAlignment` and `DirectFeedbackAlignment` descend it with random weights on the way back,
   `EquilibriumPropagation` with the contrast of two equilibria.
 
+`settle` is no rule but a function under JAX's own differentiation: the rest points of an f of your
+own, for any program around them.
+
 Rules around another rule:
 
 * `JacobianPenalty` keeps a recurrent system solvable while it learns.
@@ -53,4 +56,5 @@ from ._rule import AbstractRuleAround as AbstractRuleAround
 from ._rule import AbstractRuleWithoutFeedback as AbstractRuleWithoutFeedback
 from ._rule import Batch as Batch
 from ._rule import Credit as Credit
+from ._settle import settle as settle
 from ._through_time import BackpropagationThroughTime as BackpropagationThroughTime

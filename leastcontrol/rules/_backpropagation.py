@@ -9,13 +9,14 @@ import jax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..equilibrium import (
-    AdjointProblem,
+    AdjointSystem,
+    Controlled,
     FixedPoint,
     Linearised,
     Solution,
     Tolerance,
+    controlled_rest,
     free_equilibrium,
-    run,
 )
 from ..losses import AbstractLoss, CrossEntropy
 from ..systems import AbstractOrderedSystem, AbstractSystem
@@ -154,5 +155,11 @@ class RecurrentBackpropagation(AbstractRuleAtRest, AbstractRuleWithoutFeedback):
 
 def adjoint_of(system: AbstractSystem, tolerance: Tolerance, solver: FixedPoint) -> Adjoint:
     """Builds the way back through a system: the solve of ∂_φfᵀa + ∂_φhᵀe = 0 for a."""
-    problem = AdjointProblem(system, tolerance)
-    return lambda drives, states, errors: run(problem, solver, Linearised(drives, states, errors))
+
+    def adjoint(drives: PyTree, states: PyTree, errors: Array) -> tuple[PyTree, Array, Array]:
+        points = Controlled(Linearised(drives, states, errors), None)
+        return controlled_rest(
+            AdjointSystem(system=system), points, solver=solver, tolerance=tolerance
+        )
+
+    return adjoint

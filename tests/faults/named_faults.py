@@ -175,6 +175,20 @@ FAULTS = (
         ("test_baselines.py",),
     ),
     Fault(
+        "settle: the way back solves the equation of the tangents",
+        "rules",
+        "transpose_solve=solve_by(AdjointSystem(system=system)),",
+        "transpose_solve=solve_by(TangentSystem(system=system)),",
+        ("test_settle.py",),
+    ),
+    Fault(
+        "settle: a sample that was not solved on the way back counts",
+        "rules",
+        "return jnp.where(unsolved.weights(rest)[:, None] > 0, flat(rest.value), 0)",
+        "return flat(rest.value)",
+        ("test_settle.py",),
+    ),
+    Fault(
         "direct feedback alignment: the slope of the activation is missing",
         "rules",
         "return tree_slope(system, state, LinearPath(feedback).carry(sample, point))",
