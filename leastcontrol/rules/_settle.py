@@ -38,7 +38,7 @@ from ..equilibrium import (
 )
 from ..systems import AbstractSystem, FunctionSystem
 from ._policy import AbstractUnsolved, Drop
-from ._rule import Counted, per_sample
+from ._rule import Counted, per_sample, split_by_tangents
 
 State = PyTree[Float[Array, "batch ..."]]
 
@@ -208,14 +208,7 @@ def _settled_jvp(
     counts = counted.weights > 0
     states = counted.safe(solution.value)
 
-    is_none = lambda node: node is None  # noqa: E731
-    take = lambda wanted: jax.tree.map(  # noqa: E731
-        lambda tangent, primal: primal if (tangent is not None) == wanted else None,
-        tangents,
-        primals,
-        is_leaf=is_none,
-    )
-    moving, fixed = take(True), take(False)
+    moving, fixed = split_by_tangents(primals, tangents)
     # If no sample counts there is no safe point, and 0 · NaN must not come out of any product.
     tangents = jax.tree.map(lambda leaf: jnp.where(counted.count > 0, leaf, 0), tangents)
 
@@ -252,7 +245,9 @@ def _settled_jvp(
     )
     change = jax.vmap(unravel)(jnp.where(counts[:, None], change, 0))
     still = jax.tree.map(lambda _: None, solution)
-    return solution, eqx.tree_at(lambda s: s.value, still, change, is_leaf=is_none)
+    return solution, eqx.tree_at(
+        lambda s: s.value, still, change, is_leaf=lambda node: node is None
+    )
 
 
 def linear_rest(

@@ -91,8 +91,8 @@ FAULTS = (
     Fault(
         "recurrent backpropagation: the error has the wrong sign",
         "equilibrium",
-        "change = pull(z, sample.output_error)",
-        "change = pull(z, -sample.output_error)",
+        "return pull(state, error)",
+        "return pull(state, -error)",
         ("test_equilibrium.py", "test_rules.py"),
     ),
     Fault(
@@ -173,6 +173,13 @@ FAULTS = (
         "return adjoint_of(mirror_of(system, feedback), self.tolerance, self.solver)",
         "return adjoint_of(system, self.tolerance, self.solver)",
         ("test_baselines.py",),
+    ),
+    Fault(
+        "least control: the value's slope in the inputs has the wrong sign",
+        "rules",
+        "work = dot(signal, field) + jnp.sum(point.output_control * read)",
+        "work = -dot(signal, field) + jnp.sum(point.output_control * read)",
+        ("test_least_control_value.py",),
     ),
     Fault(
         "settle: the way back solves the equation of the tangents",
