@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .equilibrium import solved as solved
     from .losses import AbstractLoss as AbstractLoss
     from .losses import CrossEntropy as CrossEntropy
+    from .losses import FunctionLoss as FunctionLoss
     from .losses import SquaredError as SquaredError
     from .rules import AbstractRule as AbstractRule
     from .rules import AbstractUnsolved as AbstractUnsolved

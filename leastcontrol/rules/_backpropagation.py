@@ -18,7 +18,7 @@ from ..equilibrium import (
     controlled_rest,
     free_equilibrium,
 )
-from ..losses import AbstractLoss, CrossEntropy
+from ..losses import AbstractLoss, CrossEntropy, as_loss
 from ..systems import AbstractOrderedSystem, AbstractSystem
 from ._policy import AbstractUnsolved, Drop
 from ._rule import (
@@ -43,7 +43,7 @@ class Backpropagation(AbstractRuleWithoutFeedback):
     **Raises:** `ValueError` if the system is not ordered.
     """
 
-    loss: AbstractLoss = CrossEntropy()
+    loss: AbstractLoss = eqx.field(converter=as_loss, default=CrossEntropy())
 
     def __call__(
         self,
@@ -142,7 +142,7 @@ class RecurrentBackpropagation(AbstractRuleAtRest, AbstractRuleWithoutFeedback):
     * `unsolved`: the policy for unsolved samples.
     """
 
-    loss: AbstractLoss = CrossEntropy()
+    loss: AbstractLoss = eqx.field(converter=as_loss, default=CrossEntropy())
     tolerance: Tolerance = Tolerance()
     solver: FixedPoint = FixedPoint(max_steps=200)
     unsolved: AbstractUnsolved = Drop()

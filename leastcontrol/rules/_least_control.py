@@ -6,12 +6,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..controllers import AbstractController, AbstractOutputControl, Exact, as_output_control
 from ..equilibrium import ControlProblem, Point, Sample, Solution, energy_and_loss
 from ..equilibrium._trees import dot
-from ..losses import AbstractLoss, CrossEntropy
+from ..losses import AbstractLoss, AnyLoss, CrossEntropy, FunctionLoss, Outputs, as_loss
 from ..systems import AbstractSystem, FunctionSystem
 from ._policy import AbstractUnsolved, Drop
 from ._rule import (
@@ -24,6 +25,9 @@ from ._rule import (
     split_by_tangents,
     with_admitted_targets,
 )
+
+Estimate = tuple[Array, PyTree[Any], Solution[Point]]
+SystemOf = Callable[[PyTree[Any]], FunctionSystem]
 
 
 class LeastControl(AbstractRule):
@@ -60,12 +64,12 @@ class LeastControl(AbstractRule):
         controller: AbstractController,
         leak: float | AbstractOutputControl,
         *,
-        loss: AbstractLoss | None = None,
+        loss: AnyLoss | None = None,
         unsolved: AbstractUnsolved | None = None,
     ):
         self.controller = controller
         self.output_control = as_output_control(leak)
-        self.loss = CrossEntropy() if loss is None else loss
+        self.loss = CrossEntropy() if loss is None else as_loss(loss)
         self.unsolved = Drop() if unsolved is None else unsolved
 
     def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
@@ -117,8 +121,8 @@ class LeastControl(AbstractRule):
 
 def least_control(
     vector_field: Callable[[PyTree, PyTree, PyTree], PyTree],
-    readout: Callable[[PyTree, PyTree], Array],
-    loss: AbstractLoss,
+    readout: Callable[[PyTree, PyTree], PyTree[Array]],
+    loss: AnyLoss,
     *,
     start: PyTree[Any],
     leak: float | AbstractOutputControl = 1.0,
@@ -145,8 +149,10 @@ def least_control(
     **Arguments:**
 
     * `vector_field`: f(params, state, x) for one sample, zero at rest; a pytree like the state.
-    * `readout`: h(params, state) for one sample, of shape `(outputs,)`.
-    * `loss`: of one sample.
+    * `readout`: h(params, state) for one sample, of shape `(outputs,)`; with a function for a loss
+      any pytree of arrays, and then `solution.value.output_control` is one vector all the same.
+    * `loss`: of one sample: a loss of the library, or a function of the output and the target that
+      is convex in the output.
     * `start`: the state from which solvers start: a pytree of arrays, for one sample.
     * `leak`: α ≥ 0; β = 1/α is the control strength.
     * `controller`: by default `Exact()`, which needs only the derivatives of f.
@@ -159,26 +165,44 @@ def least_control(
         Exact() if controller is None else controller, leak, loss=loss, unsolved=unsolved
     )
 
-    def system_of(params: PyTree) -> FunctionSystem:
-        return FunctionSystem(vector_field, readout, params, start, output_neurons=output_neurons)
+    def output_vector(params: PyTree, state: PyTree) -> Array:
+        return ravel_pytree(readout(params, state))[0]
+
+    def vector_system(params: PyTree) -> FunctionSystem:
+        return system_with(readout, params)
+
+    def pytree_system(params: PyTree) -> FunctionSystem:
+        return system_with(output_vector, params)
+
+    def system_with(read: Callable[[PyTree, PyTree], Array], params: PyTree) -> FunctionSystem:
+        return FunctionSystem(vector_field, read, params, start, output_neurons=output_neurons)
+
+    def fitted(params: PyTree) -> tuple[LeastControl, SystemOf]:
+        """Fits the rule and the system to the structure of the output."""
+        if not isinstance(rule.loss, FunctionLoss):
+            return rule, vector_system
+        output = eqx.filter_eval_shape(readout, params, jax.tree.map(jnp.asarray, start))
+        if isinstance(output, jax.ShapeDtypeStruct) and len(output.shape) == 1:
+            return rule, vector_system
+        loss = FunctionLoss(rule.loss.function, Outputs.of(output))
+        return eqx.tree_at(lambda r: r.loss, rule, loss), pytree_system
 
     @eqx.filter_jit
-    def compiled(params: PyTree, batch: Batch) -> tuple[Array, PyTree, Solution[Point]]:
+    def compiled(
+        params: PyTree, batch: Batch, rule: LeastControl, system_of: SystemOf
+    ) -> tuple[Array, PyTree, Solution[Point]]:
         return _valued(params, batch.inputs, batch.targets, rule=rule, system_of=system_of)
 
     def estimate(
         params: PyTree, inputs: PyTree, targets: PyTree
     ) -> tuple[Array, PyTree, Solution[Point]]:
         batch = Batch(inputs, targets)
+        rule, system_of = fitted(params)
         # The values of targets can be checked only here, before they are traced.
         check_batch(system_of(params), rule.loss, batch, rule.output_control.leak)
-        return compiled(params, batch)
+        return compiled(params, batch, rule, system_of)
 
     return estimate
-
-
-Estimate = tuple[Array, PyTree[Any], Solution[Point]]
-SystemOf = Callable[[PyTree[Any]], AbstractSystem]
 
 
 @eqx.filter_custom_jvp

@@ -175,6 +175,13 @@ FAULTS = (
         ("test_baselines.py",),
     ),
     Fault(
+        "losses: the response of a function takes full Newton steps",
+        "losses",
+        "return ~lower & (halvings < _HALVINGS)",
+        "return ~lower & (halvings < 0)",
+        ("test_losses.py",),
+    ),
+    Fault(
         "least control: the value's slope in the inputs has the wrong sign",
         "rules",
         "work = dot(signal, field) + jnp.sum(point.output_control * read)",
