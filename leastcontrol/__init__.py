@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from .rules import Drop as Drop
     from .rules import EquilibriumPropagation as EquilibriumPropagation
     from .rules import FeedbackAlignment as FeedbackAlignment
+    from .rules import GradientCertificate as GradientCertificate
     from .rules import InParts as InParts
     from .rules import JacobianPenalty as JacobianPenalty
     from .rules import Keep as Keep
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from .rules import RaiseError as RaiseError
     from .rules import RecurrentBackpropagation as RecurrentBackpropagation
     from .rules import WithBatchStatistics as WithBatchStatistics
+    from .rules import gradient_certificate as gradient_certificate
     from .rules import jacobian_free_backpropagation as jacobian_free_backpropagation
     from .rules import least_control as least_control
     from .rules import predictive_coding as predictive_coding

@@ -86,17 +86,10 @@ def settle(
 
     **Raises:** `ValueError` if f, the start and the inputs do not fit.
     """
-    params, x = jax.tree.map(_without_python_number, params), jax.tree.map(_batched, x)
-    sizes = {leaf.shape[0] for leaf in jax.tree.leaves(x)}
-    if len(sizes) != 1:
-        raise ValueError(
-            f"The first axes of x are {sorted(sizes)}, but x is one batch: give arrays with the "
-            "same first axis."
-        )
-    (batch,) = sizes
-    one_x = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), x)
-    starts = _starts(vector_field, params, one_x, start, batch)
-    one_state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), starts)
+    params = jax.tree.map(_without_python_number, params)
+    x, batch = batch_of(x)
+    starts = starts_of(vector_field, params, x, start, batch)
+    one_state, one_x = jax.tree.map(_of_one, (starts, x))
     # What f closes over becomes an argument, since a rule of differentiation sees arguments alone.
     field = eqx.filter_closure_convert(vector_field, params, one_state, one_x)
     return _settled(
@@ -115,6 +108,25 @@ def _without_python_number(leaf: Any) -> Any:
     return jnp.array(leaf, copy=True) if isinstance(leaf, Tracer) and leaf.ndim == 0 else leaf
 
 
+def batch_of(x: PyTree[Any]) -> tuple[PyTree[Array], int]:
+    """Converts the inputs of a batch into arrays, and returns them with its size.
+
+    **Raises:** `ValueError` if they are not of one batch.
+    """
+    x = jax.tree.map(_batched, x)
+    sizes = {leaf.shape[0] for leaf in jax.tree.leaves(x)}
+    if len(sizes) != 1:
+        raise ValueError(
+            f"The first axes of x are {sorted(sizes)}, but x is one batch: give arrays with the "
+            "same first axis."
+        )
+    return x, sizes.pop()
+
+
+def _of_one(leaf: Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
+
+
 def _batched(leaf: Any) -> Array:
     if not hasattr(leaf, "dtype") or jnp.ndim(leaf) == 0:
         given = "a scalar" if hasattr(leaf, "dtype") else f"a Python {type(leaf).__name__}"
@@ -125,14 +137,18 @@ def _batched(leaf: Any) -> Array:
     return jnp.asarray(leaf)
 
 
-def _starts(
+def starts_of(
     vector_field: Callable[[PyTree, PyTree, PyTree], PyTree],
     params: PyTree[Any],
-    one_x: PyTree[Any],
+    x: PyTree[Array],
     start: PyTree[Any],
     batch: int,
 ) -> State:
-    """Makes one start for each sample, without gradient, and checks f against it."""
+    """Makes one start for each sample, without gradient, and checks f against it.
+
+    **Raises:** `ValueError` or `TypeError` if f does not fit.
+    """
+    one_x = jax.tree.map(_of_one, x)
     given = jax.tree.map(_of_strong_type, jax.lax.stop_gradient(start))
 
     def check(batch_axes: int) -> None:
@@ -169,7 +185,8 @@ def _call(params: tuple[Any, PyTree[Any]], state: PyTree[Array], x: PyTree[Any])
     return field(params, state, x)
 
 
-def _system_of(field: Any, params: PyTree[Any], starts: State) -> AbstractSystem:
+def system_of(field: Any, params: PyTree[Any], starts: State) -> AbstractSystem:
+    """Makes a system without output of f and its parameters, for states like the starts."""
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape[1:], leaf.dtype), starts)
     return FunctionSystem(_call, _no_output, (field, params), zeros)
 
@@ -185,7 +202,7 @@ def _settled(
     tolerance: Tolerance,
     unsolved: AbstractUnsolved,
 ) -> Solution[State]:
-    system = _system_of(field, params, starts)
+    system = system_of(field, params, starts)
     solution = free_equilibrium(system, x, solver=solver, tolerance=tolerance, start=starts)
     kept = (unsolved.weights(solution) > 0) | _finite(solution.value)
     return eqx.tree_at(lambda s: s.value, solution, _chosen(kept, solution.value, starts))
@@ -217,7 +234,7 @@ def _settled_jvp(
         return jax.vmap(lambda state, x: field(params, state, x))(states, counted.safe(x))
 
     _, change = jax.jvp(fields, (moving,), (tangents,))
-    system = _system_of(field, params, starts)
+    system = system_of(field, params, starts)
     points = Linearised(counted.safe(x), states)
     # As one vector for each sample, because a part of the state that the tangents do not reach is a
     # constant to JAX, and it transposes no linear solve with a constant on its right-hand side.

@@ -175,6 +175,13 @@ FAULTS = (
         ("test_baselines.py",),
     ),
     Fault(
+        "gradient certificate: the cotangent stays as it is on the way to the root",
+        "rules",
+        "along_root, followed = solve(adjoints, tree_add(bent, turned))",
+        "along_root, followed = solve(adjoints, bent)",
+        ("test_gradient_certificate.py",),
+    ),
+    Fault(
         "losses: the response of a function takes full Newton steps",
         "losses",
         "return ~lower & (halvings < _HALVINGS)",
