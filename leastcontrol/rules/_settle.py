@@ -13,6 +13,7 @@ iteration is stored.
 """
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import equinox as eqx
@@ -20,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PyTree
 
@@ -91,7 +93,7 @@ def settle(
     starts = starts_of(vector_field, params, x, start, batch)
     one_state, one_x = jax.tree.map(_of_one, (starts, x))
     # What f closes over becomes an argument, since a rule of differentiation sees arguments alone.
-    field = eqx.filter_closure_convert(vector_field, params, one_state, one_x)
+    field = _closed(vector_field, params, one_state, one_x)
     return _settled(
         field,
         params,
@@ -101,6 +103,35 @@ def settle(
         tolerance=Tolerance() if tolerance is None else tolerance,
         unsolved=Drop() if unsolved is None else unsolved,
     )
+
+
+class _ClosedField(eqx.Module):
+    """A traced f, with the arrays that it closed over.
+
+    Unlike `eqx.filter_closure_convert` it does not compare the arguments of a call with those it
+    was traced for, whose shardings differ inside `jax.shard_map`.
+    """
+
+    jaxpr: Any
+    closed_over: list[Any]
+    structure: Any = eqx.field(static=True)
+
+    def __call__(self, params: PyTree, state: PyTree[Array], x: PyTree[Array]) -> PyTree[Array]:
+        arrays = jax.tree.leaves(eqx.filter((params, state, x), eqx.is_array))
+        traced = jaxpr_as_fun(ClosedJaxpr(self.jaxpr, self.closed_over))
+        return jax.tree.unflatten(self.structure, traced(*arrays))
+
+
+def _closed(
+    vector_field: Callable[[PyTree, PyTree, PyTree], PyTree],
+    params: PyTree[Any],
+    one_state: PyTree[Any],
+    one_x: PyTree[Any],
+) -> Callable[[PyTree, PyTree, PyTree], PyTree]:
+    if isinstance(vector_field, FunctionType) and vector_field.__closure__ is None:
+        return vector_field
+    traced, output, _ = eqx.filter_make_jaxpr(vector_field)(params, one_state, one_x)
+    return _ClosedField(traced.jaxpr, traced.consts, jax.tree.structure(output))
 
 
 def _without_python_number(leaf: Any) -> Any:

@@ -193,6 +193,27 @@ def test_an_ensemble_a_scan_and_a_checkpoint_change_nothing():
     close(jax.jit(jax.grad(scanned))(factors), expected[1], 1e-12)
 
 
+def test_a_shard_map_over_the_batch_changes_nothing():
+    # One device suffices for the types that arrays have inside of the map.
+    mesh = jax.make_mesh((1,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    whole, some = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec("batch")
+
+    def total(w, x):
+        f = lambda w, state, x: jnp.tanh(w @ state + PARAMS["U"] @ x) - state  # noqa: E731
+        return jnp.sum(lc.settle(f, w, x, start=jnp.zeros(3)).value ** 2)
+
+    mapped = jax.shard_map(
+        lambda w, x: jax.lax.psum(total(w, x), "batch"),
+        mesh=mesh,
+        in_specs=(whole, some),
+        out_specs=whole,
+        # As in `InParts`: the check does not accept loops whose lengths differ between devices.
+        check_vma=False,
+    )
+    slopes = [jax.jit(jax.grad(of))(PARAMS["W"], X["drive"]) for of in (mapped, total)]
+    close(*slopes, 1e-12)
+
+
 def test_memory_does_not_depend_on_the_number_of_steps():
     def memory(max_steps):
         solver = lc.FixedPoint(max_steps=max_steps)
