@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .equilibrium import solved as solved
     from .losses import AbstractLoss as AbstractLoss
     from .losses import CrossEntropy as CrossEntropy
+    from .losses import FunctionLoss as FunctionLoss
     from .losses import SquaredError as SquaredError
     from .rules import AbstractRule as AbstractRule
     from .rules import AbstractUnsolved as AbstractUnsolved
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from .rules import Drop as Drop
     from .rules import EquilibriumPropagation as EquilibriumPropagation
     from .rules import FeedbackAlignment as FeedbackAlignment
+    from .rules import GradientCertificate as GradientCertificate
     from .rules import InParts as InParts
     from .rules import JacobianPenalty as JacobianPenalty
     from .rules import Keep as Keep
@@ -72,9 +74,11 @@ if TYPE_CHECKING:
     from .rules import RaiseError as RaiseError
     from .rules import RecurrentBackpropagation as RecurrentBackpropagation
     from .rules import WithBatchStatistics as WithBatchStatistics
+    from .rules import gradient_certificate as gradient_certificate
     from .rules import jacobian_free_backpropagation as jacobian_free_backpropagation
     from .rules import least_control as least_control
     from .rules import predictive_coding as predictive_coding
+    from .rules import settle as settle
     from .systems import AbstractCell as AbstractCell
     from .systems import AbstractInitialisation as AbstractInitialisation
     from .systems import AbstractOrderedSystem as AbstractOrderedSystem

@@ -4,12 +4,13 @@ The package separates three things that vary independently.
 
 * A **problem** defines the equilibrium of one sample as an iteration z ↦ z′ whose fixed points are
   the solutions. It also gives the error of z′ as a multiple of the tolerance. `FreeProblem` is
-  f = 0. `AdjointProblem` is ∂_φfᵀa + ∂_φhᵀe = 0, the linear half of recurrent backpropagation. The
-  controlled equilibrium f + ψ = 0, ∂_φfᵀψ + ∂_φhᵀu = 0, αu + ∇_yL = 0 is a `ControlProblem`, which
-  is solved in one of several forms: `SweepProblem` for ordered systems, `JointProblem` for any f,
-  and descents of the energy. These take first-order steps (`EnergyProblem`) or Newton steps
-  (`TrustRegionProblem`) in the coordinates of an `AbstractLandscape`. If the control has a separate
-  feedback path, `ControlPathProblem` replaces the second condition by that of the path.
+  f = 0, and with an `AdjointSystem` it is ∂_φfᵀa + ∂_φhᵀe = 0, the linear half of implicit
+  differentiation. The controlled equilibrium f + ψ = 0, ∂_φfᵀψ + ∂_φhᵀu = 0, αu + ∇_yL = 0 is a
+  `ControlProblem`, which is solved in one of several forms: `SweepProblem` for ordered systems,
+  `JointProblem` for any f, and descents of the energy. These take first-order steps
+  (`EnergyProblem`) or Newton steps (`TrustRegionProblem`) in the coordinates of an
+  `AbstractLandscape`. If the control has a separate feedback path, `ControlPathProblem` replaces
+  the second condition by that of the path.
 * A **solver** (`FixedPoint`: plain or Anderson-accelerated) says how to run an iteration and for
   how many steps. `Anderson` is the same acceleration as an Optimistix solver.
 * The **driver** (`run`) maps both over a batch. Every sample has its own error, step count and end.
@@ -45,10 +46,11 @@ from ._energy import AbstractErrorCoordinates as AbstractErrorCoordinates
 from ._energy import EnergyProblem as EnergyProblem
 from ._energy import OrderedCoordinates as OrderedCoordinates
 from ._energy import SolvedCoordinates as SolvedCoordinates
-from ._free import AdjointProblem as AdjointProblem
+from ._free import Controlled as Controlled
 from ._free import FreeProblem as FreeProblem
-from ._free import Linearised as Linearised
+from ._free_equilibrium import Solver as Solver
 from ._free_equilibrium import certify_free as certify_free
+from ._free_equilibrium import controlled_rest as controlled_rest
 from ._free_equilibrium import free_equilibrium as free_equilibrium
 from ._joint import JointProblem as JointProblem
 from ._kinked_sweep import KinkedSweepProblem as KinkedSweepProblem
@@ -56,6 +58,9 @@ from ._landscape import AbstractLandscape as AbstractLandscape
 from ._landscape import ErrorLandscape as ErrorLandscape
 from ._landscape import FieldLandscape as FieldLandscape
 from ._landscape import StateLandscape as StateLandscape
+from ._linear import AdjointSystem as AdjointSystem
+from ._linear import Linearised as Linearised
+from ._linear import TangentSystem as TangentSystem
 from ._merit import MeritLandscape as MeritLandscape
 from ._merit import minimum as minimum
 from ._noise import AbstractIncrements as AbstractIncrements

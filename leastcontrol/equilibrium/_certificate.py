@@ -51,6 +51,20 @@ class RESULTS(optx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         "more time points or longer steps, use a larger gain, or check that the controlled "
         "dynamics are stable."
     )
+    root_to_blame = (
+        "The gradient is less accurate than was asked for, mostly because the state is not at "
+        "rest. Lower the tolerance of the solve, give it more steps, or choose another solver."
+    )
+    adjoint_to_blame = (
+        "The gradient is less accurate than was asked for, mostly because the adjoint does not "
+        "solve its equation. Lower its tolerance, give its solver more steps, write "
+        "solver=TrustRegion(), or check that the adjoint was computed from the same f."
+    )
+    not_differentiable = (
+        "The Jacobian of f at the state is singular, or so nearly that no error of the gradient "
+        "can be predicted. The rest point may be one of a continuum or about to vanish: check the "
+        "parameters, or add a leak to f."
+    )
 
 
 class Point(NamedTuple):

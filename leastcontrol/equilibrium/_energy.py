@@ -26,7 +26,8 @@ from jaxtyping import Array, Float, PyTree
 from ..systems import AbstractOrderedSystem, AbstractSystem
 from ._certificate import Point, Tolerance
 from ._driver import AbstractProblem, FixedPoint, run
-from ._free import AdjointProblem, Controlled, FreeProblem, Linearised
+from ._free import Controlled, FreeProblem
+from ._linear import AdjointSystem, Linearised
 from ._problem import ControlProblem, Sample
 from ._sweep import settle_and_read, sweep_residuals
 from ._trees import dot, tree_scale, tree_subtract, tree_where
@@ -77,8 +78,9 @@ class SolvedCoordinates(AbstractErrorCoordinates):
         settled = self._solve(free, Controlled(sample.drive, control), free.start_from(state)).state
 
         def pull(output_control: Array, guess: PyTree[Array]) -> PyTree[Array]:
-            linearised = Linearised(sample.drive, settled, output_control)
-            return self._solve(AdjointProblem(self.system, self.tolerance), linearised, guess)
+            adjoint = FreeProblem(AdjointSystem(system=self.system), self.tolerance)
+            linearised = Controlled(Linearised(sample.drive, settled, output_control), None)
+            return self._solve(adjoint, linearised, adjoint.start_from(guess)).state
 
         # With the control −f(φ) the energy is exact at φ, even if the solve for φ was not.
         actual_control = tree_scale(-1.0, self.system.vector_field(settled, sample.drive))

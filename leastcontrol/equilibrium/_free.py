@@ -1,13 +1,12 @@
-"""Equilibria without an output controller, and the adjoint problem of recurrent backpropagation.
+"""Equilibria without an output controller.
 
-`FreeProblem` solves f(φ) + ψ = 0 for a given control ψ, which is zero for the free equilibrium.
-`AdjointProblem` solves the linear equation ∂_φfᵀa + ∂_φhᵀe = 0 at a given state. Both iterate with
-a unit step, which for f = −φ + g(φ) is φ′ = g(φ).
+`FreeProblem` solves f(φ) + ψ = 0 for a given control ψ, which is zero for the free equilibrium. It
+iterates with a unit step, which for f = −φ + g(φ) is φ′ = g(φ). The linear equations of implicit
+differentiation are free equilibria too, of the systems in `_linear`.
 """
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
@@ -65,39 +64,3 @@ class FreeProblem(AbstractProblem):
 
     def with_mixed(self, z: Settling, blocks: tuple[PyTree[Array], ...]) -> Settling:
         return z._replace(state=blocks[0])
-
-
-class Linearised(NamedTuple):
-    """A rest point, and the error e that is propagated back from its output."""
-
-    drive: PyTree[Any]
-    state: PyTree[Float[Array, "..."]]
-    output_error: Float[Array, "*outputs"]
-
-
-class AdjointProblem(AbstractProblem):
-    """∂_φfᵀa + ∂_φhᵀe = 0 at a state, by a ← a + ∂_φfᵀa + ∂_φhᵀe.
-
-    The solution is the control of dynamic inversion for u = e (arXiv 2207.01332, equation 8), and
-    minus the adjoint of recurrent backpropagation for e = ∇_yL.
-    """
-
-    system: AbstractSystem
-    tolerance: Tolerance
-
-    def initial(self, sample: Linearised) -> PyTree[Array]:
-        return jax.tree.map(jnp.zeros_like, sample.state)
-
-    def iterate(
-        self, sample: Linearised, z: PyTree[Array]
-    ) -> tuple[PyTree[Array], PyTree[Array], Float[Array, ""]]:
-        _, _, pull = self.system.pullback(sample.state, sample.drive)
-        change = pull(z, sample.output_error)
-        size = jnp.maximum(norm(z), norm(change))
-        return tree_add(z, change), z, self.tolerance.free_error(norm(change), size)
-
-    def mixed(self, z: PyTree[Array]) -> tuple[PyTree[Array], ...]:
-        return (z,)
-
-    def with_mixed(self, z: PyTree[Array], blocks: tuple[PyTree[Array], ...]) -> PyTree[Array]:
-        return blocks[0]

@@ -1,6 +1,6 @@
 """Free equilibria of a batch, with a solver that suits the system, and their certificates."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,16 +13,19 @@ from ._driver import FixedPoint, run
 from ._free import Controlled, FreeProblem
 from ._landscape import FieldLandscape
 from ._rate import rate_along
-from ._trees import norm, tree_add
+from ._trees import norm, tree_add, tree_subtract
 from ._trust_region import TrustRegion, TrustRegionProblem
+
+Solver = FixedPoint | TrustRegion | optx.AbstractFixedPointSolver
 
 
 def free_equilibrium(
     system: AbstractSystem,
     drives: PyTree[Any],
     *,
-    solver: FixedPoint | TrustRegion | optx.AbstractFixedPointSolver | None = None,
+    solver: Solver | None = None,
     tolerance: Tolerance | None = None,
+    start: PyTree[Float[Array, "batch ..."]] | None = None,
 ) -> Solution[PyTree[Float[Array, "batch ..."]]]:
     """Solves f(φ) = 0 for a batch of drives.
 
@@ -34,41 +37,96 @@ def free_equilibrium(
       instead, which needs no contraction but costs more. An Optimistix solver, such as `Anderson`,
       iterates every sample until that solver's criterion is met, for at most 200 steps.
     * `tolerance`: of the residual ‖f‖ at the returned state.
+    * `start`: a state for each sample from which the solver starts; by default
+      `system.initial_state`.
     """
     tolerance = Tolerance() if tolerance is None else tolerance
-    errors = None
+    samples = Controlled(drives, None)
+    reached = approach(system, samples, solver=solver, tolerance=tolerance, start=start)
+    return certify_free(system, drives, reached.states, reached.steps, tolerance, reached.errors)
+
+
+def controlled_rest(
+    system: AbstractSystem,
+    samples: Controlled,
+    *,
+    solver: Solver | None = None,
+    tolerance: Tolerance,
+) -> tuple[PyTree[Float[Array, "batch ..."]], Int[Array, " batch"], Float[Array, " batch"]]:
+    """Solves f(φ) + ψ = 0 for a batch of drives and constant controls.
+
+    Returns the states, the step counts, and the errors as multiples of the tolerance. It evaluates
+    f less often than `free_equilibrium`, and does not say why a sample was not solved.
+    """
+    states, steps, errors = approach(system, samples, solver=solver, tolerance=tolerance)
+    if errors is not None:
+        return states, steps, errors
+    problem = FreeProblem(system, tolerance)
+
+    def measure(sample: Controlled, state: PyTree) -> Float[Array, ""]:
+        # The rate of f is known from the second iterate on.
+        onwards, _, _ = problem.iterate(sample, problem.start_from(state))
+        step = tree_subtract(onwards.state, state)
+        _, turned = jax.jvp(lambda s: system.vector_field(s, sample.drive), (state,), (step,))
+        rate = 1.0 if system.unit_rate else rate_along(step, turned)
+        return tolerance.free_error(norm(step), jnp.maximum(rate * norm(state), norm(step)))
+
+    return states, steps, jax.vmap(measure)(samples, states)
+
+
+class Reached(NamedTuple):
+    """The last states of a solve, its step counts, and the errors if the solve measured them."""
+
+    states: PyTree[Float[Array, "batch ..."]]
+    steps: Int[Array, " batch"]
+    errors: Float[Array, " batch"] | None
+
+
+def approach(
+    system: AbstractSystem,
+    samples: Controlled,
+    *,
+    solver: Solver | None,
+    tolerance: Tolerance,
+    start: PyTree[Float[Array, "batch ..."]] | None = None,
+) -> Reached:
+    """Runs the solver of f(φ) + ψ = 0 that suits the system."""
     solver = FixedPoint() if solver is None else solver
     if isinstance(system, AbstractOrderedSystem):
 
-        def settle(drive: PyTree) -> PyTree[Array]:
-            start = system.initial_state(drive)
-            return system.settle(drive, jax.tree.map(jnp.zeros_like, start))
+        def settle(sample: Controlled) -> PyTree[Array]:
+            first = jax.tree.map(jnp.zeros_like, system.initial_state(sample.drive))
+            return system.settle(sample.drive, first if sample.control is None else sample.control)
 
-        states = jax.vmap(settle)(drives)
+        states = jax.vmap(settle)(samples)
         steps = jnp.ones(jax.tree.leaves(states)[0].shape[0], jnp.int32)
-    elif isinstance(solver, TrustRegion):
+        return Reached(states, steps, None)
+    if isinstance(solver, TrustRegion):
         descent = TrustRegionProblem(FieldLandscape(system, tolerance), solver)
-        last, steps, errors = run(descent, solver.driver, Controlled(drives, None))
-        states = last.point
-    elif isinstance(solver, optx.AbstractFixedPointSolver):
+        first = None if start is None else jax.vmap(descent.start_from)(samples, start)
+        last, steps, errors = run(descent, solver.driver, samples, first)
+        return Reached(last.point, steps, errors)
+    if isinstance(solver, optx.AbstractFixedPointSolver):
+        first = start
+        if first is None:
+            first = jax.vmap(system.initial_state)(samples.drive)
 
-        def settle_by(drive: PyTree) -> tuple[PyTree[Array], Array]:
+        def settle_by(sample: Controlled, first: PyTree) -> tuple[PyTree[Array], Array]:
+            def onwards(state: PyTree, sample: Controlled) -> PyTree:
+                moved = tree_add(state, system.vector_field(state, sample.drive))
+                return moved if sample.control is None else tree_add(moved, sample.control)
+
             solution = optx.fixed_point(
-                lambda state, drive: tree_add(state, system.vector_field(state, drive)),
-                solver,
-                system.initial_state(drive),
-                drive,
-                max_steps=FixedPoint().max_steps,
-                throw=False,
+                onwards, solver, first, sample, max_steps=FixedPoint().max_steps, throw=False
             )
             return solution.value, solution.stats["num_steps"]
 
-        states, steps = jax.vmap(settle_by)(drives)
-    else:
-        problem = FreeProblem(system, tolerance)
-        last, steps, errors = run(problem, solver, Controlled(drives, None))
-        states = last.state
-    return certify_free(system, drives, states, steps, tolerance, errors)
+        states, steps = jax.vmap(settle_by)(samples, first)
+        return Reached(states, steps, None)
+    problem = FreeProblem(system, tolerance)
+    first = None if start is None else jax.vmap(problem.start_from)(start)
+    last, steps, errors = run(problem, solver, samples, first)
+    return Reached(last.state, steps, errors)
 
 
 def certify_free(
@@ -89,8 +147,8 @@ def certify_free(
     """
 
     def measure(
-        drive: PyTree, state: PyTree, steps: Int[Array, ""], error: Float[Array, ""] | None
-    ) -> Solution:
+        drive: PyTree, state: PyTree, error: Float[Array, ""] | None
+    ) -> tuple[PyTree[Array], Array, Array]:
         field = system.vector_field(state, drive)
         residual, rate = norm(field), 1.0
         if error is None and not system.unit_rate:
@@ -98,11 +156,26 @@ def certify_free(
             rate = rate_along(field, turned)
         if error is None:
             error = tolerance.free_error(residual, norm(state), rate)
-        after = norm(system.vector_field(tree_add(state, field), drive))
+        return field, residual, error
+
+    fields, residuals, measured = jax.vmap(measure)(drives, states, errors)
+
+    def after_a_step(drive: PyTree, state: PyTree, field: PyTree) -> Float[Array, ""]:
+        return norm(system.vector_field(tree_add(state, field), drive))
+
+    # One more evaluation of f, which a batch that is solved does without.
+    after = jax.lax.cond(
+        jnp.all(measured <= 1),
+        lambda: residuals,
+        lambda: jax.vmap(after_a_step)(drives, states, fields),
+    )
+
+    def conclude(
+        state: PyTree, steps: Array, residual: Array, error: Array, after: Array
+    ) -> Solution:
         growing = (error > 1) & jnp.isfinite(residual) & (after >= residual)
         result = RESULTS.where(growing, RESULTS.not_contracting, verdict(error))
         zero = jnp.zeros_like(residual)
-        certificate = Certificate(steps, residual, zero, zero, zero, error)
-        return Solution(state, result, certificate)
+        return Solution(state, result, Certificate(steps, residual, zero, zero, zero, error))
 
-    return jax.vmap(measure)(drives, states, steps, errors)
+    return jax.vmap(conclude)(states, steps, residuals, measured, after)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
-from ..losses import RESPONSE_ITERATIONS, AbstractLoss
+from ..losses import RESPONSE_ITERATIONS, AbstractLoss, as_loss
 from ..systems import AbstractSystem
 
 # A response of the loss takes a few Newton steps. One response suffices from a close guess, but a
@@ -39,7 +39,7 @@ class ControlProblem(eqx.Module):
     """
 
     system: AbstractSystem
-    loss: AbstractLoss
+    loss: AbstractLoss = eqx.field(converter=as_loss)
     leak: float | Float[Array, ""]
 
     @property

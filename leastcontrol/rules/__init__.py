@@ -15,6 +15,10 @@ Rules for any system:
 * `FeedbackAlignment` and `DirectFeedbackAlignment` descend it with random weights on the way back,
   `EquilibriumPropagation` with the contrast of two equilibria.
 
+`settle` is no rule but a function under JAX's own differentiation: the rest points of an f of your
+own, for any program around them. `gradient_certificate` says what a gradient at such a point is
+worth, whoever found it.
+
 Rules around another rule:
 
 * `JacobianPenalty` keeps a recurrent system solvable while it learns.
@@ -37,6 +41,8 @@ from ._batch_statistics import WithBatchStatistics as WithBatchStatistics
 from ._equilibrium_propagation import EquilibriumPropagation as EquilibriumPropagation
 from ._feedback_alignment import DirectFeedbackAlignment as DirectFeedbackAlignment
 from ._feedback_alignment import FeedbackAlignment as FeedbackAlignment
+from ._gradient_certificate import GradientCertificate as GradientCertificate
+from ._gradient_certificate import gradient_certificate as gradient_certificate
 from ._jacobian_free import PhantomGradient as PhantomGradient
 from ._jacobian_free import jacobian_free_backpropagation as jacobian_free_backpropagation
 from ._jacobian_penalty import JacobianPenalty as JacobianPenalty
@@ -56,4 +62,5 @@ from ._rule import Aspects as Aspects
 from ._rule import Batch as Batch
 from ._rule import Control as Control
 from ._rule import Credit as Credit
+from ._settle import settle as settle
 from ._through_time import BackpropagationThroughTime as BackpropagationThroughTime

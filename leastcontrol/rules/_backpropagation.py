@@ -9,15 +9,16 @@ import jax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..equilibrium import (
-    AdjointProblem,
+    AdjointSystem,
+    Controlled,
     FixedPoint,
     Linearised,
     Solution,
     Tolerance,
+    controlled_rest,
     free_equilibrium,
-    run,
 )
-from ..losses import AbstractLoss, CrossEntropy
+from ..losses import AbstractLoss, CrossEntropy, as_loss
 from ..systems import AbstractOrderedSystem, AbstractSystem
 from ._policy import AbstractUnsolved, Drop
 from ._rule import (
@@ -43,7 +44,7 @@ class Backpropagation(AbstractRuleWithoutFeedback):
     **Raises:** `ValueError` if the system is not ordered.
     """
 
-    loss: AbstractLoss = CrossEntropy()
+    loss: AbstractLoss = eqx.field(converter=as_loss, default=CrossEntropy())
 
     @property
     def aspects(self) -> Aspects:
@@ -146,7 +147,7 @@ class RecurrentBackpropagation(AbstractRuleAtRest, AbstractRuleWithoutFeedback):
     * `unsolved`: the policy for unsolved samples.
     """
 
-    loss: AbstractLoss = CrossEntropy()
+    loss: AbstractLoss = eqx.field(converter=as_loss, default=CrossEntropy())
     tolerance: Tolerance = Tolerance()
     solver: FixedPoint = FixedPoint(max_steps=200)
     unsolved: AbstractUnsolved = Drop()
@@ -172,5 +173,11 @@ def backpropagation_through(
 
 def adjoint_of(system: AbstractSystem, tolerance: Tolerance, solver: FixedPoint) -> Adjoint:
     """Builds the way back through a system: the solve of ∂_φfᵀa + ∂_φhᵀe = 0 for a."""
-    problem = AdjointProblem(system, tolerance)
-    return lambda drives, states, errors: run(problem, solver, Linearised(drives, states, errors))
+
+    def adjoint(drives: PyTree, states: PyTree, errors: Array) -> tuple[PyTree, Array, Array]:
+        points = Controlled(Linearised(drives, states, errors), None)
+        return controlled_rest(
+            AdjointSystem(system=system), points, solver=solver, tolerance=tolerance
+        )
+
+    return adjoint

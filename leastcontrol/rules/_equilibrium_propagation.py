@@ -19,7 +19,7 @@ from ..equilibrium import (
     free_equilibrium,
     verdict,
 )
-from ..losses import RESPONSE_ITERATIONS, AbstractLoss, CrossEntropy
+from ..losses import RESPONSE_ITERATIONS, AbstractLoss, AnyLoss, CrossEntropy, as_loss
 from ..systems import AbstractSystem
 from ._policy import AbstractUnsolved, Drop
 from ._rule import (
@@ -76,7 +76,7 @@ class EquilibriumPropagation(AbstractRuleWithoutFeedback):
         strength: float,
         *,
         centred: bool = True,
-        loss: AbstractLoss | None = None,
+        loss: AnyLoss | None = None,
         unsolved: AbstractUnsolved | None = None,
     ):
         if not 0 < strength < math.inf:
@@ -87,7 +87,7 @@ class EquilibriumPropagation(AbstractRuleWithoutFeedback):
         self.controller = controller
         self.strength = strength
         self.centred = centred
-        self.loss = CrossEntropy() if loss is None else loss
+        self.loss = CrossEntropy() if loss is None else as_loss(loss)
         self.unsolved = Drop() if unsolved is None else unsolved
 
     @property

@@ -7,6 +7,7 @@ as learning aligns the forward weights with the random ones.
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
@@ -20,7 +21,7 @@ from ..controllers import (
     tree_slope,
 )
 from ..equilibrium import FixedPoint, LinearPath, MirrorPath, Point, Sample, Tolerance
-from ..losses import AbstractLoss, CrossEntropy
+from ..losses import AbstractLoss, CrossEntropy, as_loss
 from ..systems import AbstractSystem
 from ._backpropagation import AbstractRuleAtRest, Adjoint, adjoint_of
 from ._policy import AbstractUnsolved, Drop
@@ -46,7 +47,7 @@ class FeedbackAlignment(AbstractRuleAtRest):
     * `unsolved`: the policy for unsolved samples.
     """
 
-    loss: AbstractLoss = CrossEntropy()
+    loss: AbstractLoss = eqx.field(converter=as_loss, default=CrossEntropy())
     tolerance: Tolerance = Tolerance()
     solver: FixedPoint = FixedPoint(max_steps=200)
     unsolved: AbstractUnsolved = Drop()
@@ -80,7 +81,7 @@ class DirectFeedbackAlignment(AbstractRuleAtRest):
     **Arguments:** as those of `FeedbackAlignment`; `solver` is of the free equilibrium.
     """
 
-    loss: AbstractLoss = CrossEntropy()
+    loss: AbstractLoss = eqx.field(converter=as_loss, default=CrossEntropy())
     tolerance: Tolerance = Tolerance()
     solver: FixedPoint = FixedPoint(max_steps=200)
     unsolved: AbstractUnsolved = Drop()

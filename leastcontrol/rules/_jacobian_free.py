@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from ..equilibrium import FixedPoint, Tolerance
-from ..losses import AbstractLoss, CrossEntropy
+from ..losses import AbstractLoss, AnyLoss, CrossEntropy, as_loss
 from ..systems import AbstractSystem
 from ._backpropagation import AbstractRuleAtRest, Adjoint
 from ._policy import AbstractUnsolved, Drop
@@ -41,7 +41,7 @@ class PhantomGradient(AbstractRuleAtRest, AbstractRuleWithoutFeedback):
     **Raises:** `ValueError` if the steps or the damping are out of range.
     """
 
-    loss: AbstractLoss = CrossEntropy()
+    loss: AbstractLoss = eqx.field(converter=as_loss, default=CrossEntropy())
     steps: int = eqx.field(static=True, default=5)
     damping: float = eqx.field(static=True, default=0.5)
     tolerance: Tolerance = Tolerance()
@@ -80,7 +80,7 @@ class PhantomGradient(AbstractRuleAtRest, AbstractRuleWithoutFeedback):
 
 
 def jacobian_free_backpropagation(
-    loss: AbstractLoss | None = None,
+    loss: AnyLoss | None = None,
     *,
     tolerance: Tolerance | None = None,
     solver: FixedPoint | None = None,
@@ -92,7 +92,7 @@ def jacobian_free_backpropagation(
     contracts strongly enough. **Arguments** as for `PhantomGradient`.
     """
     return PhantomGradient(
-        loss=CrossEntropy() if loss is None else loss,
+        loss=CrossEntropy() if loss is None else as_loss(loss),
         steps=1,
         damping=1.0,
         tolerance=Tolerance() if tolerance is None else tolerance,

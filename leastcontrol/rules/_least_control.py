@@ -6,11 +6,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..controllers import AbstractController, AbstractOutputControl, Exact, as_output_control
 from ..equilibrium import ControlProblem, Point, Sample, Solution, energy_and_loss
-from ..losses import AbstractLoss, CrossEntropy
+from ..equilibrium._trees import dot
+from ..losses import AbstractLoss, AnyLoss, CrossEntropy, FunctionLoss, Outputs, as_loss
 from ..systems import AbstractSystem, FunctionSystem
 from ._policy import AbstractUnsolved, Chosen, Drop
 from ._rule import (
@@ -22,8 +24,12 @@ from ._rule import (
     Credit,
     check_batch,
     parameter_gradient,
+    split_by_tangents,
     with_admitted_targets,
 )
+
+Estimate = tuple[Array, PyTree[Any], Solution[Point]]
+SystemOf = Callable[[PyTree[Any]], FunctionSystem]
 
 
 class LeastControl(AbstractRule):
@@ -60,12 +66,12 @@ class LeastControl(AbstractRule):
         controller: AbstractController,
         leak: float | AbstractOutputControl,
         *,
-        loss: AbstractLoss | None = None,
+        loss: AnyLoss | None = None,
         unsolved: AbstractUnsolved | None = None,
     ):
         self.controller = controller
         self.output_control = as_output_control(leak)
-        self.loss = CrossEntropy() if loss is None else loss
+        self.loss = CrossEntropy() if loss is None else as_loss(loss)
         self.unsolved = Drop() if unsolved is None else unsolved
 
     def init(self, system: AbstractSystem, *, key: PRNGKeyArray) -> PyTree[Any]:
@@ -132,8 +138,8 @@ class LeastControl(AbstractRule):
 
 def least_control(
     vector_field: Callable[[PyTree, PyTree, PyTree], PyTree],
-    readout: Callable[[PyTree, PyTree], Array],
-    loss: AbstractLoss,
+    readout: Callable[[PyTree, PyTree], PyTree[Array]],
+    loss: AnyLoss,
     *,
     start: PyTree[Any],
     leak: float | AbstractOutputControl = 1.0,
@@ -151,11 +157,19 @@ def least_control(
     `solved(solution)` tells for each sample whether its equilibrium was found; by default unsolved
     samples are left out of the value and the gradient.
 
+    `value` is differentiable by JAX, so that what comes before the system trains with it:
+    `jax.grad` of it is `gradient` in `params`, −∂_xfᵀψ*/B in the inputs of the B samples that
+    count, and ∂_tL/(αB) in targets of floating point. These are first derivatives at the
+    equilibrium and differentiate nothing through the solve; second derivatives are refused.
+    `gradient` and `solution` are constants to JAX.
+
     **Arguments:**
 
     * `vector_field`: f(params, state, x) for one sample, zero at rest; a pytree like the state.
-    * `readout`: h(params, state) for one sample, of shape `(outputs,)`.
-    * `loss`: of one sample.
+    * `readout`: h(params, state) for one sample, of shape `(outputs,)`; with a function for a loss
+      any pytree of arrays, and then `solution.value.output_control` is one vector all the same.
+    * `loss`: of one sample: a loss of the library, or a function of the output and the target that
+      is convex in the output.
     * `start`: the state from which solvers start: a pytree of arrays, for one sample.
     * `leak`: α ≥ 0; β = 1/α is the control strength.
     * `controller`: by default `Exact()`, which needs only the derivatives of f.
@@ -168,20 +182,106 @@ def least_control(
         Exact() if controller is None else controller, leak, loss=loss, unsolved=unsolved
     )
 
-    def system_of(params: PyTree) -> FunctionSystem:
-        return FunctionSystem(vector_field, readout, params, start, output_neurons=output_neurons)
+    def output_vector(params: PyTree, state: PyTree) -> Array:
+        return ravel_pytree(readout(params, state))[0]
+
+    def vector_system(params: PyTree) -> FunctionSystem:
+        return system_with(readout, params)
+
+    def pytree_system(params: PyTree) -> FunctionSystem:
+        return system_with(output_vector, params)
+
+    def system_with(read: Callable[[PyTree, PyTree], Array], params: PyTree) -> FunctionSystem:
+        return FunctionSystem(vector_field, read, params, start, output_neurons=output_neurons)
+
+    def fitted(params: PyTree) -> tuple[LeastControl, SystemOf]:
+        """Fits the rule and the system to the structure of the output."""
+        if not isinstance(rule.loss, FunctionLoss):
+            return rule, vector_system
+        output = eqx.filter_eval_shape(readout, params, jax.tree.map(jnp.asarray, start))
+        if isinstance(output, jax.ShapeDtypeStruct) and len(output.shape) == 1:
+            return rule, vector_system
+        loss = FunctionLoss(rule.loss.function, Outputs.of(output))
+        return eqx.tree_at(lambda r: r.loss, rule, loss), pytree_system
 
     @eqx.filter_jit
-    def compiled(params: PyTree, batch: Batch) -> tuple[Array, PyTree, Solution[Point]]:
-        credit = rule(system_of(params), None, batch)
-        return credit.objective, credit.gradient.params, credit.solution
+    def compiled(
+        params: PyTree, batch: Batch, rule: LeastControl, system_of: SystemOf
+    ) -> tuple[Array, PyTree, Solution[Point]]:
+        return _valued(params, batch.inputs, batch.targets, rule=rule, system_of=system_of)
 
     def estimate(
         params: PyTree, inputs: PyTree, targets: PyTree
     ) -> tuple[Array, PyTree, Solution[Point]]:
         batch = Batch(inputs, targets)
+        rule, system_of = fitted(params)
         # The values of targets can be checked only here, before they are traced.
-        check_batch(system_of(params), loss, batch, rule.output_control.leak)
-        return compiled(params, batch)
+        check_batch(system_of(params), rule.loss, batch, rule.output_control.leak)
+        return compiled(params, batch, rule, system_of)
 
     return estimate
+
+
+@eqx.filter_custom_jvp
+def _estimated(
+    params: Any, inputs: Any, targets: Any, *, rule: LeastControl, system_of: SystemOf
+) -> Estimate:
+    credit = rule(system_of(params), None, Batch(inputs, targets))
+    return credit.objective, credit.gradient.params, credit.solution
+
+
+@_estimated.def_jvp
+def _estimated_jvp(primals: Any, tangents: Any, **_: Any) -> Any:
+    del primals, tangents
+    # Its derivative would be that of the equilibrium, which theorem 1 does without.
+    raise ValueError(
+        "A second derivative of the least control was asked for, but only first derivatives are "
+        "defined, because nothing is differentiated through the solve: differentiate the value "
+        "once, or write settle(...), whose derivatives are of any order."
+    )
+
+
+@eqx.filter_custom_jvp
+def _valued(
+    params: Any, inputs: Any, targets: Any, *, rule: LeastControl, system_of: SystemOf
+) -> Estimate:
+    return _estimated(params, inputs, targets, rule=rule, system_of=system_of)
+
+
+@_valued.def_jvp
+def _valued_jvp(
+    primals: tuple[Any, ...], tangents: tuple[Any, ...], *, rule: LeastControl, system_of: SystemOf
+) -> tuple[Estimate, Any]:
+    estimate = _estimated(*primals, rule=rule, system_of=system_of)
+    _, _, solution = estimate
+    counted = Counted.of(rule.unsolved.weights(solution))
+    points = counted.safe(solution.value)
+    moving, fixed = split_by_tangents(primals, tangents)
+    # If no sample counts there is no safe point, and 0 · NaN must not come out of any product.
+    tangents = jax.tree.map(lambda leaf: jnp.where(counted.count > 0, leaf, 0), tangents)
+    system = system_of(primals[0])
+    leak = rule.output_control.leak
+
+    def of_one(system: AbstractSystem, x: PyTree, target: PyTree, point: Point) -> Array:
+        """Computes what depends on θ, x and t in the energy of a fixed point."""
+        signal = rule.controller.teaching_control(fixed_system, point)
+        field = system.vector_field(point.state, system.drive(x))
+        read = system.readout(point.state)
+        work = dot(signal, field) + jnp.sum(point.output_control * read)
+        own_gain = 1.0 if system.output_neurons else 0.0
+        output = fixed_system.readout(point.state) + own_gain * point.output_control
+        loss = rule.loss(output, target) / leak if leak > 0 else 0.0
+        return loss - work
+
+    fixed_system = system
+
+    def energies(moving: PyTree[Any]) -> Array:
+        params, inputs, targets = eqx.combine(moving, fixed)
+        inputs, targets = counted.safe((inputs, targets))
+        of_sample = lambda *sample: of_one(system_of(params), *sample)  # noqa: E731
+        return jax.vmap(of_sample)(inputs, targets, points)
+
+    _, change = jax.jvp(energies, (moving,), (tangents,))
+    still = jax.tree.map(lambda _: None, estimate)
+    value_change = jnp.sum(counted.weighted(change)).astype(estimate[0].dtype)
+    return estimate, (value_change, *still[1:])

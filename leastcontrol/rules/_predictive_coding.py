@@ -1,7 +1,7 @@
 """Predictive coding, which is a case of least control."""
 
 from ..controllers import AbstractController, AbstractOutputControl, Energy
-from ..losses import AbstractLoss, SquaredError
+from ..losses import AnyLoss, SquaredError
 from ._least_control import LeastControl
 from ._policy import AbstractUnsolved
 
@@ -10,7 +10,7 @@ def predictive_coding(
     leak: float | AbstractOutputControl = 0.0,
     *,
     controller: AbstractController | None = None,
-    loss: AbstractLoss | None = None,
+    loss: AnyLoss | None = None,
     unsolved: AbstractUnsolved | None = None,
 ) -> LeastControl:
     """Builds predictive coding (Whittington and Bogacz 2017) as a least-control rule.

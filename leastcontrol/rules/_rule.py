@@ -352,3 +352,20 @@ def parameter_gradient(
 
     _, pull = jax.vjp(field_and_readout, learned)
     return pull((field_signal, output_signal))[0]
+
+
+def split_by_tangents(primals: PyTree[Any], tangents: PyTree[Any]) -> tuple[PyTree, PyTree]:
+    """Splits the arguments of a rule of differentiation into those that move and the others.
+
+    The tangents are `None` where an argument does not move, as in `eqx.filter_custom_jvp`.
+    """
+
+    def part(moves: bool) -> PyTree[Any]:
+        return jax.tree.map(
+            lambda tangent, primal: primal if (tangent is not None) == moves else None,
+            tangents,
+            primals,
+            is_leaf=lambda node: node is None,
+        )
+
+    return part(True), part(False)

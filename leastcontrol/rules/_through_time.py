@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..equilibrium import Tolerance, certify_free
-from ..losses import AbstractLoss, CrossEntropy
+from ..losses import AbstractLoss, CrossEntropy, as_loss
 from ..systems import AbstractSystem
 from ._policy import AbstractUnsolved, Drop
 from ._rule import (
@@ -40,7 +40,7 @@ class BackpropagationThroughTime(AbstractRuleWithoutFeedback):
     **Raises:** `ValueError` if there is less than one step.
     """
 
-    loss: AbstractLoss = CrossEntropy()
+    loss: AbstractLoss = eqx.field(converter=as_loss, default=CrossEntropy())
     steps: int = eqx.field(static=True, default=30)
     tolerance: Tolerance = Tolerance()
     unsolved: AbstractUnsolved = Drop()

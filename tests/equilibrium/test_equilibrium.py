@@ -23,7 +23,7 @@ import leastcontrol as lc
 from leastcontrol.equilibrium import (
     RESULTS,
     AbstractProblem,
-    AdjointProblem,
+    AdjointSystem,
     FreeProblem,
     Linearised,
     Point,
@@ -313,10 +313,10 @@ def test_the_adjoint_solves_its_linear_equation():
     system, x = recurrent(), inputs(4)
     drives, errors = jax.vmap(system.drive)(x), vectors(4)
     states = jax.random.normal(KEY, (4, 5))
-    problem = AdjointProblem(system, lc.Tolerance(1e-11))
-    adjoint, _, error = compiled_run(
-        problem, lc.FixedPoint(300, memory=4), Linearised(drives, states, errors)
-    )
+    problem = FreeProblem(AdjointSystem(system=system), lc.Tolerance(1e-11))
+    points = Controlled(Linearised(drives, states, errors), None)
+    last, _, error = compiled_run(problem, lc.FixedPoint(300, memory=4), points)
+    adjoint = last.state
     assert jnp.all(error <= 1)
     for a, state, e in zip(adjoint, states, errors, strict=True):
         slope = np.diag(1 - np.tanh(state) ** 2)

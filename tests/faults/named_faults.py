@@ -91,8 +91,8 @@ FAULTS = (
     Fault(
         "recurrent backpropagation: the error has the wrong sign",
         "equilibrium",
-        "change = pull(z, sample.output_error)",
-        "change = pull(z, -sample.output_error)",
+        "return pull(state, error)",
+        "return pull(state, -error)",
         ("test_equilibrium.py", "test_rules.py"),
     ),
     Fault(
@@ -173,6 +173,41 @@ FAULTS = (
         "return adjoint_of(mirror_of(system, feedback), self.tolerance, self.solver)",
         "return adjoint_of(system, self.tolerance, self.solver)",
         ("test_baselines.py",),
+    ),
+    Fault(
+        "gradient certificate: the cotangent stays as it is on the way to the root",
+        "rules",
+        "along_root, followed = solve(adjoints, tree_add(bent, turned))",
+        "along_root, followed = solve(adjoints, bent)",
+        ("test_gradient_certificate.py",),
+    ),
+    Fault(
+        "losses: the response of a function takes full Newton steps",
+        "losses",
+        "return ~lower & (halvings < _HALVINGS)",
+        "return ~lower & (halvings < 0)",
+        ("test_losses.py",),
+    ),
+    Fault(
+        "least control: the value's slope in the inputs has the wrong sign",
+        "rules",
+        "work = dot(signal, field) + jnp.sum(point.output_control * read)",
+        "work = -dot(signal, field) + jnp.sum(point.output_control * read)",
+        ("test_least_control_value.py",),
+    ),
+    Fault(
+        "settle: the way back solves the equation of the tangents",
+        "rules",
+        "transpose_solve=solve_by(AdjointSystem(system=system)),",
+        "transpose_solve=solve_by(TangentSystem(system=system)),",
+        ("test_settle.py",),
+    ),
+    Fault(
+        "settle: a sample that was not solved on the way back counts",
+        "rules",
+        "return jnp.where(unsolved.weights(rest)[:, None] > 0, flat(rest.value), 0)",
+        "return flat(rest.value)",
+        ("test_settle.py",),
     ),
     Fault(
         "direct feedback alignment: the slope of the activation is missing",

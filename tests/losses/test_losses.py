@@ -195,3 +195,61 @@ def test_bad_targets_are_refused_in_one_sentence(case, unchecked_types):
 )
 def test_good_targets_are_accepted(loss, targets, leak):
     loss.check_target(targets, N, leak)
+
+
+# --- any function
+
+
+def huber(output, target):
+    """Is quadratic near the target and linear far from it."""
+    return jnp.sum(jnp.sqrt(1 + (output - target) ** 2) - 1)
+
+
+def test_a_function_is_a_loss_with_the_derivatives_of_the_definition():
+    output, target = jax.random.normal(KEY, (2, N))
+    loss = lc.losses.as_loss(huber)
+    np.testing.assert_allclose(loss(output, target), huber(output, target))
+    bend = np.diag((1 + (output - target) ** 2) ** -1.5)
+    slope = (output - target) / np.sqrt(1 + (output - target) ** 2)
+    np.testing.assert_allclose(loss.gradient(output, target), slope, rtol=1e-13)
+    np.testing.assert_allclose(loss.hessian(output, target), bend, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(loss.laplacian(output, target), bend.trace(), rtol=1e-12)
+    slope = loss.response_slope(output, target, 0.5, 0.3)
+    expected = np.linalg.solve(0.3 * np.eye(N) + 0.5 * bend, bend)
+    np.testing.assert_allclose(slope, expected, rtol=1e-12, atol=1e-14)
+    assert loss.trusted_step(output) == 1
+    assert lc.losses.as_loss(loss) is loss
+
+
+@pytest.mark.parametrize("leak", [1e-6, 0.1, 10.0])
+@pytest.mark.parametrize("gain", [0.0, 1.0, 40.0])
+def test_the_response_of_a_function_leaves_no_residual_from_any_guess(gain, leak):
+    target = jax.random.normal(KEY, (N,))
+    # Far from the minimum a full Newton step of this function overshoots by the cube.
+    center, guess = 5 * jnp.arange(N, dtype=float), jnp.full(N, 3.0)
+    respond = jax.jit(lc.FunctionLoss(huber).response)
+    answer = respond(center, gain, leak, target, guess)
+    residual = leak * answer + jax.grad(huber)(center + gain * answer, target)
+    np.testing.assert_allclose(residual, 0, atol=1e-12)
+
+
+def test_the_response_of_a_function_is_that_of_the_closed_forms():
+    center, guess = jax.random.normal(KEY, (2, N))
+    for loss, target in ((lc.SquaredError(), guess), (lc.CrossEntropy(0.1), jnp.asarray(2))):
+        function = lc.FunctionLoss(loss)
+        closed = loss.response(center, 1.3, 0.02, target, jnp.zeros(N), 60)
+        derived = function.response(center, 1.3, 0.02, target, jnp.zeros(N))
+        np.testing.assert_allclose(derived, closed, rtol=1e-9)
+    # Without a leak, the output is at the minimum.
+    derived = lc.FunctionLoss(huber).response(center, 2.0, 0.0, guess, jnp.zeros(N))
+    np.testing.assert_allclose(center + 2 * derived, guess, atol=1e-7)
+
+
+def test_what_is_no_loss_is_said(unchecked_types):
+    with pytest.raises(ValueError, match="The loss is 'squared', but a loss is an object such as"):
+        lc.losses.as_loss("squared")
+    with pytest.raises(ValueError, match="a loss is an object such as"):
+        lc.losses.as_loss(lc.SquaredError)
+    loss = lc.FunctionLoss(lambda output, target: (output - target) ** 2)
+    with pytest.raises(ValueError, match="return a scalar, such as"):
+        loss.check_target(jnp.zeros((4, N)), N, 1.0)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ...controllers import AbstractFeedbackPath, AbstractTeaching, DirectFeedback
 from ...equilibrium import Dynamics
-from ...losses import AbstractLoss, CrossEntropy
+from ...losses import AbstractLoss, CrossEntropy, as_loss
 from ...systems import AbstractSystem, Affine, Feedforward
 from .._policy import Keep
 from .._rule import AbstractRule, Aspects, Batch, Counted, Credit, check_batch
@@ -64,7 +64,7 @@ class DeepFeedbackControl(AbstractRule):
 
     phase: AbstractPhase
     teaching: AbstractTeaching
-    loss: AbstractLoss = CrossEntropy()
+    loss: AbstractLoss = eqx.field(converter=as_loss, default=CrossEntropy())
     path: AbstractFeedbackPath = DirectFeedback()
     feedback_learning: AbstractFeedbackLearning | None = None
     difference: AbstractDifference = RateDifference()

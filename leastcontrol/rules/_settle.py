@@ -1,0 +1,333 @@
+"""Rest points of a user's f, differentiable by JAX in all that f depends on.
+
+`settle` is a function of parameters and inputs like any other. Its derivative comes from the
+implicit function theorem: at a rest point φ of f(θ, φ, x) = 0,
+
+    ∂_φf dφ + ∂_θf dθ + ∂_xf dx = 0.
+
+The rule is written once, for tangents. Its linear solve has a transpose of its own, ∂_φfᵀa + c = 0
+for a cotangent c, so that JAX derives reverse mode, and derivatives of derivatives, from it. Both
+directions are free equilibria of linear systems (`leastcontrol.equilibrium.AdjointSystem` and
+`TangentSystem`), which the solver of the rest point solves too: no matrix is formed, and no
+iteration is stored.
+"""
+
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float, PyTree
+
+from ..equilibrium import (
+    AdjointSystem,
+    Certificate,
+    Controlled,
+    Linearised,
+    Solution,
+    Solver,
+    TangentSystem,
+    Tolerance,
+    controlled_rest,
+    free_equilibrium,
+    verdict,
+)
+from ..systems import AbstractSystem, FunctionSystem
+from ._policy import AbstractUnsolved, Drop
+from ._rule import Counted, per_sample, split_by_tangents
+
+State = PyTree[Float[Array, "batch ..."]]
+
+
+def settle(
+    vector_field: Callable[[PyTree, PyTree, PyTree], PyTree],
+    params: PyTree[Any],
+    x: PyTree[Any],
+    *,
+    start: PyTree[Any],
+    solver: Solver | None = None,
+    tolerance: Tolerance | None = None,
+    unsolved: AbstractUnsolved | None = None,
+) -> Solution[State]:
+    """Solves f(params, φ, x) = 0 for each sample of a batch, differentiably.
+
+        solution = settle(f, params, x, start=jnp.zeros(64))
+        loss = jnp.mean((solution.value @ readout - target) ** 2)
+
+    `solution.value` holds the rest points φ, with a leading batch axis, and is differentiable in
+    `params`, in `x`, and in what f closes over, by `jax.grad`, `jax.jvp` and their compositions.
+    Its memory does not depend on the number of iterations. `solved(solution)` tells for each sample
+    whether its rest point was found.
+
+    A sample that does not count under the policy `unsolved` adds nothing to a gradient. This holds
+    for a sample whose rest point was not found, and for a sample whose linear equation was not
+    solved on the way back. The latter is known only there, so `solution` cannot tell:
+    `RaiseError()` stops then, and `gradient_certificate` measures it for a given cotangent. A mean
+    over the batch still divides by all samples; weigh by `solved(solution)` to divide by those that
+    count. If a sample is not finite, its value is its start, so that what is computed from it, and
+    then left out, stays finite.
+
+    **Arguments:**
+
+    * `vector_field`: f(params, state, x) for one sample, zero at rest; a pytree like the state.
+    * `params`: any pytree, the same for all samples.
+    * `x`: a pytree of arrays with a leading batch axis. Those that are not of floating point, such
+      as masks, labels and keys, reach f unchanged.
+    * `start`: the state from which the solver starts: a pytree of arrays, for one sample or with a
+      leading batch axis. Where both readings fit f, it is one for each sample. No gradient passes.
+    * `solver`: of the rest point and of the linear equation, as for `free_equilibrium`. A
+      fixed-point iteration needs φ + f to contract; `TrustRegion()` does not.
+    * `tolerance`: of both.
+    * `unsolved`: the policy for unsolved samples; by default they are dropped.
+
+    **Raises:** `ValueError` if f, the start and the inputs do not fit.
+    """
+    params = jax.tree.map(_without_python_number, params)
+    x, batch = batch_of(x)
+    starts = starts_of(vector_field, params, x, start, batch)
+    one_state, one_x = jax.tree.map(_of_one, (starts, x))
+    # What f closes over becomes an argument, since a rule of differentiation sees arguments alone.
+    field = _closed(vector_field, params, one_state, one_x)
+    return _settled(
+        field,
+        params,
+        x,
+        starts,
+        solver=solver,
+        tolerance=Tolerance() if tolerance is None else tolerance,
+        unsolved=Drop() if unsolved is None else unsolved,
+    )
+
+
+class _ClosedField(eqx.Module):
+    """A traced f, with the arrays that it closed over.
+
+    Unlike `eqx.filter_closure_convert` it does not compare the arguments of a call with those it
+    was traced for, whose shardings differ inside `jax.shard_map`.
+    """
+
+    jaxpr: Any
+    closed_over: list[Any]
+    structure: Any = eqx.field(static=True)
+
+    def __call__(self, params: PyTree, state: PyTree[Array], x: PyTree[Array]) -> PyTree[Array]:
+        arrays = jax.tree.leaves(eqx.filter((params, state, x), eqx.is_array))
+        traced = jaxpr_as_fun(ClosedJaxpr(self.jaxpr, self.closed_over))
+        return jax.tree.unflatten(self.structure, traced(*arrays))
+
+
+def _closed(
+    vector_field: Callable[[PyTree, PyTree, PyTree], PyTree],
+    params: PyTree[Any],
+    one_state: PyTree[Any],
+    one_x: PyTree[Any],
+) -> Callable[[PyTree, PyTree, PyTree], PyTree]:
+    if isinstance(vector_field, FunctionType) and vector_field.__closure__ is None:
+        return vector_field
+    traced, output, _ = eqx.filter_make_jaxpr(vector_field)(params, one_state, one_x)
+    return _ClosedField(traced.jaxpr, traced.consts, jax.tree.structure(output))
+
+
+def _without_python_number(leaf: Any) -> Any:
+    # `jax.grad(...)(0.5)` traces a number that the rule would get back as a constant of Python.
+    return jnp.array(leaf, copy=True) if isinstance(leaf, Tracer) and leaf.ndim == 0 else leaf
+
+
+def batch_of(x: PyTree[Any]) -> tuple[PyTree[Array], int]:
+    """Converts the inputs of a batch into arrays, and returns them with its size.
+
+    **Raises:** `ValueError` if they are not of one batch.
+    """
+    x = jax.tree.map(_batched, x)
+    sizes = {leaf.shape[0] for leaf in jax.tree.leaves(x)}
+    if len(sizes) != 1:
+        raise ValueError(
+            f"The first axes of x are {sorted(sizes)}, but x is one batch: give arrays with the "
+            "same first axis."
+        )
+    return x, sizes.pop()
+
+
+def _of_one(leaf: Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
+
+
+def _batched(leaf: Any) -> Array:
+    if not hasattr(leaf, "dtype") or jnp.ndim(leaf) == 0:
+        given = "a scalar" if hasattr(leaf, "dtype") else f"a Python {type(leaf).__name__}"
+        raise ValueError(
+            f"x holds {given}, but its arrays have a leading batch axis: give what all samples "
+            "share in params, and the rest as arrays of shape (batch, ...)."
+        )
+    return jnp.asarray(leaf)
+
+
+def starts_of(
+    vector_field: Callable[[PyTree, PyTree, PyTree], PyTree],
+    params: PyTree[Any],
+    x: PyTree[Array],
+    start: PyTree[Any],
+    batch: int,
+) -> State:
+    """Makes one start for each sample, without gradient, and checks f against it.
+
+    **Raises:** `ValueError` or `TypeError` if f does not fit.
+    """
+    one_x = jax.tree.map(_of_one, x)
+    given = jax.tree.map(_of_strong_type, jax.lax.stop_gradient(start))
+
+    def check(batch_axes: int) -> None:
+        zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape[batch_axes:], leaf.dtype), given)
+        FunctionSystem(vector_field, _no_output, params, zeros).initial_state(one_x)
+
+    leaves = jax.tree.leaves(given)
+    refused = None
+    if leaves and all(leaf.shape[:1] == (batch,) for leaf in leaves):
+        try:
+            check(1)
+            return given
+        except (TypeError, ValueError) as error:
+            refused = error
+    try:
+        check(0)
+    except (TypeError, ValueError) as error:
+        raise (error if refused is None else refused) from None
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *leaf.shape)), given)
+
+
+def _of_strong_type(leaf: Any) -> Array:
+    # A weak type would change at the first step of the solver's loop.
+    return jax.lax.convert_element_type(leaf, jnp.result_type(leaf))
+
+
+def _no_output(params: PyTree[Any], state: PyTree[Array]) -> Float[Array, " outputs"]:
+    del params
+    return jnp.zeros(0, jax.tree.leaves(state)[0].dtype)
+
+
+def _call(params: tuple[Any, PyTree[Any]], state: PyTree[Array], x: PyTree[Any]) -> PyTree[Array]:
+    field, params = params
+    return field(params, state, x)
+
+
+def system_of(field: Any, params: PyTree[Any], starts: State) -> AbstractSystem:
+    """Makes a system without output of f and its parameters, for states like the starts."""
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape[1:], leaf.dtype), starts)
+    return FunctionSystem(_call, _no_output, (field, params), zeros)
+
+
+@eqx.filter_custom_jvp
+def _settled(
+    field: Any,
+    params: PyTree[Any],
+    x: PyTree[Any],
+    starts: State,
+    *,
+    solver: Solver | None,
+    tolerance: Tolerance,
+    unsolved: AbstractUnsolved,
+) -> Solution[State]:
+    system = system_of(field, params, starts)
+    solution = free_equilibrium(system, x, solver=solver, tolerance=tolerance, start=starts)
+    kept = (unsolved.weights(solution) > 0) | _finite(solution.value)
+    return eqx.tree_at(lambda s: s.value, solution, _chosen(kept, solution.value, starts))
+
+
+@_settled.def_jvp
+def _settled_jvp(
+    primals: tuple[Any, ...],
+    tangents: tuple[Any, ...],
+    *,
+    solver: Solver | None,
+    tolerance: Tolerance,
+    unsolved: AbstractUnsolved,
+) -> tuple[Solution[State], Solution[Any]]:
+    field, params, x, starts = primals
+    solution = _settled(
+        field, params, x, starts, solver=solver, tolerance=tolerance, unsolved=unsolved
+    )
+    counted = Counted.of(unsolved.weights(jax.lax.stop_gradient(solution)))
+    counts = counted.weights > 0
+    states = counted.safe(solution.value)
+
+    moving, fixed = split_by_tangents(primals, tangents)
+    # If no sample counts there is no safe point, and 0 · NaN must not come out of any product.
+    tangents = jax.tree.map(lambda leaf: jnp.where(counted.count > 0, leaf, 0), tangents)
+
+    def fields(moving: PyTree[Any]) -> PyTree[Array]:
+        field, params, x, _ = eqx.combine(moving, fixed)
+        return jax.vmap(lambda state, x: field(params, state, x))(states, counted.safe(x))
+
+    _, change = jax.jvp(fields, (moving,), (tangents,))
+    system = system_of(field, params, starts)
+    points = Linearised(counted.safe(x), states)
+    # As one vector for each sample, because a part of the state that the tangents do not reach is a
+    # constant to JAX, and it transposes no linear solve with a constant on its right-hand side.
+    _, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], states))
+    flat = jax.vmap(lambda tree: ravel_pytree(tree)[0])
+
+    def solve_by(linear: AbstractSystem) -> Callable[[Any, Array], Array]:
+        def solve(_: Any, force: Array) -> Array:
+            rest = linear_rest(
+                linear, points, jax.vmap(unravel)(force), solver=solver, tolerance=tolerance
+            )
+            return jnp.where(unsolved.weights(rest)[:, None] > 0, flat(rest.value), 0)
+
+        return solve
+
+    def minus_jacobian(change: Array) -> Array:
+        product = jax.vmap(TangentSystem(system=system).vector_field)
+        return -flat(product(jax.vmap(unravel)(change), points))
+
+    change = jax.lax.custom_linear_solve(
+        minus_jacobian,
+        jnp.where(counts[:, None], flat(change), 0),
+        solve_by(TangentSystem(system=system)),
+        transpose_solve=solve_by(AdjointSystem(system=system)),
+    )
+    change = jax.vmap(unravel)(jnp.where(counts[:, None], change, 0))
+    still = jax.tree.map(lambda _: None, solution)
+    return solution, eqx.tree_at(
+        lambda s: s.value, still, change, is_leaf=lambda node: node is None
+    )
+
+
+def linear_rest(
+    linear: AbstractSystem,
+    points: Linearised,
+    force: State,
+    *,
+    solver: Solver | None,
+    tolerance: Tolerance,
+) -> Solution[State]:
+    """Solves Jv + c = 0 or Jᵀa + c = 0 for a batch, for J = ∂_φf at the points and a force c.
+
+    **Arguments:**
+
+    * `linear`: a `TangentSystem` or an `AdjointSystem`.
+    * `points`, `force`: of each sample.
+    * `solver`, `tolerance`: as for `settle`.
+    """
+    samples = Controlled(points, force)
+    values, steps, errors = controlled_rest(linear, samples, solver=solver, tolerance=tolerance)
+    unmeasured = jnp.zeros_like(errors)
+    stats = Certificate(steps, unmeasured, unmeasured, unmeasured, unmeasured, errors)
+    return Solution(values, jax.vmap(verdict)(errors), stats)
+
+
+def _finite(tree: State) -> Bool[Array, " batch"]:
+    finite = [
+        jnp.all(jnp.isfinite(leaf), axis=tuple(range(1, leaf.ndim)))
+        for leaf in jax.tree.leaves(tree)
+    ]
+    return jnp.all(jnp.stack(finite), axis=0)
+
+
+def _chosen(condition: Bool[Array, " batch"], yes: State, no: State) -> State:
+    return jax.tree.map(lambda a, b: jnp.where(per_sample(condition, a), a, b), yes, no)
