@@ -430,6 +430,7 @@ def test_the_dynamics_come_to_rest_where_the_solver_says(output_control):
         np.testing.assert_allclose(flat(mine), theirs, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_continuous_time_settles_where_a_unit_step_cannot_follow():
     # The fast population of this system outruns a unit step.
     system, x, targets = function_system(), inputs(), vectors()

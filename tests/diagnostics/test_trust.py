@@ -68,6 +68,7 @@ def test_no_control_moves_the_readout_by_more_than_the_largest_gain(make):
     assert max(shares) > 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [feedforward, recurrent])
 def test_the_least_energy_lies_above_its_bound(make):
     problem, everyone = bounded(make)
@@ -157,6 +158,7 @@ def batches(count=2):
     return [lc.Batch(inputs(seed=seed), labels()) for seed in range(count)]
 
 
+@pytest.mark.slow
 def test_the_oracle_can_be_trusted():
     system = recurrent()
     exact = lc.LeastControl(lc.Exact(lc.Tolerance(1e-9)), LEAK)

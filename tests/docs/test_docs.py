@@ -37,7 +37,17 @@ def runnable(page: str, name: str) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(
+            path,
+            marks=[pytest.mark.slow] if path.parent.name == "tutorials" else [],
+            id=str(path.relative_to(ROOT)),
+        )
+        for path in PAGES
+    ],
+)
 def test_the_python_blocks_of_a_page_run(
     path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):

@@ -186,6 +186,7 @@ def test_a_sample_whose_error_stays_where_it_is_goes_on_with_more_stiffness(monk
     assert solved[1] == 12
 
 
+@pytest.mark.slow
 def test_the_stiffness_is_the_answer_of_the_layers_before():
     own = lc.ConvolutionalFeedforward(
         (1, 9, 9), (lc.Convolution(3, 3), lc.Convolution(4, 2)), (5, 6), OUTPUTS, key=KEY

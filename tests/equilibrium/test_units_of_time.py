@@ -123,6 +123,7 @@ def test_exact_control_is_found_in_any_unit(rate, dtype):
     assert distances(found, reference)[solved].max(initial=0) < 1e-3
 
 
+@pytest.mark.slow
 def test_what_an_iteration_ended_with_is_what_is_said_of_it():
     """A linear f, where the last digits of two measurements differ most."""
     matrix = -jnp.eye(3) + 0.3 * jax.random.normal(KEY, (3, 3))

@@ -258,6 +258,7 @@ def test_a_row_may_be_a_meta_training(tmp_path):
     assert reproduction.reproduce(table, tmp_path) == [own]
 
 
+@pytest.mark.slow
 def test_a_row_may_be_pictures(tmp_path):
     config = RepresentConfig.of(
         images=("natural-1", "text-1"), size=4, hidden=4, steps=4, reports=2, seeds=(3, 4)

@@ -65,6 +65,7 @@ def loss_of_heads(output, target):
     )
 
 
+@pytest.mark.slow
 def test_outputs_and_targets_may_be_pytrees_and_the_gradient_is_exact():
     targets = {
         "label": labels(4) % 2,

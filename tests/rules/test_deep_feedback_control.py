@@ -409,6 +409,7 @@ def test_the_answer_of_the_output_is_that_of_its_jacobian():
         np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_some_samples_teach_the_feedback_what_a_batch_of_them_would():
     first = lc.Batch(BATCH.inputs[:1], BATCH.targets[:1])
     noise = tuple(own[:1] for own in draws(0))

@@ -14,6 +14,7 @@ STRENGTH = 0.7
 DRAWS = 2000
 
 
+@pytest.mark.slow
 def test_the_mean_of_many_draws_is_the_gradient_of_the_norm():
     system, batch = recurrent(), lc.Batch(inputs(), labels())
     plain = lc.RecurrentBackpropagation()

@@ -121,6 +121,7 @@ def test_the_adjoint_of_dense_implicit_differentiation():
     np.testing.assert_allclose(of_weight, expected_weight, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_field_that_does_not_contract_is_settled_and_differentiated_by_a_trust_region():
     # Fixed points of a steep cubic, (p + x) − s³ = 0: a unit step overshoots by a factor of 11.
     f = lambda p, state, x: p + x - state**3  # noqa: E731
@@ -174,6 +175,7 @@ def test_what_f_closes_over_has_a_gradient():
 # --- the transformations
 
 
+@pytest.mark.slow
 def test_an_ensemble_a_scan_and_a_checkpoint_change_nothing():
     factors = jnp.asarray([0.5, 1.0, 1.2])
     x = X["drive"]

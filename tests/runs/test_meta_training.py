@@ -71,6 +71,7 @@ def test_the_tasks_depend_on_the_seed_alone():
     assert first[0].validation == first[1].validation
 
 
+@pytest.mark.slow
 def test_the_metrics_say_how_far_the_control_is_from_its_equilibrium():
     leak = 0.1
     rule = lc.meta.MetaLeastControl(leak, control=lc.meta.EulerControl(steps=5, step_size=0.01))
@@ -134,6 +135,7 @@ def test_the_evaluation_is_mean_and_interval_over_tasks():
         training.meta_evaluate(own, adaptation, TASKS, 1, key=key)
 
 
+@pytest.mark.slow
 def test_the_accuracy_of_classification_is_counted():
     images = jnp.asarray(np.random.default_rng(0).integers(0, 255, (6, 4, 4, 4), dtype=np.uint8))
     tasks = data.ImageTasks(images, 3, 1, 2)

@@ -284,6 +284,7 @@ def test_two_processes_share_a_sweep(tmp_path):
     assert all(row["complete"] or row["epochs"] for row in found["trials"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["distribution_json = '{'", "distribution_json = '[]'"])
 def test_a_damaged_store_is_one_sentence(fault, tmp_path, monkeypatch, capsys):
     import sqlite3

@@ -213,6 +213,7 @@ class Paired(lc.AbstractRule):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip", [None, 0.05])
 def test_feedback_learns_by_its_own_optimiser_and_decays_outside_of_it(clip):
     samples, system, rule = dataset(), network(hidden=(4, 3)), Paired()
@@ -311,6 +312,7 @@ class Noting(lc.rules.AbstractRuleWithoutFeedback):
         return credit
 
 
+@pytest.mark.slow
 def test_a_safeguard_comes_in_where_a_batch_needs_it_and_changes_nothing_else():
     # Six sweeps solve most samples and not all of them, and an epoch has four batches.
     controller = lc.Automatic(lc.Tolerance(1e-3), lc.FixedPoint(max_steps=6, relax=True))

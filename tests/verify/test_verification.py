@@ -281,6 +281,7 @@ def test_learned_feedback_needs_its_weights(trainer, name, tmp_path, vector):
         read_vectors([write(tmp_path / "v.npz", own, meta)])
 
 
+@pytest.mark.slow
 def test_the_reference_vectors_are_replayed():
     if not GOLDEN.is_dir():
         pytest.skip(f"no reference vectors at {GOLDEN}")
