@@ -164,6 +164,7 @@ def test_strong_control_is_the_first_strength_that_brings_targets_to_their_proba
     assert float(found) == pytest.approx(probability(leak), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_strength_that_does_not_exist_is_no_number(monkeypatch):
     monkeypatch.setattr(bench, "DOUBLINGS", 1)
     with pytest.raises(ConfigError, match=r"No strength up to 3\.1e-01 brings"):

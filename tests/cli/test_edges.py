@@ -172,6 +172,7 @@ def database(tmp_path, monkeypatch):
     return asked
 
 
+@pytest.mark.slow
 def test_a_sweep_keeps_and_says_no_password(database, call, tmp_path):
     (tmp_path / "sweep.toml").write_text(
         '[train]\nrule = "backpropagation"\nepochs = 1\n[search]\nhidden = [[4], [5]]\n',

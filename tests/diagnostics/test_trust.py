@@ -84,6 +84,7 @@ def test_the_least_energy_lies_above_its_bound(make):
     np.testing.assert_allclose(found.gap, found.energy - found.lower_bound)
 
 
+@pytest.mark.slow
 def test_the_bound_is_reached_where_every_direction_has_the_same_gain():
     problem, everyone = bounded(lambda **o: feedforward(activation=lc.systems.identity, **o))
     first, second, _ = problem.system.layers
@@ -128,6 +129,7 @@ def test_the_free_margin_is_that_of_the_dense_jacobian(settled, arnoldi, monkeyp
         assert margin == pytest.approx(-np.linalg.eigvals(dense).real.max(), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_controlled_margin_is_that_of_the_dense_joint_dynamics(settled):
     system, problem, everyone, point = settled
     margins = diagnostics.controlled_margin(problem, everyone, point)

@@ -42,7 +42,9 @@ def runnable(page: str, name: str) -> str:
     [
         pytest.param(
             path,
-            marks=[pytest.mark.slow] if path.parent.name == "tutorials" else [],
+            marks=[pytest.mark.slow]
+            if path.parent.name == "tutorials" or "how-to" in path.name
+            else [],
             id=str(path.relative_to(ROOT)),
         )
         for path in PAGES

@@ -199,6 +199,7 @@ def test_automatic_solves_what_dynamic_inversion_leaves(make):
     assert bool(lc.solved(measured).all())
 
 
+@pytest.mark.slow
 def test_automatic_leaves_alone_what_is_solved():
     system = feedforward()
     problem = lc.ControlProblem(system, lc.CrossEntropy(), 6.4)

@@ -35,6 +35,7 @@ def measured(rule, system=SYSTEM, feedback=None, batch=BATCH):
     return diagnosis(rule, batch, 0)(system, feedback)
 
 
+@pytest.mark.slow
 def test_angles_and_control_are_those_of_every_layer():
     rule = lc.LeastControl(lc.DynamicInversion(), 0.5)
     figures = measured(lc.JacobianPenalty(rule, 1.0))

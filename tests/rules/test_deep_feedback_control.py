@@ -320,6 +320,7 @@ def test_two_point_increments_are_independent_signs():
     assert np.abs(correlations).max() < 6 / np.sqrt(len(columns))
 
 
+@pytest.mark.slow
 def test_the_noise_of_updates_is_that_of_each_neuron_and_sample():
     """Each layer's update less the quiet one is εᵀr, and its bias' Σε, with ε of the deviation."""
     quiet = fc.DeepFeedbackControl(SOLVED, NUDGED)

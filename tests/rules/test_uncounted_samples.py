@@ -105,8 +105,17 @@ UNSOLVED = [(name, "not finite", NOWHERE) for name in RULES]
 UNSOLVED += [(name, "over its budget", SLOW) for name in BY_STEPS]
 
 
+# They take the longest to compile, and the other rules show the same.
+LONG = ("automatic", "continuous time", "energy", "exact", "equilibrium propagation")
+
+
+def marks(name):
+    return [pytest.mark.slow] if name in LONG else []
+
+
 @pytest.mark.parametrize(
-    ("name", "batch"), [(n, b) for n, _, b in UNSOLVED], ids=[f"{n}-{w}" for n, w, _ in UNSOLVED]
+    ("name", "batch"),
+    [pytest.param(n, b, id=f"{n}-{fault}", marks=marks(n)) for n, fault, b in UNSOLVED],
 )
 def test_an_unsolved_sample_changes_no_number_of_the_others(name, batch):
     rule = RULES[name]
@@ -259,7 +268,9 @@ CASES = [("dynamic inversion", fault) for fault in TARGETS]
 CASES += [(name, "label ignored") for name in RULES if name not in ("dynamic inversion", "penalty")]
 
 
-@pytest.mark.parametrize(("name", "fault"), CASES)
+@pytest.mark.parametrize(
+    ("name", "fault"), [pytest.param(n, fault, marks=marks(n)) for n, fault in CASES]
+)
 def test_a_target_that_is_none_does_not_count_inside_a_trace(name, fault):
     rule = RULES[name]
     entropy = lc.CrossEntropy()

@@ -392,6 +392,7 @@ def wait_for(path, process):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_asked_to_end_saves_and_says_how_to_go_on(tmp_path):
     process = start(tmp_path / "run")
     wait_for(tmp_path / "run" / "metrics.jsonl", process)

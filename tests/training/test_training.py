@@ -123,6 +123,7 @@ def test_each_epoch_is_shuffled_anew_and_shows_no_sample_twice():
     assert len({tuple(epoch) for epoch in epochs.tolist()}) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip", [None, 0.05])
 def test_backpropagation_is_the_loop_written_by_hand(clip):
     samples, system = dataset(), network(hidden=(4, 3))

@@ -632,6 +632,7 @@ def test_a_strength_that_depends_on_the_batch_fails(cases, monkeypatch):
     assert row["error"] > 1e-3
 
 
+@pytest.mark.slow
 def test_a_wrong_baseline_fails_the_limit_of_weak_control(cases):
     (row,) = properties.check_weak_control(cases[0], lc.Backpropagation())
     assert (row["name"], row["status"]) == ("weak-control/feedforward", "passed")
