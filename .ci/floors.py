@@ -54,10 +54,10 @@ def interpreter() -> str | None:
 
 
 def example() -> str:
-    """Returns the Python block of the README."""
+    """Returns the Python blocks of the README, one after another."""
     page = (ROOT / "README.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    return code
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return "\n".join(blocks)
 
 
 def main() -> None:
