@@ -14,10 +14,13 @@ from leastcontrol.cli import main
 
 CHROMIUM = shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None,
-    reason="there is no browser: install Debian's chromium and chromium-driver",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None or DRIVER is None,
+        reason="there is no browser: install Debian's chromium and chromium-driver",
+    ),
+]
 
 FLAGS = (
     "--headless",

@@ -100,6 +100,7 @@ def test_in_x_it_is_the_control_sent_back_through_f():
         np.testing.assert_allclose(slope["drive"][index], expected, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_without_output_neurons_and_in_forward_mode_the_slope_is_the_same():
     estimate = estimator(output_neurons=False)
     moved = jax.random.normal(jax.random.key(6), ENCODER.shape)
@@ -110,6 +111,7 @@ def test_without_output_neurons_and_in_forward_mode_the_slope_is_the_same():
     np.testing.assert_allclose(tangent, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_params_is_mapped():
     both = jax.tree.map(lambda leaf: jnp.stack([leaf, 1.1 * leaf]), PARAMS)
     slope = jax.grad(lambda params: value_of(params, ENCODER, TARGETS)[0])
