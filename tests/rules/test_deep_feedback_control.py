@@ -410,6 +410,18 @@ def test_the_answer_of_the_output_is_that_of_its_jacobian():
         np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-15)
 
 
+def test_quasi_static_feedback_decays_by_its_share():
+    noise = draws(0)
+
+    def gradient(decay):
+        rule = fc.DeepFeedbackControl(SOLVED, NUDGED, feedback_learning=fc.QuasiStatic(0.05, decay))
+        task = rule.task(NETWORK, FEEDBACK, BATCH)
+        return rule.credit(task, BATCH, None, learning_draws=lambda _: noise).feedback_gradient
+
+    for without, with_decay, weight in zip(gradient(0.0), gradient(0.3), FEEDBACK, strict=True):
+        np.testing.assert_allclose(with_decay - without, 0.3 * weight, atol=1e-9)
+
+
 @pytest.mark.slow
 def test_some_samples_teach_the_feedback_what_a_batch_of_them_would():
     first = lc.Batch(BATCH.inputs[:1], BATCH.targets[:1])
