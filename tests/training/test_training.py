@@ -123,7 +123,6 @@ def test_each_epoch_is_shuffled_anew_and_shows_no_sample_twice():
     assert len({tuple(epoch) for epoch in epochs.tolist()}) == 3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("clip", [None, 0.05])
 def test_backpropagation_is_the_loop_written_by_hand(clip):
     samples, system = dataset(), network(hidden=(4, 3))
@@ -214,7 +213,6 @@ class Paired(lc.AbstractRule):
         )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("clip", [None, 0.05])
 def test_feedback_learns_by_its_own_optimiser_and_decays_outside_of_it(clip):
     samples, system, rule = dataset(), network(hidden=(4, 3)), Paired()
