@@ -46,6 +46,7 @@ from ..runs.origin import commit
 from ..runs.samples import load_splits
 from ..runs.trained import build_system, load_trained
 from ..runs.words.controllers import CONTROLLERS
+from ..runs.words.strength import PAPER_LEAK
 from ..systems import AbstractSystem, dense_residual_network, tanh
 from .config import (
     GROWN_RULES,
@@ -58,8 +59,6 @@ from .config import (
 from .growth import growth_exponent
 from .timing import Spread, Step, Timing, compile_step, interleaved
 
-# The paper's α = 0.1 for the mean of a batch of 64.
-LEAK = 6.4
 STRONG_PROBABILITY = 0.97
 # `strong_leak` doubles the strength up to this many times, to about 2.6e6.
 DOUBLINGS = 24
@@ -134,7 +133,7 @@ def _cases(config: BenchConfig) -> Iterator[_Case]:
                 continue
             # All weights of a case have the strength that is found at initialisation, because the
             # strength of a training is constant.
-            leak = LEAK if name == kind else strong_leak(first, batches)
+            leak = PAPER_LEAK if name == kind else strong_leak(first, batches)
             for system, system_batches, source_labels in sources:
                 probability = target_probability(system, system_batches, jnp.asarray(leak))
                 labels = {"case": name, **source_labels, "batch_size": config.batch_size}
@@ -212,12 +211,13 @@ def strong_leak(system: AbstractSystem, batches: Batch) -> float:
 
     **Raises:** `ConfigError` if none has it.
     """
-    for leak in (LEAK / 2**doublings for doublings in range(DOUBLINGS + 1)):
+    for leak in (PAPER_LEAK / 2**doublings for doublings in range(DOUBLINGS + 1)):
         if target_probability(system, batches, jnp.asarray(leak)) >= STRONG_PROBABILITY:
             return leak
     raise ConfigError(
-        f"No strength up to {2**DOUBLINGS / LEAK:.1e} brings the mean probability of the targets "
-        f"to {STRONG_PROBABILITY}: leave out the strong cases, or write another --hidden or --seed."
+        f"No strength up to {2**DOUBLINGS / PAPER_LEAK:.1e} brings the mean probability of the "
+        f"targets to {STRONG_PROBABILITY}: leave out the strong cases, or write another --hidden "
+        "or --seed."
     )
 
 
@@ -326,4 +326,4 @@ def _grown_case(grown: str, kind: str, size: int, splits: Splits, config: BenchC
         "grown": grown,
         "size": size,
     }
-    return _Case(kind, system, _batches(splits, config.batches, batch_size), LEAK, labels)
+    return _Case(kind, system, _batches(splits, config.batches, batch_size), PAPER_LEAK, labels)

@@ -294,7 +294,7 @@ class Learner:
             return jax.lax.fori_loop(0, count, body, (carry, zeros))
 
         self._stretch = jax.jit(stretch)
-        self._compiled: dict[int, Any] = {}
+        self._programs: dict[int, training.Program[Any]] = {}
 
     def start(self, seed: int) -> PyTree:
         """Draws the initial weights of a seed, and initialises the state of the optimiser."""
@@ -307,14 +307,10 @@ class Learner:
         The time does not include compilation.
         """
         pixels = len(batch.inputs)
-        if pixels not in self._compiled:
-            lowered = self._stretch.lower(carry, batch, jnp.asarray(count))
-            self._compiled[pixels] = lowered.compile()
-        began = time.perf_counter()
-        carry, sums = jax.block_until_ready(
-            self._compiled[pixels](carry, batch, jnp.asarray(count))
-        )
-        elapsed = time.perf_counter() - began
+        arguments = carry, batch, jnp.asarray(count)
+        if pixels not in self._programs:
+            self._programs[pixels] = training.Program.of(self._stretch, *arguments)
+        (carry, sums), elapsed = self._programs[pixels].timed(*arguments)
         return carry, [float(total) / count for total in sums], 1e3 * elapsed / count
 
     def system(self, carry: PyTree) -> ImplicitRepresentation:

@@ -158,7 +158,7 @@ def test_strong_control_is_the_first_strength_that_brings_targets_to_their_proba
         chosen = jax.nn.softmax(outputs)[jnp.arange(len(flat.targets)), flat.targets]
         return float(chosen.mean())
 
-    assert leak < bench.LEAK
+    assert leak < bench.PAPER_LEAK
     assert probability(leak) >= bench.STRONG_PROBABILITY > probability(2 * leak)
     found = bench.target_probability(system, own, jnp.asarray(leak))
     assert float(found) == pytest.approx(probability(leak), rel=1e-6)
@@ -280,7 +280,7 @@ def test_one_size_grows_at_a_time():
     wide = bench._grown_case("width", "feedforward", 7, splits, config)
     assert [layer.weight.shape[0] for layer in wide.system.layers] == [7, 7, 10]
     assert wide.batches.inputs.shape == (2, 6, 64)
-    assert wide.leak == bench.LEAK
+    assert wide.leak == bench.PAPER_LEAK
     recurrent = bench._grown_case("width", "rnn", 7, splits, config)
     assert recurrent.system.recurrent.shape == (7, 7)
     deep = bench._grown_case("depth", "feedforward", 3, splits, config)

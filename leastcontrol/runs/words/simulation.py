@@ -4,7 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from ..configuration import AbstractOptions
-from ..options import NON_NEGATIVE, ConfigError, option
+from ..options import NON_NEGATIVE, ConfigError, flag, option
 
 if TYPE_CHECKING:
     from ...equilibrium import AbstractNoise, Dynamics
@@ -100,6 +100,6 @@ class AbstractNoisySimulation(AbstractSimulation):
             value = getattr(self, name)
             if value != default:
                 raise ConfigError(
-                    f"--{name.replace('_', '-')} is {value}, but it has no effect without --noise "
+                    f"{flag(name)} is {value}, but it has no effect without --noise "
                     "0.1: add that, or leave it out."
                 )

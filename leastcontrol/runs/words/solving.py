@@ -18,6 +18,19 @@ def unsolved_option(default: str = "drop") -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
+class AbstractPolicy(AbstractOptions):
+    """A policy for samples that are not solved."""
+
+    unsolved: str = unsolved_option()
+
+    def policy(self) -> Any:
+        """Makes what decides on the samples that are not solved."""
+        from ... import rules
+
+        return self.stands_for("unsolved", rules)()
+
+
+@dataclasses.dataclass(frozen=True)
 class AbstractSolve(AbstractOptions):
     """An iteration to a rest point, with its tolerance and its budget."""
 
@@ -42,13 +55,5 @@ class AbstractSolve(AbstractOptions):
 
 
 @dataclasses.dataclass(frozen=True)
-class AbstractSolveWithPolicy(AbstractSolve):
+class AbstractSolveWithPolicy(AbstractPolicy, AbstractSolve):
     """A solve that says what becomes of samples that are not solved."""
-
-    unsolved: str = unsolved_option()
-
-    def policy(self) -> Any:
-        """Makes what decides on the samples that are not solved."""
-        from ... import rules
-
-        return self.stands_for("unsolved", rules)()

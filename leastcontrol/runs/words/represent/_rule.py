@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from ...configuration import AbstractWord
 from ...options import SHARE, at_least, option
-from ..solving import unsolved_option
+from ..solving import AbstractPolicy, unsolved_option
 
 if TYPE_CHECKING:
     from ....rules import AbstractRule
 
 
 @dataclasses.dataclass(frozen=True)
-class AbstractRepresentRule(AbstractWord):
+class AbstractRepresentRule(AbstractWord, AbstractPolicy):
     """What changes the weights of a picture's network."""
 
     tolerance: float = option(
@@ -29,8 +29,7 @@ class AbstractRepresentRule(AbstractWord):
 
     def solve(self) -> tuple[Any, Any, Any]:
         """Makes the tolerance, the iteration, and what decides on samples that are not solved."""
-        from .... import rules
         from ....equilibrium import FixedPoint, Tolerance
 
-        policy = self.stands_for("unsolved", rules)()
-        return Tolerance(relative=self.tolerance), FixedPoint(max_steps=self.max_steps), policy
+        tolerance = Tolerance(relative=self.tolerance)
+        return tolerance, FixedPoint(max_steps=self.max_steps), self.policy()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ...options import ConfigError, choice
 from ..controllers import WITHOUT_LEARNING, AbstractControllerWord
 from ..controllers.automatic import Automatic
-from ..solving import unsolved_option
+from ..solving import AbstractPolicy
 from ..strength import AbstractStrength
 from ._rule import AbstractRuleWord
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class AbstractNudging(AbstractRuleWord, AbstractStrength):
+class AbstractNudging(AbstractRuleWord, AbstractStrength, AbstractPolicy):
     """A rule that compares rest points of different nudging.
 
     * `centred`: whether it compares two opposite nudges, and not one with none.
@@ -27,19 +27,18 @@ class AbstractNudging(AbstractRuleWord, AbstractStrength):
     controller: AbstractControllerWord = choice(
         WITHOUT_LEARNING, Automatic, "Way to the nudged rest point"
     )
-    unsolved: str = unsolved_option()
 
     def build(self, config: Any) -> "AbstractRule":
         """Makes the rule."""
-        from .... import rules
+        from ....rules import EquilibriumPropagation
 
         leak = self.leak(config)
-        return rules.EquilibriumPropagation(
+        return EquilibriumPropagation(
             self.controller.build(leak),
             1 / leak,
             centred=self.centred,
             loss=config.data.loss(),
-            unsolved=self.stands_for("unsolved", rules)(),
+            unsolved=self.policy(),
         )
 
     def check(self, config: Any) -> None:

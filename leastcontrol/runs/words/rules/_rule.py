@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...configuration import AbstractWord
 from ...options import ConfigError
-from ..solving import AbstractSolveWithPolicy
+from ..solving import AbstractPolicy, AbstractSolveWithPolicy
+from ..strength import AbstractOutputControlled
 
 if TYPE_CHECKING:
     from ....equilibrium import FixedPoint
@@ -43,6 +44,17 @@ class AbstractFreeRule(AbstractRuleWord, AbstractSolveWithPolicy):
         from ....equilibrium import FixedPoint
 
         return self.fixed_point() or FixedPoint()
+
+
+@dataclasses.dataclass(frozen=True)
+class AbstractControlledRule(AbstractRuleWord, AbstractOutputControlled, AbstractPolicy):
+    """A rule whose objective is that of least control."""
+
+    strong: ClassVar[bool] = True
+
+    def penalty_unit(self, config: Any) -> float:
+        """Returns the leak: the objective has the loss as L/α, and without a leak not at all."""
+        return self.leak(config) or 1.0
 
 
 def check_direct(name: str, word: str, config: Any) -> None:

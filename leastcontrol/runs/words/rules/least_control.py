@@ -6,20 +6,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ...options import ConfigError, choice, option
 from ..controllers import CONTROLLERS, AbstractControllerWord
 from ..controllers.automatic import Automatic
-from ..solving import unsolved_option
-from ..strength import AbstractOutputControlled
-from ._rule import AbstractRuleWord, check_direct
+from ._rule import AbstractControlledRule, check_direct
 
 if TYPE_CHECKING:
     from ....rules import AbstractRule
 
 
 @dataclasses.dataclass(frozen=True)
-class LeastControl(AbstractRuleWord, AbstractOutputControlled):
+class LeastControl(AbstractControlledRule):
     """The gradient of the least control."""
 
     word: ClassVar[str] = "least-control"
-    strong: ClassVar[bool] = True
 
     controller: AbstractControllerWord = choice(CONTROLLERS, Automatic, "Source of the control")
     start: str = option(
@@ -27,7 +24,6 @@ class LeastControl(AbstractRuleWord, AbstractOutputControlled):
         "Start of a solve; warm is the sample's rest point an epoch before",
         choices=("cold", "warm"),
     )
-    unsolved: str = unsolved_option()
 
     def build(self, config: Any) -> "AbstractRule":
         """Makes the rule."""
@@ -39,16 +35,6 @@ class LeastControl(AbstractRuleWord, AbstractOutputControlled):
             loss=config.data.loss(),
             unsolved=self.policy(),
         )
-
-    def policy(self) -> Any:
-        """Makes what decides on the samples that are not solved."""
-        from .... import rules
-
-        return self.stands_for("unsolved", rules)()
-
-    def penalty_unit(self, config: Any) -> float:
-        """Returns the leak: the objective has the loss as L/α, and without a leak not at all."""
-        return self.leak(config) or 1.0
 
     def check(self, config: Any) -> None:
         """Checks the strength, and that there are neurons for direct feedback."""

@@ -4,20 +4,18 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..controllers.energy import Energy
-from ..solving import AbstractSolveWithPolicy
-from ..strength import AbstractOutputControlled
-from ._rule import AbstractRuleWord
+from ..solving import AbstractSolve
+from ._rule import AbstractControlledRule
 
 if TYPE_CHECKING:
     from ....rules import AbstractRule
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictiveCoding(AbstractRuleWord, AbstractOutputControlled, AbstractSolveWithPolicy):
+class PredictiveCoding(AbstractControlledRule, AbstractSolve):
     """Least control by descent of the energy."""
 
     word: ClassVar[str] = "predictive-coding"
-    strong: ClassVar[bool] = True
 
     def build(self, config: Any) -> "AbstractRule":
         """Makes the rule."""
@@ -31,10 +29,6 @@ class PredictiveCoding(AbstractRuleWord, AbstractOutputControlled, AbstractSolve
             loss=config.data.loss(),
             unsolved=self.policy(),
         )
-
-    def penalty_unit(self, config: Any) -> float:
-        """Returns the leak: the objective has the loss as L/α, and without a leak not at all."""
-        return self.leak(config) or 1.0
 
     def check(self, config: Any) -> None:
         """Checks the strength."""
