@@ -264,10 +264,13 @@ def measured(
 
     `lacking` replaces the residual ∂_φfᵀψ + ∂_φhᵀu, if given.
     """
+    if lacking is not None:
+        # Values of f and h alone, so that f may be what JAX cannot differentiate.
+        state = tree_add(problem.system.vector_field(point.state, sample.drive), point.control)
+        read = problem.system.readout(point.state)
+        return residuals_of(problem, sample, point, tolerance, state, lacking, read)
     field, read, pull = pullback_at_rest(problem.system, point.state, sample.drive)
     state = tree_add(field, point.control)
-    if lacking is not None:
-        return residuals_of(problem, sample, point, tolerance, state, lacking, read)
     optimality = pull(point.control, point.output_control)
     # Without control the rate is that along what is left of f.
     held = norm(point.control) > 0
