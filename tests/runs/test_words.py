@@ -12,12 +12,13 @@ import pytest
 from leastcontrol import data, rules
 from leastcontrol.runs import samples, trained
 from leastcontrol.runs.config import RunConfig
+from leastcontrol.runs.device_config import DeviceConfig
 from leastcontrol.runs.meta_config import MetaConfig
 from leastcontrol.runs.options import Choice, ConfigError, Option, everywhere
 from leastcontrol.runs.represent_config import RepresentConfig
 from leastcontrol.runs.train import run_training
 
-CONFIGS = (RunConfig, MetaConfig, RepresentConfig)
+CONFIGS = (RunConfig, MetaConfig, RepresentConfig, DeviceConfig)
 # A value of every option of a training that differs from its default, and fits the words it is of.
 CHANGED = {
     "data_dir": Path("somewhere"),
