@@ -8,6 +8,8 @@ Every seed is a device of its own mismatch. The arms:
 * `random`: feedback weights that stay as they were drawn, direct feedback alignment on the device;
 * `ideal`: learned feedback on the same network without mismatch;
 * `programmed`: the weights of `ideal`, written to the device with mismatch;
+* `learned, larger steps`, `random, larger steps`: the same with a learning rate that suits random
+  feedback better;
 * `learned with drift`, `programmed with drift`: the same with weights that wander by 1 % a minute
   and two dead neurons.
 
@@ -27,6 +29,7 @@ from _origin import origin
 from leastcontrol import data, devices, files
 
 CURVE_EVERY = 5
+LARGER = {"learning_rate": 5e-3}
 DRIFT = {"drift": 0.01, "dead_units": 2}
 
 
@@ -37,18 +40,27 @@ def device_of(splits, options, seed: int, mismatch: float, **difficulties):
     return devices.SimulatedDevice(inputs, tuple(options.hidden), outputs, noisy, seed=seed)
 
 
+def training_of(options, **larger) -> devices.DeviceTraining:
+    """Makes the training that all arms share, but for the learning rate of some."""
+    return devices.DeviceTraining(epochs=options.epochs, batch_size=options.batch_size, **larger)
+
+
 def accuracy(device, splits) -> float:
     """Measures the share of test samples that the device classifies rightly."""
     output = devices.settle_all(device, splits.test.inputs).output
     return devices.classified(output, splits.test.targets).accuracy
 
 
-def trained(device, feedback, splits, options, seed: int):
+def trained(device, feedback, splits, options, seed: int, **larger):
     """Trains a device; returns its row and the weights on the host."""
     began = time.process_time()
-    training = devices.DeviceTraining(epochs=options.epochs, batch_size=options.batch_size)
     learner = devices.DeviceLearner(
-        device, feedback, training, splits.train.inputs, splits.train.targets, seed=seed
+        device,
+        feedback,
+        training_of(options, **larger),
+        splits.train.inputs,
+        splits.train.targets,
+        seed=seed,
     )
     state = devices.TrainedDevice.untrained(device)
     for _ in range(options.epochs):
@@ -91,13 +103,15 @@ def run_arms(splits, options, seed: int):
     )
     yield "ideal", row
     yield "programmed", programmed(device_of(splits, options, seed, m), weights, splits)
-    for arm, feedback, difficulties in (
-        ("learned", devices.LearnedFeedback(), {}),
-        ("random", devices.RandomFeedback(seed), {}),
-        ("learned with drift", devices.LearnedFeedback(), DRIFT),
+    for arm, feedback, difficulties, larger in (
+        ("learned", devices.LearnedFeedback(), {}, {}),
+        ("random", devices.RandomFeedback(seed), {}, {}),
+        ("learned, larger steps", devices.LearnedFeedback(), {}, LARGER),
+        ("random, larger steps", devices.RandomFeedback(seed), {}, LARGER),
+        ("learned with drift", devices.LearnedFeedback(), DRIFT, {}),
     ):
         device = device_of(splits, options, seed, m, **difficulties)
-        yield arm, trained(device, feedback, splits, options, seed)[0]
+        yield arm, trained(device, feedback, splits, options, seed, **larger)[0]
     drifting = device_of(splits, options, seed, m, **DRIFT)
     yield "programmed with drift", programmed(drifting, weights, splits)
 
@@ -117,6 +131,7 @@ def main() -> None:
     settings = {
         name: value for name, value in vars(options).items() if name not in ("json", "seeds")
     }
+    settings |= dataclasses.asdict(training_of(options))
     rows: list[dict] = []
     if options.json.exists():
         kept = json.loads(options.json.read_text(encoding="utf-8"))
@@ -138,6 +153,9 @@ def main() -> None:
                 name: {
                     "mean": statistics.fmean(each),
                     "std": statistics.stdev(each) if len(each) > 1 else None,
+                    "standard_error": statistics.stdev(each) / len(each) ** 0.5
+                    if len(each) > 1
+                    else None,
                     "count": len(each),
                 }
                 for name, each in values.items()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import controllers as controllers
     from . import data as data
+    from . import devices as devices
     from . import diagnostics as diagnostics
     from . import equilibrium as equilibrium
     from . import feedback_control as feedback_control

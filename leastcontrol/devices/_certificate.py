@@ -79,7 +79,7 @@ def judge(
     floors = noise_floors(first.output, second.output)
     floor = float(np.sqrt(np.mean(floors**2)))
     unit = floor if floor > 0 else np.finfo(np.float32).eps
-    finite = np.isfinite(np.concatenate([*first, *second], axis=1)).all(axis=1)
+    finite = np.all(np.isfinite(np.concatenate([*first, *second], axis=1)), axis=1)
     difference = np.where(finite[:, None], second.output - first.output, 0.0)
     mean = np.where(finite[:, None], (first.output + second.output) / 2, 0.0)
     ranked = np.sort(mean, axis=1)

@@ -186,10 +186,11 @@ class TrainedDevice:
 
     def restored(self, kept: Any, rows: list[dict[str, Any]]) -> "TrainedDevice":
         """Makes the same from arrays that were kept and from figures as JSON has them."""
-        *weights, responses, counts = _in_numpy(kept)
+        weights, first, second, remainder, responses, counts = _in_numpy(kept)
         steps, settles = (int(count) for count in counts)
         metrics = tuple(_metrics(row) for row in rows)
-        return TrainedDevice(*weights, Responses(*responses), steps, settles, metrics)
+        known = Responses(*responses)
+        return TrainedDevice(weights, first, second, remainder, known, steps, settles, metrics)
 
 
 class DeviceLearner:
@@ -261,7 +262,7 @@ class DeviceLearner:
         means = np.mean(figures, axis=0)
         trained, write_error = self._read_back(trained)
         pair = [self._settle_all(inputs) for _ in range(2)]
-        certificate, _ = judge(*pair, np.zeros(len(labels), bool))
+        certificate, _ = judge(pair[0], pair[1], np.zeros(len(labels), bool))
         metrics = DeviceMetrics(
             epoch=number,
             settles=trained.settles,
@@ -444,7 +445,7 @@ def classified(
     output: Float[np.ndarray, "samples outputs"], labels: Int[np.ndarray, " samples"]
 ) -> DeviceEvaluation:
     """Computes accuracy and loss of outputs; one that is not finite is wrong."""
-    finite = np.isfinite(output).all(axis=1)
+    finite = np.all(np.isfinite(output), axis=1)
     known = np.where(finite[:, None], output, 0.0)
     right = finite & (known.argmax(axis=1) == labels)
     highest = known.max(axis=1, keepdims=True)
@@ -463,7 +464,8 @@ def _in_numpy(kept: Any) -> Any:
 
 def _metrics(row: dict[str, Any]) -> DeviceMetrics:
     # A number that is not finite is stored as null.
-    values = {name: math.nan if value is None else value for name, value in row.items()}
-    validation = {n: math.nan if v is None else v for n, v in values.pop("validation").items()}
+    values: dict[str, Any] = {n: math.nan if v is None else v for n, v in row.items()}
+    kept: dict[str, Any] = values.pop("validation")
+    validation: dict[str, Any] = {n: math.nan if v is None else v for n, v in kept.items()}
     faults = tuple(values.pop("faults"))
     return DeviceMetrics(validation=DeviceEvaluation(**validation), faults=faults, **values)

@@ -79,7 +79,7 @@ class DeviceJob(AbstractJob[DeviceConfig]):
             trained = learner.epoch(trained, splits.validation.inputs, splits.validation.targets)
             recorder.save(trained.metrics[-1], trained)
         pair = [devices.settle_all(device, splits.test.inputs) for _ in range(2)]
-        certificate, _ = devices.judge(*pair, np.zeros(len(splits.test), bool))
+        certificate, _ = devices.judge(pair[0], pair[1], np.zeros(len(splits.test), bool))
         test = devices.classified(pair[0].output, splits.test.targets)
         last = trained.metrics[-1]
         return {
