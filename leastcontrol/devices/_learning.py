@@ -59,7 +59,7 @@ class DeviceTraining:
     learning_rate: float = 3e-3
     perturbation: float = 0.2
     wandering: float = 1e-4
-    softness: float = 0.05
+    softness: float = 0.0
     drive: AbstractOutputDrive = dataclasses.field(default_factory=Proportional)
 
     def __post_init__(self):

@@ -324,8 +324,29 @@ def _run(run: Run) -> str:
         f'<p class="muted">{_words(commit)}{"; " if origin else ""}{_words(origin)}</p>'
         "<details><summary>Configuration</summary>"
         f"{_table(f'Configuration of {run.name}', ['option', 'value'], values)}</details>"
-        + "".join(_epochs(run, trial) for trial in run.trials)
+        + "".join(_certificate(run, trial) + _epochs(run, trial) for trial in run.trials)
     )
+
+
+def _certificate(run: Run, trial: Trial) -> str:
+    """Makes a table of what the certificate of a device counts, with its faults; or nothing."""
+    summary = trial.summary or {}
+    certificate = summary.get("certificate")
+    counts = certificate.get("counts") if isinstance(certificate, dict) else None
+    if not isinstance(counts, dict):
+        return ""
+    rows = [[str(name), _shown(count)] for name, count in counts.items()]
+    for title, value in (
+        ("noise floor of an output", certificate.get("noise_floor")),
+        ("error left under control", summary.get("remaining_error")),
+    ):
+        rows.append([title, _figure(value, None, 1.0, 3)])
+    caption = f"What was measured of the device of {run.name}, seed {trial.seed}"
+    faults = summary.get("faults")
+    listed = faults if isinstance(faults, list) else []
+    sentences = "".join(f"<li>{_words(fault)}</li>" for fault in listed)
+    table = _table(caption, ["test samples", "value"], rows)
+    return table + (f"<p>Faults that were measured:</p><ul>{sentences}</ul>" if sentences else "")
 
 
 def _epochs(run: Run, trial: Trial) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .config import AbstractSeededConfig, Seeds
 from .configuration import AbstractPart
-from .options import PART, POSITIVE, at_least, choice, group, option
+from .options import POSITIVE, at_least, choice, group, option
 from .words.data import DATA
 from .words.data._data import AbstractClassification, AbstractData
 from .words.data.digits import Digits
@@ -40,7 +40,6 @@ class DeviceOptimiser(AbstractPart):
     wandering: float = option(
         1e-4, "Variance that a response gains in a step; larger forgets faster", range=POSITIVE
     )
-    target_softness: float = option(0.05, "Probability that a target takes off", range=PART)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +75,6 @@ class DeviceConfig(AbstractSeededConfig):
             learning_rate=optimiser.learning_rate,
             perturbation=optimiser.perturbation,
             wandering=optimiser.wandering,
-            softness=optimiser.target_softness,
+            softness=self.data.flat()["label_smoothing"],
             drive=self.output_control.build(),
         )

@@ -1,5 +1,6 @@
 """The verb `device`: words, run folder, resuming, and what is refused."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -40,8 +41,14 @@ def test_a_run_is_a_folder_and_goes_on_where_it_stopped(tmp_path):
     assert written["test_accuracy"] == summary["test_accuracy"]
     # A finished run is only looked up.
     assert run_device(SHORT, tmp_path / "run", resume=True)["seconds"] == written["seconds"]
-    (run,), _ = report.read([tmp_path / "run"])
-    assert len(run.trials[0].epochs["accuracy"]) == 2
+    runs, _ = report.read([tmp_path / "run"])
+    assert len(runs[0].trials[0].epochs["accuracy"]) == 2
+    page = report.page(runs, [], [])
+    assert "noise-limited" in page
+    faulty = dict(written, faults=["Output 3 is <b>frozen</b>."])
+    trial = dataclasses.replace(runs[0].trials[0], summary=faulty)
+    page = report.page([dataclasses.replace(runs[0], trials=(trial,))], [], [])
+    assert "Output 3 is &lt;b&gt;frozen" in page
 
 
 def test_a_process_is_named_by_its_command(tmp_path):
