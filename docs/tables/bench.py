@@ -2,11 +2,12 @@
 
 import dataclasses
 
-from .description import EMPTY, SPREAD, Column, File, Row, Table, share, under, words
+from .description import DASH, EMPTY, SPREAD, Column, File, Row, Table, share, under, words
 
 SOLVER = "docs/how-to-choose-a-solver.md"
 PERFORMANCE = "docs/performance.md"
 DEPTH = "docs/depth-and-space.md"
+COMPARISON = "docs/comparison.md"
 
 CASE = words("case", "case data", "{:s}, {:s}".format)
 WEIGHTS = words("weights", "weights")
@@ -26,6 +27,12 @@ def _curves(rows: list[Row]) -> list[Row]:
         curve = tuple(row[name] for name in ("case", "data", "grown", "rule"))
         curves.setdefault(curve, []).append(row)
     return [curve[0].plus(last=curve[-1].entries) for curve in curves.values()]
+
+
+def _relative(heading: str, name: str) -> Column:
+    """Returns the column of a way's time as a multiple of the hand-written one's."""
+    paths = f"milliseconds.{name} milliseconds.hand_written"
+    return Column(heading, paths, lambda way, hand: f"{way / hand:.2f}", absent=DASH)
 
 
 def _script(name: str) -> str:
@@ -94,6 +101,20 @@ EQUILIBRIUM = Table(
     under("rows"),
     commands=False,
 )
+LAYER = Table(
+    COMPARISON,
+    "settle-memory",
+    _script("settle_memory"),
+    [File("settle-memory.json")],
+    [
+        words("way", "way"),
+        *(
+            Column(f"{steps} iterations, MB", f"temporary_mb.{budget}", "{:.2f}".format)
+            for steps, budget in (("10", 10), ("100", 100), ("1 000", 1000))
+        ),
+    ],
+    under("rows"),
+)
 CUT_SHORT = [
     Column("solves end after", "budget", "{:d}".format),
     Column("recurrent backpropagation, ms", "ms.0.median", "{:.1f}".format),
@@ -141,6 +162,39 @@ TABLES = (
         ],
         list,
         _curves,
+    ),
+    Table(
+        COMPARISON,
+        "settle-price",
+        _script("settle_price"),
+        [File("settle-price.json")],
+        [
+            Column("n", "case.n", "{:d}".format),
+            Column("contraction", "case.rate", str),
+            words("samples", "case.samples"),
+            Column("hand-written, ms", "milliseconds.hand_written", "{:.2f}".format),
+            _relative("`settle`, ×", "settle"),
+            _relative("Optimistix with GMRES, ×", "optimistix_gmres"),
+            _relative("unrolled, ×", "unrolled"),
+            _relative("`least_control`, ×", "least_control"),
+        ],
+        under("rows"),
+        commands=False,
+    ),
+    LAYER,
+    dataclasses.replace(
+        LAYER,
+        marker="settle-failures",
+        columns=[
+            words("where", "case"),
+            words("way", "way"),
+            Column("called found, of 8", "found", "{:d}".format, absent=DASH),
+            words("gradient", "gradient"),
+            Column("its relative error", "error", "{:.0e}".format, absent=DASH),
+            words("what it says", "says"),
+        ],
+        rows=under("failures"),
+        commands=False,
     ),
     PARTS,
     FEEDFORWARD,
