@@ -1,6 +1,7 @@
 """The tables of what a step costs: of `leastcontrol bench`, and of the scripts in benchmarks/."""
 
 import dataclasses
+from typing import Any
 
 from .description import DASH, EMPTY, SPREAD, Column, File, Row, Table, share, under, words
 
@@ -29,10 +30,20 @@ def _curves(rows: list[Row]) -> list[Row]:
     return [curve[0].plus(last=curve[-1].entries) for curve in curves.values()]
 
 
-def _relative(heading: str, name: str) -> Column:
-    """Returns the column of a way's time as a multiple of the hand-written one's."""
-    paths = f"milliseconds.{name} milliseconds.hand_written"
-    return Column(heading, paths, lambda way, hand: f"{way / hand:.2f}", absent=DASH)
+def _priced(document: Any) -> list[Any]:
+    """Returns the rows of a comparison, with names of its ways that a path can hold."""
+    rows = under("rows")(document)
+    return [{**row, "times": _joined(row["ratio_to_custom_vjp"])} for row in rows]
+
+
+def _joined(ways: dict[str, Any]) -> dict[str, Any]:
+    return {"-".join(name.replace(",", "").split()): ratio for name, ratio in ways.items()}
+
+
+def _times_by_hand(heading: str, way: str) -> Column:
+    """Returns the column of a way's ratios to the hand-written one, with their quartiles."""
+    paths = f"times.{way}.1 times.{way}.0 times.{way}.2"
+    return Column(f"{heading}, ×", paths, "{:.2f} [{:.2f}, {:.2f}]".format)
 
 
 def _script(name: str) -> str:
@@ -169,17 +180,15 @@ TABLES = (
         _script("settle_price"),
         [File("settle-price.json")],
         [
-            Column("n", "case.n", "{:d}".format),
-            Column("contraction", "case.rate", str),
-            words("samples", "case.samples"),
-            Column("hand-written, ms", "milliseconds.hand_written", "{:.2f}".format),
-            _relative("`settle`, ×", "settle"),
-            _relative("Optimistix with GMRES, ×", "optimistix_gmres"),
-            _relative("unrolled, ×", "unrolled"),
-            _relative("`least_control`, ×", "least_control"),
+            Column("n", "size", "{:d}".format),
+            words("contraction", "contraction"),
+            Column("`custom_vjp` by hand, ms", "milliseconds.custom_vjp", "{:.2f}".format),
+            _times_by_hand("`settle`", "settle"),
+            _times_by_hand("Optimistix with GMRES", "optimistix-gmres"),
+            _times_by_hand("unrolled", "unrolled"),
+            _times_by_hand("`least_control`", "least-control"),
         ],
-        under("rows"),
-        commands=False,
+        _priced,
     ),
     LAYER,
     dataclasses.replace(
