@@ -56,7 +56,7 @@ def by_loss(model, x, label):
 # %% [markdown]
 # `least_control` drives the same equilibrium to its target and returns how much control that
 # takes. Its gradient needs no derivative of the state: it is a product of the control and what is
-# before it.
+# before it. The leak is large, so the control is weak, and quick to find.
 
 # %%
 estimate = lc.least_control(

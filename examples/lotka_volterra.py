@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Lotka–Volterra in log states
 #
-# Species compete for what an environment offers, and settle at abundances n. Who competes with
-# whom is learned from nothing but abundances at rest, seen in some environments, and predicts those
-# in others. The state is log n: it stays a number of any sign, and no abundance becomes negative.
+# Which species competes with which is learned from nothing but abundances n at rest, seen in some
+# environments, and predicts those in others. The state is log n: it may have any sign, and no
+# abundance becomes negative.
 
 # %%
 import jax

@@ -1,11 +1,11 @@
 # %% [markdown]
 # # Warm starts along a trajectory
 #
-# A hanging chain of springs is pulled by a wind that turns slowly. At each moment it rests; the
-# next moment it rests nearby. `settle` starts each solve from the rest point before, inside
-# `jax.lax.scan`, and `jax.grad` passes through the whole trajectory: stiffnesses are learned from
-# a film of the chain. A start is no part of the solution, so no gradient passes through it, and
-# the gradient is the same with cold starts.
+# Stiffnesses are learned from a film of a hanging chain of springs, in which each solve starts from
+# the rest point of the moment before. A wind turns slowly, so the chain always rests near where it
+# rested before. `settle` stands inside `jax.lax.scan`, and `jax.grad` passes through the whole
+# film. A start is no part of the solution: no gradient passes through it, and the gradient is the
+# same with cold starts.
 
 # %%
 import jax
