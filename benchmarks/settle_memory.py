@@ -254,8 +254,9 @@ def outcome(
     try:
         gradient, settled = jax.block_until_ready(gradient_of(params, x, way, field, 200))
     except Exception as error:  # What it raises is what is reported.
-        # The last line of a message of XLA is the one that was raised inside.
-        return {"says": f"raises “{first_sentence(str(error))}”", "gradient": "none"}
+        # Equinox puts the stacks outside and inside of the compiled program before it.
+        message = str(error).rpartition("EquinoxRuntimeError: ")[2]
+        return {"says": f"raises “{first_sentence(message)}”", "gradient": "none"}
     finite = all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradient))
     row: dict[str, Any] = {"gradient": "finite" if finite else "not finite"}
     batch = x[0].shape[0]
