@@ -58,14 +58,14 @@ keys = iter(jax.random.split(jax.random.key(0), 8))
 draw = lambda *shape, scale=1.0: scale * jax.random.normal(next(keys), shape) / shape[0] ** 0.5
 params = {
     "embedding": draw(len(characters), WIDTH, scale=len(characters) ** 0.5),
-    "position": draw(LENGTH, WIDTH),
+    "position": draw(LENGTH, WIDTH, scale=LENGTH**0.5 / 2),
     "qkv": draw(WIDTH, 3 * WIDTH, scale=0.5),
     "up": draw(WIDTH, 2 * WIDTH),
     "down": draw(2 * WIDTH, WIDTH, scale=0.5),
     "readout": draw(WIDTH, len(characters)),
 }
 optimiser = optax.chain(
-    optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(6e-3, STEPS))
+    optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(1e-2, STEPS))
 )
 
 
