@@ -29,7 +29,7 @@ CLAIMS: dict[str, dict[str, tuple[float, float]]] = {
         "solved_by_loss": (0.98, 1),
         "solved_by_control": (0.96, 1),
     },
-    "deq_transformer": {"bits_of_pairs - bits": (0.02, 2), "solved_share": (0.85, 1)},
+    "deq_transformer": {"bits": (0, 3.6), "solved_share": (0.85, 1)},
     "lotka_volterra": {
         "error": (0, 0.05),
         "correlation": (0.6, 1),
