@@ -15,7 +15,7 @@ from ..systems import AbstractSystem
 from ._certificate import Tolerance
 from ._driver import AbstractProblem
 from ._rate import AbstractLast, Last, LastOfUnitStep, while_known
-from ._trees import norm, tree_add
+from ._trees import norm, norms, tree_add
 
 
 class Controlled(NamedTuple):
@@ -62,13 +62,14 @@ class FreeProblem(AbstractProblem):
         change = self.system.vector_field(z.state, sample.drive)
         if sample.control is not None:
             change = tree_add(change, sample.control)
-        rate, known, last = 1.0, None, None
-        if z.last is not None:
-            (rate, known), last = z.last.rate(z.state, change), z.last.after(z.state, change)
-        residual = norm(change)
+        if z.last is None:
+            residual, size = norms(change, z.state)
+            known, last = None, None
+        else:
+            residual, state_norm, rate, known = z.last.measured(z.state, change)
+            size, last = rate * state_norm, z.last.after(z.state, change, residual)
         # The rounding floor scales with the state, and at the origin with the change.
-        size = jnp.maximum(rate * norm(z.state), residual)
-        error = self.tolerance.free_error(residual, size)
+        error = self.tolerance.free_error(residual, jnp.maximum(size, residual))
         error = error if known is None else while_known(error, known)
         onwards = Settling(tree_add(z.state, change), last, z.residual)
         return onwards, z._replace(residual=residual), error

@@ -108,7 +108,7 @@ def approach(
         return Reached(states, steps)
     if isinstance(solver, TrustRegion):
         descent = TrustRegionProblem(FieldLandscape(system, tolerance), solver)
-        first = None if start is None else jax.vmap(descent.start_from)(samples, start)
+        first = None if start is None else jax.vmap(descent.start_at)(start)
         last, steps, errors = run(descent, solver.driver, samples, first)
         return Reached(last.point, steps, errors)
     if isinstance(solver, optx.AbstractFixedPointSolver):

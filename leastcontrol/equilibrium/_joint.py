@@ -72,7 +72,7 @@ class JointProblem(AbstractProblem):
         measured = Point(state, control, output_control)
         rate, known = 1.0, None
         if last is not None:
-            (rate, known), last = last.rate(state, field), last.after(state, field)
+            (rate, known), last = last.rate(state, field), Last(state, field)
         residuals = residuals_of(
             problem,
             sample,

@@ -8,6 +8,7 @@ with `unit_rate` it is 1 and costs nothing.
 
 import abc
 from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
 from ..systems import AbstractSystem
-from ._trees import norm, tree_scale, tree_subtract
+from ._trees import norm, norms, tree_scale, tree_subtract
 
 Rate = float | Float[Array, ""]
 
@@ -43,18 +44,27 @@ def rate_of_pullback(
     return rate_along(control, pull(control, jnp.zeros_like(output_control)))
 
 
+class Measured(NamedTuple):
+    """The norms of f and of the state, the rate of f, and whether that rate is known."""
+
+    residual: Float[Array, ""]
+    state_norm: Float[Array, ""]
+    rate: Float[Array, ""]
+    known: Bool[Array, ""]
+
+
 class AbstractLast(eqx.Module):
     """What is kept of an iterate to measure the rate of f along the step to the next one."""
 
     @abc.abstractmethod
-    def rate(
-        self, state: PyTree[Array], field: PyTree[Array]
-    ) -> tuple[Float[Array, ""], Bool[Array, ""]]:
-        """Computes the rate of f along the last step, and whether that step was nonzero."""
+    def measured(self, state: PyTree[Array], field: PyTree[Array]) -> Measured:
+        """Measures an iterate, and the rate of f along the last step unless that step is zero."""
 
     @abc.abstractmethod
-    def after(self, state: PyTree[Array], field: PyTree[Array]) -> "AbstractLast":
-        """Makes the record of the next iterate."""
+    def after(
+        self, state: PyTree[Array], field: PyTree[Array], residual: Float[Array, ""]
+    ) -> "AbstractLast":
+        """Makes the record of an iterate whose residual is ‖f‖."""
 
 
 class Last(AbstractLast):
@@ -71,11 +81,18 @@ class Last(AbstractLast):
     def rate(
         self, state: PyTree[Array], field: PyTree[Array]
     ) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+        """Computes the rate of f along the last step, and whether that step was nonzero."""
         step = tree_subtract(state, self.state)
         known = norm(step) > 0
         return jnp.where(known, rate_along(step, tree_subtract(field, self.field)), 1), known
 
-    def after(self, state: PyTree[Array], field: PyTree[Array]) -> "Last":
+    def measured(self, state: PyTree[Array], field: PyTree[Array]) -> Measured:
+        return Measured(norm(field), norm(state), *self.rate(state, field))
+
+    def after(
+        self, state: PyTree[Array], field: PyTree[Array], residual: Float[Array, ""]
+    ) -> "Last":
+        del residual
         return Last(state, field)
 
 
@@ -96,18 +113,18 @@ class LastOfUnitStep(AbstractLast):
         none = jax.tree.map(jnp.zeros_like, state)
         return LastOfUnitStep(none, norm(none))
 
-    def rate(
-        self, state: PyTree[Array], field: PyTree[Array]
-    ) -> tuple[Float[Array, ""], Bool[Array, ""]]:
-        del state
+    def measured(self, state: PyTree[Array], field: PyTree[Array]) -> Measured:
         known = self.size > 0
         # Scaled first, because the squares of small changes underflow.
         scaled = tree_scale(1 / jnp.where(known, self.size, 1), tree_subtract(field, self.field))
-        return jnp.where(known, norm(scaled), 1), known
+        residual, state_norm, rate = norms(field, state, scaled)
+        return Measured(residual, state_norm, jnp.where(known, rate, 1), known)
 
-    def after(self, state: PyTree[Array], field: PyTree[Array]) -> "LastOfUnitStep":
+    def after(
+        self, state: PyTree[Array], field: PyTree[Array], residual: Float[Array, ""]
+    ) -> "LastOfUnitStep":
         del state
-        return LastOfUnitStep(field, norm(field))
+        return LastOfUnitStep(field, residual)
 
 
 def while_known(error: Float[Array, ""], known: Bool[Array, ""]) -> Float[Array, ""]:

@@ -98,7 +98,7 @@ def test_an_f_of_an_object_that_changes_is_traced_in_every_call():
         def method(self, w, state, x):
             return self(w, state, x)
 
-    model, array = Model(), np.asarray([0.5, 0.5, 0.5])
+    model, array = Model(), np.full((3, 3), 0.5)
     of_numpy = lambda w, state, x: field((array if array.any() else 0) * w, state, x)  # noqa: E731
     for f in (model, model.method, of_numpy):
         np.testing.assert_allclose(
@@ -182,6 +182,7 @@ def test_the_loop_of_the_readme_passes_on_what_is_not_learned():
     assert len(TRACES) == first
 
 
+@pytest.mark.slow
 def test_the_safeguard_is_compiled_when_a_batch_needs_it():
     estimate = lc.least_control(steep, readout, lc.CrossEntropy(), start=START)
     call = lambda x: estimate(PARAMS, x, LABELS)  # noqa: E731
@@ -189,20 +190,14 @@ def test_the_safeguard_is_compiled_when_a_batch_needs_it():
     call(0.3 * X)
     quick = len(TRACES) - before
     assert retraces(lambda: call(0.2 * X)) == 0
+    # Nor does a gradient of the value need it.
+    slope = jax.grad(lambda x: estimate(PARAMS, x, LABELS)[0])
+    slope(0.3 * X)
+    assert len(TRACES) - before <= 2 * quick
     *_, solution = call(4 * X)
     assert lc.solved(solution).all()
-    assert len(TRACES) - before > quick + 5
+    assert len(TRACES) - before > 3 * quick
     assert retraces(lambda: call(0.2 * X)) == 0
     # A program of one's own has both from the beginning.
     *_, expected = jax.jit(lambda x: estimate(PARAMS, x, LABELS))(4 * X)
     assert lc.solved(expected).all()
-
-
-def test_a_gradient_of_the_value_compiles_no_safeguard_before_it_is_needed():
-    estimate = lc.least_control(steep, readout, lc.CrossEntropy(), start=START)
-    slope = jax.grad(lambda x: estimate(PARAMS, x, LABELS)[0])
-    before = len(TRACES)
-    slope(0.3 * X)
-    quick = len(TRACES) - before
-    assert jnp.isfinite(slope(4 * X)).all()
-    assert len(TRACES) - before > 2 * quick
