@@ -241,16 +241,17 @@ def least_control(
     def estimate(params: PyTree, inputs: PyTree, targets: PyTree) -> Estimate:
         params, batch = of_strong_types((params, Batch(inputs, targets)))
         signature = Signature((params, batch))
-        own = fitted(signature) if signature.hashable else fit(signature)
+        prepared = fitted(signature) if signature.hashable else fit(signature)
         # The values of targets can be checked only here, before they are traced.
-        own.rule.loss.check_target(batch.targets, own.outputs, own.rule.output_control.leak)
-        return own.safeguarded(lambda rule: compiled(params, batch, rule, own.system_of))
+        leak = prepared.rule.output_control.leak
+        prepared.rule.loss.check_target(batch.targets, prepared.outputs, leak)
+        return prepared.safeguarded(lambda rule: compiled(params, batch, rule, prepared.system_of))
 
     return estimate
 
 
 class _Fitted(NamedTuple):
-    """A rule and a system that fit a batch, with the number of outputs."""
+    """A rule and a system that fit a batch, the number of outputs, and the compiled calls."""
 
     rule: LeastControl
     system_of: SystemOf
