@@ -6,11 +6,14 @@ such as `jnp.full(3, 0.1)`, would be compiled for once more, so types are made s
 JAX compiles for a function by its identity, and differentiates in arguments alone. But a function
 that is defined where it is used is a new one in every call, and may close over arrays that change
 or are differentiated. `as_pytree` therefore takes it apart: its code is structure, which is equal
-in every call, and what it closes over are leaves. So no cache keeps these arrays.
+in every call, and what it closes over or reads of its module are leaves. So no cache keeps these
+arrays, and one that is bound to another value is seen.
 """
 
+import dis
 import functools
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -28,6 +31,21 @@ from jaxtyping import PyTree
 
 # Objects without parts that can change.
 _CONSTANTS = (type, ModuleType, BuiltinFunctionType, np.ufunc)
+
+# Packages whose functions read nothing of their modules that a user changes.
+_LIBRARIES = sys.stdlib_module_names | {
+    "diffrax",
+    "equinox",
+    "flax",
+    "haiku",
+    "jax",
+    "jaxtyping",
+    "leastcontrol",
+    "lineax",
+    "numpy",
+    "optax",
+    "optimistix",
+}
 
 
 class Signature:
@@ -111,17 +129,21 @@ class _Code:
 
 
 class _Closure(eqx.Module):
-    """A function of Python, with its default arguments and what it closes over as leaves."""
+    """A function of Python, with all that it depends on beside its arguments as leaves."""
 
     code: _Code = eqx.field(static=True)
     defaults: tuple[Any, ...] | None
     keyword_defaults: dict[str, Any] | None
     cells: tuple[Any, ...]
+    # What it reads of its module.
+    read: dict[str, Any]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         cells = tuple(map(CellType, self.cells))
-        code = self.code.code
-        function = FunctionType(code, self.code.names, code.co_name, self.defaults, cells)
+        code, names = self.code.code, self.code.names
+        if self.read:
+            names = names | self.read
+        function = FunctionType(code, names, code.co_name, self.defaults, cells)
         function.__kwdefaults__ = self.keyword_defaults
         return function(*args, **kwargs)
 
@@ -157,7 +179,7 @@ class _Parts:
         except ValueError:
             # A name that is not assigned yet.
             raise _CannotBeTakenApart from None
-        parts = function.__defaults__, function.__kwdefaults__, cells
+        parts = function.__defaults__, function.__kwdefaults__, cells, _read(function)
         code = _Code(function.__code__, function.__globals__)
         closure = _Closure(code, *self.of(parts))
         self._inside.pop()
@@ -168,6 +190,31 @@ class _Parts:
         if not type(leaf).__module__.startswith("jax") or not hasattr(leaf, "__wrapped__"):
             return False
         return not jax.tree.leaves(eqx.filter(self.of(leaf.__wrapped__), eqx.is_array))
+
+
+def _read(function: FunctionType) -> dict[str, Any]:
+    """Returns what a function reads of its module, but for containers without content."""
+    names = function.__globals__
+    if str(names.get("__name__")).partition(".")[0] in _LIBRARIES:
+        return {}
+    return {
+        name: names[name]
+        for name in _global_names(function.__code__)
+        if name in names and jax.tree.leaves(names[name])
+    }
+
+
+@functools.lru_cache(1024)
+def _global_names(code: CodeType) -> tuple[str, ...]:
+    def of(code: CodeType) -> Iterator[str]:
+        for instruction in dis.get_instructions(code):
+            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                yield instruction.argval
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                yield from of(constant)
+
+    return tuple(sorted(set(of(code))))
 
 
 def _compares_by_value(leaf: Any) -> bool:

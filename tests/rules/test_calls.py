@@ -112,6 +112,25 @@ def test_an_f_of_an_object_that_changes_is_traced_in_every_call():
     )
 
 
+GAIN = jnp.asarray(0.5)
+
+
+def by_gain(w):
+    return GAIN * w
+
+
+def of_the_module(w, state, x):
+    return field(by_gain(w), state, x)
+
+
+@pytest.mark.parametrize("gain", [jnp.asarray(1.5), 1.5, np.asarray(1.5)], ids=["jax", "", "numpy"])
+def test_a_name_of_the_module_that_is_bound_anew_is_seen(gain, monkeypatch):
+    call = lambda: lc.settle(of_the_module, WEIGHT, X, start=START)  # noqa: E731
+    assert retraces(call) == 0
+    monkeypatch.setitem(globals(), "GAIN", gain)
+    np.testing.assert_allclose(call().value, reference(1.5 * WEIGHT), atol=1e-6)
+
+
 def test_weak_types_are_those_of_strong_ones():
     lc.settle(field, WEIGHT, X, start=START)
     before = len(TRACES)
