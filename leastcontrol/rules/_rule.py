@@ -162,7 +162,8 @@ def both_solved(
     stats = first.stats
     error = jnp.maximum(stats.error, second_error)
     stats = eqx.tree_at(lambda s: (s.steps, s.error), stats, (stats.steps + second_steps, error))
-    return Solution(first.value, verdict(error), stats)
+    result = RESULTS.where(second_error <= 1, first.result, verdict(error))
+    return Solution(first.value, result, stats)
 
 
 def check_batch(system: AbstractSystem, loss: AbstractLoss, batch: Batch, leak: float) -> None:
