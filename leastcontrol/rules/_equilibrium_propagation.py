@@ -118,7 +118,7 @@ class EquilibriumPropagation(AbstractRuleWithoutFeedback):
         solution = jax.vmap(both_solved)(near, far.stats.steps, far.stats.error)
         outputs = near.value.output_control.shape[1]
         solution = with_admitted_targets(solution, self.loss, batch.targets, outputs)
-        counted = Counted.of(self.unsolved.weights(solution))
+        counted = Counted.in_batch(batch, self.unsolved, solution)
         inputs, samples = counted.safe((batch.inputs, samples))
         gradients, energies = [], []
         for problem, phase in ((towards, near), (away, far)):

@@ -36,6 +36,7 @@ from ..equilibrium import (
     Tolerance,
     controlled_rest,
     free_equilibrium,
+    solved,
     verdict,
 )
 from ..systems import AbstractSystem, FunctionSystem
@@ -54,6 +55,7 @@ def settle(
     solver: Solver | None = None,
     tolerance: Tolerance | None = None,
     unsolved: AbstractUnsolved | None = None,
+    probe: Float[Array, " batch"] | None = None,
 ) -> Solution[State]:
     """Solves f(params, φ, x) = 0 for each sample of a batch, differentiably.
 
@@ -67,11 +69,21 @@ def settle(
 
     A sample that does not count under the policy `unsolved` adds nothing to a gradient. This holds
     for a sample whose rest point was not found, and for a sample whose linear equation was not
-    solved on the way back. The latter is known only there, so `solution` cannot tell:
-    `RaiseError()` stops then, and `gradient_certificate` measures it for a given cotangent. A mean
-    over the batch still divides by all samples; weigh by `solved(solution)` to divide by those that
-    count. If a sample is not finite, its value is its start, so that what is computed from it, and
-    then left out, stays finite.
+    solved on the way back. The latter is known only there, so `solution` cannot tell. It shows in
+    the gradient in `probe`, which is 1 for each sample whose equation on the way back was not
+    solved, and 0 for the others:
+
+        def loss(params, probe):
+            states = settle(f, params, x, start=start, probe=probe).value
+            return ...
+
+        gradient, missed = jax.grad(loss, argnums=(0, 1))(params, jnp.zeros(batch))
+
+    If it was solved for none of the samples that a loss depends on, the gradient is NaN; `Keep()`
+    counts such samples all the same, and `RaiseError()` stops. `gradient_certificate` measures the
+    equation for a given cotangent. A mean over the batch still divides by all samples; weigh by
+    `solved(solution)` to divide by those that count. If a sample is not finite, its value is its
+    start, so that what is computed from it, and then left out, stays finite.
 
     **Arguments:**
 
@@ -85,12 +97,18 @@ def settle(
       fixed-point iteration needs φ + f to contract; `TrustRegion()` does not.
     * `tolerance`: of both.
     * `unsolved`: the policy for unsolved samples; by default they are dropped.
+    * `probe`: one number for each sample. No value depends on it; see above for its gradient.
 
-    **Raises:** `ValueError` if f, the start and the inputs do not fit.
+    **Raises:** `ValueError` if f, the start, the inputs and the probe do not fit.
     """
     params = jax.tree.map(_without_python_number, params)
     x, batch = batch_of(x)
     starts = starts_of(vector_field, params, x, start, batch)
+    if probe is not None and (jnp.shape(probe), jnp.result_type(probe).kind) != ((batch,), "f"):
+        raise ValueError(
+            f"The probe is {jnp.result_type(probe)}{list(jnp.shape(probe))}, but it has a number "
+            f"for each of the {batch} samples: write probe=jnp.zeros({batch})."
+        )
     one_state, one_x = jax.tree.map(_of_one, (starts, x))
     # What f closes over becomes an argument, since a rule of differentiation sees arguments alone.
     field = _closed(vector_field, params, one_state, one_x)
@@ -99,6 +117,7 @@ def settle(
         params,
         x,
         starts,
+        probe,
         solver=solver,
         tolerance=Tolerance() if tolerance is None else tolerance,
         unsolved=Drop() if unsolved is None else unsolved,
@@ -228,11 +247,13 @@ def _settled(
     params: PyTree[Any],
     x: PyTree[Any],
     starts: State,
+    probe: Float[Array, " batch"] | None,
     *,
     solver: Solver | None,
     tolerance: Tolerance,
     unsolved: AbstractUnsolved,
 ) -> Solution[State]:
+    del probe
     system = system_of(field, params, starts)
     solution = free_equilibrium(system, x, solver=solver, tolerance=tolerance, start=starts)
     kept = (unsolved.weights(solution) > 0) | _finite(solution.value)
@@ -248,10 +269,8 @@ def _settled_jvp(
     tolerance: Tolerance,
     unsolved: AbstractUnsolved,
 ) -> tuple[Solution[State], Solution[Any]]:
-    field, params, x, starts = primals
-    solution = _settled(
-        field, params, x, starts, solver=solver, tolerance=tolerance, unsolved=unsolved
-    )
+    field, params, x, starts, _ = primals
+    solution = _settled(*primals, solver=solver, tolerance=tolerance, unsolved=unsolved)
     counted = Counted.of(unsolved.weights(jax.lax.stop_gradient(solution)))
     counts = counted.weights > 0
     states = counted.safe(solution.value)
@@ -261,7 +280,7 @@ def _settled_jvp(
     tangents = jax.tree.map(lambda leaf: jnp.where(counted.count > 0, leaf, 0), tangents)
 
     def fields(moving: PyTree[Any]) -> PyTree[Array]:
-        field, params, x, _ = eqx.combine(moving, fixed)
+        field, params, x, *_ = eqx.combine(moving, fixed)
         return jax.vmap(lambda state, x: field(params, state, x))(states, counted.safe(x))
 
     _, change = jax.jvp(fields, (moving,), (tangents,))
@@ -272,24 +291,37 @@ def _settled_jvp(
     _, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], states))
     flat = jax.vmap(lambda tree: ravel_pytree(tree)[0])
 
-    def solve_by(linear: AbstractSystem) -> Callable[[Any, Array], Array]:
-        def solve(_: Any, force: Array) -> Array:
-            rest = linear_rest(
-                linear, points, jax.vmap(unravel)(force), solver=solver, tolerance=tolerance
-            )
-            return jnp.where(unsolved.weights(rest)[:, None] > 0, flat(rest.value), 0)
+    # The probe's tangent goes along, one number a sample, so that the way back has a place in which
+    # to say which samples were not solved there.
+    def solve(linear: AbstractSystem, force: Array) -> tuple[Array, Bool[Array, " batch"]]:
+        rest = linear_rest(
+            linear, points, jax.vmap(unravel)(force), solver=solver, tolerance=tolerance
+        )
+        asked = jnp.any(force != 0, axis=1)
+        kept = unsolved.weights(rest) > 0
+        value = jnp.where(kept[:, None], flat(rest.value), 0)
+        all_lost = jnp.any(asked) & ~jnp.any(asked & kept)
+        missed = asked & ~solved(rest)
+        return jnp.where((all_lost & asked)[:, None], jnp.nan, value), missed
 
-        return solve
+    def forward(_: Any, force: tuple[Array, Array]) -> tuple[Array, Array]:
+        return solve(TangentSystem(system=system), force[0])[0], force[1]
 
-    def minus_jacobian(change: Array) -> Array:
+    def back(_: Any, force: tuple[Array, Array]) -> tuple[Array, Array]:
+        value, missed = solve(AdjointSystem(system=system), force[0])
+        return value, missed.astype(force[1].dtype)
+
+    def minus_jacobian(change: tuple[Array, Array]) -> tuple[Array, Array]:
         product = jax.vmap(TangentSystem(system=system).vector_field)
-        return -flat(product(jax.vmap(unravel)(change), points))
+        return -flat(product(jax.vmap(unravel)(change[0]), points)), change[1]
 
-    change = jax.lax.custom_linear_solve(
-        minus_jacobian,
-        jnp.where(counts[:, None], flat(change), 0),
-        solve_by(TangentSystem(system=system)),
-        transpose_solve=solve_by(AdjointSystem(system=system)),
+    force = jnp.where(counts[:, None], flat(change), 0)
+    # Each depends on the other's tangent, because JAX transposes no linear solve with a constant on
+    # its right-hand side.
+    of_probe = 0 * force[:, 0] if tangents[4] is None else tangents[4] + 0 * force[:, 0]
+    force = force + 0 * of_probe[:, None]
+    change, _ = jax.lax.custom_linear_solve(
+        minus_jacobian, (force, of_probe), forward, transpose_solve=back
     )
     change = jax.vmap(unravel)(jnp.where(counts[:, None], change, 0))
     still = jax.tree.map(lambda _: None, solution)
