@@ -482,8 +482,8 @@ class FunctionLoss(AbstractLoss):
         shifted = lambda v: bend(v) + slack * v  # noqa: E731
         enough = float(epsilon) ** 2
         last = _conjugate_gradients(shifted, first, enough, min(output.size, CONVEXITY_STEPS))
-        found = last.curvature <= 0
-        return jnp.where(found, (slack - last.curvature) / (size + slack), 0)
+        along = last.curvature - slack
+        return jnp.where(last.curvature <= 0, -along / (size + slack), 0)
 
     def trusted_step(self, change: Output) -> Scalar:
         """Returns 1, because nothing is known of the third derivative."""

@@ -302,7 +302,7 @@ def _certificate_of_credit(
     learned, fixed = eqx.partition(system, eqx.is_inexact_array)
 
     def errors_of(sample: tuple) -> tuple[Array, Array]:
-        x, own, unknowns, to_root, to_adjoint = sample
+        x, targeted, unknowns, to_root, to_adjoint = sample
 
         def gradient(unknowns: Any) -> PyTree:
             def field_and_readout(learned: PyTree) -> tuple[PyTree, Array]:
@@ -310,7 +310,7 @@ def _certificate_of_credit(
                 state = unknowns[0]
                 return moving.vector_field(state, moving.drive(x)), moving.readout(state)
 
-            signals = equations.signals(system, own, unknowns)
+            signals = equations.signals(system, targeted, unknowns)
             return jax.vjp(field_and_readout, learned)[1](signals)[0]
 
         value, push = jax.linearize(gradient, unknowns)
