@@ -304,25 +304,25 @@ def _settled_jvp(
         missed = asked & ~solved(rest)
         return jnp.where((all_lost & asked)[:, None], jnp.nan, value), missed
 
-    def forward(_: Any, force: tuple[Array, Array]) -> tuple[Array, Array]:
-        return solve(TangentSystem(system=system), force[0])[0], force[1]
+    def with_probe(states: Array, of_probe: Array) -> Array:
+        return jnp.concatenate([states, of_probe[:, None].astype(states.dtype)], axis=1)
 
-    def back(_: Any, force: tuple[Array, Array]) -> tuple[Array, Array]:
-        value, missed = solve(AdjointSystem(system=system), force[0])
-        return value, missed.astype(force[1].dtype)
+    def forward(_: Any, force: Array) -> Array:
+        return with_probe(solve(TangentSystem(system=system), force[:, :-1])[0], force[:, -1])
 
-    def minus_jacobian(change: tuple[Array, Array]) -> tuple[Array, Array]:
+    def back(_: Any, force: Array) -> Array:
+        return with_probe(*solve(AdjointSystem(system=system), force[:, :-1]))
+
+    def minus_jacobian(change: Array) -> Array:
         product = jax.vmap(TangentSystem(system=system).vector_field)
-        return -flat(product(jax.vmap(unravel)(change[0]), points)), change[1]
+        pushed = product(jax.vmap(unravel)(change[:, :-1]), points)
+        return with_probe(-flat(pushed), change[:, -1])
 
     force = jnp.where(counts[:, None], flat(change), 0)
-    # Each depends on the other's tangent, because JAX transposes no linear solve with a constant on
-    # its right-hand side.
-    of_probe = 0 * force[:, 0] if tangents[4] is None else tangents[4] + 0 * force[:, 0]
-    force = force + 0 * of_probe[:, None]
-    change, _ = jax.lax.custom_linear_solve(
-        minus_jacobian, (force, of_probe), forward, transpose_solve=back
-    )
+    of_probe = jnp.zeros_like(force[:, 0]) if tangents[4] is None else tangents[4]
+    change = jax.lax.custom_linear_solve(
+        minus_jacobian, with_probe(force, of_probe), forward, transpose_solve=back
+    )[:, :-1]
     change = jax.vmap(unravel)(jnp.where(counts[:, None], change, 0))
     still = jax.tree.map(lambda _: None, solution)
     return solution, eqx.tree_at(

@@ -365,7 +365,7 @@ def test_the_probe_names_the_samples_that_are_not_solved_on_the_way_back():
     def total(w, probe, weights, unsolved):
         solution = lc.settle(f, w, x, start=jnp.ones((4, 2)) * 0, unsolved=unsolved, probe=probe)
         slope = jnp.asarray([1.0, 2.0])
-        return jnp.sum(weights[:, None] * slope * solution.value) + w, solution
+        return jnp.sum(weights * (solution.value @ slope)) + w, solution
 
     slope = eqx.filter_jit(
         lambda w, weights, unsolved: jax.grad(total, argnums=(0, 1), has_aux=True)(
