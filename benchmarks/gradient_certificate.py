@@ -173,7 +173,7 @@ def measure(show: Callable[[str], None]) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Runs the script."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures are written")
     given = parser.parse_args()
     jax.config.update("jax_enable_x64", True)

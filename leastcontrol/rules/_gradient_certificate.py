@@ -322,8 +322,15 @@ def _certificate_of_credit(
     steps = batch.inputs, samples, unknowns, to_root, to_adjoint
     root_error, adjoint_error = jax.lax.map(errors_of, steps)
     finite = jax.vmap(lambda *trees: jnp.isfinite(norm(trees)))(unknowns, residuals)
-    sizes = (jax.vmap(norm)(residual) for residual in residuals)
-    return _judged(*sizes, root_error, adjoint_error, rooted & adjoined, finite, accuracy)
+    return _judged(
+        jax.vmap(norm)(residuals[0]),
+        jax.vmap(norm)(residuals[1]),
+        root_error,
+        adjoint_error,
+        rooted & adjoined,
+        finite,
+        accuracy,
+    )
 
 
 def _of_equations(params: Any, unknowns: Any, sample: Sample) -> Any:
