@@ -1,20 +1,28 @@
 """The least-control rule, for systems of the library and for a user's functions f and h."""
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, PRNGKeyArray, PyTree
 
-from ..controllers import AbstractController, AbstractOutputControl, Exact, as_output_control
-from ..equilibrium import ControlProblem, Point, Sample, Solution, energy_and_loss
-from ..equilibrium._trees import dot
+from ..controllers import (
+    AbstractController,
+    AbstractOutputControl,
+    Automatic,
+    Exact,
+    as_output_control,
+)
+from ..equilibrium import ControlProblem, Point, Sample, Solution, energy_and_loss, solved
+from ..equilibrium._trees import dot, tree_add, tree_scale
 from ..losses import AbstractLoss, AnyLoss, CrossEntropy, FunctionLoss, Outputs, as_loss
 from ..systems import AbstractSystem, FunctionSystem
 from ._policy import AbstractUnsolved, Chosen, Drop
+from ._quick import Safeguarded
 from ._rule import (
     AbstractRule,
     Aspects,
@@ -22,14 +30,21 @@ from ._rule import (
     Control,
     Counted,
     Credit,
+    Equations,
     check_batch,
+    check_values,
+    outputs_of,
     parameter_gradient,
     split_by_tangents,
     with_admitted_targets,
 )
+from ._signature import Signature, of_strong_types
 
 Estimate = tuple[Array, PyTree[Any], Solution[Point]]
 SystemOf = Callable[[PyTree[Any]], FunctionSystem]
+
+# Number of signatures that an estimator remembers.
+_SIGNATURES = 64
 
 
 class LeastControl(AbstractRule):
@@ -86,7 +101,28 @@ class LeastControl(AbstractRule):
             control=Control(self.controller, self.loss, leak, descended=True),
             path=self.controller.path,
             with_exact_control=self.with_exact_control,
+            equations=Equations(self._unknowns, self._residual, self._signals),
         )
+
+    def _unknowns(self, system: AbstractSystem, batch: Batch, solution: Solution[Point]) -> Any:
+        del system, batch
+        point = solution.value
+        return point.state, (point.control, point.output_control)
+
+    def _residual(self, system: AbstractSystem, sample: Sample, unknowns: Any) -> Any:
+        state, (control, output_control) = unknowns
+        problem = ControlProblem(system, self.loss, self.output_control.leak)
+        field, read, pull = system.pullback(state, sample.drive)
+        output = read + problem.own_gain * output_control
+        slope = self.loss.gradient(output, sample.target)
+        behind = pull(control, output_control), problem.leak * output_control + slope
+        return tree_add(field, control), behind
+
+    def _signals(self, system: AbstractSystem, sample: Sample, unknowns: Any) -> Any:
+        del sample
+        state, (control, output_control) = unknowns
+        signal = self.controller.teaching_control(system, Point(state, control, output_control))
+        return tree_scale(-1.0, signal), -output_control
 
     def with_exact_control(self, solution: Solution) -> "LeastControl":
         """Builds the rule with `Exact`, over the samples that this rule counts in a solution."""
@@ -113,7 +149,7 @@ class LeastControl(AbstractRule):
         solution = self.controller.equilibrium(problem, samples, feedback)
         outputs = solution.value.output_control.shape[1]
         solution = with_admitted_targets(solution, self.loss, batch.targets, outputs)
-        counted = Counted.of(self.unsolved.weights(solution))
+        counted = Counted.in_batch(batch, self.unsolved, solution)
         inputs, samples, point = counted.safe((batch.inputs, samples, solution.value))
         objective, loss = jax.vmap(lambda s, p: energy_and_loss(problem, s, p))(samples, point)
         signal = jax.vmap(lambda p: self.controller.teaching_control(system, p))(point)
@@ -146,7 +182,7 @@ def least_control(
     controller: AbstractController | None = None,
     unsolved: AbstractUnsolved | None = None,
     output_neurons: bool = True,
-) -> Callable[[PyTree, PyTree, PyTree], tuple[Array, PyTree, Solution[Point]]]:
+) -> Callable[..., Estimate]:
     """Builds an estimator of the least-control objective and its gradient, for your own f and h.
 
         estimate = least_control(f, h, CrossEntropy(), start=jnp.zeros(64))
@@ -163,6 +199,19 @@ def least_control(
     equilibrium and differentiate nothing through the solve; second derivatives are refused.
     `gradient` and `solution` are constants to JAX.
 
+    `gradient` is zero for integer and boolean arrays in `params`, so that Optax passes them on, and
+    `None` for what is not an array: initialise Optax with `eqx.filter(params, eqx.is_array)` then,
+    and update by `eqx.apply_updates`.
+
+    The first call compiles for the shapes and types of its arguments. The safeguard of `Automatic`,
+    which is most of what has to be compiled, is compiled when the first batch needs it. Inside of a
+    program that JAX compiles, such as a `jax.jit` of your own, nothing can be compiled later, so
+    there it is compiled with the rest.
+
+    `estimate(params, x, target, weights)` takes the mean with one weight of at least 0 for each
+    sample, or with a boolean mask, as in `Batch`; the value is differentiable in the weights of the
+    samples that count.
+
     **Arguments:**
 
     * `vector_field`: f(params, state, x) for one sample, zero at rest; a pytree like the state.
@@ -172,14 +221,15 @@ def least_control(
       is convex in the output.
     * `start`: the state from which solvers start: a pytree of arrays, for one sample.
     * `leak`: α ≥ 0; β = 1/α is the control strength.
-    * `controller`: by default `Exact()`, which needs only the derivatives of f.
+    * `controller`: by default `Automatic()`, which is quick where f contracts and continues with
+      `Exact()`, which needs only the derivatives of f, for the samples that are left.
     * `unsolved`: the policy for unsolved samples; by default they are dropped.
     * `output_neurons`: whether y = h + u at rest (the paper's choice), or y = h.
 
     **Raises:** `ValueError` if arguments do not fit, when the estimator is built or first called.
     """
     rule = LeastControl(
-        Exact() if controller is None else controller, leak, loss=loss, unsolved=unsolved
+        Automatic() if controller is None else controller, leak, loss=loss, unsolved=unsolved
     )
 
     def output_vector(params: PyTree, state: PyTree) -> Array:
@@ -194,40 +244,69 @@ def least_control(
     def system_with(read: Callable[[PyTree, PyTree], Array], params: PyTree) -> FunctionSystem:
         return FunctionSystem(vector_field, read, params, start, output_neurons=output_neurons)
 
-    def fitted(params: PyTree) -> tuple[LeastControl, SystemOf]:
-        """Fits the rule and the system to the structure of the output."""
-        if not isinstance(rule.loss, FunctionLoss):
-            return rule, vector_system
-        output = eqx.filter_eval_shape(readout, params, jax.tree.map(jnp.asarray, start))
-        if isinstance(output, jax.ShapeDtypeStruct) and len(output.shape) == 1:
-            return rule, vector_system
-        loss = FunctionLoss(rule.loss.function, Outputs.of(output))
-        return eqx.tree_at(lambda r: r.loss, rule, loss), pytree_system
+    def fit(signature: Signature) -> _Fitted:
+        """Fits the rule and the system to the shapes of params and a batch, after checks."""
+        params, batch = signature.shapes()
+        fitted, system_of = rule, vector_system
+        if isinstance(rule.loss, FunctionLoss):
+            output = eqx.filter_eval_shape(readout, params, jax.tree.map(jnp.asarray, start))
+            if not isinstance(output, jax.ShapeDtypeStruct) or len(output.shape) != 1:
+                loss = FunctionLoss(rule.loss.function, Outputs.of(output))
+                fitted, system_of = eqx.tree_at(lambda r: r.loss, rule, loss), pytree_system
+        outputs = outputs_of(system_of(params), batch)
+        return _Fitted(fitted, system_of, outputs, Safeguarded(fitted))
+
+    fitted = functools.lru_cache(_SIGNATURES)(fit)
 
     @eqx.filter_jit
     def compiled(
-        params: PyTree, batch: Batch, rule: LeastControl, system_of: SystemOf
-    ) -> tuple[Array, PyTree, Solution[Point]]:
-        return _valued(params, batch.inputs, batch.targets, rule=rule, system_of=system_of)
+        params: PyTree, batch: Batch, rule: AbstractRule, system_of: SystemOf
+    ) -> tuple[Estimate, Bool[Array, ""]]:
+        data = (batch.inputs, batch.targets, batch.weights)
+        estimate = _valued(params, *data, rule=rule, system_of=system_of)
+        result = estimate[2]
+        counts = True if batch.weights is None else batch.weights > 0
+        return estimate, jnp.all(solved(result) | ~counts)
 
     def estimate(
-        params: PyTree, inputs: PyTree, targets: PyTree
-    ) -> tuple[Array, PyTree, Solution[Point]]:
-        batch = Batch(inputs, targets)
-        rule, system_of = fitted(params)
+        params: PyTree, inputs: PyTree, targets: PyTree, weights: Array | None = None
+    ) -> Estimate:
+        params, batch = of_strong_types((params, Batch(inputs, targets, weights=weights)))
+        signature = Signature((params, batch))
+        prepared = fitted(signature) if signature.hashable else fit(signature)
         # The values of targets can be checked only here, before they are traced.
-        check_batch(system_of(params), rule.loss, batch, rule.output_control.leak)
-        return compiled(params, batch, rule, system_of)
+        leak = prepared.rule.output_control.leak
+        check_values(prepared.rule.loss, batch, prepared.outputs, leak)
+        return prepared.safeguarded(lambda rule: compiled(params, batch, rule, prepared.system_of))
 
     return estimate
 
 
+class _Fitted(NamedTuple):
+    """A rule and a system that fit a batch, the number of outputs, and the compiled calls."""
+
+    rule: LeastControl
+    system_of: SystemOf
+    outputs: int
+    safeguarded: Safeguarded
+
+
 @eqx.filter_custom_jvp
 def _estimated(
-    params: Any, inputs: Any, targets: Any, *, rule: LeastControl, system_of: SystemOf
+    params: Any, inputs: Any, targets: Any, weights: Any, *, rule: LeastControl, system_of: SystemOf
 ) -> Estimate:
-    credit = rule(system_of(params), None, Batch(inputs, targets))
-    return credit.objective, credit.gradient.params, credit.solution
+    credit = rule(system_of(params), None, Batch(inputs, targets, weights=weights))
+
+    def filled(slope: Any, leaf: Any) -> Any:
+        fixed = eqx.is_array(leaf) and not eqx.is_inexact_array(leaf)
+        # Keys of random numbers have no zero.
+        numbers = fixed and not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
+        return jnp.zeros_like(leaf) if numbers else slope
+
+    gradient = jax.tree.map(
+        filled, credit.gradient.params, params, is_leaf=lambda node: node is None
+    )
+    return credit.objective, gradient, credit.solution
 
 
 @_estimated.def_jvp
@@ -243,9 +322,9 @@ def _estimated_jvp(primals: Any, tangents: Any, **_: Any) -> Any:
 
 @eqx.filter_custom_jvp
 def _valued(
-    params: Any, inputs: Any, targets: Any, *, rule: LeastControl, system_of: SystemOf
+    params: Any, inputs: Any, targets: Any, weights: Any, *, rule: LeastControl, system_of: SystemOf
 ) -> Estimate:
-    return _estimated(params, inputs, targets, rule=rule, system_of=system_of)
+    return _estimated(params, inputs, targets, weights, rule=rule, system_of=system_of)
 
 
 @_valued.def_jvp
@@ -253,8 +332,9 @@ def _valued_jvp(
     primals: tuple[Any, ...], tangents: tuple[Any, ...], *, rule: LeastControl, system_of: SystemOf
 ) -> tuple[Estimate, Any]:
     estimate = _estimated(*primals, rule=rule, system_of=system_of)
-    _, _, solution = estimate
-    counted = Counted.of(rule.unsolved.weights(solution))
+    value, _, solution = estimate
+    batch = Batch(*primals[1:3], weights=primals[3])
+    counted = Counted.in_batch(batch, rule.unsolved, solution)
     points = counted.safe(solution.value)
     moving, fixed = split_by_tangents(primals, tangents)
     # If no sample counts there is no safe point, and 0 · NaN must not come out of any product.
@@ -276,12 +356,18 @@ def _valued_jvp(
     fixed_system = system
 
     def energies(moving: PyTree[Any]) -> Array:
-        params, inputs, targets = eqx.combine(moving, fixed)
+        params, inputs, targets, _ = eqx.combine(moving, fixed)
         inputs, targets = counted.safe((inputs, targets))
         of_sample = lambda *sample: of_one(system_of(params), *sample)  # noqa: E731
         return jax.vmap(of_sample)(inputs, targets, points)
 
     _, change = jax.jvp(energies, (moving,), (tangents,))
     still = jax.tree.map(lambda _: None, estimate)
-    value_change = jnp.sum(counted.weighted(change)).astype(estimate[0].dtype)
+    value_change = jnp.sum(counted.weighted(change)).astype(value.dtype)
+    if tangents[3] is not None:
+        problem = ControlProblem(system, rule.loss, leak)
+        samples = counted.safe(Sample(jax.vmap(system.drive)(batch.inputs), batch.targets))
+        values, _ = jax.vmap(lambda s, p: energy_and_loss(problem, s, p))(samples, points)
+        share = tangents[3] / jnp.where(primals[3] > 0, primals[3], 1)
+        value_change = value_change + jnp.sum(counted.weighted(share * (values - value)))
     return estimate, (value_change, *still[1:])
