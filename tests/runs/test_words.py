@@ -248,8 +248,9 @@ def test_every_declaration_is_whole(kind):
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_an_option_without_a_place_is_refused_by_the_words_that_have_it(kind):
     # Of the words that are not the default, for what the default has can always be given.
-    first = next(each for each, _ in options_of(kind, Choice) if each.name == "rule").words[-1]
-    chosen = kind.of(rule=first.word)
+    name = "device" if kind is DeviceConfig else "rule"
+    first = next(each for each, _ in options_of(kind, Choice) if each.name == name).words[-1]
+    chosen = kind.of(**{name: first.word})
     checked = 0
     for each, place in everywhere(kind):
         if chosen.has(each.name):
