@@ -332,10 +332,9 @@ def _certificate(run: Run, trial: Trial) -> str:
     """Makes a table of what the certificate of a device counts, with its faults; or nothing."""
     summary = trial.summary or {}
     certificate = summary.get("certificate")
-    counts = certificate.get("counts") if isinstance(certificate, dict) else None
-    if not isinstance(counts, dict):
+    if not isinstance(certificate, dict) or not isinstance(certificate.get("counts"), dict):
         return ""
-    rows = [[str(name), _shown(count)] for name, count in counts.items()]
+    rows = [[str(name), _shown(count)] for name, count in certificate["counts"].items()]
     for title, value in (
         ("noise floor of an output", certificate.get("noise_floor")),
         ("error left under control", summary.get("remaining_error")),
