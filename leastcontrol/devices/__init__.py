@@ -9,7 +9,8 @@ control behind it times the activity before it. `judge` and `Watch` say what the
 worth.
 
 `SimulatedDevice` is a network with the difficulties of hardware; `ProcessDevice` speaks the same
-protocol with a program over a pipe, whose side `serve` is.
+protocol with a program over a pipe, whose side `serve` is; `SpiceDevice` is a circuit of resistors
+and transistors that ngspice simulates.
 """
 
 from ._certificate import RESULTS as RESULTS
@@ -44,3 +45,4 @@ from ._responses import Responses as Responses
 from ._serving import serve as serve
 from ._simulated import Difficulties as Difficulties
 from ._simulated import SimulatedDevice as SimulatedDevice
+from ._spice import SpiceDevice as SpiceDevice

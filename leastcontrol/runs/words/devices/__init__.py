@@ -7,4 +7,5 @@ DEVICES: tuple[type[AbstractDeviceWord], ...] = words_in(
     __name__,
     "simulated",
     "process",
+    "ngspice",
 )

@@ -1,0 +1,43 @@
+"""The word `ngspice`."""
+
+import dataclasses
+from contextlib import AbstractContextManager, closing
+from typing import TYPE_CHECKING, ClassVar
+
+from ...options import Range, at_least, option
+from ._device import AbstractDeviceWord
+
+if TYPE_CHECKING:
+    from ....devices import AbstractDevice
+
+
+@dataclasses.dataclass(frozen=True)
+class Ngspice(AbstractDeviceWord):
+    """A circuit of resistors and differential pairs, simulated by ngspice."""
+
+    word: ClassVar[str] = "ngspice"
+
+    pairs: int = option(16, "Differential pairs, the hidden neurons", range=at_least(1))
+    resistor_mismatch: float = option(
+        0.05, "Deviation of the resistors, relative to their values", range=Range(0, 1)
+    )
+    offset: float = option(
+        0.002, "Deviation of the offsets of pairs and outputs; in volts", range=Range(0, 0.1)
+    )
+
+    def opened(
+        self, inputs: int, outputs: int, seed: int
+    ) -> "AbstractContextManager[AbstractDevice]":
+        """Makes the circuit, whose parts are drawn with the seed, and starts ngspice."""
+        from ....devices import SpiceDevice
+
+        return closing(
+            SpiceDevice(
+                inputs,
+                self.pairs,
+                outputs,
+                resistor_mismatch=self.resistor_mismatch,
+                offset=self.offset,
+                seed=seed,
+            )
+        )
