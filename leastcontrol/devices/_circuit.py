@@ -1,8 +1,8 @@
 """The circuit of `SpiceDevice`: what its netlist is, and how numbers become volts and amperes.
 
-A hidden neuron is a differential pair of bipolar transistors with a tail current. Its base is a node
-where a pair of resistors from every input and from the constant 1 meet: one from the signal, one
-from its opposite, with conductances
+A hidden neuron is a differential pair of bipolar transistors with a tail current. Its base is a
+node where a pair of resistors from every input and from the constant 1 meet: one from the signal,
+one from its opposite, with conductances
 
     g± = ½ G (1 ± w / F),
 
@@ -62,9 +62,9 @@ class Layer:
     total: float
     full: float
 
-    def resistor(self, sign: str, place: tuple[int, int]) -> str:
+    def resistor(self, sign: str, node: int, signal: int) -> str:
         """Names the resistor from a signal, `p`, or from its opposite, `n`, to a node."""
-        return f"r{sign}_{self.nodes[place[0]]}_{place[1]}"
+        return f"r{sign}_{self.nodes[node]}_{signal}"
 
     def resistances(
         self, weights: Float[np.ndarray, "nodes signals"]
@@ -88,7 +88,7 @@ class Circuit:
     inputs: int
     pairs: int
     outputs: int
-    factors: tuple[Float[np.ndarray, "2 nodes signals"], Float[np.ndarray, "2 nodes signals"]]
+    factors: tuple[Float[np.ndarray, "2 pairs before"], Float[np.ndarray, "2 outputs hidden"]]
     pair_offsets: Float[np.ndarray, " pairs"]
     output_offsets: Float[np.ndarray, " outputs"]
 
@@ -169,10 +169,11 @@ class Circuit:
         for layer, factors in zip(self.layers, self.factors, strict=True):
             lines += [f"i{node} 0 {node} 0" for node in layer.nodes]
             resistances = factors * layer.resistances(_joined(layer, weights))
-            for place in np.ndindex(resistances.shape[1:]):
-                node, ends = layer.nodes[place[0]], layer.signals[place[1]]
-                for sign, end, ohms in zip("pn", ends, resistances[:, *place], strict=True):
-                    lines.append(f"{layer.resistor(sign, place)} {end} {node} {ohms}")
+            for node, signal in np.ndindex(resistances.shape[1:]):
+                ends, ohms = layer.signals[signal], resistances[:, node, signal]
+                for sign, end, value in zip("pn", ends, ohms, strict=True):
+                    name = layer.resistor(sign, node, signal)
+                    lines.append(f"{name} {end} {layer.nodes[node]} {value}")
         lines += [f".save v({node})" for node in self.readings()]
         lines += [".model pair npn (is=1e-15 bf=200 vaf=100)", ".options reltol=1e-4", ".end"]
         return "\n".join(lines) + "\n"
@@ -183,9 +184,9 @@ class Circuit:
         for layer, factors in zip(self.layers, self.factors, strict=True):
             old, new = _joined(layer, before), _joined(layer, after)
             resistances = factors * layer.resistances(new)
-            for place in zip(*np.nonzero(old != new), strict=True):
-                for sign, ohms in zip("pn", resistances[:, *place], strict=True):
-                    commands.append(f"alter {layer.resistor(sign, place)} = {ohms:.7g}")
+            for node, signal in np.argwhere(old != new).tolist():
+                for sign, ohms in zip("pn", resistances[:, node, signal], strict=True):
+                    commands.append(f"alter {layer.resistor(sign, node, signal)} = {ohms:.7g}")
         return commands
 
     def sources(self) -> tuple[str, ...]:

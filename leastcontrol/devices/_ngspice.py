@@ -15,8 +15,8 @@ from pathlib import Path
 from ._device import DeviceError
 
 MISSING = (
-    "ngspice is not installed, but the circuit is simulated by it: install it, with apt-get install "
-    "ngspice on Debian, or choose another device."
+    "ngspice is not installed, but the circuit is simulated by it: install it, with apt-get "
+    "install ngspice on Debian, or choose another device."
 )
 SECONDS = 60.0
 """Longest time for an answer."""

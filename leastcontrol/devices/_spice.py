@@ -92,6 +92,9 @@ class SpiceDevice(AbstractDevice):
         applied = circuit.applied(inputs, np.clip(control, -limit, limit))
         volts = np.full((len(inputs), len(readings)), np.nan)
         for row, values in zip(volts, applied, strict=True):
+            if not np.all(np.isfinite(values)):
+                # ngspice would keep the value before, and settle.
+                continue
             changed = np.flatnonzero(values != self._applied)
             commands = [f"alter {sources[place]} = {values[place]:.7g}" for place in changed]
             point = self._ngspice.operating_point(commands)
@@ -106,9 +109,7 @@ class SpiceDevice(AbstractDevice):
 
     def write(self, changes: Weights) -> None:
         """Changes resistors, to the nearest step within the limit."""
-        changed = {
-            name: weight + changes.get(name, 0.0) for name, weight in self._weights.items()
-        }
+        changed = {name: weight + changes.get(name, 0.0) for name, weight in self._weights.items()}
         weights = self._possible(changed)
         self._ngspice.ask(self._circuit.rewired(self._weights, weights))
         self._weights = weights

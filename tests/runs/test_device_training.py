@@ -73,9 +73,16 @@ def test_a_process_is_named_by_its_command(tmp_path):
         (["--device", "process:x", "--mismatch", "0.1"], "--device simulated"),
         (["--device", "process:/nowhere/at/all"], "cannot be started"),
         (["--device", f"process:{sys.executable} {SERVER} --sizes 5 8 10"], "64 inputs"),
+        (["--device", "ngspice"], "ngspice is not installed"),
+        (["--device", "ngspice", "--offset", "2"], "--offset is 2"),
+        (["--device", "ngspice", "--mismatch", "0.1"], "--device simulated"),
     ],
 )
-def test_what_cannot_be_run_is_refused_with_a_sentence(arguments, sentence, tmp_path, capsys):
+def test_what_cannot_be_run_is_refused_with_a_sentence(
+    arguments, sentence, tmp_path, capsys, monkeypatch
+):
+    # Without the programs of this machine.
+    monkeypatch.setenv("PATH", str(tmp_path))
     assert perform(["device", "--out", str(tmp_path / "run"), *arguments]) == 2
     said = capsys.readouterr()
     assert sentence in " ".join((said.err + said.out).split())
