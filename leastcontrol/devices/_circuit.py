@@ -42,6 +42,7 @@ REACH = 1.05
 POSITIONS = 512
 """Steps of a weight between 0 and its limit."""
 CONTROL_LIMIT = 4.0
+"""Largest absolute control, in units of the node that it moves."""
 
 
 @dataclasses.dataclass(frozen=True)

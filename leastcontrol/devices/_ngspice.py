@@ -28,7 +28,8 @@ class Ngspice:
 
     **Arguments:** `netlist`, the circuit.
 
-    **Raises:** `DeviceError` if ngspice is not installed or does not read the netlist.
+    **Raises:** `DeviceError` if ngspice is not installed, or finds no operating point of the
+    circuit as it is.
     """
 
     def __init__(self, netlist: str):
@@ -43,6 +44,8 @@ class Ngspice:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,
+                # An interruption of the training is not one of a settle.
+                start_new_session=True,
             )
         except OSError as error:
             raise DeviceError(
@@ -52,7 +55,11 @@ class Ngspice:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder, "circuit.cir")
                 path.write_text(netlist, encoding="utf-8")
-                self.ask(["set numdgt=12", f"source {path}"])
+                if not self.operating_point(["set numdgt=12", f"source {path}"]):
+                    raise DeviceError(
+                        "ngspice found no operating point of the circuit before any input was "
+                        "applied: install ngspice 39 or a newer version, or lower the mismatch."
+                    )
         except BaseException:
             self.close()
             raise

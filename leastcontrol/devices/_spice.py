@@ -9,7 +9,7 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from ._circuit import Circuit
+from ._circuit import CONTROL_LIMIT, Circuit
 from ._device import ONE, AbstractDevice, Description, Measurement, Weights
 from ._ngspice import Ngspice
 
@@ -87,9 +87,9 @@ class SpiceDevice(AbstractDevice):
         self, inputs: Float[np.ndarray, "batch inputs"], control: Float[np.ndarray, "batch neurons"]
     ) -> Measurement:
         """Finds the operating point of each sample, and reads its voltages."""
-        circuit, limit = self._circuit, self._description.control_limit
+        circuit = self._circuit
         sources, readings = circuit.sources(), circuit.readings()
-        applied = circuit.applied(inputs, np.clip(control, -limit, limit))
+        applied = circuit.applied(inputs, np.clip(control, -CONTROL_LIMIT, CONTROL_LIMIT))
         volts = np.full((len(inputs), len(readings)), np.nan)
         for row, values in zip(volts, applied, strict=True):
             if not np.all(np.isfinite(values)):
