@@ -99,7 +99,7 @@ class Ngspice:
         A point that is not reached has no voltages.
         """
         volts = {}
-        # What is left of an operating point would be printed in place of one that is not reached.
+        # Otherwise ngspice keeps every operating point.
         for line in self.ask([*commands, "op", "print all", "destroy all"]):
             name, equals, value = line.partition(" = ")
             if equals and name.strip().isalnum():
