@@ -249,7 +249,7 @@ def test_a_study_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_file_of_another_trial_is_refused(tmp_path: Path):
-    trial = study.Trial("one-step", 0, 1e-3, 2, study.Size(3, 4, 1))
+    trial = study.Trial("one-step", 0, 1e-3, 2, study.Size(3, 4, 1), tested=True)
     assert study.finished(trial, tmp_path) is None
     (tmp_path / trial.file).write_text('{"arm": "one-step", "seed": 1}')
     with pytest.raises(study.StudyError, match=r"holds another trial than .*: remove it"):
