@@ -123,7 +123,7 @@ class Trial:
         def batch(step: int) -> Batch:
             return Batch(train.given[order[step]], train.solution[order[step]])
 
-        program = Program.of(jax.jit(ARMS[self.arm].__call__), reasoner, batch(0))
+        program = Program.of(_GRADIENTS[self.arm], reasoner, batch(0))
 
         @jax.jit
         def updated(reasoner: Reasoner, moments: Any, gradient: Reasoner) -> tuple[Reasoner, Any]:

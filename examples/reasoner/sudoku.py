@@ -115,13 +115,14 @@ def draw_puzzles(solutions: Grids, every: Grids, a_grid: int, rng: np.random.Gen
     """Draws puzzles of which no given can be removed without a second solution; no two are equal.
 
     Blanks the cells of a grid in random order, each unless the solution would no longer be unique.
+    The puzzles are in random order too.
 
     **Arguments:**
 
     * `solutions`: the grids to make puzzles of.
     * `every`: all grids.
     * `a_grid`: how many are drawn of each, before equal ones are taken together.
-    * `rng`: draws the orders.
+    * `rng`: draws the orders of cells and puzzles.
     """
     solutions = np.repeat(solutions, a_grid, axis=0)
     orders = rng.permuted(np.tile(np.arange(CELLS), (len(solutions), 1)), axis=1)
@@ -131,5 +132,5 @@ def draw_puzzles(solutions: Grids, every: Grids, a_grid: int, rng: np.random.Gen
         fewer[np.arange(len(cells)), cells] = False
         givens = np.where(has_one_solution(fewer, solutions, every)[:, None], fewer, givens)
     _, first = np.unique(solutions * givens, axis=0, return_index=True)
-    first = np.sort(first)
+    first = rng.permutation(first)
     return Puzzles((solutions * givens)[first], solutions[first])
