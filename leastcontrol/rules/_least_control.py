@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
@@ -217,6 +218,9 @@ def least_control(
         rule, system_of = fitted(params)
         # The values of targets can be checked only here, before they are traced.
         check_batch(system_of(params), rule.loss, batch, rule.output_control.leak)
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(start)):
+            # The derivative of a program within a program cannot close over a traced start.
+            return _valued(params, inputs, targets, rule=rule, system_of=system_of)
         return compiled(params, batch, rule, system_of)
 
     return estimate
