@@ -65,19 +65,19 @@ class Reasoner(eqx.Module):
     def drive(self, puzzle: Int[Array, " cells"]) -> Drive:
         """Computes d, the part of the cell that depends on the puzzle alone."""
         symbols = jax.nn.one_hot(puzzle, SIDE + 1, dtype=self.embedding.dtype)
-        return symbols @ self.embedding + self.inner_bias
+        return symbols @ self.embedding + self.inner_bias[None]
 
 
 def vector_field(reasoner: Reasoner, state: Hidden, drive: Drive) -> Hidden:
     """Computes f(φ) = g(φ) − φ of one puzzle."""
     views = jnp.concatenate([state, *(reasoner.mixing @ state)], axis=1)
     inner = jax.nn.gelu(views @ reasoner.inward + drive)
-    return jnp.tanh(inner @ reasoner.outward + reasoner.state_bias) - state
+    return jnp.tanh(inner @ reasoner.outward + reasoner.state_bias[None]) - state
 
 
 def readout(reasoner: Reasoner, state: Hidden) -> Logits:
     """Computes the logits of the four digits for each cell."""
-    return state @ reasoner.answer + reasoner.answer_bias
+    return state @ reasoner.answer + reasoner.answer_bias[None]
 
 
 def loss(logits: Logits, solution: Int[Array, " cells"]) -> Float[Array, ""]:

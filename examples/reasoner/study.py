@@ -56,7 +56,7 @@ EXACT = Implicit(lc.FixedPoint(max_steps=400), lc.Tolerance(TOLERANCE / 100))
 
 SPLIT_SEED = 0
 PUZZLES_A_GRID = {"train": 32, "validation": 4, "test": 8}
-RATES = (1e-3, 3e-3, 1e-2)
+RATES = (3e-3, 1e-2, 3e-2)
 # Of the trials that choose the rate, so that no tested trial was looked at before.
 TUNING_SEED = 1000
 BATCH = 32

@@ -1,5 +1,6 @@
 """The study of a recursive reasoner: its puzzles, its gradients and its files."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -104,12 +105,12 @@ def loss_after(reasoner: model.Reasoner, batch: arms.Batch, applications: int) -
     total = 0.0
     for given, solution in zip(*batch, strict=True):
         state = jnp.zeros((16, 3))
-        drive = jax.nn.one_hot(given, 5) @ reasoner.embedding + reasoner.inner_bias
+        drive = jax.nn.one_hot(given, 5) @ reasoner.embedding + reasoner.inner_bias[None]
         for _ in range(applications):
             mixed = [jnp.einsum("ij,jk->ik", mixer, state) for mixer in reasoner.mixing]
             inner = jax.nn.gelu(jnp.concatenate([state, *mixed], axis=1) @ reasoner.inward + drive)
-            state = jnp.tanh(inner @ reasoner.outward + reasoner.state_bias)
-        logits = state @ reasoner.answer + reasoner.answer_bias
+            state = jnp.tanh(inner @ reasoner.outward + reasoner.state_bias[None])
+        logits = state @ reasoner.answer + reasoner.answer_bias[None]
         shares = jax.nn.softmax(logits, axis=1)
         total -= jnp.mean(jnp.log(shares[jnp.arange(16), solution - 1]))
     return total / len(batch.given)
@@ -176,6 +177,7 @@ def test_the_implicit_gradient_is_that_of_a_long_unrolling(tiny):
     )
 
 
+@pytest.mark.slow
 def test_the_gradient_of_least_control_is_that_of_its_value(tiny):
     reasoner, batch = tiny
     direction = some_direction(reasoner)
@@ -228,24 +230,49 @@ def test_a_batch_stops_with_its_last_sample():
     assert stops["batch_maximum"] == {"applications": 1.5, "stopped": 0.5, "exact": 0.25}
 
 
+def test_a_study_runs_what_is_missing_and_tests_the_best_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ran = []
+
+    def run(trial: study.Trial, data: dict) -> dict:
+        ran.append((trial.arm, trial.seed, trial.rate, trial.tested))
+        # The second rate of three is the best.
+        return {**dataclasses.asdict(trial), "validation_exact": -abs(trial.rate - study.RATES[1])}
+
+    monkeypatch.setattr(study.Trial, "run", run)
+    monkeypatch.setattr(study, "load_data", dict)
+    folder, results = tmp_path / "out", tmp_path / "results.json"
+    arguments = ["--out", str(folder), "--results", str(results), "--seeds"]
+    assert study.main([*arguments, "0"]) == 0
+    arms = len(study.ARMS)
+    tuned = [(trial[1], trial[3]) for trial in ran[: arms * len(study.RATES)]]
+    assert tuned == len(tuned) * [(study.TUNING_SEED, False)]
+    assert ran[len(tuned) :] == [(arm, 0, study.RATES[1], True) for arm in study.ARMS]
+    # One file is lost, and a seed is added.
+    next(folder.glob("implicit-seed-0-*")).unlink()
+    ran.clear()
+    assert study.main([*arguments, "0", "1"]) == 0
+    assert sorted(ran) == sorted(
+        (arm, seed, study.RATES[1], True)
+        for arm, seed in [("implicit", 0), *((arm, 1) for arm in study.ARMS)]
+    )
+    arm = json.loads(results.read_text())["arms"][0]
+    assert [trial["seed"] for trial in arm["per_seed"]] == [0, 1]
+    assert (arm["arm"], arm["rate"]) == ("one-step", study.RATES[1])
+
+
 @pytest.mark.slow
-def test_a_study_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    few = {"one-step": study.ARMS["one-step"]}
-    monkeypatch.setattr(study, "ARMS", few)
-    monkeypatch.setattr(study, "RATES", (1e-3,))
-    monkeypatch.setattr(study, "Size", lambda: study_size)
-    study_size = study.Size(3, 4, 1)
-    arguments = ["--steps", "2", "--tuning-steps", "1", "--out", str(tmp_path / "out")]
-    results = ["--results", str(tmp_path / "results.json")]
-    assert study.main([*arguments, "--seeds", "0"]) == 0
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
-    assert len(before) == 2
-    assert study.main([*arguments, *results, "--seeds", "0", "1"]) == 0
-    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
-    assert len(after) == 3
-    assert before.items() <= after.items()
-    summary = json.loads((tmp_path / "results.json").read_text())
-    assert [trial["seed"] for trial in summary["arms"][0]["per_seed"]] == [0, 1]
+def test_a_trial_measures_along_and_after_its_training(monkeypatch: pytest.MonkeyPatch):
+    # The other arms would only have to be compiled.
+    monkeypatch.setattr(study, "ARMS", {"implicit": study.ARMS["implicit"]})
+    trial = study.Trial("implicit", 0, 1e-2, 4, study.Size(3, 4, 1), tested=True)
+    outcome = trial.run(study.load_data())
+    assert [measured["step"] for measured in outcome["along"]] == [0, 1, 2, 4]
+    assert all(measured["cosines"]["implicit"] > 0.999 for measured in outcome["along"])
+    assert outcome["test"]["after"].keys() == {str(n) for n in study.READ_AFTER}
+    assert outcome["solved"] == 1
+    assert outcome["updates_refused"] == 0
 
 
 def test_a_file_of_another_trial_is_refused(tmp_path: Path):
