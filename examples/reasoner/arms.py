@@ -71,7 +71,7 @@ class Truncated(AbstractArm):
                 drive = reasoner.drive(given)
                 before = self.applications - self.through
                 fixed = jax.lax.stop_gradient((reasoner, drive))
-                state = iterated(fixed[0], reasoner.start, fixed[1], before)
+                state = iterated(fixed[0], jnp.asarray(reasoner.start), fixed[1], before)
                 state = iterated(reasoner, state, drive, self.through)
                 return loss(readout(reasoner, state), solution)
 

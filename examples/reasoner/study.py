@@ -104,7 +104,8 @@ class Trial:
 
     def run(self, data: dict[str, Puzzles]) -> dict[str, Any]:
         """Trains, and measures along the training and after it."""
-        reasoner = self.size.drawn(self.seed)
+        # Optax's types do not know modules.
+        reasoner: Any = self.size.drawn(self.seed)
         optimiser = optax.apply_if_finite(
             optax.chain(
                 optax.clip_by_global_norm(LARGEST_NORM),
@@ -112,11 +113,10 @@ class Trial:
             ),
             max_consecutive_errors=self.steps,
         )
-        moments = optimiser.init(reasoner)
-        train = Puzzles(*map(jnp.asarray, data["train"]))
-        order = np.random.default_rng(self.seed).integers(
-            len(train.given), size=(self.steps, BATCH)
-        )
+        moments: Any = optimiser.init(reasoner)
+        train = Batch(*map(jnp.asarray, data["train"]))
+        rng = np.random.default_rng(self.seed)
+        order = jnp.asarray(rng.integers(len(train.given), size=(self.steps, BATCH)))
         parts = CHECKPOINTS if self.tested else ()
         checkpoints = {round(part * self.steps): part for part in parts}
 
@@ -126,7 +126,7 @@ class Trial:
         program = Program.of(_GRADIENTS[self.arm], reasoner, batch(0))
 
         @jax.jit
-        def updated(reasoner: Reasoner, moments: Any, gradient: Reasoner) -> tuple[Reasoner, Any]:
+        def updated(reasoner: Any, moments: Any, gradient: Any) -> tuple[Any, Any]:
             updates, moments = optimiser.update(gradient, moments)
             return optax.apply_updates(reasoner, updates), moments
 
@@ -304,7 +304,8 @@ def best_rate(trials: list[dict[str, Any]]) -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the study and returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m reasoner.study", description=__doc__.partition("\n")[0]
+        prog="python -m reasoner.study",
+        description="Train a reasoner by each arm, as paired trials, and say what came out.",
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=300, help="of a trial")
