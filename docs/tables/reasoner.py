@@ -17,6 +17,7 @@ NAMES = {
     "two-phantom-steps": "two phantom steps",
     "through-16-steps": "through 16 steps",
     "implicit": "implicit",
+    "implicit-kept": "implicit, unsolved kept",
     "least-control": "least control",
 }
 READ_AFTER = (16, 64)

@@ -1,4 +1,4 @@
-"""The five estimators of the gradient that the study compares.
+"""The estimators of the gradient that the study compares.
 
 An arm computes, for a batch, the gradient of the weights that training descends, and how many of
 its samples were solved and in how many steps. Everything else is the same for all of them.
@@ -7,6 +7,7 @@ its samples were solved and in how many steps. Everything else is the same for a
   for the one-step gradient of public recursive models, two for two phantom steps without damping,
   all of them for backpropagation through time. Whether the state rests by then is not looked at.
 * `Implicit` settles each sample and differentiates its rest point by the implicit function theorem.
+  Samples that do not settle are dropped, or kept where the solver left them.
 * `LeastControl` settles each sample under the least control that improves its answer, and descends
   that control.
 """
@@ -87,11 +88,13 @@ class Truncated(AbstractArm):
 class Implicit(AbstractArm):
     """The gradient of the loss at the rest points.
 
-    **Arguments:** the `solver` and the `tolerance` of the rest point and of the adjoint.
+    **Arguments:** the `solver` and the `tolerance` of the rest point and of the adjoint, and the
+    policy for samples that are `unsolved`.
     """
 
     solver: lc.FixedPoint
     tolerance: lc.Tolerance
+    unsolved: lc.AbstractUnsolved
 
     def __call__(self, reasoner: Reasoner, batch: Batch) -> Estimate:
         def objective(reasoner: Reasoner) -> tuple[Float[Array, ""], lc.Solution]:
@@ -102,10 +105,11 @@ class Implicit(AbstractArm):
                 start=reasoner.start,
                 solver=self.solver,
                 tolerance=self.tolerance,
+                unsolved=self.unsolved,
             )
             answers = jax.vmap(readout, (None, 0))(reasoner, solution.value)
             losses = jax.vmap(loss)(answers, batch.solution)
-            return mean_of(losses, lc.solved(solution)), solution
+            return mean_of(losses, self.unsolved.weights(solution) > 0), solution
 
         (value, solution), gradient = jax.value_and_grad(objective, has_aux=True)(reasoner)
         return Estimate(value, gradient, lc.solved(solution), solution.stats.steps)

@@ -48,11 +48,12 @@ ARMS: dict[str, AbstractArm] = {
     "one-step": Truncated(APPLICATIONS, 1),
     "two-phantom-steps": Truncated(APPLICATIONS, 2),
     "through-16-steps": Truncated(APPLICATIONS, APPLICATIONS),
-    "implicit": Implicit(SOLVER, lc.Tolerance(TOLERANCE)),
+    "implicit": Implicit(SOLVER, lc.Tolerance(TOLERANCE), lc.Drop()),
+    "implicit-kept": Implicit(SOLVER, lc.Tolerance(TOLERANCE), lc.Keep()),
     "least-control": LeastControl(LEAK, SOLVER, lc.Tolerance(CONTROL_TOLERANCE)),
 }
 # What the others are compared with: its rest points and adjoints are solved 100 times as well.
-EXACT = Implicit(lc.FixedPoint(max_steps=400), lc.Tolerance(TOLERANCE / 100))
+EXACT = Implicit(lc.FixedPoint(max_steps=400), lc.Tolerance(TOLERANCE / 100), lc.Drop())
 
 SPLIT_SEED = 0
 PUZZLES_A_GRID = {"train": 32, "validation": 4, "test": 8}

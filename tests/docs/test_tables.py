@@ -392,3 +392,21 @@ def test_verdicts_are_counted_and_added_up(tmp_path: Path):
         ["`second`", "1", "0", "0.6"],
         ["all together", "3", "1", "2.1"],
     ]
+
+
+def test_a_reasoner_s_lead_is_over_the_baseline_seed_by_seed(tmp_path: Path):
+    exact = {"through-16-steps": [0.30, 0.40], "implicit": [0.31, 0.43]}
+
+    def trial(share: float) -> dict[str, Any]:
+        after = {n: {"exact": share, "cells": 0.75} for n in ("16", "64")}
+        return {"weights": 12000, "test": {"after": after}}
+
+    arms = [
+        {"arm": arm, "rate": 0.01, "steps": 300, "per_seed": [trial(share) for share in shares]}
+        for arm, shares in exact.items()
+    ]
+    summary = {"arms": arms, "seeds": [0, 1], "command": "python -m reasoner.study"}
+    first, second = rows(tmp_path, "reasoner", {"reasoner.json": summary})
+    assert first[:4] == ["through 16 steps", "0.01", "35.0 ± 7.1", ""]
+    # 1 and 3 points: deviation √2, standard error 1.
+    assert second[:4] == ["implicit", "0.01", "37.0 ± 8.5", "+2.0 ± 1.0"]
