@@ -4,6 +4,7 @@ Trials of one seed have the same first weights and the same order of puzzles, so
 is the mean of its differences to the baseline, seed by seed, with the standard error of that mean.
 """
 
+import dataclasses
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -108,6 +109,23 @@ def _cosines(rows: list[Row]) -> list[Row]:
     ]
 
 
+def _cosines_at_the_baseline(rows: list[Row]) -> list[Row]:
+    """Returns the arms that were measured along the baseline's training, with their cosines."""
+    baseline = next(row for row in rows if row["arm"] == BASELINE)
+    spreads = {
+        row["arm"]: {
+            str(number): _spread(_figures(baseline, f"along.{number}.cosines.{row['arm']}"))
+            for number in range(len(PARTS))
+        }
+        for row in rows
+    }
+    return [
+        row.plus(label=NAMES[row["arm"]], parts=spreads[row["arm"]])
+        for row in rows
+        if any(spreads[row["arm"]].values())
+    ]
+
+
 def _residuals(rows: list[Row]) -> list[Row]:
     return _with_spreads(
         rows,
@@ -166,52 +184,56 @@ def _lead_column(applications: int) -> Column:
     )
 
 
-TABLES = (
-    _table(
-        "reasoner",
-        [
-            Column("rate", "rate", "{:g}".format),
-            *(
-                column
-                for n in READ_AFTER
-                for column in (
-                    _spread_column(f"grids right after {n}, %", f"exact_{n}"),
-                    _lead_column(n),
-                )
-            ),
-            _spread_column(f"cells right after {READ_AFTER[-1]}, %", "cells"),
-        ],
-        _accuracies,
-        above=lambda row: (
-            f"{row['per_seed.0.weights']} weights, {row['steps']} steps of training, "
-            f"{len(row['seeds'])} seeds (mean ± deviation; leads over backpropagation through 16 "
-            "steps, mean ± standard error of the paired differences):"
+ACCURACIES = _table(
+    "reasoner",
+    [
+        Column("rate", "rate", "{:g}".format),
+        *(
+            column
+            for n in READ_AFTER
+            for column in (
+                _spread_column(f"grids right after {n}, %", f"exact_{n}"),
+                _lead_column(n),
+            )
         ),
+        _spread_column(f"cells right after {READ_AFTER[-1]}, %", "cells"),
+    ],
+    _accuracies,
+    above=lambda row: (
+        f"{row['per_seed.0.weights']} weights, {row['steps']} steps of training, "
+        f"{len(row['seeds'])} seeds (mean ± deviation; leads over backpropagation through 16 "
+        "steps, mean ± standard error of the paired differences):"
     ),
+)
+COSTS = _table(
+    "reasoner-costs",
+    [
+        _spread_column("solved in training, %", "solved_share"),
+        _spread_column("steps a solve", "steps_taken", None),
+        _spread_column("CPU ms a gradient", "cpu_ms", None),
+        _spread_column("of that through 16 steps", "ratio", None, SPREAD),
+        Column("working memory, MiB", "bytes.0", "{:.2f}".format, 2**-20),
+    ],
+    _costs,
+    commands=False,
+)
+COSINES = [
+    _spread_column(heading, f"parts.{number}", None, SPREAD)
+    for number, heading in enumerate(PARTS.values())
+]
+HALF_RATE = [File("reasoner-half-rate.json", {"rates": [0.005]})]
+TABLES = (
+    ACCURACIES,
+    COSTS,
+    dataclasses.replace(ACCURACIES, marker="reasoner-half-rate", files=HALF_RATE),
+    dataclasses.replace(COSTS, marker="reasoner-half-rate", files=HALF_RATE),
     _table(
         "reasoner-cosines",
-        [
-            *(
-                _spread_column(heading, f"parts.{number}", None, SPREAD)
-                for number, heading in enumerate(PARTS.values())
-            ),
-            _spread_column("at rest at the end, %", "at_rest"),
-        ],
+        [*COSINES, _spread_column("at rest at the end, %", "at_rest")],
         _cosines,
         commands=False,
     ),
-    _table(
-        "reasoner-costs",
-        [
-            _spread_column("solved in training, %", "solved_share"),
-            _spread_column("steps a solve", "steps_taken", None),
-            _spread_column("CPU ms a gradient", "cpu_ms", None),
-            _spread_column("of that through 16 steps", "ratio", None, SPREAD),
-            Column("working memory, MiB", "bytes.0", "{:.2f}".format, 2**-20),
-        ],
-        _costs,
-        commands=False,
-    ),
+    _table("reasoner-cosines-alike", COSINES, _cosines_at_the_baseline, commands=False),
     *(
         _table(
             f"reasoner-residual-{n}",

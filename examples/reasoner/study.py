@@ -18,7 +18,7 @@ import dataclasses
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -241,15 +241,23 @@ def finished(trial: Trial, folder: Path) -> dict[str, Any] | None:
 class Study:
     """Trials in a folder, of which those that are missing are run.
 
-    **Arguments:** the `folder`, the `seeds`, the numbers of `steps` of a trial and of those that
-    choose the learning rate, and the `size` of the reasoner.
+    **Arguments:** the `folder`, the `seeds`, the learning `rates` that every arm chooses among, the
+    numbers of `steps` of a trial and of those that choose the rate, and the `size` of the reasoner.
+    If there is one rate, none is chosen.
     """
 
     def __init__(
-        self, folder: Path, seeds: Sequence[int], steps: int, tuning_steps: int, size: Size
+        self,
+        folder: Path,
+        seeds: Sequence[int],
+        rates: Sequence[float],
+        steps: int,
+        tuning_steps: int,
+        size: Size,
     ):
         self.folder = folder
         self.seeds = seeds
+        self.rates = rates
         self.steps = steps
         self.tuning_steps = tuning_steps
         self.size = size
@@ -264,13 +272,15 @@ class Study:
             write_json(self.folder / trial.file, content)
         return content
 
-    def tuning(self, arm: str) -> list[dict[str, Any]]:
-        """Returns the trials of an arm that choose its learning rate."""
+    def tuning(self, arm: str) -> dict[float, float]:
+        """Returns the validation accuracy of an arm with each rate that it chooses among."""
+        if len(self.rates) == 1:
+            return {}
         trials = (
             Trial(arm, TUNING_SEED, rate, self.tuning_steps, self.size, tested=False)
-            for rate in RATES
+            for rate in self.rates
         )
-        return [self.outcome(trial) for trial in trials]
+        return {trial.rate: self.outcome(trial)["validation_exact"] for trial in trials}
 
     def trial(self, arm: str, seed: int, rate: float) -> Trial:
         """Makes the trial of an arm and a seed that is tested."""
@@ -279,27 +289,33 @@ class Study:
     def run(self) -> dict[str, Any]:
         """Runs all trials, and returns the summary."""
         tuning = {arm: self.tuning(arm) for arm in ARMS}
-        rates = {arm: best_rate(trials) for arm, trials in tuning.items()}
+        rates = {arm: best_rate(tried, self.rates) for arm, tried in tuning.items()}
         for seed in self.seeds:
-            for arm in ARMS:
-                self.outcome(self.trial(arm, seed, rates[arm]))
-        return {"arms": list(self.summaries(tuning, rates)), "seeds": list(self.seeds)}
+            for arm, rate in rates.items():
+                self.outcome(self.trial(arm, seed, rate))
+        arms = [self.summary(arm, rate, tuning[arm]) for arm, rate in rates.items()]
+        return {"arms": arms, "seeds": list(self.seeds), "rates": list(self.rates)}
 
-    def summaries(
-        self, tuning: dict[str, list[dict[str, Any]]], rates: dict[str, float]
-    ) -> Iterator[dict[str, Any]]:
-        """Yields the summary of each arm."""
-        for arm, rate in rates.items():
-            trials = [self.trial(arm, seed, rate) for seed in self.seeds]
-            tried = {f"{own['rate']:g}": own["validation_exact"] for own in tuning[arm]}
-            shared = dataclasses.asdict(trials[0])
-            del shared["seed"]
-            yield {**shared, "tuning": tried, "per_seed": [self.outcome(own) for own in trials]}
+    def summary(self, arm: str, rate: float, tuning: dict[float, float]) -> dict[str, Any]:
+        """Summarises the trials of an arm."""
+        trials = [self.trial(arm, seed, rate) for seed in self.seeds]
+        return {
+            **dataclasses.asdict(trials[0]),
+            "seed": list(self.seeds),
+            "tuning": {f"{tried:g}": accuracy for tried, accuracy in tuning.items()},
+            "per_seed": [outcome_alone(self.outcome(trial)) for trial in trials],
+        }
 
 
-def best_rate(trials: list[dict[str, Any]]) -> float:
-    """Returns the learning rate of the trial with the best validation accuracy."""
-    return max(trials, key=lambda own: own["validation_exact"])["rate"]
+def best_rate(tried: dict[float, float], rates: Sequence[float]) -> float:
+    """Returns the rate with the best validation accuracy, and the first of equals."""
+    return max(rates, key=lambda rate: tried.get(rate, 0.0))
+
+
+def outcome_alone(content: dict[str, Any]) -> dict[str, Any]:
+    """Returns what a trial measured, without what all trials have in common."""
+    shared = ("arm", "rate", "steps", "size", "tested", "command", "versions")
+    return {name: value for name, value in content.items() if name not in shared}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -311,13 +327,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=300, help="of a trial")
     parser.add_argument("--tuning-steps", type=int, default=150, help="of those for the rate")
+    parser.add_argument(
+        "--rates", type=float, nargs="+", default=RATES, help="that an arm chooses among"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--results", type=Path, metavar="FILE", help="where the summary is written")
     given = parser.parse_args(arguments)
     command = ["python", "-m", "reasoner.study", *(arguments or sys.argv[1:])]
     try:
         given.out.mkdir(parents=True, exist_ok=True)
-        summary = Study(given.out, given.seeds, given.steps, given.tuning_steps, Size()).run()
+        study = Study(given.out, given.seeds, given.rates, given.steps, given.tuning_steps, Size())
+        summary = study.run()
         if given.results is not None:
             write_json(
                 given.results, {**summary, **origin(f"PYTHONPATH=examples {shlex.join(command)}")}
