@@ -65,7 +65,10 @@ def controlled_margin(
         # The output control at rest and its derivative are known, so it needs no solve.
         here = jax.lax.stop_gradient(read)
         slope = problem.loss.response_slope(
-            here + problem.own_gain * at_rest, sample.target, problem.own_gain, problem.leak
+            here + problem.own_gain * at_rest,
+            sample.target,
+            problem.own_gain,
+            problem.leak_of(sample),
         )
         output_control = at_rest - slope @ (read - here)
         return jax.tree.map(jnp.add, field, control), pull(control, output_control)

@@ -290,14 +290,15 @@ def residuals_of(
     """Computes the residuals of one sample from f + ψ, ∂_φfᵀψ + ∂_φhᵀu and h at the point."""
     output = read + problem.own_gain * point.output_control
     slope = problem.loss.gradient(output, sample.target)
+    leak = problem.leak_of(sample)
     return tolerance.control_error(
         state_residual=norm(state_residual),
         optimality_residual=norm(optimality_residual),
-        leak_residual=norm(problem.leak * point.output_control + slope),
+        leak_residual=norm(leak * point.output_control + slope),
         state_norm=norm(point.state),
         control_norm=norm((point.control, point.output_control)),
         output_floor=problem.output_floor(sample, output, tolerance.rounding),
-        leak=problem.leak,
+        leak=leak,
         own_control=own_control,
         rate=rate,
     )

@@ -91,7 +91,8 @@ def diagnosis(rule: AbstractRule, batch: Batch, seed: int, first: PyTree[Any] = 
             problem = aspects.control.problem(system)
             figures |= _least_control(problem, credit, batch)
             if path is None:
-                arguments_of_margin = _margin_of_inversion(problem, credit, batch)
+                samples = aspects.control.ask(problem, batch).samples
+                arguments_of_margin = _margin_of_inversion(problem, samples, credit)
             else:
                 figures["angle_to_exact"] = _angles_to_exact(aspects, system, credit, batch)
         if aspects.feedback_control is not None:
@@ -315,9 +316,8 @@ def _least_control(problem: ControlProblem, credit: Credit, batch: Batch) -> dic
     }
 
 
-def _margin_of_inversion(problem: ControlProblem, credit: Credit, batch: Batch) -> Any:
+def _margin_of_inversion(problem: ControlProblem, samples: Sample, credit: Credit) -> Any:
     """Returns the function that computes the margins of dynamic inversion, and its arguments."""
-    samples = Sample(jax.vmap(problem.system.drive)(batch.inputs), batch.targets)
     few = jax.tree.map(lambda leaf: leaf[:WATCHED], (samples, credit.solution.value))
     return diagnostics.controlled_margin, problem, *few
 

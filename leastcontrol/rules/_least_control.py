@@ -1,5 +1,6 @@
 """The least-control rule, for systems of the library and for a user's functions f and h."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..controllers import AbstractController, AbstractOutputControl, Exact, as_output_control
-from ..equilibrium import ControlProblem, Point, Sample, Solution, energy_and_loss
+from ..equilibrium import Point, Sample, Solution, energy_and_loss
 from ..equilibrium._trees import dot
 from ..losses import AbstractLoss, AnyLoss, CrossEntropy, FunctionLoss, Outputs, as_loss
 from ..systems import AbstractSystem, FunctionSystem
@@ -24,6 +25,7 @@ from ._rule import (
     Credit,
     check_batch,
     parameter_gradient,
+    share_removed,
     split_by_tangents,
     with_admitted_targets,
 )
@@ -42,7 +44,7 @@ class LeastControl(AbstractRule):
     The gradient of the minimum in θ is exact and takes first derivatives only:
     ∇_θ min F = −∂_θfᵀψ* − ∂_θhᵀu*. For α → 0 it becomes the gradient of the least control ½‖ψ*‖²;
     for α → ∞, multiplied by α, the gradient of the loss. `docs/derivations/least-control.md`
-    derives both.
+    derives both. With a `RelativeLeak` each sample's F is multiplied by its leak.
 
     **Arguments:**
 
@@ -80,12 +82,12 @@ class LeastControl(AbstractRule):
 
     @property
     def aspects(self) -> Aspects:
-        leak = self.output_control.leak
         return Aspects(
             self,
-            control=Control(self.controller, self.loss, leak, descended=True),
+            control=Control(self.controller, self.loss, self.output_control, descended=True),
             path=self.controller.path,
             with_exact_control=self.with_exact_control,
+            removed=share_removed(self.loss, self.unsolved),
         )
 
     def with_exact_control(self, solution: Solution) -> "LeastControl":
@@ -101,30 +103,35 @@ class LeastControl(AbstractRule):
         *,
         key: PRNGKeyArray | None = None,
     ) -> Credit:
-        leak = self.output_control.leak
-        check_batch(system, self.loss, batch, leak)
-        if leak == 0 and not system.output_neurons:
+        self.check(system, batch)
+        if self.output_control.unlimited and not system.output_neurons:
             raise ValueError(
                 "The leak is 0 and the system has no output neurons, for which no controller is "
                 "built: write FunctionSystem(..., output_neurons=True), or a leak above 0."
             )
-        problem = ControlProblem(system, self.loss, leak)
+        problem = self.output_control.problem(system, self.loss)
         samples = Sample(jax.vmap(system.drive)(batch.inputs), batch.targets, batch.start)
+        samples, weights, free_loss = self.output_control.ask(problem, samples)
         solution = self.controller.equilibrium(problem, samples, feedback)
         outputs = solution.value.output_control.shape[1]
         solution = with_admitted_targets(solution, self.loss, batch.targets, outputs)
         counted = Counted.of(self.unsolved.weights(solution))
         inputs, samples, point = counted.safe((batch.inputs, samples, solution.value))
         objective, loss = jax.vmap(lambda s, p: energy_and_loss(problem, s, p))(samples, point)
+        scaled = counted
+        if weights is not None:
+            weights = counted.safe(weights)
+            objective = weights * objective
+            scaled = Counted(counted.weights * weights, counted.count)
         signal = jax.vmap(lambda p: self.controller.teaching_control(system, p))(point)
         gradient = parameter_gradient(
             system,
             inputs,
             point.state,
-            *jax.tree.map(jnp.negative, counted.weighted((signal, point.output_control))),
+            *jax.tree.map(jnp.negative, scaled.weighted((signal, point.output_control))),
         )
         feedback_gradient = self.controller.feedback_gradient(
-            problem, samples, point, counted.weights, feedback, key=key
+            problem, samples, point, scaled.weights, feedback, key=key
         )
         return Credit(
             counted.gradient(gradient),
@@ -133,7 +140,12 @@ class LeastControl(AbstractRule):
             counted.mean(loss),
             counted.count,
             solution,
+            None if free_loss is None else counted.mean(free_loss),
         )
+
+    def check(self, system: AbstractSystem, batch: Batch) -> None:
+        """Raises `ValueError` if a batch does not fit the system, the loss or the control."""
+        check_batch(system, self.loss, batch, 0.0 if self.output_control.unlimited else math.inf)
 
 
 def least_control(
@@ -216,7 +228,7 @@ def least_control(
         batch = Batch(inputs, targets)
         rule, system_of = fitted(params)
         # The values of targets can be checked only here, before they are traced.
-        check_batch(system_of(params), rule.loss, batch, rule.output_control.leak)
+        rule.check(system_of(params), batch)
         return compiled(params, batch, rule, system_of)
 
     return estimate
@@ -260,9 +272,17 @@ def _valued_jvp(
     # If no sample counts there is no safe point, and 0 · NaN must not come out of any product.
     tangents = jax.tree.map(lambda leaf: jnp.where(counted.count > 0, leaf, 0), tangents)
     system = system_of(primals[0])
-    leak = rule.output_control.leak
+    problem = rule.output_control.problem(system, rule.loss)
+    inputs, targets = primals[1], primals[2]
+    samples, weights, _ = rule.output_control.ask(
+        problem, Sample(jax.vmap(system.drive)(inputs), targets)
+    )
+    # The leaks, and with them the weights, are constants.
+    leaks = counted.safe(jax.vmap(problem.leak_of)(samples))
 
-    def of_one(system: AbstractSystem, x: PyTree, target: PyTree, point: Point) -> Array:
+    def of_one(
+        system: AbstractSystem, x: PyTree, target: PyTree, point: Point, leak: Array
+    ) -> Array:
         """Computes what depends on θ, x and t in the energy of a fixed point."""
         signal = rule.controller.teaching_control(fixed_system, point)
         field = system.vector_field(point.state, system.drive(x))
@@ -270,7 +290,7 @@ def _valued_jvp(
         work = dot(signal, field) + jnp.sum(point.output_control * read)
         own_gain = 1.0 if system.output_neurons else 0.0
         output = fixed_system.readout(point.state) + own_gain * point.output_control
-        loss = rule.loss(output, target) / leak if leak > 0 else 0.0
+        loss = rule.loss(output, target) / jnp.where(leak > 0, leak, jnp.inf)
         return loss - work
 
     fixed_system = system
@@ -279,7 +299,8 @@ def _valued_jvp(
         params, inputs, targets = eqx.combine(moving, fixed)
         inputs, targets = counted.safe((inputs, targets))
         of_sample = lambda *sample: of_one(system_of(params), *sample)  # noqa: E731
-        return jax.vmap(of_sample)(inputs, targets, points)
+        changes = jax.vmap(of_sample)(inputs, targets, points, leaks)
+        return changes if weights is None else counted.safe(weights) * changes
 
     _, change = jax.jvp(energies, (moving,), (tangents,))
     still = jax.tree.map(lambda _: None, estimate)

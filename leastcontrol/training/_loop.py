@@ -56,7 +56,8 @@ def untrained(
 
     # One compilation, and not one for the zeros of every shape.
     states = jax.jit(first_states)(learned, weights)
-    return Trained(system, feedback, (), states, _first_points(system, training, config))
+    kappa = None if config.strength is None else config.strength.first_kappa()
+    return Trained(system, feedback, (), states, _first_points(system, training, config), kappa)
 
 
 def _first_points(
@@ -232,7 +233,13 @@ def _metrics(
         updates=number * steps,
         step_bytes=finished.step_bytes,
         diagnostics=diagnostics,
+        removed=_mean_of_measured(np.asarray(figures.removed)),
     )
+
+
+def _mean_of_measured(shares: np.ndarray) -> float | None:
+    measured = shares[np.isfinite(shares)]
+    return float(measured.mean()) if measured.size else None
 
 
 def _look(watch: Callable[[AbstractSystem, PyTree[Any]], None] | None, before: Trained) -> None:
