@@ -46,6 +46,11 @@ class AbstractOutputControl(eqx.Module):
     def unlimited(self) -> bool:
         """Whether the leak is 0, which asks for as much control as the loss can use."""
 
+    @property
+    @abc.abstractmethod
+    def in_loss_units(self) -> bool:
+        """Whether a sample's energy is multiplied by its leak in the objective."""
+
     @abc.abstractmethod
     def problem(self, system: AbstractSystem, loss: AbstractLoss) -> ControlProblem:
         """Builds the control problem of a system and a loss."""
@@ -75,6 +80,11 @@ class AbstractFixedLeak(AbstractOutputControl):
     def unlimited(self) -> bool:
         """Whether the leak is 0."""
         return self.leak == 0
+
+    @property
+    def in_loss_units(self) -> bool:
+        """False: the objective is the energy, of which the loss is a part as L/α."""
+        return False
 
     def problem(self, system: AbstractSystem, loss: AbstractLoss) -> ControlProblem:
         """Builds the control problem with the leak for all samples."""
@@ -186,6 +196,11 @@ class RelativeLeak(AbstractOutputControl):
     def unlimited(self) -> bool:
         """False: a relative leak is above 0."""
         return False
+
+    @property
+    def in_loss_units(self) -> bool:
+        """True: the objective is αF, of which the loss is a part as L."""
+        return True
 
     def problem(self, system: AbstractSystem, loss: AbstractLoss) -> ControlProblem:
         """Builds the control problem, whose samples must have leaks of their own."""

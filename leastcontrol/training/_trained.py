@@ -44,6 +44,7 @@ class EpochMetrics:
     * `diagnostics`: what `diagnose` measured of the weights at the end, if it was given.
     * `removed`: share of the free loss that control removes at rest, the mean over the steps in
       which it was measured; `None` for a rule without control.
+    * `kappa`: the relative leak at the end, if a share of the loss is asked for.
     """
 
     epoch: int
@@ -62,6 +63,7 @@ class EpochMetrics:
     step_bytes: int = 0
     diagnostics: Diagnostics | None = None
     removed: float | None = None
+    kappa: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
