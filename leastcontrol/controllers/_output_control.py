@@ -213,7 +213,10 @@ class RelativeLeak(AbstractOutputControl):
         # A sample that no control can move has no gain, and any leak will do.
         leak = self.kappa * scale * jnp.where(free.gain > 0, free.gain, 1)
         leak = leak.astype(free.loss.dtype)
-        return Asked(samples._replace(leak=leak), leak, free.loss)
+        samples = samples._replace(leak=leak)
+        if samples.start is None:
+            samples = samples._replace(start=free.start(problem, samples))
+        return Asked(samples, leak, free.loss)
 
 
 def batch_mean_leak(alpha: float, batch_size: int) -> float:

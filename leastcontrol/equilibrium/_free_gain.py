@@ -18,14 +18,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..systems import AbstractOrderedSystem
-from ._certificate import Tolerance
+from ._certificate import Point, Tolerance
 from ._driver import FixedPoint
 from ._free import Controlled
 from ._free_equilibrium import approach
 from ._linear import AdjointSystem, Linearised
 from ._problem import ControlProblem, Sample
 from ._sweep import settle_and_read
-from ._trees import dot
+from ._trees import dot, tree_scale
 
 # The gain and the free loss of a system without an order are only scales.
 _APPROXIMATE = Tolerance(1e-3)
@@ -35,14 +35,35 @@ _STEPS = 100
 class FreeGain(NamedTuple):
     """What is known of samples before their control, with a leading batch axis.
 
-    * `state`: the free equilibria, which any solver may start from.
+    * `point`: the free state, with the slope e = ∇_yL for u and its pullback for ψ.
+    * `read`: the readout h.
     * `loss`: L at the free equilibrium.
-    * `gain`: γ + ‖(∂y/∂ψ)ᵀe‖² / ‖e‖² for e = ∇_yL, or γ where e is zero.
+    * `gain`: γ + ‖(∂y/∂ψ)ᵀe‖² / ‖e‖², or γ where e is zero.
     """
 
-    state: PyTree[Float[Array, "batch ..."]]
-    loss: Float[Array, " batch"]
-    gain: Float[Array, " batch"]
+    point: Point
+    read: Float[Array, "*batch outputs"]
+    loss: Float[Array, "*batch"]
+    gain: Float[Array, "*batch"]
+
+    def start(self, problem: ControlProblem, samples: Sample) -> Point:
+        """Makes points near the controlled equilibria of samples that have their leaks.
+
+        Control is taken along the slope, as much of it as the loss asks for at the gain. An
+        iteration that starts there has its first sweep behind it.
+        """
+
+        def of_one(sample: Sample, free: FreeGain) -> Point:
+            slope = free.point.output_control
+            answer = problem.respond(
+                sample, free.read, jnp.zeros_like(slope), free.gain, Tolerance().rounding
+            )
+            square = dot(slope, slope)
+            share = dot(slope, answer) / jnp.where(square > 0, square, 1)
+            control = tree_scale(share, free.point.control)
+            return Point(free.point.state, control, share * slope)
+
+        return jax.vmap(of_one)(samples, self)
 
 
 def free_gain(problem: ControlProblem, samples: Sample) -> FreeGain:
@@ -61,7 +82,8 @@ def free_gain(problem: ControlProblem, samples: Sample) -> FreeGain:
             read, pull, state = settle_and_read(system, sample, nothing)
             slope = problem.loss.gradient(read, sample.target)
             (pulled,) = pull(slope)
-            return FreeGain(state, problem.loss(read, sample.target), gain_of(pulled, slope))
+            loss, gain = problem.loss(read, sample.target), gain_of(pulled, slope)
+            return FreeGain(Point(state, pulled, slope), read, loss, gain)
 
         return jax.vmap(of_one)(samples)
     solver = FixedPoint(_STEPS)
@@ -74,4 +96,5 @@ def free_gain(problem: ControlProblem, samples: Sample) -> FreeGain:
         AdjointSystem(system=system), points, solver=solver, tolerance=_APPROXIMATE
     ).states
     losses = jax.vmap(problem.loss)(reads, samples.target)
-    return FreeGain(states, losses, jax.vmap(gain_of)(adjoints, slopes))
+    gains = jax.vmap(gain_of)(adjoints, slopes)
+    return FreeGain(Point(states, adjoints, slopes), reads, losses, gains)

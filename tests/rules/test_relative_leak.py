@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import (
+    BATCH,
     KEY,
     SIZE,
     Oracle,
@@ -193,3 +194,33 @@ def test_kappa_is_positive(kappa):
 def test_a_rule_without_a_relative_leak_cannot_be_asked_for_a_share():
     with pytest.raises(ValueError, match="no share of the loss can be asked of it"):
         with_kappa(lc.LeastControl(INVERSION, 6.4), 1.0)
+
+
+def test_the_share_of_a_fixed_leak_is_measured_over_the_samples_that_count():
+    system, batch = feedforward(), lc.Batch(inputs(), labels())
+    rule = lc.LeastControl(INVERSION, 0.5, loss=SOFT)
+    result = credit(rule, system, batch)
+    nothing = jax.tree.map(jnp.zeros_like, system.initial_state(jnp.zeros(4)))
+    free = jax.vmap(lambda x: system.readout(system.settle(system.drive(x), nothing)))
+    losses = [
+        naive_cross_entropy(output, probabilities)
+        for output, probabilities in zip(free(batch.inputs), soft(labels(), 0.01), strict=True)
+    ]
+    expected = 1 - result.loss / np.mean(losses)
+    np.testing.assert_allclose(rule.aspects.removed(system, batch, result), expected, rtol=1e-10)
+    half = jnp.arange(BATCH) < BATCH // 2
+    dropped = eqx.tree_at(
+        lambda r: r.solution.result,
+        result,
+        lc.RESULTS.where(half, result.solution.result, lc.RESULTS.not_at_rest),
+    )
+    expected = 1 - result.loss / np.mean(losses[: BATCH // 2])
+    np.testing.assert_allclose(rule.aspects.removed(system, batch, dropped), expected, rtol=1e-10)
+
+
+def test_parts_of_a_batch_have_the_free_loss_of_all():
+    system, batch = feedforward(), lc.Batch(inputs(), labels())
+    rule = lc.LeastControl(INVERSION, lc.RelativeLeak(0.5), loss=SOFT)
+    whole, parts = credit(rule, system, batch), credit(lc.InParts(rule, 3), system, batch)
+    np.testing.assert_allclose(parts.free_loss, whole.free_loss, rtol=1e-12)
+    np.testing.assert_allclose(flat(parts.gradient), flat(whole.gradient), rtol=1e-9, atol=1e-12)
