@@ -110,8 +110,9 @@ def diagnosis(rule: AbstractRule, batch: Batch, seed: int, first: PyTree[Any] = 
             problem = aspects.control.problem(system)
             samples = aspects.control.ask(problem, batch).samples
             figures |= _least_control(problem, credit, batch)
-            if path is None:
+            if path is None and not aspects.control.output_control.unlimited:
                 figures |= _gain(aspects.control, problem, samples, credit, batch)
+            if path is None:
                 arguments_of_margin = _margin_of_inversion(problem, samples, credit)
             else:
                 figures["angle_to_exact"] = _angles_to_exact(aspects, system, credit, batch)
