@@ -14,10 +14,10 @@ from leastcontrol.runs.train import run_training
 
 def test_courses_go_from_the_first_share_to_the_last():
     linear, cosine = training.LinearCourse(0.1, 0.9), training.CosineCourse(0.1, 0.9)
-    at = jnp.asarray([0.0, 0.25, 0.5, 1.0])
-    np.testing.assert_allclose(linear.share(at), [0.1, 0.3, 0.5, 0.9])
+    at = [jnp.asarray(progress) for progress in (0.0, 0.25, 0.5, 1.0)]
+    np.testing.assert_allclose(list(map(linear.share, at)), [0.1, 0.3, 0.5, 0.9])
     quarter = 0.9 - 0.8 * (1 + math.cos(math.pi / 4)) / 2
-    np.testing.assert_allclose(cosine.share(at), [0.1, quarter, 0.5, 0.9])
+    np.testing.assert_allclose(list(map(cosine.share, at)), [0.1, quarter, 0.5, 0.9])
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, float("nan")])
@@ -58,8 +58,13 @@ SMALL = RunConfig.of(rule="least-control", hidden=(6,), epochs=4, batch_size=50)
 @pytest.mark.parametrize(
     ("options", "low", "high"),
     [
-        ({"strength": "0.5"}, 0.49, 0.51),
-        ({"strength": "0.1:0.8", "strength_samples": "by-error"}, 0.75, 0.81),
+        pytest.param({"strength": "0.5"}, 0.49, 0.51, marks=pytest.mark.slow),
+        # The mean of a last epoch in which the course goes from 0.70 to 0.80, some steps behind it.
+        pytest.param(
+            {"strength": "0.1:0.8", "strength_samples": "by-error"},
+            *(0.72, 0.80),
+            marks=pytest.mark.slow,
+        ),
         ({"alpha": 1e4}, 1e-9, 1e-2),
     ],
 )
