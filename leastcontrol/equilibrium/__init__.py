@@ -85,6 +85,7 @@ from ._simulation import Simulation as Simulation
 from ._simulation import dynamics_step as dynamics_step
 from ._simulation import free_moment as free_moment
 from ._simulation import simulate as simulate
+from ._spectrum import with_stability as with_stability
 from ._sweep import SweepProblem as SweepProblem
 from ._trees import tree_where as tree_where
 from ._trust_region import TrustRegion as TrustRegion

@@ -51,6 +51,11 @@ class RESULTS(optx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         "more time points or longer steps, use a larger gain, or check that the controlled "
         "dynamics are stable."
     )
+    unstable = (
+        "The rest point was found, but the dynamics leave it: the Jacobian of f has an eigenvalue "
+        "with a positive real part there. Start where the dynamics go, as from the end of a "
+        "simulation, use FixedPoint, which follows them, or train with a JacobianPenalty."
+    )
     root_to_blame = (
         "The gradient is less accurate than was asked for, mostly because the state is not at "
         "rest. Lower the tolerance of the solve, give it more steps, or choose another solver."
@@ -190,6 +195,10 @@ class Certificate(eqx.Module):
     * `control_norm`: ‖(ψ, u)‖, zero for a free equilibrium.
     * `error`: the largest residual as a multiple of its allowed value. The sample is solved if it
       is at most 1.
+    * `largest_real_part`: of the spectrum of ∂_φf at a free equilibrium, if `settle` was asked for
+      stability.
+    * `stability_accuracy`: the norm of a change of ∂_φf for which `largest_real_part` is that of an
+      eigenvalue.
     """
 
     steps: Int[Array, "*batch"]
@@ -198,6 +207,8 @@ class Certificate(eqx.Module):
     leak_residual: Float[Array, "*batch"]
     control_norm: Float[Array, "*batch"]
     error: Float[Array, "*batch"]
+    largest_real_part: Float[Array, "*batch"] | None = None
+    stability_accuracy: Float[Array, "*batch"] | None = None
 
 
 class Solution(eqx.Module, Generic[Value]):

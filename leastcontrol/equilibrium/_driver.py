@@ -277,10 +277,15 @@ def for_the_rest(
     def next_group(carry: tuple[Bool[Array, " batch"], PyTree]) -> tuple[Array, PyTree]:
         done, values = carry
         chosen = jnp.argsort(jnp.where(done, jnp.inf, place_in_order), stable=True)[:group]
-        new = solve(*jax.tree.map(lambda leaf: leaf[chosen], (samples, values)))
+        # Without the treatment of other indices, which would be compiled for every leaf.
+        take = lambda leaf: leaf.at[chosen].get(mode="promise_in_bounds")  # noqa: E731
+        new = solve(*jax.tree.map(take, (samples, values)))
         # Finished samples that fill up a group are not written back.
-        place = jnp.where(done[chosen], batch, chosen)
-        put = lambda leaf, new: leaf.at[place].set(new, mode="drop")  # noqa: E731
+        place = jnp.where(take(done), batch, chosen)
+
+        def put(leaf: Array, new: Array) -> Array:
+            return leaf.at[place].set(new, mode="drop", wrap_negative_indices=False)
+
         return done.at[chosen].set(True), jax.tree.map(put, values, new)
 
     _, values = jax.lax.while_loop(lambda carry: ~jnp.all(carry[0]), next_group, (done, values))

@@ -1,21 +1,29 @@
 """The least-control rule, for systems of the library and for a user's functions f and h."""
 
+import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, PRNGKeyArray, PyTree
 
-from ..controllers import AbstractController, AbstractOutputControl, Exact, as_output_control
-from ..equilibrium import Point, Sample, Solution, energy_and_loss
+from ..controllers import (
+    AbstractController,
+    AbstractOutputControl,
+    Automatic,
+    Exact,
+    as_output_control,
+)
+from ..equilibrium import Point, Sample, Solution, energy_and_loss, solved
 from ..equilibrium._trees import dot
 from ..losses import AbstractLoss, AnyLoss, CrossEntropy, FunctionLoss, Outputs, as_loss
 from ..systems import AbstractSystem, FunctionSystem
 from ._policy import AbstractUnsolved, Chosen, Drop
+from ._quick import Safeguarded
 from ._rule import (
     AbstractRule,
     Aspects,
@@ -24,14 +32,19 @@ from ._rule import (
     Counted,
     Credit,
     check_batch,
+    outputs_of,
     parameter_gradient,
     share_removed,
     split_by_tangents,
     with_admitted_targets,
 )
+from ._signature import Signature, of_strong_types
 
 Estimate = tuple[Array, PyTree[Any], Solution[Point]]
 SystemOf = Callable[[PyTree[Any]], FunctionSystem]
+
+# Number of signatures that an estimator remembers.
+_SIGNATURES = 64
 
 
 class LeastControl(AbstractRule):
@@ -103,7 +116,7 @@ class LeastControl(AbstractRule):
         *,
         key: PRNGKeyArray | None = None,
     ) -> Credit:
-        self.check(system, batch)
+        check_batch(system, self.loss, batch, self.checked_leak)
         if self.output_control.unlimited and not system.output_neurons:
             raise ValueError(
                 "The leak is 0 and the system has no output neurons, for which no controller is "
@@ -143,9 +156,10 @@ class LeastControl(AbstractRule):
             None if free_loss is None else counted.mean(free_loss),
         )
 
-    def check(self, system: AbstractSystem, batch: Batch) -> None:
-        """Raises `ValueError` if a batch does not fit the system, the loss or the control."""
-        check_batch(system, self.loss, batch, 0.0 if self.output_control.unlimited else math.inf)
+    @property
+    def checked_leak(self) -> float:
+        """The leak that targets are checked for: 0, or an infinite one in the place of others."""
+        return 0.0 if self.output_control.unlimited else math.inf
 
 
 def least_control(
@@ -175,6 +189,15 @@ def least_control(
     equilibrium and differentiate nothing through the solve; second derivatives are refused.
     `gradient` and `solution` are constants to JAX.
 
+    `gradient` is zero for integer and boolean arrays in `params`, so that Optax passes them on, and
+    `None` for what is not an array: initialise Optax with `eqx.filter(params, eqx.is_array)` then,
+    and update by `eqx.apply_updates`.
+
+    The first call compiles for the shapes and types of its arguments. The safeguard of `Automatic`,
+    which is most of what has to be compiled, is compiled when the first batch needs it. Inside of a
+    program that JAX compiles, such as a `jax.jit` of your own, nothing can be compiled later, so
+    there it is compiled with the rest.
+
     **Arguments:**
 
     * `vector_field`: f(params, state, x) for one sample, zero at rest; a pytree like the state.
@@ -184,14 +207,15 @@ def least_control(
       is convex in the output.
     * `start`: the state from which solvers start: a pytree of arrays, for one sample.
     * `leak`: α ≥ 0; β = 1/α is the control strength.
-    * `controller`: by default `Exact()`, which needs only the derivatives of f.
+    * `controller`: by default `Automatic()`, which is quick where f contracts and continues with
+      `Exact()`, which needs only the derivatives of f, for the samples that are left.
     * `unsolved`: the policy for unsolved samples; by default they are dropped.
     * `output_neurons`: whether y = h + u at rest (the paper's choice), or y = h.
 
     **Raises:** `ValueError` if arguments do not fit, when the estimator is built or first called.
     """
     rule = LeastControl(
-        Exact() if controller is None else controller, leak, loss=loss, unsolved=unsolved
+        Automatic() if controller is None else controller, leak, loss=loss, unsolved=unsolved
     )
 
     def output_vector(params: PyTree, state: PyTree) -> Array:
@@ -206,32 +230,46 @@ def least_control(
     def system_with(read: Callable[[PyTree, PyTree], Array], params: PyTree) -> FunctionSystem:
         return FunctionSystem(vector_field, read, params, start, output_neurons=output_neurons)
 
-    def fitted(params: PyTree) -> tuple[LeastControl, SystemOf]:
-        """Fits the rule and the system to the structure of the output."""
-        if not isinstance(rule.loss, FunctionLoss):
-            return rule, vector_system
-        output = eqx.filter_eval_shape(readout, params, jax.tree.map(jnp.asarray, start))
-        if isinstance(output, jax.ShapeDtypeStruct) and len(output.shape) == 1:
-            return rule, vector_system
-        loss = FunctionLoss(rule.loss.function, Outputs.of(output))
-        return eqx.tree_at(lambda r: r.loss, rule, loss), pytree_system
+    def fit(signature: Signature) -> _Fitted:
+        """Fits the rule and the system to the shapes of params and a batch, after checks."""
+        params, batch = signature.shapes()
+        fitted, system_of = rule, vector_system
+        if isinstance(rule.loss, FunctionLoss):
+            output = eqx.filter_eval_shape(readout, params, jax.tree.map(jnp.asarray, start))
+            if not isinstance(output, jax.ShapeDtypeStruct) or len(output.shape) != 1:
+                loss = FunctionLoss(rule.loss.function, Outputs.of(output))
+                fitted, system_of = eqx.tree_at(lambda r: r.loss, rule, loss), pytree_system
+        outputs = outputs_of(system_of(params), batch)
+        return _Fitted(fitted, system_of, outputs, Safeguarded(fitted))
+
+    fitted = functools.lru_cache(_SIGNATURES)(fit)
 
     @eqx.filter_jit
     def compiled(
-        params: PyTree, batch: Batch, rule: LeastControl, system_of: SystemOf
-    ) -> tuple[Array, PyTree, Solution[Point]]:
-        return _valued(params, batch.inputs, batch.targets, rule=rule, system_of=system_of)
+        params: PyTree, batch: Batch, rule: AbstractRule, system_of: SystemOf
+    ) -> tuple[Estimate, Bool[Array, ""]]:
+        estimate = _valued(params, batch.inputs, batch.targets, rule=rule, system_of=system_of)
+        return estimate, jnp.all(solved(estimate[2]))
 
-    def estimate(
-        params: PyTree, inputs: PyTree, targets: PyTree
-    ) -> tuple[Array, PyTree, Solution[Point]]:
-        batch = Batch(inputs, targets)
-        rule, system_of = fitted(params)
+    def estimate(params: PyTree, inputs: PyTree, targets: PyTree) -> Estimate:
+        params, batch = of_strong_types((params, Batch(inputs, targets)))
+        signature = Signature((params, batch))
+        prepared = fitted(signature) if signature.hashable else fit(signature)
         # The values of targets can be checked only here, before they are traced.
-        rule.check(system_of(params), batch)
-        return compiled(params, batch, rule, system_of)
+        leak = prepared.rule.checked_leak
+        prepared.rule.loss.check_target(batch.targets, prepared.outputs, leak)
+        return prepared.safeguarded(lambda rule: compiled(params, batch, rule, prepared.system_of))
 
     return estimate
+
+
+class _Fitted(NamedTuple):
+    """A rule and a system that fit a batch, the number of outputs, and the compiled calls."""
+
+    rule: LeastControl
+    system_of: SystemOf
+    outputs: int
+    safeguarded: Safeguarded
 
 
 @eqx.filter_custom_jvp
@@ -239,7 +277,17 @@ def _estimated(
     params: Any, inputs: Any, targets: Any, *, rule: LeastControl, system_of: SystemOf
 ) -> Estimate:
     credit = rule(system_of(params), None, Batch(inputs, targets))
-    return credit.objective, credit.gradient.params, credit.solution
+
+    def filled(slope: Any, leaf: Any) -> Any:
+        fixed = eqx.is_array(leaf) and not eqx.is_inexact_array(leaf)
+        # Keys of random numbers have no zero.
+        numbers = fixed and not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
+        return jnp.zeros_like(leaf) if numbers else slope
+
+    gradient = jax.tree.map(
+        filled, credit.gradient.params, params, is_leaf=lambda node: node is None
+    )
+    return credit.objective, gradient, credit.solution
 
 
 @_estimated.def_jvp

@@ -188,6 +188,14 @@ def both_solved(
 
 def check_batch(system: AbstractSystem, loss: AbstractLoss, batch: Batch, leak: float) -> None:
     """Raises `ValueError` if a batch does not fit the system or the loss."""
+    loss.check_target(batch.targets, outputs_of(system, batch), leak)
+
+
+def outputs_of(system: AbstractSystem, batch: Batch) -> int:
+    """Counts the outputs of a system, from the shapes and types of its arrays and a batch's.
+
+    **Raises:** `ValueError` if the batch does not fit the system.
+    """
     for name, part in (("inputs", batch.inputs), ("targets", batch.targets)):
         for leaf in jax.tree.leaves(part):
             if not hasattr(leaf, "dtype"):
@@ -195,8 +203,8 @@ def check_batch(system: AbstractSystem, loss: AbstractLoss, batch: Batch, leak: 
                     f"The {name} hold a Python {type(leaf).__name__}, as lists of numbers do, but "
                     f"a batch is of arrays: write jnp.asarray({name})."
                 )
-    inputs = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(batch.inputs)}
-    targets = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(batch.targets)}
+    inputs = {leaf.shape[:1] for leaf in jax.tree.leaves(batch.inputs)}
+    targets = {leaf.shape[:1] for leaf in jax.tree.leaves(batch.targets)}
     if len(inputs) != 1 or inputs != targets or inputs == {()}:
         raise ValueError(
             f"The inputs' first axes are {sorted(inputs)} and the targets' {sorted(targets)}, but "
@@ -206,12 +214,12 @@ def check_batch(system: AbstractSystem, loss: AbstractLoss, batch: Batch, leak: 
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), batch.inputs
     )
 
-    def state_and_output(x: PyTree) -> tuple[PyTree, Array]:
+    def state_and_output(system: AbstractSystem, x: PyTree) -> tuple[PyTree, Array]:
         state = system.initial_state(system.drive(x))
         return state, system.readout(state)
 
     try:
-        state, output = eqx.filter_eval_shape(state_and_output, first)
+        state, output = eqx.filter_eval_shape(state_and_output, system, first)
     except NameError as error:
         if "axis name" not in str(error):
             raise
@@ -237,7 +245,7 @@ def check_batch(system: AbstractSystem, loss: AbstractLoss, batch: Batch, leak: 
             f"A sample is of several precisions ({listed}), but it is solved in one: convert the "
             "start, the parameters, the inputs and the targets to the same by .astype(...)."
         )
-    loss.check_target(batch.targets, output.shape[0], leak)
+    return output.shape[0]
 
 
 def _shapes(tree: PyTree) -> str:
