@@ -86,12 +86,18 @@ def configuration(case: str, share: float, rate: float, seed: int, options: Any)
     )
 
 
+def evaluation_of(measured: training.AnyEvaluation) -> training.Evaluation:
+    """Returns the evaluation of a classifier, which every case is."""
+    assert isinstance(measured, training.Evaluation)
+    return measured
+
+
 def trial(config: RunConfig, splits: Any, seed: int) -> tuple[dict[str, Any], AbstractSystem]:
     """Trains one configuration; returns its figures and the trained system."""
     free: list[float] = []
 
     def report(_: training.EpochMetrics, trained: training.Trained) -> None:
-        free.append(training.evaluate(trained.system, splits.train).nll)
+        free.append(evaluation_of(training.evaluate(trained.system, splits.train)).nll)
 
     began = time.process_time()
     trained = training.train(
@@ -104,17 +110,17 @@ def trial(config: RunConfig, splits: Any, seed: int) -> tuple[dict[str, Any], Ab
         report=report,
     )
     epochs = trained.metrics
-    removed = [epoch.removed for epoch in epochs]
-    strong = None not in removed
-    test = training.evaluate(trained.system, splits.test)
+    removed = [epoch.removed for epoch in epochs if epoch.removed is not None] or [0.0]
+    validated = [evaluation_of(epoch.validation) for epoch in epochs]
+    test = evaluation_of(training.evaluate(trained.system, splits.test))
     return {
         "train_nll": free[-1],
         "train_nll_epochs": free,
-        "validation_accuracy": epochs[-1].validation.accuracy,
-        "validation_accuracy_best": max(epoch.validation.accuracy for epoch in epochs),
+        "validation_accuracy": validated[-1].accuracy,
+        "validation_accuracy_best": max(own.accuracy for own in validated),
         "test_accuracy": test.accuracy,
-        "removed_mean": sum(removed) / len(removed) if strong else 0.0,
-        "removed_end": removed[-1] if strong else 0.0,
+        "removed_mean": sum(removed) / len(removed),
+        "removed_end": removed[-1],
         "converged_fraction": sum(epoch.converged_fraction for epoch in epochs) / len(epochs),
         "steps_mean": sum(epoch.steps_mean for epoch in epochs) / len(epochs),
         "kappa": epochs[-1].kappa,
@@ -131,10 +137,12 @@ def removed_by(
     problem = control.problem(system, loss)
     asked = control.ask(problem, Sample(jax.vmap(system.drive)(batch.inputs), batch.targets))
     solution = controller.equilibrium(problem, asked.samples)
+    assert asked.free_loss is not None
     losses = jax.vmap(lambda s, p: energy_and_loss(problem, s, p)[1])(asked.samples, solution.value)
     ok = solved(solution)
     share = 1 - jnp.sum(losses, where=ok) / jnp.sum(asked.free_loss, where=ok)
-    return share, jnp.mean(asked.samples.leak / kappa), solution
+    gains = jax.vmap(problem.leak_of)(asked.samples) / kappa
+    return share, jnp.mean(gains), solution
 
 
 def solves(system: AbstractSystem, batch: Batch) -> Iterator[dict[str, Any]]:

@@ -344,7 +344,7 @@ def _gain(
 ) -> dict[str, Places]:
     """Measures the gain, and the share of the gradient that does not lower the error."""
     is_solved = solved(credit.solution)
-    leaks = jax.vmap(problem.leak_of)(samples)
+    leaks = jax.vmap(lambda sample: jnp.asarray(problem.leak_of(sample)))(samples)
     slopes = -per_sample(leaks, credit.solution.value.output_control) * jnp.where(
         is_solved[:, None], credit.solution.value.output_control, 0
     )
