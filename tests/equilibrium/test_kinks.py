@@ -104,7 +104,7 @@ def energy_of(system, leak):
     [
         (system, BATCH, 0.3),
         pytest.param(system, BATCH, 3.0, marks=pytest.mark.slow),
-        (residual, VECTORS, 0.1),
+        (residual, VECTORS, 0.5),
     ],
 )
 def test_every_solve_ends_in_a_minimum_on_kinks(make, batch, leak):
@@ -248,11 +248,11 @@ def test_residual_units_come_to_rest_only_if_they_expect_the_blocks_before_to_mo
     solved = []
     for network in (own, unprepared):
         assert network.rectified
-        problem = lc.ControlProblem(network, SOFT, 0.05)
+        problem = lc.ControlProblem(network, SOFT, 0.5)
         samples = lc.Sample(jax.vmap(network.drive)(x), jnp.arange(40) % OUTPUTS)
         solved.append(lc.solved(solve(lc.DynamicInversion(), problem, samples)).mean())
     assert solved[0] == 1
-    assert solved[1] < 0.9
+    assert solved[1] < 0.5
 
 
 def test_other_residual_networks_have_no_kinks_of_their_own():
