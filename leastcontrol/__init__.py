@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from .rules import RaiseError as RaiseError
     from .rules import RecurrentBackpropagation as RecurrentBackpropagation
     from .rules import WithBatchStatistics as WithBatchStatistics
+    from .rules import credit_certificate as credit_certificate
     from .rules import gradient_certificate as gradient_certificate
     from .rules import jacobian_free_backpropagation as jacobian_free_backpropagation
     from .rules import least_control as least_control

@@ -1,8 +1,8 @@
 """The loss of one sample, with the derivatives that controllers use.
 
 A controller does not minimise a loss; it computes the control with which the loss nudges the
-output. So a loss offers, besides its value, its gradient and Hessian with respect to the output,
-and the **response**
+output. So a loss offers, besides its value, its gradient with respect to the output, products with
+its Hessian, and the **response**
 
     u with  αu + ∇_y L(c + γu, t) = 0,
 
@@ -12,6 +12,8 @@ this is the proximal map of L at c.
 A loss is always that of one sample. The code of the least-control paper takes the mean over the
 batch inside the controller, so its control strength depends on the batch size;
 `leastcontrol.controllers.batch_mean_leak` converts its leaks.
+
+No method forms a matrix of outputs by outputs, so that memory is linear in the number of classes.
 
 Wherever a loss is asked for, a plain function of one sample's output and target will do. `as_loss`
 makes it a `FunctionLoss`, which derives what controllers use.
@@ -67,12 +69,20 @@ class AbstractLoss(eqx.Module):
         """Computes ∇_y L(y, t)."""
 
     @abc.abstractmethod
-    def hessian(self, output: Output, target: PyTree[Any]) -> Float[Array, "outputs outputs"]:
-        """Computes ∂²_y L(y, t)."""
+    def hessian_product(self, output: Output, target: PyTree[Any], change: Output) -> Output:
+        """Computes ∂²_y L(y, t) δy for a change δy of the output."""
 
     @abc.abstractmethod
     def laplacian(self, output: Output, target: PyTree[Any]) -> Scalar:
-        """Computes tr ∂²_y L(y, t)."""
+        """Computes tr ∂²_y L(y, t), or an estimate of it."""
+
+    @abc.abstractmethod
+    def concavity(self, output: Output, target: PyTree[Any], leak: Number) -> Scalar:
+        """Computes how far the loss is from convex at y: 0 where it is convex.
+
+        Where it is not, returns −v·∂²_yL v for a unit direction v along which it bends down, as a
+        multiple of α plus the size of ∂²_yL along a fixed direction.
+        """
 
     @abc.abstractmethod
     def trusted_step(self, change: Output) -> Scalar:
@@ -94,10 +104,13 @@ class AbstractLoss(eqx.Module):
         """
 
     @abc.abstractmethod
-    def response_slope(
-        self, output: Output, target: PyTree[Any], gain: float, leak: Number
-    ) -> Float[Array, "outputs outputs"]:
-        """Computes −∂u/∂c = (αI + γ∂²_yL)⁻¹ ∂²_yL of the response at y = c + γu."""
+    def response_change(
+        self, output: Output, target: PyTree[Any], gain: float, leak: Number, change: Output
+    ) -> Output:
+        """Computes the change −(αI + γ∂²_yL)⁻¹ ∂²_yL δc of the response u at y = c + γu.
+
+        It is linear in the change δc of the centre, and can be differentiated in it.
+        """
 
 
 class SquaredError(AbstractLoss):
@@ -125,15 +138,20 @@ class SquaredError(AbstractLoss):
         """Computes y − t."""
         return output - target
 
-    def hessian(self, output: Output, target: Output) -> Float[Array, "outputs outputs"]:
-        """Returns the identity."""
-        del target
-        return jnp.eye(output.size, dtype=output.dtype)
+    def hessian_product(self, output: Output, target: Output, change: Output) -> Output:
+        """Returns δy."""
+        del output, target
+        return change
 
     def laplacian(self, output: Output, target: Output) -> Scalar:
         """Returns the number of outputs."""
         del target
         return jnp.asarray(output.size, output.dtype)
+
+    def concavity(self, output: Output, target: Output, leak: Number) -> Scalar:
+        """Returns 0."""
+        del target, leak
+        return jnp.zeros((), output.dtype)
 
     def trusted_step(self, change: Output) -> Scalar:
         """Returns 1, because Newton's method is exact for a quadratic."""
@@ -152,11 +170,12 @@ class SquaredError(AbstractLoss):
         del guess, iterations
         return (target - center) / (leak + gain)
 
-    def response_slope(
-        self, output: Output, target: Output, gain: float, leak: Number
-    ) -> Float[Array, "outputs outputs"]:
-        """Computes I / (α + γ)."""
-        return self.hessian(output, target) / (leak + gain)
+    def response_change(
+        self, output: Output, target: Output, gain: float, leak: Number, change: Output
+    ) -> Output:
+        """Computes −δc / (α + γ)."""
+        del output, target
+        return -change / (leak + gain)
 
 
 class CrossEntropy(AbstractLoss):
@@ -258,19 +277,26 @@ class CrossEntropy(AbstractLoss):
         others = jnp.where(chosen, 0, jax.nn.softmax(output) - t)
         return jnp.where(chosen, -jnp.sum(others), others)
 
-    def hessian(
-        self, output: Output, target: Integer[Array, ""] | Output
-    ) -> Float[Array, "outputs outputs"]:
-        """Computes diag(p) − ppᵀ for p = softmax(y)."""
+    def hessian_product(
+        self, output: Output, target: Integer[Array, ""] | Output, change: Output
+    ) -> Output:
+        """Computes (diag(p) − ppᵀ) δy for p = softmax(y)."""
         del target
         p = jax.nn.softmax(output)
-        return jnp.diag(p) - jnp.outer(p, p)
+        return p * (change - jnp.sum(p * change))
 
     def laplacian(self, output: Output, target: Integer[Array, ""] | Output) -> Scalar:
         """Computes Σ p (1 − p) for p = softmax(y)."""
         del target
         p = jax.nn.softmax(output)
         return jnp.sum(p * (1 - p))
+
+    def concavity(
+        self, output: Output, target: Integer[Array, ""] | Output, leak: Number
+    ) -> Scalar:
+        """Returns 0."""
+        del target, leak
+        return jnp.zeros((), output.dtype)
 
     def trusted_step(self, change: Output) -> Scalar:
         """Computes log(1 + s) / s, where s is the spread (maximum − minimum) of the change.
@@ -317,21 +343,29 @@ class CrossEntropy(AbstractLoss):
             u = step(iteration, u)
         return jnp.where(no_leak, without_leak, u)
 
-    def response_slope(
-        self, output: Output, target: Integer[Array, ""] | Output, gain: float, leak: Number
-    ) -> Float[Array, "outputs outputs"]:
-        """Computes (I − α(αI + γ(diag(p) − ppᵀ))⁻¹)/γ, and (diag(p) − ppᵀ)/α for γ = 0."""
-        if gain == 0:
-            return self.hessian(output, target) / leak
+    def response_change(
+        self,
+        output: Output,
+        target: Integer[Array, ""] | Output,
+        gain: float,
+        leak: Number,
+        change: Output,
+    ) -> Output:
+        """Computes −(diag(s) − ssᵀ/Σs) δc for s = p / (α + γp) and p = softmax(y)."""
+        del target
         p = jax.nn.softmax(output)
-        scaled = 1 / (leak + gain * p)
-        second = scaled * p
-        inverse = jnp.diag(leak * scaled) + gain * jnp.outer(second, second) / jnp.sum(second)
-        return (jnp.eye(p.size, dtype=p.dtype) - inverse) / gain
+        scaled = p / (leak + gain * p)
+        return -scaled * (change - jnp.sum(scaled * change) / jnp.sum(scaled))
 
 
 NEWTON_STEPS = 50
 """Largest number of Newton steps for the response of a `FunctionLoss`."""
+
+PROBES = 8
+"""Number of directions along which the Laplacian of a `FunctionLoss` is estimated."""
+
+CONVEXITY_STEPS = 64
+"""Largest number of products that look for a direction along which a `FunctionLoss` bends down."""
 
 _HALVINGS = 30
 # Smallest decrease of the merit that is accepted, as a share of what the slope promises.
@@ -368,8 +402,8 @@ class FunctionLoss(AbstractLoss):
 
     The response minimises the function αγ‖u‖²/2 + L(c + γu, t) of u by Newton's method: conjugate
     gradients with Hessian products solve for each step, and a step is halved until the function
-    falls. Where L is not convex, the response may be another stationary point or none; the leak
-    residual of the solution then says whether it was solved.
+    falls. Where L is not convex, the response may be another stationary point or none. A controlled
+    equilibrium at which L bends down has the result `not_convex`.
 
     **Arguments:**
 
@@ -409,13 +443,47 @@ class FunctionLoss(AbstractLoss):
         """Computes ∇_y L by reverse-mode differentiation."""
         return jax.grad(self.__call__)(output, target)
 
-    def hessian(self, output: Output, target: PyTree[Any]) -> Float[Array, "outputs outputs"]:
-        """Computes ∂²_y L, one product for each output."""
-        return jax.jacfwd(self.gradient)(output, target)
+    def hessian_product(self, output: Output, target: PyTree[Any], change: Output) -> Output:
+        """Computes ∂²_yL δy, as the derivative of the gradient along δy."""
+        return jax.jvp(lambda y: self.gradient(y, target), (output,), (change,))[1]
 
     def laplacian(self, output: Output, target: PyTree[Any]) -> Scalar:
-        """Computes tr ∂²_y L."""
-        return jnp.trace(self.hessian(output, target))
+        """Computes tr ∂²_yL for up to `PROBES` outputs, and estimates it for more.
+
+        The estimate is Hutchinson's: the mean of v·∂²_yL v over fixed v with entries ±1. It is
+        exact for a diagonal Hessian.
+        """
+        if output.size <= PROBES:
+            directions = np.eye(output.size)
+        else:
+            signs = np.random.default_rng(0).integers(0, 2, (PROBES, output.size))
+            directions = (2 * signs - 1) / np.sqrt(PROBES)
+        # One after another, so that no probe adds to the memory.
+        along = jax.lax.map(
+            lambda v: jnp.sum(v * self.hessian_product(output, target, v)),
+            jnp.asarray(directions, output.dtype),
+        )
+        return jnp.sum(along)
+
+    def concavity(self, output: Output, target: PyTree[Any], leak: Number) -> Scalar:
+        """Looks for a direction along which L bends down, by conjugate gradients.
+
+        Conjugate gradients from a generic direction meet one within as many steps as there are
+        outputs if there is one, and usually much earlier. Curvature of less than √ε times α plus
+        the size of ∂²_yL counts as none, for the machine epsilon ε.
+        """
+        _, bend = jax.linearize(lambda y: self.gradient(y, target), output)
+        generic = np.random.default_rng(1).normal(size=output.size)
+        first = jnp.asarray(generic / np.linalg.norm(generic), output.dtype)
+        epsilon = jnp.finfo(output.dtype).eps
+        size = jnp.abs(jnp.asarray(leak, output.dtype)) + jnp.sqrt(jnp.sum(bend(first) ** 2))
+        # The second term is the rounding of a Hessian whose terms are of size 1 and cancel.
+        slack = jnp.sqrt(epsilon) * size + 16 * epsilon
+        shifted = lambda v: bend(v) + slack * v  # noqa: E731
+        enough = float(epsilon) ** 2
+        last = _conjugate_gradients(shifted, first, enough, min(output.size, CONVEXITY_STEPS))
+        along = last.curvature - slack
+        return jnp.where(last.curvature <= 0, -along / (size + slack), 0)
 
     def trusted_step(self, change: Output) -> Scalar:
         """Returns 1, because nothing is known of the third derivative."""
@@ -473,14 +541,24 @@ class FunctionLoss(AbstractLoss):
         first = _Response(guess, jnp.zeros((), jnp.int32), jnp.zeros((), bool))
         return jax.lax.while_loop(unanswered, step, first).control
 
-    def response_slope(
-        self, output: Output, target: PyTree[Any], gain: float, leak: Number
-    ) -> Float[Array, "outputs outputs"]:
-        """Computes (αI + γ∂²_yL)⁻¹ ∂²_yL."""
-        bend = self.hessian(output, target)
+    def response_change(
+        self, output: Output, target: PyTree[Any], gain: float, leak: Number, change: Output
+    ) -> Output:
+        """Computes −(αI + γ∂²_yL)⁻¹ ∂²_yL δc by conjugate gradients, to √ε."""
+        _, bend = jax.linearize(lambda y: self.gradient(y, target), output)
+        bent = bend(-change)
         if gain == 0:
-            return bend / leak
-        return jnp.linalg.solve(leak * jnp.eye(output.size, dtype=output.dtype) + gain * bend, bend)
+            return bent / leak
+
+        def solve(product: Callable[[Output], Output], right: Output) -> Output:
+            enough = jnp.finfo(right.dtype).eps * jnp.sum(right**2)
+            return _conjugate_gradients(product, right, enough, 2 * right.size).step
+
+        # The derivative of the loop would be that of its first iterate, since a change is zero
+        # where it is linearised.
+        return jax.lax.custom_linear_solve(
+            lambda v: leak * v + gain * bend(v), bent, solve, symmetric=True
+        )
 
 
 class _Response(NamedTuple):
@@ -493,6 +571,8 @@ class _Conjugate(NamedTuple):
     step: Float[Array, " outputs"]
     residual: Float[Array, " outputs"]
     direction: Float[Array, " outputs"]
+    # v·Av for the last direction, divided by its length to v.
+    curvature: Scalar
     steps: Integer[Array, ""]
     ended: Bool[Array, ""]
 
@@ -501,9 +581,18 @@ def _newton_step(product: Callable[[Output], Output], residual: Output) -> Outpu
     """Solves Ad = −r by conjugate gradients, up to the square of ‖r‖ or a negative curvature."""
     squared = jnp.sum(residual**2)
     enough = jnp.minimum(0.01, squared) * squared
+    last = _conjugate_gradients(product, -residual, enough, 2 * residual.size)
+    # Where the first direction already bends down, it is followed as it is.
+    return jnp.where((last.curvature <= 0) & (last.steps == 1), -residual, last.step)
+
+
+def _conjugate_gradients(
+    product: Callable[[Output], Output], right: Output, enough: Number, most: int
+) -> _Conjugate:
+    """Solves Ad = b from d = 0, until ‖b − Ad‖² is small enough or a direction bends down."""
 
     def unfinished(last: _Conjugate) -> Bool[Array, ""]:
-        return ~last.ended & (last.steps < 2 * residual.size)
+        return ~last.ended & (last.steps < most)
 
     def advance(last: _Conjugate) -> _Conjugate:
         bent = product(last.direction)
@@ -514,18 +603,19 @@ def _newton_step(product: Callable[[Output], Output], residual: Output) -> Outpu
         left = last.residual - length * bent
         left_squared = jnp.sum(left**2)
         direction = left + left_squared / jnp.where(square > 0, square, 1) * last.direction
-        # Where the first direction already bends down, it is followed as it is.
-        step = jnp.where(curved | (last.steps > 0), step, last.direction)
-        return _Conjugate(step, left, direction, last.steps + 1, ~curved | (left_squared <= enough))
+        curvature = along / jnp.sum(last.direction**2)
+        ended = ~curved | (left_squared <= enough)
+        return _Conjugate(step, left, direction, curvature, last.steps + 1, ended)
 
     first = _Conjugate(
-        jnp.zeros_like(residual),
-        -residual,
-        -residual,
+        jnp.zeros_like(right),
+        right,
+        right,
+        jnp.ones((), right.dtype),
         jnp.zeros((), jnp.int32),
-        ~(squared > 0),
+        ~(jnp.sum(right**2) > 0),
     )
-    return jax.lax.while_loop(unfinished, advance, first).step
+    return jax.lax.while_loop(unfinished, advance, first)
 
 
 AnyLoss = AbstractLoss | Callable[..., Array]

@@ -229,6 +229,20 @@ TABLES = (
         under("gradients"),
     ),
     Table(
+        "docs/tutorials/reading-certificates.md",
+        "gradient-faults",
+        _script("gradient_certificate"),
+        [File("gradient-certificate.json")],
+        [
+            words("fault", "fault"),
+            Column("samples", "samples", "{:d}".format),
+            Column("error, median", "median_error", "{:.1e}".format),
+            Column("named, %", "named", share),
+            Column("predicted over true", "least_ratio largest_ratio", "{:.2f} to {:.2f}".format),
+        ],
+        under("faults"),
+    ),
+    Table(
         PERFORMANCE,
         "control",
         _script("deep_feedback_control"),

@@ -67,14 +67,14 @@ class DynamicInversion(AbstractControllerWithoutFeedback):
         if isinstance(system, AbstractRectifiedSystem) and system.rectified:
             kinked = KinkedSweepProblem(problem, system, self.tolerance)
             last, steps, _ = run(kinked, self.solver or KINKED_SWEEPS, samples)
-            return certified(last.point, steps, last.residuals)
+            return certified(problem, samples, last.point, steps, last.residuals)
         if isinstance(system, AbstractOrderedSystem):
             sweeps = SweepProblem(problem, system, self.tolerance)
             last, steps, _ = run(sweeps, self.solver or FixedPoint(60, relax=True), samples)
-            return certified(last.point, steps, last.residuals)
+            return certified(problem, samples, last.point, steps, last.residuals)
         joint = JointProblem(problem, self.tolerance)
         last, steps, _ = run(joint, self.solver or FixedPoint(max_steps=200), samples)
-        return certified(last.point, steps, last.residuals)
+        return certified(problem, samples, last.point, steps, last.residuals)
 
 
 class Energy(AbstractControllerWithoutFeedback):

@@ -6,6 +6,7 @@ and proposition S1) at a given point, from their definitions, and compares each 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import equinox as eqx
@@ -45,6 +46,11 @@ class RESULTS(optx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         "The loss is not defined for the target of this sample. Give labels from 0 up to one less "
         "than the number of outputs, probabilities that are at least 0 and sum to 1, or finite "
         "target vectors."
+    )
+    not_convex = (
+        "The loss is not convex at the output that was reached, so that the control there need not "
+        "be the least one, and may depend on the start. Give a loss that is convex in the output, "
+        "start nearer to the target, or count such samples by unsolved=Keep()."
     )
     target_not_reached = (
         "The simulated control left a larger output error than the tolerance allows. Simulate "
@@ -259,9 +265,39 @@ def certify(
     def measure(sample: Sample, point: Point, steps: Int[Array, ""]) -> Solution[Point]:
         lacking = None if missing is None else missing(sample, point)
         residuals = measured(problem, sample, point, tolerance, lacking)
-        return Solution(point, verdict(residuals.error), Certificate(steps, *residuals))
+        return _of_measured(problem, sample, point, steps, residuals)
 
     return jax.vmap(measure)(samples, point, steps)
+
+
+def certified(
+    problem: ControlProblem,
+    samples: Sample,
+    point: Point,
+    steps: Int[Array, " batch"],
+    residuals: Residuals,
+) -> Solution[Point]:
+    """Makes the solution of a batch from points whose residuals have been measured."""
+    return jax.vmap(partial(_of_measured, problem))(samples, point, steps, residuals)
+
+
+def _of_measured(
+    problem: ControlProblem,
+    sample: Sample,
+    point: Point,
+    steps: Int[Array, ""],
+    residuals: Residuals,
+) -> Solution[Point]:
+    output = problem.system.readout(point.state) + problem.own_gain * point.output_control
+    concavity = problem.loss.concavity(output, sample.target, problem.leak_of(sample))
+    convex = concavity == 0
+    error = jnp.where(convex, residuals.error, jnp.maximum(residuals.error, 1 + concavity))
+    result = RESULTS.where(
+        convex,
+        verdict(error),
+        verdict(error, RESULTS.not_convex),
+    )
+    return Solution(point, result, Certificate(steps, *residuals._replace(error=error)))
 
 
 def measured(
@@ -324,12 +360,6 @@ def energy_and_loss(
     energy = problem.energy(sample, square, read, point.output_control)
     output = read + problem.own_gain * point.output_control
     return energy, problem.loss(output, sample.target)
-
-
-def certified(point: Point, steps: Int[Array, " batch"], residuals: Residuals) -> Solution[Point]:
-    """Makes the solution of a batch from points whose residuals have been measured."""
-    result = jax.vmap(verdict)(residuals.error)
-    return Solution(point, result, Certificate(steps, *residuals))
 
 
 def _ratio(residual: Float[Array, ""], allowed: Float[Array, ""]) -> Float[Array, ""]:

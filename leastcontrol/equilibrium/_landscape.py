@@ -113,10 +113,10 @@ class _AbstractControlledLandscape(AbstractLandscape):
         here = jax.lax.stop_gradient(read)
         control = jax.lax.stop_gradient(self.answer(sample, here, guess))
         output = here + problem.own_gain * control
-        slope = problem.loss.response_slope(
-            output, sample.target, problem.own_gain, problem.leak_of(sample)
+        leak = jax.lax.stop_gradient(jnp.asarray(problem.leak_of(sample), read.dtype))
+        return control + problem.loss.response_change(
+            output, sample.target, problem.own_gain, leak, read - here
         )
-        return control - jax.lax.stop_gradient(slope) @ (read - here)
 
 
 class ErrorLandscape(_AbstractControlledLandscape):

@@ -19,7 +19,7 @@ from ..controllers import (
     as_output_control,
 )
 from ..equilibrium import Point, Sample, Solution, energy_and_loss, solved
-from ..equilibrium._trees import dot
+from ..equilibrium._trees import dot, tree_add, tree_scale
 from ..losses import AbstractLoss, AnyLoss, CrossEntropy, FunctionLoss, Outputs, as_loss
 from ..systems import AbstractSystem, FunctionSystem
 from ._policy import AbstractUnsolved, Chosen, Drop
@@ -31,7 +31,9 @@ from ._rule import (
     Control,
     Counted,
     Credit,
+    Equations,
     check_batch,
+    check_values,
     outputs_of,
     parameter_gradient,
     share_removed,
@@ -101,7 +103,31 @@ class LeastControl(AbstractRule):
             path=self.controller.path,
             with_exact_control=self.with_exact_control,
             removed=share_removed(self.loss, self.unsolved),
+            # Of a leak of its own, which is measured, a sample's equations know nothing.
+            equations=None
+            if self.output_control.in_loss_units
+            else Equations(self._unknowns, self._residual, self._signals),
         )
+
+    def _unknowns(self, system: AbstractSystem, batch: Batch, solution: Solution[Point]) -> Any:
+        del system, batch
+        point = solution.value
+        return point.state, (point.control, point.output_control)
+
+    def _residual(self, system: AbstractSystem, sample: Sample, unknowns: Any) -> Any:
+        state, (control, output_control) = unknowns
+        problem = self.output_control.problem(system, self.loss)
+        field, read, pull = system.pullback(state, sample.drive)
+        output = read + problem.own_gain * output_control
+        slope = self.loss.gradient(output, sample.target)
+        behind = pull(control, output_control), problem.leak_of(sample) * output_control + slope
+        return tree_add(field, control), behind
+
+    def _signals(self, system: AbstractSystem, sample: Sample, unknowns: Any) -> Any:
+        del sample
+        state, (control, output_control) = unknowns
+        signal = self.controller.teaching_control(system, Point(state, control, output_control))
+        return tree_scale(-1.0, signal), -output_control
 
     def with_exact_control(self, solution: Solution) -> "LeastControl":
         """Builds the rule with `Exact`, over the samples that this rule counts in a solution."""
@@ -128,7 +154,7 @@ class LeastControl(AbstractRule):
         solution = self.controller.equilibrium(problem, samples, feedback)
         outputs = solution.value.output_control.shape[1]
         solution = with_admitted_targets(solution, self.loss, batch.targets, outputs)
-        counted = Counted.of(self.unsolved.weights(solution))
+        counted = Counted.in_batch(batch, self.unsolved, solution)
         inputs, samples, point = counted.safe((batch.inputs, samples, solution.value))
         objective, loss = jax.vmap(lambda s, p: energy_and_loss(problem, s, p))(samples, point)
         scaled = counted
@@ -172,7 +198,7 @@ def least_control(
     controller: AbstractController | None = None,
     unsolved: AbstractUnsolved | None = None,
     output_neurons: bool = True,
-) -> Callable[[PyTree, PyTree, PyTree], tuple[Array, PyTree, Solution[Point]]]:
+) -> Callable[..., Estimate]:
     """Builds an estimator of the least-control objective and its gradient, for your own f and h.
 
         estimate = least_control(f, h, CrossEntropy(), start=jnp.zeros(64))
@@ -197,6 +223,10 @@ def least_control(
     which is most of what has to be compiled, is compiled when the first batch needs it. Inside of a
     program that JAX compiles, such as a `jax.jit` of your own, nothing can be compiled later, so
     there it is compiled with the rest.
+
+    `estimate(params, x, target, weights)` takes the mean with one weight of at least 0 for each
+    sample, or with a boolean mask, as in `Batch`; the value is differentiable in the weights of the
+    samples that count.
 
     **Arguments:**
 
@@ -248,16 +278,21 @@ def least_control(
     def compiled(
         params: PyTree, batch: Batch, rule: AbstractRule, system_of: SystemOf
     ) -> tuple[Estimate, Bool[Array, ""]]:
-        estimate = _valued(params, batch.inputs, batch.targets, rule=rule, system_of=system_of)
-        return estimate, jnp.all(solved(estimate[2]))
+        data = (batch.inputs, batch.targets, batch.weights)
+        estimate = _valued(params, *data, rule=rule, system_of=system_of)
+        result = estimate[2]
+        counts = True if batch.weights is None else batch.weights > 0
+        return estimate, jnp.all(solved(result) | ~counts)
 
-    def estimate(params: PyTree, inputs: PyTree, targets: PyTree) -> Estimate:
-        params, batch = of_strong_types((params, Batch(inputs, targets)))
+    def estimate(
+        params: PyTree, inputs: PyTree, targets: PyTree, weights: Array | None = None
+    ) -> Estimate:
+        params, batch = of_strong_types((params, Batch(inputs, targets, weights=weights)))
         signature = Signature((params, batch))
         prepared = fitted(signature) if signature.hashable else fit(signature)
         # The values of targets can be checked only here, before they are traced.
         leak = prepared.rule.checked_leak
-        prepared.rule.loss.check_target(batch.targets, prepared.outputs, leak)
+        check_values(prepared.rule.loss, batch, prepared.outputs, leak)
         return prepared.safeguarded(lambda rule: compiled(params, batch, rule, prepared.system_of))
 
     return estimate
@@ -274,9 +309,9 @@ class _Fitted(NamedTuple):
 
 @eqx.filter_custom_jvp
 def _estimated(
-    params: Any, inputs: Any, targets: Any, *, rule: LeastControl, system_of: SystemOf
+    params: Any, inputs: Any, targets: Any, weights: Any, *, rule: LeastControl, system_of: SystemOf
 ) -> Estimate:
-    credit = rule(system_of(params), None, Batch(inputs, targets))
+    credit = rule(system_of(params), None, Batch(inputs, targets, weights=weights))
 
     def filled(slope: Any, leaf: Any) -> Any:
         fixed = eqx.is_array(leaf) and not eqx.is_inexact_array(leaf)
@@ -303,9 +338,9 @@ def _estimated_jvp(primals: Any, tangents: Any, **_: Any) -> Any:
 
 @eqx.filter_custom_jvp
 def _valued(
-    params: Any, inputs: Any, targets: Any, *, rule: LeastControl, system_of: SystemOf
+    params: Any, inputs: Any, targets: Any, weights: Any, *, rule: LeastControl, system_of: SystemOf
 ) -> Estimate:
-    return _estimated(params, inputs, targets, rule=rule, system_of=system_of)
+    return _estimated(params, inputs, targets, weights, rule=rule, system_of=system_of)
 
 
 @_valued.def_jvp
@@ -313,8 +348,9 @@ def _valued_jvp(
     primals: tuple[Any, ...], tangents: tuple[Any, ...], *, rule: LeastControl, system_of: SystemOf
 ) -> tuple[Estimate, Any]:
     estimate = _estimated(*primals, rule=rule, system_of=system_of)
-    _, _, solution = estimate
-    counted = Counted.of(rule.unsolved.weights(solution))
+    value, _, solution = estimate
+    batch = Batch(*primals[1:3], weights=primals[3])
+    counted = Counted.in_batch(batch, rule.unsolved, solution)
     points = counted.safe(solution.value)
     moving, fixed = split_by_tangents(primals, tangents)
     # If no sample counts there is no safe point, and 0 · NaN must not come out of any product.
@@ -344,7 +380,7 @@ def _valued_jvp(
     fixed_system = system
 
     def energies(moving: PyTree[Any]) -> Array:
-        params, inputs, targets = eqx.combine(moving, fixed)
+        params, inputs, targets, _ = eqx.combine(moving, fixed)
         inputs, targets = counted.safe((inputs, targets))
         of_sample = lambda *sample: of_one(system_of(params), *sample)  # noqa: E731
         changes = jax.vmap(of_sample)(inputs, targets, points, leaks)
@@ -352,5 +388,11 @@ def _valued_jvp(
 
     _, change = jax.jvp(energies, (moving,), (tangents,))
     still = jax.tree.map(lambda _: None, estimate)
-    value_change = jnp.sum(counted.weighted(change)).astype(estimate[0].dtype)
+    value_change = jnp.sum(counted.weighted(change)).astype(value.dtype)
+    if tangents[3] is not None:
+        problem = ControlProblem(system, rule.loss, leak)
+        samples = counted.safe(Sample(jax.vmap(system.drive)(batch.inputs), batch.targets))
+        values, _ = jax.vmap(lambda s, p: energy_and_loss(problem, s, p))(samples, points)
+        share = tangents[3] / jnp.where(primals[3] > 0, primals[3], 1)
+        value_change = value_change + jnp.sum(counted.weighted(share * (values - value)))
     return estimate, (value_change, *still[1:])

@@ -108,7 +108,7 @@ class InParts(AbstractRuleAround):
         (*sums, count), solutions = of_some(arrays, (split, keys))
         solution = jax.tree.map(lambda leaf: leaf.reshape(size, *leaf.shape[2:]), solutions)
         gradient, feedback_gradient, *means = jax.tree.map(
-            lambda leaf: leaf / jnp.maximum(count, 1).astype(leaf.dtype), tuple(sums)
+            lambda leaf: leaf / jnp.where(count > 0, count, 1).astype(leaf.dtype), tuple(sums)
         )
         objective, loss, free_loss = jax.tree.map(
             lambda mean: jnp.where(count > 0, mean, jnp.nan), means

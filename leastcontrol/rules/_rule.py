@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from ..controllers import AbstractController, AbstractOutputControl, Asked
@@ -21,10 +23,10 @@ from ..equilibrium import (
 )
 from ..losses import AbstractLoss
 from ..systems import AbstractBatchNormalised, AbstractSystem
+from ._policy import AbstractUnsolved
 
 if TYPE_CHECKING:
     from ._feedback_control import DeepFeedbackControl
-    from ._policy import AbstractUnsolved
 
 
 class Batch(NamedTuple):
@@ -32,11 +34,17 @@ class Batch(NamedTuple):
 
     `start` may hold controlled equilibria that were found earlier for the same samples; least
     control then starts from them.
+
+    `weights` may hold one number of at least 0 for each sample, or a boolean mask. A rule's
+    objective, loss and gradients are then the means Σ_b w_b(·)_b / Σ_b w_b over the samples that
+    count. A weight multiplies what a sample adds and does not change its equilibrium. A sample of
+    weight 0 counts nowhere, whatever its input and target hold, and raises no error.
     """
 
     inputs: PyTree[Any]
     targets: PyTree[Any]
     start: Any = None
+    weights: Any = None
 
 
 class Credit(eqx.Module):
@@ -87,6 +95,22 @@ class Control(NamedTuple):
         return self.output_control.ask(problem, samples)
 
 
+class Equations(NamedTuple):
+    """The equations that a rule solves for each sample, and what it learns from.
+
+    The unknowns of a sample are a pair: its state, and the signal that comes back to the state,
+    which is an adjoint or a control with its output control.
+
+    * `unknowns(system, batch, solution)`: the pair of each sample, for a rule's solution.
+    * `residual(system, sample, unknowns)`: a pair like the unknowns, zero where they are exact.
+    * `signals(system, sample, unknowns)`: a and e of the sample's gradient ∂_θfᵀa + ∂_θhᵀe.
+    """
+
+    unknowns: Callable[[AbstractSystem, Batch, Solution], tuple[PyTree[Array], PyTree[Array]]]
+    residual: Callable[[AbstractSystem, Sample, Any], tuple[PyTree[Array], PyTree[Array]]]
+    signals: Callable[[AbstractSystem, Sample, Any], tuple[PyTree[Array], Array]]
+
+
 class Aspects(NamedTuple):
     """What can be measured and shown of a rule besides its credit.
 
@@ -103,6 +127,7 @@ class Aspects(NamedTuple):
     * `feedback_control`: the rule as one that controls every layer of a feedforward network.
     * `removed(system, batch, credit)`: measures the share of the free loss that is gone at the
       equilibria of a credit, 1 − Σ L / Σ L_free over the samples that count.
+    * `equations`: those that `credit_certificate` measures.
     """
 
     rule: "AbstractRule"
@@ -112,6 +137,7 @@ class Aspects(NamedTuple):
     with_exact_control: "Callable[[Solution], AbstractRule] | None" = None
     feedback_control: "DeepFeedbackControl | None" = None
     removed: Callable[[AbstractSystem, Batch, Credit], Float[Array, ""]] | None = None
+    equations: Equations | None = None
 
 
 class AbstractRule(eqx.Module):
@@ -183,12 +209,13 @@ def both_solved(
     stats = first.stats
     error = jnp.maximum(stats.error, second_error)
     stats = eqx.tree_at(lambda s: (s.steps, s.error), stats, (stats.steps + second_steps, error))
-    return Solution(first.value, verdict(error), stats)
+    result = RESULTS.where(second_error <= 1, first.result, verdict(error))
+    return Solution(first.value, result, stats)
 
 
 def check_batch(system: AbstractSystem, loss: AbstractLoss, batch: Batch, leak: float) -> None:
     """Raises `ValueError` if a batch does not fit the system or the loss."""
-    loss.check_target(batch.targets, outputs_of(system, batch), leak)
+    check_values(loss, batch, outputs_of(system, batch), leak)
 
 
 def outputs_of(system: AbstractSystem, batch: Batch) -> int:
@@ -210,6 +237,7 @@ def outputs_of(system: AbstractSystem, batch: Batch) -> int:
             f"The inputs' first axes are {sorted(inputs)} and the targets' {sorted(targets)}, but "
             "both are one batch: give arrays with the same first axis."
         )
+    ((size,),) = inputs
     first = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), batch.inputs
     )
@@ -245,7 +273,53 @@ def outputs_of(system: AbstractSystem, batch: Batch) -> int:
             f"A sample is of several precisions ({listed}), but it is solved in one: convert the "
             "start, the parameters, the inputs and the targets to the same by .astype(...)."
         )
+    _check_weights(batch.weights, size)
     return output.shape[0]
+
+
+def _check_weights(weights: Any, size: int) -> None:
+    if weights is None:
+        return
+    dtype = getattr(weights, "dtype", None)
+    numeric = dtype is not None and (dtype == np.bool_ or jnp.issubdtype(dtype, jnp.floating))
+    if not numeric or weights.shape != (size,):
+        given = type(weights).__name__ if dtype is None else f"{dtype}{list(weights.shape)}"
+        raise ValueError(
+            f"The weights are {given}, but each of the {size} samples has one: give a "
+            f"floating-point array of shape ({size},), or a boolean one for a mask."
+        )
+
+
+def check_values(loss: AbstractLoss, batch: Batch, outputs: int, leak: float) -> None:
+    """Raises `ValueError` for weights, and for targets of weight above 0, of forbidden values.
+
+    Under a trace, where values cannot be seen, it checks shapes alone.
+    """
+    loss.check_target(_of_positive_weight(batch), outputs, leak)
+
+
+def _of_positive_weight(batch: Batch) -> PyTree[Any]:
+    weights = batch.weights
+    if weights is None or isinstance(weights, Tracer):
+        return batch.targets
+    weights = np.asarray(weights)
+    if not (np.isfinite(weights) & (weights >= 0)).all():
+        raise ValueError(
+            f"The weights run from {float(weights.min()):g} to {float(weights.max()):g}, but they "
+            "are finite and at least 0: give a weight of 0 to a sample that is left out."
+        )
+    if not weights.any() or any(isinstance(t, Tracer) for t in jax.tree.leaves(batch.targets)):
+        return batch.targets
+    return jax.tree.map(lambda leaf: leaf[weights > 0], batch.targets)
+
+
+def refuse_weights(batch: Batch, rule: str, because: str) -> None:
+    """Raises `ValueError` if a batch has weights, for a rule that cannot use them."""
+    if batch.weights is not None:
+        raise ValueError(
+            f"The batch has weights, but {rule} takes none, because {because}: leave samples out "
+            "of the batch instead."
+        )
 
 
 def _shapes(tree: PyTree) -> str:
@@ -297,7 +371,32 @@ class Counted(eqx.Module):
     def of(weights: Float[Array, " batch"]) -> "Counted":
         """Divides weights of at least 0 by their sum, and keeps that sum as the count."""
         count = jnp.sum(weights)
-        return Counted(weights / jnp.maximum(count, 1), count)
+        return Counted(weights / jnp.where(count > 0, count, 1), count)
+
+    @staticmethod
+    def in_batch(batch: Batch, unsolved: AbstractUnsolved, solution: Solution) -> "Counted":
+        """Multiplies the weights of a policy by those of the batch.
+
+        The policy is not asked about samples of weight 0.
+        """
+        if batch.weights is None:
+            return Counted.of(unsolved.weights(solution))
+        error = solution.stats.error
+        weights = batch.weights.astype(error.dtype)
+
+        def judged(weight: Array, error: Array, result: Any) -> tuple[Array, Any]:
+            return jnp.where(weight > 0, error, 0), RESULTS.where(
+                weight > 0,
+                result,
+                RESULTS.successful,  # pyright: ignore[reportArgumentType]
+            )
+
+        stand_in = eqx.tree_at(
+            lambda s: (s.stats.error, s.result),
+            solution,
+            jax.vmap(judged)(weights, error, solution.result),
+        )
+        return Counted.of(weights * unsolved.weights(stand_in))
 
     def safe(self, tree: PyTree[Any]) -> PyTree[Any]:
         """Replaces the samples that do not count by copies of one that does."""
@@ -328,7 +427,7 @@ class Counted(eqx.Module):
 
 
 def share_removed(
-    loss: AbstractLoss, unsolved: "AbstractUnsolved"
+    loss: AbstractLoss, unsolved: AbstractUnsolved
 ) -> Callable[[AbstractSystem, Batch, Credit], Float[Array, ""]]:
     """Builds the measure `Aspects.removed` of a rule with a loss and a policy for its samples.
 
@@ -342,7 +441,7 @@ def share_removed(
                 system = system.with_batch_statistics(batch.inputs)
             states = free_equilibrium(system, jax.vmap(system.drive)(batch.inputs)).value
             losses = jax.vmap(loss)(jax.vmap(system.readout)(states), batch.targets)
-            free_loss = Counted.of(unsolved.weights(credit.solution)).mean(losses)
+            free_loss = Counted.in_batch(batch, unsolved, credit.solution).mean(losses)
         return 1 - credit.loss / free_loss
 
     return removed

@@ -34,6 +34,7 @@ from ..equilibrium import (
     Tolerance,
     controlled_rest,
     free_equilibrium,
+    solved,
     verdict,
     with_stability,
 )
@@ -55,6 +56,7 @@ def settle(
     tolerance: Tolerance | None = None,
     unsolved: AbstractUnsolved | None = None,
     stability: bool = False,
+    probe: Float[Array, " batch"] | None = None,
 ) -> Solution[State]:
     """Solves f(params, φ, x) = 0 for each sample of a batch, differentiably.
 
@@ -73,11 +75,21 @@ def settle(
 
     A sample that does not count under the policy `unsolved` adds nothing to a gradient. This holds
     for a sample whose rest point was not found, and for a sample whose linear equation was not
-    solved on the way back. The latter is known only there, so `solution` cannot tell:
-    `RaiseError()` stops then, and `gradient_certificate` measures it for a given cotangent. A mean
-    over the batch still divides by all samples; weigh by `solved(solution)` to divide by those that
-    count. If a sample is not finite, its value is its start, so that what is computed from it, and
-    then left out, stays finite.
+    solved on the way back. The latter is known only there, so `solution` cannot tell. It shows in
+    the gradient in `probe`, which is 1 for each sample whose equation on the way back was not
+    solved, and 0 for the others:
+
+        def loss(params, probe):
+            states = settle(f, params, x, start=start, probe=probe).value
+            return ...
+
+        gradient, missed = jax.grad(loss, argnums=(0, 1))(params, jnp.zeros(batch))
+
+    If it was solved for none of the samples that a loss depends on, the gradient is NaN; `Keep()`
+    counts such samples all the same, and `RaiseError()` stops. `gradient_certificate` measures the
+    equation for a given cotangent. A mean over the batch still divides by all samples; weigh by
+    `solved(solution)` to divide by those that count. If a sample is not finite, its value is its
+    start, so that what is computed from it, and then left out, stays finite.
 
     **Arguments:**
 
@@ -97,15 +109,16 @@ def settle(
       is `RESULTS.unstable` and not solved. For a state of at most 32 numbers it is exact up to
       rounding; for a larger one Arnoldi's method takes 32 products with ∂_φf, and as many again for
       each of at most 15 restarts. It finds the rightmost eigenvalue unless another one hides it.
+    * `probe`: one number for each sample. No value depends on it; see above for its gradient.
 
-    **Raises:** `ValueError` if f, the start and the inputs do not fit.
+    **Raises:** `ValueError` if f, the start, the inputs and the probe do not fit.
     """
     # What f closes over becomes an argument, since a rule of differentiation sees arguments alone.
     field = as_pytree(vector_field)
     solve, field = (_traced, vector_field) if field is None else (_compiled, field)
     return solve(
         field,
-        *of_strong_types((params, x, start)),
+        *of_strong_types((params, x, start, probe)),
         solver=solver,
         tolerance=Tolerance() if tolerance is None else tolerance,
         unsolved=Drop() if unsolved is None else unsolved,
@@ -120,10 +133,11 @@ def _compiled(
     params: PyTree[Any],
     x: PyTree[Any],
     start: PyTree[Any],
+    probe: Array | None,
     **options: Any,
 ) -> Solution[State]:
-    x, batch = batch_of(x)
-    return _settled(field, params, x, starts_of(field, params, x, start, batch), **options)
+    x, starts = _checked(field, params, x, start, probe)
+    return _settled(field, params, x, starts, probe, **options)
 
 
 def _traced(
@@ -131,12 +145,30 @@ def _traced(
     params: PyTree[Any],
     x: PyTree[Any],
     start: PyTree[Any],
+    probe: Array | None,
     **options: Any,
 ) -> Solution[State]:
+    x, starts = _checked(vector_field, params, x, start, probe)
+    field = _closed(vector_field, params, *jax.tree.map(_of_one, (starts, x)))
+    return _settled(field, params, x, starts, probe, **options)
+
+
+def _checked(
+    vector_field: Callable[[PyTree, PyTree, PyTree], PyTree],
+    params: PyTree[Any],
+    x: PyTree[Any],
+    start: PyTree[Any],
+    probe: Array | None,
+) -> tuple[PyTree[Array], State]:
+    """Returns the inputs as arrays, and one start for each sample."""
     x, batch = batch_of(x)
     starts = starts_of(vector_field, params, x, start, batch)
-    field = _closed(vector_field, params, *jax.tree.map(_of_one, (starts, x)))
-    return _settled(field, params, x, starts, **options)
+    if probe is not None and (jnp.shape(probe), jnp.result_type(probe).kind) != ((batch,), "f"):
+        raise ValueError(
+            f"The probe is {jnp.result_type(probe)}{list(jnp.shape(probe))}, but it has a number "
+            f"for each of the {batch} samples: write probe=jnp.zeros({batch})."
+        )
+    return x, starts
 
 
 class _ClosedField(eqx.Module):
@@ -255,12 +287,14 @@ def _settled(
     params: PyTree[Any],
     x: PyTree[Any],
     starts: State,
+    probe: Float[Array, " batch"] | None,
     *,
     solver: Solver | None,
     tolerance: Tolerance,
     unsolved: AbstractUnsolved,
     stability: bool,
 ) -> Solution[State]:
+    del probe
     system = system_of(field, params, starts)
     solution = free_equilibrium(system, x, solver=solver, tolerance=tolerance, start=starts)
     if stability:
@@ -279,9 +313,9 @@ def _settled_jvp(
     unsolved: AbstractUnsolved,
     stability: bool,
 ) -> tuple[Solution[State], Solution[Any]]:
-    field, params, x, starts = primals
+    field, params, x, starts, _ = primals
     options = {"solver": solver, "tolerance": tolerance, "unsolved": unsolved}
-    solution = _settled(field, params, x, starts, stability=stability, **options)
+    solution = _settled(*primals, stability=stability, **options)
     counted = Counted.of(unsolved.weights(jax.lax.stop_gradient(solution)))
     counts = counted.weights > 0
     states = counted.safe(solution.value)
@@ -291,7 +325,7 @@ def _settled_jvp(
     tangents = jax.tree.map(lambda leaf: jnp.where(counted.count > 0, leaf, 0), tangents)
 
     def fields(moving: PyTree[Any]) -> PyTree[Array]:
-        field, params, x, _ = eqx.combine(moving, fixed)
+        field, params, x, *_ = eqx.combine(moving, fixed)
         return jax.vmap(lambda state, x: field(params, state, x))(states, counted.safe(x))
 
     _, change = jax.jvp(fields, (moving,), (tangents,))
@@ -302,25 +336,38 @@ def _settled_jvp(
     _, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], states))
     flat = jax.vmap(lambda tree: ravel_pytree(tree)[0])
 
-    def solve_by(linear: AbstractSystem) -> Callable[[Any, Array], Array]:
-        def solve(_: Any, force: Array) -> Array:
-            rest = linear_rest(
-                linear, points, jax.vmap(unravel)(force), solver=solver, tolerance=tolerance
-            )
-            return jnp.where(unsolved.weights(rest)[:, None] > 0, flat(rest.value), 0)
+    # The probe's tangent goes along, one number a sample, so that the way back has a place in which
+    # to say which samples were not solved there.
+    def solve(linear: AbstractSystem, force: Array) -> tuple[Array, Bool[Array, " batch"]]:
+        rest = linear_rest(
+            linear, points, jax.vmap(unravel)(force), solver=solver, tolerance=tolerance
+        )
+        asked = jnp.any(force != 0, axis=1)
+        kept = unsolved.weights(rest) > 0
+        value = jnp.where(kept[:, None], flat(rest.value), 0)
+        all_lost = jnp.any(asked) & ~jnp.any(asked & kept)
+        missed = asked & ~solved(rest)
+        return jnp.where((all_lost & asked)[:, None], jnp.nan, value), missed
 
-        return solve
+    def with_probe(states: Array, of_probe: Array) -> Array:
+        return jnp.concatenate([states, of_probe[:, None].astype(states.dtype)], axis=1)
+
+    def forward(_: Any, force: Array) -> Array:
+        return with_probe(solve(TangentSystem(system=system), force[:, :-1])[0], force[:, -1])
+
+    def back(_: Any, force: Array) -> Array:
+        return with_probe(*solve(AdjointSystem(system=system), force[:, :-1]))
 
     def minus_jacobian(change: Array) -> Array:
         product = jax.vmap(TangentSystem(system=system).vector_field)
-        return -flat(product(jax.vmap(unravel)(change), points))
+        pushed = product(jax.vmap(unravel)(change[:, :-1]), points)
+        return with_probe(-flat(pushed), change[:, -1])
 
+    force = jnp.where(counts[:, None], flat(change), 0)
+    of_probe = jnp.zeros_like(force[:, 0]) if tangents[4] is None else tangents[4]
     change = jax.lax.custom_linear_solve(
-        minus_jacobian,
-        jnp.where(counts[:, None], flat(change), 0),
-        solve_by(TangentSystem(system=system)),
-        transpose_solve=solve_by(AdjointSystem(system=system)),
-    )
+        minus_jacobian, with_probe(force, of_probe), forward, transpose_solve=back
+    )[:, :-1]
     change = jax.vmap(unravel)(jnp.where(counts[:, None], change, 0))
     still = jax.tree.map(lambda _: None, solution)
     return solution, eqx.tree_at(
