@@ -358,11 +358,12 @@ def _valued_jvp(
     system = system_of(primals[0])
     problem = rule.output_control.problem(system, rule.loss)
     inputs, targets = primals[1], primals[2]
-    samples, weights, _ = rule.output_control.ask(
+    samples, scales, _ = rule.output_control.ask(
         problem, Sample(jax.vmap(system.drive)(inputs), targets)
     )
-    # The leaks, and with them the weights, are constants.
-    leaks = counted.safe(jax.vmap(problem.leak_of)(samples))
+    samples, scales = counted.safe((samples, scales))
+    # The leaks, and with them the scales, are constants.
+    leaks = jax.vmap(problem.leak_of)(samples)
 
     def of_one(
         system: AbstractSystem, x: PyTree, target: PyTree, point: Point, leak: Array
@@ -384,15 +385,14 @@ def _valued_jvp(
         inputs, targets = counted.safe((inputs, targets))
         of_sample = lambda *sample: of_one(system_of(params), *sample)  # noqa: E731
         changes = jax.vmap(of_sample)(inputs, targets, points, leaks)
-        return changes if weights is None else counted.safe(weights) * changes
+        return changes if scales is None else scales * changes
 
     _, change = jax.jvp(energies, (moving,), (tangents,))
     still = jax.tree.map(lambda _: None, estimate)
     value_change = jnp.sum(counted.weighted(change)).astype(value.dtype)
     if tangents[3] is not None:
-        problem = ControlProblem(system, rule.loss, leak)
-        samples = counted.safe(Sample(jax.vmap(system.drive)(batch.inputs), batch.targets))
         values, _ = jax.vmap(lambda s, p: energy_and_loss(problem, s, p))(samples, points)
+        values = values if scales is None else scales * values
         share = tangents[3] / jnp.where(primals[3] > 0, primals[3], 1)
         value_change = value_change + jnp.sum(counted.weighted(share * (values - value)))
     return estimate, (value_change, *still[1:])
