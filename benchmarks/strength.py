@@ -210,6 +210,9 @@ def main() -> int:
         print(f"{chosen}: {shown}, removed {figures['removed_mean']:.3f}", flush=True)
         if options.json is not None:
             write_json(options.json, result)
+    if options.json is not None:
+        # The command of a file is the last one, which may have found all its trials there.
+        write_json(options.json, result)
     return 0
 
 

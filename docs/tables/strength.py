@@ -1,4 +1,4 @@
-"""The tables of strengths of control: of benchmarks/strength.py.
+"""The table of strengths of control: of benchmarks/strength.py.
 
 A row is a case at one share, over the seeds that its best learning rate has: the rate of the
 highest mean validation accuracy, chosen in the same way for backpropagation.
@@ -96,23 +96,5 @@ TABLES = (
         ],
         under("trials"),
         best,
-    ),
-    Table(
-        PAGE,
-        "strength-solves",
-        WRITER,
-        FILES,
-        [
-            words("case", "case"),
-            Column("trained at, %", "share", "{:g}".format, 100),
-            Column("removed, %", "removed", "{:.1f}".format, 100),
-            words("solver", "solver"),
-            Column("κ", "kappa", "{:.3g}".format),
-            Column("gain", "gain", "{:.3g}".format),
-            Column("solved, %", "solved", share),
-            Column("steps a solve", "steps_mean", "{:.1f}".format),
-        ],
-        under("solves"),
-        commands=False,
     ),
 )
