@@ -238,7 +238,7 @@ def test_the_pages_show_what_the_results_hold(capsys):
 def test_every_marker_of_a_page_has_a_table():
     marks = {
         (str(page.relative_to(ROOT)), marker)
-        for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+        for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))
         for marker in re.findall(r"<!-- ([\w-]+):begin -->", page.read_text(encoding="utf-8"))
     }
     assert marks == {(table.page, table.marker) for table in TABLES}
