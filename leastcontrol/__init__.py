@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import controllers as controllers
     from . import data as data
+    from . import devices as devices
     from . import diagnostics as diagnostics
     from . import equilibrium as equilibrium
     from . import feedback_control as feedback_control
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .controllers import LeakyIntegral as LeakyIntegral
     from .controllers import LinearFeedback as LinearFeedback
     from .controllers import Proportional as Proportional
+    from .controllers import RelativeLeak as RelativeLeak
     from .controllers import batch_mean_leak as batch_mean_leak
     from .equilibrium import RESULTS as RESULTS
     from .equilibrium import Anderson as Anderson
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from .rules import RaiseError as RaiseError
     from .rules import RecurrentBackpropagation as RecurrentBackpropagation
     from .rules import WithBatchStatistics as WithBatchStatistics
+    from .rules import credit_certificate as credit_certificate
     from .rules import gradient_certificate as gradient_certificate
     from .rules import jacobian_free_backpropagation as jacobian_free_backpropagation
     from .rules import least_control as least_control

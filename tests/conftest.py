@@ -55,7 +55,16 @@ import pytest  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
 PACKAGE = Path(__file__).parents[1] / "leastcontrol"
-LIGHT = ("cli", "words", "options", "configuration", "config", "meta_config", "represent_config")
+LIGHT = (
+    "cli",
+    "words",
+    "options",
+    "configuration",
+    "config",
+    "meta_config",
+    "represent_config",
+    "device_config",
+)
 MODULES = [path.relative_to(PACKAGE).with_suffix("").parts for path in PACKAGE.rglob("*.py")]
 install_import_hook(
     [

@@ -11,7 +11,7 @@ import pkgutil
 
 import equinox as eqx
 
-ROOMS = ("systems", "losses", "equilibrium", "controllers", "rules", "diagnostics")
+ROOMS = ("systems", "losses", "equilibrium", "controllers", "rules", "diagnostics", "devices")
 
 # From a class, or a class and its method, to the reason for which it is extended, or overridden.
 EXCEPTIONS: dict[str, str] = {}

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 OPTIONAL = (
+    "flax",
     "matplotlib",
     "optuna",
     "orbax",

@@ -1,12 +1,14 @@
 """The tables of what a step costs: of `leastcontrol bench`, and of the scripts in benchmarks/."""
 
 import dataclasses
+from typing import Any
 
-from .description import EMPTY, SPREAD, Column, File, Row, Table, share, under, words
+from .description import DASH, EMPTY, SPREAD, Column, File, Row, Table, share, under, words
 
 SOLVER = "docs/how-to-choose-a-solver.md"
 PERFORMANCE = "docs/performance.md"
 DEPTH = "docs/depth-and-space.md"
+COMPARISON = "docs/comparison.md"
 
 CASE = words("case", "case data", "{:s}, {:s}".format)
 WEIGHTS = words("weights", "weights")
@@ -26,6 +28,22 @@ def _curves(rows: list[Row]) -> list[Row]:
         curve = tuple(row[name] for name in ("case", "data", "grown", "rule"))
         curves.setdefault(curve, []).append(row)
     return [curve[0].plus(last=curve[-1].entries) for curve in curves.values()]
+
+
+def _priced(document: Any) -> list[Any]:
+    """Returns the rows of a comparison, with names of its ways that a path can hold."""
+    rows = under("rows")(document)
+    return [{**row, "times": _joined(row["ratio_to_custom_vjp"])} for row in rows]
+
+
+def _joined(ways: dict[str, Any]) -> dict[str, Any]:
+    return {"-".join(name.replace(",", "").split()): ratio for name, ratio in ways.items()}
+
+
+def _times_by_hand(heading: str, way: str) -> Column:
+    """Returns the column of a way's ratios to the hand-written one, with their quartiles."""
+    paths = f"times.{way}.1 times.{way}.0 times.{way}.2"
+    return Column(f"{heading}, ×", paths, "{:.2f} [{:.2f}, {:.2f}]".format)
 
 
 def _script(name: str) -> str:
@@ -94,6 +112,20 @@ EQUILIBRIUM = Table(
     under("rows"),
     commands=False,
 )
+LAYER = Table(
+    COMPARISON,
+    "settle-memory",
+    _script("settle_memory"),
+    [File("settle-memory.json")],
+    [
+        words("way", "way"),
+        *(
+            Column(f"{steps} iterations, MB", f"temporary_mb.{budget}", "{:.2f}".format)
+            for steps, budget in (("10", 10), ("100", 100), ("1 000", 1000))
+        ),
+    ],
+    under("rows"),
+)
 CUT_SHORT = [
     Column("solves end after", "budget", "{:d}".format),
     Column("recurrent backpropagation, ms", "ms.0.median", "{:.1f}".format),
@@ -142,6 +174,38 @@ TABLES = (
         list,
         _curves,
     ),
+    Table(
+        COMPARISON,
+        "settle-price",
+        _script("settle_price"),
+        [File("settle-price.json")],
+        [
+            Column("n", "size", "{:d}".format),
+            words("contraction", "contraction"),
+            Column("`custom_vjp` by hand, ms", "milliseconds.custom_vjp", "{:.2f}".format),
+            _times_by_hand("the same, as exact as `settle`", "custom_vjp-as-exact"),
+            _times_by_hand("`settle`", "settle"),
+            _times_by_hand("Optimistix with GMRES", "optimistix-gmres"),
+            _times_by_hand("unrolled", "unrolled"),
+            _times_by_hand("`least_control`", "least-control"),
+        ],
+        _priced,
+    ),
+    LAYER,
+    dataclasses.replace(
+        LAYER,
+        marker="settle-failures",
+        columns=[
+            words("where", "case"),
+            words("way", "way"),
+            Column("called found, of 8", "found", "{:d}".format, absent=DASH),
+            words("gradient", "gradient"),
+            Column("its relative error", "error", "{:.0e}".format, absent=DASH),
+            words("what it says", "says"),
+        ],
+        rows=under("failures"),
+        commands=False,
+    ),
     PARTS,
     FEEDFORWARD,
     dataclasses.replace(FEEDFORWARD, columns=SOLVES, rows=under("states"), commands=False),
@@ -164,6 +228,20 @@ TABLES = (
             Column("solved, %", "solved", share),
         ],
         under("gradients"),
+    ),
+    Table(
+        "docs/tutorials/reading-certificates.md",
+        "gradient-faults",
+        _script("gradient_certificate"),
+        [File("gradient-certificate.json")],
+        [
+            words("fault", "fault"),
+            Column("samples", "samples", "{:d}".format),
+            Column("error, median", "median_error", "{:.1e}".format),
+            Column("named, %", "named", share),
+            Column("predicted over true", "least_ratio largest_ratio", "{:.2f} to {:.2f}".format),
+        ],
+        under("faults"),
     ),
     Table(
         PERFORMANCE,

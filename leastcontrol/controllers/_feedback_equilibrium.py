@@ -142,9 +142,14 @@ class FeedbackEquilibrium(AbstractProblem):
         trust = jnp.where(worse, 0.5 * z.trust, jnp.minimum(1.0, 2 * z.trust))
 
         output = unscaled.free[-1] + best.change[-1]
-        curvature = self.teaching.curvature(self.loss, output, unscaled.reference)
+
+        def bend(column: Output) -> Output:
+            reference = unscaled.reference
+            return self.teaching.curvature_product(self.loss, output, reference, column)
+
         identity = jnp.eye(remaining.size, dtype=remaining.dtype)
-        step = jnp.linalg.solve(self.leak * identity + curvature @ response, remaining)
+        newton = self.leak * identity + jax.vmap(bend, 1, 1)(response)
+        step = jnp.linalg.solve(newton, remaining)
         share = self.teaching.trusted_step(self.loss, response @ step)
         control = best.control + trust * share * step
         proposed = _Iterate(control, best, remaining, response, trust, jnp.asarray(True))

@@ -31,11 +31,11 @@ class LinearFeedback(AbstractController):
 
         f + Qu = 0,   αu + ∇_yL = 0
 
-    (arXiv 2207.01332, equations 13 and 121.) It needs values of f but no derivatives. The
-    equilibrium is that of least control for α → 0 if the columns of Q span the row space of
-    ∂_φh (∂_φf)⁻¹ (theorem 2). For many samples, or for α > 0, control and gradient are approximate.
-    The parameters of f learn from σ′(φ)ψ instead of ψ, which worked best in the paper; the readout
-    learns from u.
+    (arXiv 2207.01332, equations 13 and 121.) Solve and certificate need values of f and h but no
+    derivatives, so that f may be a `jax.pure_callback`. The equilibrium is that of least control
+    for α → 0 if the columns of Q span the row space of ∂_φh (∂_φf)⁻¹ (theorem 2). For many samples,
+    or for α > 0, control and gradient are approximate. The parameters of f learn from σ′(φ)ψ
+    instead of ψ, which worked best in the paper; the readout learns from u.
 
     Q learns in the same phase. The controlled system is simulated from its equilibrium with noise ε
     (`NoiseRun`), and

@@ -43,10 +43,10 @@ class AbstractTeaching(eqx.Module):
         """Computes the error e of the output y⁻ + Δy."""
 
     @abc.abstractmethod
-    def curvature(
-        self, loss: AbstractLoss, output: Output, reference: PyTree[Array]
-    ) -> Float[Array, "outputs outputs"]:
-        """Computes −∂e/∂y, positive semidefinite."""
+    def curvature_product(
+        self, loss: AbstractLoss, output: Output, reference: PyTree[Array], change: Output
+    ) -> Output:
+        """Computes −∂e/∂y δy for a change δy; −∂e/∂y is positive semidefinite."""
 
     @abc.abstractmethod
     def trusted_step(self, loss: AbstractLoss, change: Output) -> Scalar:
@@ -104,11 +104,11 @@ class Nudged(AbstractTeaching):
         del loss, free
         return norm(reference) + norm(change)
 
-    def curvature(
-        self, loss: AbstractLoss, output: Output, reference: Output
-    ) -> Float[Array, "outputs outputs"]:
-        del loss, reference
-        return jnp.eye(output.size, dtype=output.dtype)
+    def curvature_product(
+        self, loss: AbstractLoss, output: Output, reference: Output, change: Output
+    ) -> Output:
+        del loss, output, reference
+        return change
 
 
 class AbstractTargetTeaching(AbstractTeaching):
@@ -157,10 +157,10 @@ class Strong(AbstractTargetTeaching):
         output = free + change
         return (1 + norm(output)) * loss.laplacian(output, reference)
 
-    def curvature(
-        self, loss: AbstractLoss, output: Output, reference: PyTree[Array]
-    ) -> Float[Array, "outputs outputs"]:
-        return loss.hessian(output, reference)
+    def curvature_product(
+        self, loss: AbstractLoss, output: Output, reference: PyTree[Array], change: Output
+    ) -> Output:
+        return loss.hessian_product(output, reference, change)
 
 
 class LabelDifference(AbstractTargetTeaching):
@@ -185,8 +185,8 @@ class LabelDifference(AbstractTargetTeaching):
         del loss
         return norm(reference) + norm(free + change)
 
-    def curvature(
-        self, loss: AbstractLoss, output: Output, reference: Output
-    ) -> Float[Array, "outputs outputs"]:
-        del loss, reference
-        return jnp.eye(output.size, dtype=output.dtype)
+    def curvature_product(
+        self, loss: AbstractLoss, output: Output, reference: Output, change: Output
+    ) -> Output:
+        del loss, output, reference
+        return change

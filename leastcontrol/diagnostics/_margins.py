@@ -64,10 +64,13 @@ def controlled_margin(
         field, read, pull = system.pullback(state, sample.drive)
         # The output control at rest and its derivative are known, so it needs no solve.
         here = jax.lax.stop_gradient(read)
-        slope = problem.loss.response_slope(
-            here + problem.own_gain * at_rest, sample.target, problem.own_gain, problem.leak
+        output_control = at_rest + problem.loss.response_change(
+            here + problem.own_gain * at_rest,
+            sample.target,
+            problem.own_gain,
+            problem.leak_of(sample),
+            read - here,
         )
-        output_control = at_rest - slope @ (read - here)
         return jax.tree.map(jnp.add, field, control), pull(control, output_control)
 
     both = (points.state, points.control)

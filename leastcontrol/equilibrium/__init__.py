@@ -52,6 +52,8 @@ from ._free_equilibrium import Solver as Solver
 from ._free_equilibrium import certify_free as certify_free
 from ._free_equilibrium import controlled_rest as controlled_rest
 from ._free_equilibrium import free_equilibrium as free_equilibrium
+from ._free_gain import FreeGain as FreeGain
+from ._free_gain import free_gain as free_gain
 from ._joint import JointProblem as JointProblem
 from ._kinked_sweep import KinkedSweepProblem as KinkedSweepProblem
 from ._landscape import AbstractLandscape as AbstractLandscape
@@ -83,6 +85,7 @@ from ._simulation import Simulation as Simulation
 from ._simulation import dynamics_step as dynamics_step
 from ._simulation import free_moment as free_moment
 from ._simulation import simulate as simulate
+from ._spectrum import with_stability as with_stability
 from ._sweep import SweepProblem as SweepProblem
 from ._trees import tree_where as tree_where
 from ._trust_region import TrustRegion as TrustRegion

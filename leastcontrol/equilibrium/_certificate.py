@@ -6,6 +6,7 @@ and proposition S1) at a given point, from their definitions, and compares each 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import equinox as eqx
@@ -46,10 +47,20 @@ class RESULTS(optx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         "than the number of outputs, probabilities that are at least 0 and sum to 1, or finite "
         "target vectors."
     )
+    not_convex = (
+        "The loss is not convex at the output that was reached, so that the control there need not "
+        "be the least one, and may depend on the start. Give a loss that is convex in the output, "
+        "start nearer to the target, or count such samples by unsolved=Keep()."
+    )
     target_not_reached = (
         "The simulated control left a larger output error than the tolerance allows. Simulate "
         "more time points or longer steps, use a larger gain, or check that the controlled "
         "dynamics are stable."
+    )
+    unstable = (
+        "The rest point was found, but the dynamics leave it: the Jacobian of f has an eigenvalue "
+        "with a positive real part there. Start where the dynamics go, as from the end of a "
+        "simulation, use FixedPoint, which follows them, or train with a JacobianPenalty."
     )
     root_to_blame = (
         "The gradient is less accurate than was asked for, mostly because the state is not at "
@@ -190,6 +201,10 @@ class Certificate(eqx.Module):
     * `control_norm`: ‖(ψ, u)‖, zero for a free equilibrium.
     * `error`: the largest residual as a multiple of its allowed value. The sample is solved if it
       is at most 1.
+    * `largest_real_part`: of the spectrum of ∂_φf at a free equilibrium, if `settle` was asked for
+      stability.
+    * `stability_accuracy`: the norm of a change of ∂_φf for which `largest_real_part` is that of an
+      eigenvalue.
     """
 
     steps: Int[Array, "*batch"]
@@ -198,6 +213,8 @@ class Certificate(eqx.Module):
     leak_residual: Float[Array, "*batch"]
     control_norm: Float[Array, "*batch"]
     error: Float[Array, "*batch"]
+    largest_real_part: Float[Array, "*batch"] | None = None
+    stability_accuracy: Float[Array, "*batch"] | None = None
 
 
 class Solution(eqx.Module, Generic[Value]):
@@ -248,9 +265,39 @@ def certify(
     def measure(sample: Sample, point: Point, steps: Int[Array, ""]) -> Solution[Point]:
         lacking = None if missing is None else missing(sample, point)
         residuals = measured(problem, sample, point, tolerance, lacking)
-        return Solution(point, verdict(residuals.error), Certificate(steps, *residuals))
+        return _of_measured(problem, sample, point, steps, residuals)
 
     return jax.vmap(measure)(samples, point, steps)
+
+
+def certified(
+    problem: ControlProblem,
+    samples: Sample,
+    point: Point,
+    steps: Int[Array, " batch"],
+    residuals: Residuals,
+) -> Solution[Point]:
+    """Makes the solution of a batch from points whose residuals have been measured."""
+    return jax.vmap(partial(_of_measured, problem))(samples, point, steps, residuals)
+
+
+def _of_measured(
+    problem: ControlProblem,
+    sample: Sample,
+    point: Point,
+    steps: Int[Array, ""],
+    residuals: Residuals,
+) -> Solution[Point]:
+    output = problem.system.readout(point.state) + problem.own_gain * point.output_control
+    concavity = problem.loss.concavity(output, sample.target, problem.leak_of(sample))
+    convex = concavity == 0
+    error = jnp.where(convex, residuals.error, jnp.maximum(residuals.error, 1 + concavity))
+    result = RESULTS.where(
+        convex,
+        verdict(error),
+        verdict(error, RESULTS.not_convex),
+    )
+    return Solution(point, result, Certificate(steps, *residuals._replace(error=error)))
 
 
 def measured(
@@ -264,10 +311,13 @@ def measured(
 
     `lacking` replaces the residual ∂_φfᵀψ + ∂_φhᵀu, if given.
     """
+    if lacking is not None:
+        # Values of f and h alone, so that f may be what JAX cannot differentiate.
+        state = tree_add(problem.system.vector_field(point.state, sample.drive), point.control)
+        read = problem.system.readout(point.state)
+        return residuals_of(problem, sample, point, tolerance, state, lacking, read)
     field, read, pull = pullback_at_rest(problem.system, point.state, sample.drive)
     state = tree_add(field, point.control)
-    if lacking is not None:
-        return residuals_of(problem, sample, point, tolerance, state, lacking, read)
     optimality = pull(point.control, point.output_control)
     # Without control the rate is that along what is left of f.
     held = norm(point.control) > 0
@@ -290,14 +340,15 @@ def residuals_of(
     """Computes the residuals of one sample from f + ψ, ∂_φfᵀψ + ∂_φhᵀu and h at the point."""
     output = read + problem.own_gain * point.output_control
     slope = problem.loss.gradient(output, sample.target)
+    leak = problem.leak_of(sample)
     return tolerance.control_error(
         state_residual=norm(state_residual),
         optimality_residual=norm(optimality_residual),
-        leak_residual=norm(problem.leak * point.output_control + slope),
+        leak_residual=norm(leak * point.output_control + slope),
         state_norm=norm(point.state),
         control_norm=norm((point.control, point.output_control)),
         output_floor=problem.output_floor(sample, output, tolerance.rounding),
-        leak=problem.leak,
+        leak=leak,
         own_control=own_control,
         rate=rate,
     )
@@ -312,12 +363,6 @@ def energy_and_loss(
     energy = problem.energy(sample, square, read, point.output_control)
     output = read + problem.own_gain * point.output_control
     return energy, problem.loss(output, sample.target)
-
-
-def certified(point: Point, steps: Int[Array, " batch"], residuals: Residuals) -> Solution[Point]:
-    """Makes the solution of a batch from points whose residuals have been measured."""
-    result = jax.vmap(verdict)(residuals.error)
-    return Solution(point, result, Certificate(steps, *residuals))
 
 
 def _ratio(residual: Float[Array, ""], allowed: Float[Array, ""]) -> Float[Array, ""]:

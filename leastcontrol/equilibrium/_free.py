@@ -7,14 +7,15 @@ differentiation are free equilibria too, of the systems in `_linear`.
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..systems import AbstractSystem
 from ._certificate import Tolerance
 from ._driver import AbstractProblem
-from ._rate import Last, while_known
-from ._trees import norm, tree_add
+from ._rate import AbstractLast, Last, LastOfUnitStep, while_known
+from ._trees import norm, norms, tree_add
 
 
 class Controlled(NamedTuple):
@@ -25,24 +26,35 @@ class Controlled(NamedTuple):
 
 
 class Settling(NamedTuple):
-    """An iterate: a state, and the previous one if the rate of f is measured."""
+    """An iterate: a state, the previous one if the rate of f is measured, and ‖f + ψ‖."""
 
     state: PyTree[Array]
-    last: Last | None
+    last: AbstractLast | None
+    # Infinite until the iterate is measured.
+    residual: Float[Array, "*batch"]
 
 
 class FreeProblem(AbstractProblem):
-    """f(φ) + ψ = 0 for a given ψ, by φ ← φ + f(φ) + ψ."""
+    """f(φ) + ψ = 0 for a given ψ, by φ ← φ + f(φ) + ψ.
+
+    **Arguments:**
+
+    * `system`, `tolerance`: f, and the tolerance of the residual.
+    * `plain`: whether no iterates are mixed, so that the last step is known from the residual.
+    """
 
     system: AbstractSystem
     tolerance: Tolerance
+    plain: bool = eqx.field(static=True, default=False)
 
     def initial(self, sample: Controlled) -> Settling:
         return self.start_from(self.system.initial_state(sample.drive))
 
     def start_from(self, state: PyTree[Array]) -> Settling:
         """Makes the first iterate from a state."""
-        return Settling(state, Last.first(self.system, state))
+        first = LastOfUnitStep.first if self.plain else Last.first
+        unknown = jnp.full_like(norm(state), jnp.inf)
+        return Settling(state, first(self.system, state), unknown)
 
     def iterate(
         self, sample: Controlled, z: Settling
@@ -50,14 +62,17 @@ class FreeProblem(AbstractProblem):
         change = self.system.vector_field(z.state, sample.drive)
         if sample.control is not None:
             change = tree_add(change, sample.control)
-        rate, known, last = 1.0, None, None
-        if z.last is not None:
-            (rate, known), last = z.last.rate(z.state, change), Last(z.state, change)
+        if z.last is None:
+            residual, size = norms(change, z.state)
+            known, last = None, None
+        else:
+            residual, state_norm, rate, known = z.last.measured(z.state, change)
+            size, last = rate * state_norm, z.last.after(z.state, change, residual)
         # The rounding floor scales with the state, and at the origin with the change.
-        size = jnp.maximum(rate * norm(z.state), norm(change))
-        error = self.tolerance.free_error(norm(change), size)
+        error = self.tolerance.free_error(residual, jnp.maximum(size, residual))
         error = error if known is None else while_known(error, known)
-        return Settling(tree_add(z.state, change), last), z, error
+        onwards = Settling(tree_add(z.state, change), last, z.residual)
+        return onwards, z._replace(residual=residual), error
 
     def mixed(self, z: Settling) -> tuple[PyTree[Array], ...]:
         return (z.state,)

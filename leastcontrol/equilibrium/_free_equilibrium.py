@@ -43,7 +43,8 @@ def free_equilibrium(
     tolerance = Tolerance() if tolerance is None else tolerance
     samples = Controlled(drives, None)
     reached = approach(system, samples, solver=solver, tolerance=tolerance, start=start)
-    return certify_free(system, drives, reached.states, reached.steps, tolerance, reached.errors)
+    measured = reached.errors, reached.residuals
+    return certify_free(system, drives, reached.states, reached.steps, tolerance, *measured)
 
 
 def controlled_rest(
@@ -58,7 +59,7 @@ def controlled_rest(
     Returns the states, the step counts, and the errors as multiples of the tolerance. It evaluates
     f less often than `free_equilibrium`, and does not say why a sample was not solved.
     """
-    states, steps, errors = approach(system, samples, solver=solver, tolerance=tolerance)
+    states, steps, errors, _ = approach(system, samples, solver=solver, tolerance=tolerance)
     if errors is not None:
         return states, steps, errors
     problem = FreeProblem(system, tolerance)
@@ -75,11 +76,15 @@ def controlled_rest(
 
 
 class Reached(NamedTuple):
-    """The last states of a solve, its step counts, and the errors if the solve measured them."""
+    """The last states of a solve, its step counts, and what the solve measured of these states.
+
+    `errors` are multiples of the tolerance, and `residuals` are ‖f + ψ‖.
+    """
 
     states: PyTree[Float[Array, "batch ..."]]
     steps: Int[Array, " batch"]
-    errors: Float[Array, " batch"] | None
+    errors: Float[Array, " batch"] | None = None
+    residuals: Float[Array, " batch"] | None = None
 
 
 def approach(
@@ -100,10 +105,10 @@ def approach(
 
         states = jax.vmap(settle)(samples)
         steps = jnp.ones(jax.tree.leaves(states)[0].shape[0], jnp.int32)
-        return Reached(states, steps, None)
+        return Reached(states, steps)
     if isinstance(solver, TrustRegion):
         descent = TrustRegionProblem(FieldLandscape(system, tolerance), solver)
-        first = None if start is None else jax.vmap(descent.start_from)(samples, start)
+        first = None if start is None else jax.vmap(descent.start_at)(start)
         last, steps, errors = run(descent, solver.driver, samples, first)
         return Reached(last.point, steps, errors)
     if isinstance(solver, optx.AbstractFixedPointSolver):
@@ -122,11 +127,11 @@ def approach(
             return solution.value, solution.stats["num_steps"]
 
         states, steps = jax.vmap(settle_by)(samples, first)
-        return Reached(states, steps, None)
-    problem = FreeProblem(system, tolerance)
+        return Reached(states, steps)
+    problem = FreeProblem(system, tolerance, plain=solver.memory == 1 and not solver.relax)
     first = None if start is None else jax.vmap(problem.start_from)(start)
     last, steps, errors = run(problem, solver, samples, first)
-    return Reached(last.state, steps, errors)
+    return Reached(last.state, steps, errors, last.residual)
 
 
 def certify_free(
@@ -136,11 +141,12 @@ def certify_free(
     steps: Int[Array, " batch"],
     tolerance: Tolerance,
     errors: Float[Array, " batch"] | None = None,
+    residuals: Float[Array, " batch"] | None = None,
 ) -> Solution[PyTree[Float[Array, "batch ..."]]]:
     """Certifies a batch of states by measuring ‖f‖.
 
-    If an iteration has already measured the errors of these states, pass them as `errors`; they
-    then decide the result.
+    If an iteration has already measured the errors of these states, or ‖f‖ itself, pass them as
+    `errors` and `residuals`; they then decide the result.
 
     If a state is not at rest and a unit step from it does not reduce ‖f‖, the result is
     `RESULTS.not_contracting`.
@@ -148,7 +154,7 @@ def certify_free(
 
     def measure(
         drive: PyTree, state: PyTree, error: Float[Array, ""] | None
-    ) -> tuple[PyTree[Array], Array, Array]:
+    ) -> tuple[Array, Array]:
         field = system.vector_field(state, drive)
         residual, rate = norm(field), 1.0
         if error is None and not system.unit_rate:
@@ -156,18 +162,18 @@ def certify_free(
             rate = rate_along(field, turned)
         if error is None:
             error = tolerance.free_error(residual, norm(state), rate)
-        return field, residual, error
+        return residual, error
 
-    fields, residuals, measured = jax.vmap(measure)(drives, states, errors)
+    if errors is None or residuals is None:
+        residuals, errors = jax.vmap(measure)(drives, states, errors)
 
-    def after_a_step(drive: PyTree, state: PyTree, field: PyTree) -> Float[Array, ""]:
-        return norm(system.vector_field(tree_add(state, field), drive))
+    def after_a_step(drive: PyTree, state: PyTree) -> Float[Array, ""]:
+        stepped = tree_add(state, system.vector_field(state, drive))
+        return norm(system.vector_field(stepped, drive))
 
-    # One more evaluation of f, which a batch that is solved does without.
+    # Evaluations of f, which a batch that is solved does without.
     after = jax.lax.cond(
-        jnp.all(measured <= 1),
-        lambda: residuals,
-        lambda: jax.vmap(after_a_step)(drives, states, fields),
+        jnp.all(errors <= 1), lambda: residuals, lambda: jax.vmap(after_a_step)(drives, states)
     )
 
     def conclude(
@@ -178,4 +184,4 @@ def certify_free(
         zero = jnp.zeros_like(residual)
         return Solution(state, result, Certificate(steps, residual, zero, zero, zero, error))
 
-    return jax.vmap(conclude)(states, steps, residuals, measured, after)
+    return jax.vmap(conclude)(states, steps, residuals, errors, after)

@@ -34,3 +34,16 @@ def dot(first: PyTree, second: PyTree) -> Float[Array, ""]:
 def norm(tree: PyTree) -> Float[Array, ""]:
     """Computes the Euclidean norm of a pytree."""
     return jnp.sqrt(dot(tree, tree))
+
+
+def norms(*trees: PyTree) -> Float[Array, " trees"]:
+    """Computes the norms of pytrees of one structure and shape.
+
+    XLA makes several kernels of each reduction, so one for all takes less time and compiles faster.
+    """
+
+    def squares(*leaves: Array) -> Float[Array, " trees"]:
+        stacked = jnp.stack([leaf.ravel() for leaf in leaves])
+        return jnp.sum(stacked * stacked, axis=1)
+
+    return jnp.sqrt(jnp.asarray(sum(jax.tree.leaves(jax.tree.map(squares, *trees)))))

@@ -76,7 +76,7 @@ class TrustRegionProblem(AbstractProblem):
     solver: TrustRegion = TrustRegion()
 
     def initial(self, sample: Any) -> Descent:
-        return self._first(self.landscape.initial(sample))
+        return self.start_at(self.landscape.initial(sample))
 
     def start_from(self, sample: Any, point: Any) -> Descent:
         """Makes the first iterate from the given point or the initial one, whichever is lower."""
@@ -88,9 +88,10 @@ class TrustRegionProblem(AbstractProblem):
 
         # Both at once, so that the landscape is compiled once.
         of_other, of_first = jax.vmap(height)(both)
-        return self._first(tree_where(of_other < of_first, *points))
+        return self.start_at(tree_where(of_other < of_first, *points))
 
-    def _first(self, point: Any) -> Descent:
+    def start_at(self, point: Any) -> Descent:
+        """Makes the first iterate from the given point."""
         place, output_control = self.landscape.start_from(point)
         unknown = jnp.full((), jnp.inf, jax.tree.leaves(place)[0].dtype)
         return Descent(place, output_control, unknown, point)

@@ -42,6 +42,7 @@ from ._equilibrium_propagation import EquilibriumPropagation as EquilibriumPropa
 from ._feedback_alignment import DirectFeedbackAlignment as DirectFeedbackAlignment
 from ._feedback_alignment import FeedbackAlignment as FeedbackAlignment
 from ._gradient_certificate import GradientCertificate as GradientCertificate
+from ._gradient_certificate import credit_certificate as credit_certificate
 from ._gradient_certificate import gradient_certificate as gradient_certificate
 from ._jacobian_free import PhantomGradient as PhantomGradient
 from ._jacobian_free import jacobian_free_backpropagation as jacobian_free_backpropagation
@@ -62,5 +63,7 @@ from ._rule import Aspects as Aspects
 from ._rule import Batch as Batch
 from ._rule import Control as Control
 from ._rule import Credit as Credit
+from ._rule import per_sample as per_sample
 from ._settle import settle as settle
+from ._strength import with_kappa as with_kappa
 from ._through_time import BackpropagationThroughTime as BackpropagationThroughTime

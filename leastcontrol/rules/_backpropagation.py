@@ -13,6 +13,7 @@ from ..equilibrium import (
     Controlled,
     FixedPoint,
     Linearised,
+    Sample,
     Solution,
     Tolerance,
     controlled_rest,
@@ -28,6 +29,7 @@ from ._rule import (
     Batch,
     Counted,
     Credit,
+    Equations,
     both_solved,
     check_batch,
     gradient_through,
@@ -77,7 +79,7 @@ class Backpropagation(AbstractRuleWithoutFeedback):
             lambda learned: losses(learned, batch), learned, has_aux=True
         )
         solution = with_admitted_targets(solution, self.loss, batch.targets, outputs.shape[1])
-        counted = Counted.of(Drop().weights(solution))
+        counted = Counted.in_batch(batch, Drop(), solution)
         gradient = gradient_through(losses, learned, batch, counted, pull)
         loss = counted.mean(values)
         return Credit(gradient, None, loss, loss, counted.count, solution)
@@ -124,7 +126,7 @@ class AbstractRuleAtRest(AbstractRule):
 
         solution = jax.vmap(both_solved)(free, steps, error)
         solution = with_admitted_targets(solution, self.loss, batch.targets, outputs.shape[1])
-        counted = Counted.of(self.unsolved.weights(solution))
+        counted = Counted.in_batch(batch, self.unsolved, solution)
         inputs, states = counted.safe((batch.inputs, free.value))
         gradient = parameter_gradient(system, inputs, states, *counted.weighted((signal, errors)))
         loss = counted.mean(losses)
@@ -154,7 +156,23 @@ class RecurrentBackpropagation(AbstractRuleAtRest, AbstractRuleWithoutFeedback):
 
     @property
     def aspects(self) -> Aspects:
-        return Aspects(self, descends_loss=True)
+        equations = Equations(self._unknowns, self._residual, self._signals)
+        return Aspects(self, descends_loss=True, equations=equations)
+
+    def _unknowns(self, system: AbstractSystem, batch: Batch, solution: Solution) -> Any:
+        drives, states = jax.vmap(system.drive)(batch.inputs), solution.value
+        errors = jax.vmap(self.loss.gradient)(jax.vmap(system.readout)(states), batch.targets)
+        adjoint, _, _ = self.way_back(system, None)(drives, states, errors)
+        return states, adjoint
+
+    def _residual(self, system: AbstractSystem, sample: Sample, unknowns: Any) -> Any:
+        state, adjoint = unknowns
+        field, read, pull = system.pullback(state, sample.drive)
+        return field, pull(adjoint, self.loss.gradient(read, sample.target))
+
+    def _signals(self, system: AbstractSystem, sample: Sample, unknowns: Any) -> Any:
+        state, adjoint = unknowns
+        return adjoint, self.loss.gradient(system.readout(state), sample.target)
 
     def way_back(self, system: AbstractSystem, feedback: PyTree[Any]) -> Adjoint:
         """Builds the solve of ∂_φfᵀa + ∂_φhᵀe = 0."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray, PyTree
 
 from ..systems import AbstractBatchNormalised, AbstractSystem
-from ._rule import AbstractRule, AbstractRuleAround, Batch, Credit
+from ._rule import AbstractRule, AbstractRuleAround, Batch, Credit, refuse_weights
 
 
 class WithBatchStatistics(AbstractRuleAround):
@@ -37,6 +37,7 @@ class WithBatchStatistics(AbstractRuleAround):
     ) -> Credit:
         if not isinstance(system, AbstractBatchNormalised):
             return self.rule(system, feedback, batch, key=key)
+        refuse_weights(batch, "batch norm", "its statistics are those of the whole batch")
         learned, fixed = eqx.partition(system, eqx.is_inexact_array)
 
         def normalised(learned: PyTree) -> PyTree:

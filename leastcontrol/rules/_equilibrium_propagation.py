@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
-from ..controllers import AbstractController
+from ..controllers import AbstractController, LeakyIntegral
 from ..equilibrium import (
     ControlProblem,
     FixedPoint,
@@ -32,6 +32,7 @@ from ._rule import (
     both_solved,
     check_batch,
     parameter_gradient,
+    share_removed,
     with_admitted_targets,
 )
 
@@ -92,8 +93,10 @@ class EquilibriumPropagation(AbstractRuleWithoutFeedback):
 
     @property
     def aspects(self) -> Aspects:
-        nudge = Control(self.controller, self.loss, 1 / self.strength, descended=False)
-        return Aspects(self, control=nudge)
+        nudge = Control(
+            self.controller, self.loss, LeakyIntegral(1 / self.strength), descended=False
+        )
+        return Aspects(self, control=nudge, removed=share_removed(self.loss, self.unsolved))
 
     def __call__(
         self,
@@ -118,7 +121,7 @@ class EquilibriumPropagation(AbstractRuleWithoutFeedback):
         solution = jax.vmap(both_solved)(near, far.stats.steps, far.stats.error)
         outputs = near.value.output_control.shape[1]
         solution = with_admitted_targets(solution, self.loss, batch.targets, outputs)
-        counted = Counted.of(self.unsolved.weights(solution))
+        counted = Counted.in_batch(batch, self.unsolved, solution)
         inputs, samples = counted.safe((batch.inputs, samples))
         gradients, energies = [], []
         for problem, phase in ((towards, near), (away, far)):
@@ -155,7 +158,8 @@ def _held(problem: ControlProblem, samples: Sample, far: Solution[Point]) -> Sol
     def of_one(sample: Sample, solution: Solution[Point]) -> Solution[Point]:
         read = problem.system.readout(solution.value.state)
         output = read + problem.own_gain * solution.value.output_control
-        least = jnp.linalg.eigvalsh(problem.loss.hessian(output, sample.target))[0]
+        bend = lambda change: problem.loss.hessian_product(output, sample.target, change)  # noqa: E731
+        least = jnp.linalg.eigvalsh(jax.vmap(bend)(jnp.eye(output.size, dtype=output.dtype)))[0]
         pull = -problem.own_gain * least / problem.leak
         error = solution.stats.error
         error = jnp.where(pull < 1, error, jnp.maximum(error, 1 + pull))
@@ -181,11 +185,16 @@ class _Negated(AbstractLoss):
     def gradient(self, output, target):
         return -self.inner.gradient(output, target)
 
-    def hessian(self, output, target):
-        return -self.inner.hessian(output, target)
+    def hessian_product(self, output, target, change):
+        return -self.inner.hessian_product(output, target, change)
 
     def laplacian(self, output, target):
         return -self.inner.laplacian(output, target)
+
+    def concavity(self, output, target, leak):
+        # It bends down everywhere; `_held` measures whether the leak holds against that.
+        del target, leak
+        return jnp.zeros((), output.dtype)
 
     def trusted_step(self, change: Array) -> Array:
         return self.inner.trusted_step(change)
@@ -194,5 +203,5 @@ class _Negated(AbstractLoss):
         # αu − ∇L = 0 is −αu + ∇L = 0.
         return self.inner.response(center, gain, -leak, target, guess, iterations)
 
-    def response_slope(self, output, target, gain, leak):
-        return self.inner.response_slope(output, target, gain, -leak)
+    def response_change(self, output, target, gain, leak, change):
+        return self.inner.response_change(output, target, gain, -leak, change)

@@ -11,6 +11,10 @@ where δφ leads to the rest point, δa solves the adjoint equation at φ̂, and
 adjoint along δφ. The error is then ∂²_{θφ}(âᵀf) δφ + ∂_θfᵀδb from the root, and ∂_θfᵀδa from the
 adjoint. All of this is products with derivatives of f; the three linear equations are solved by
 conjugate gradients, which need no contraction.
+
+A rule's credit is measured in the same way. Its equations (`Equations`) are solved by a pair of a
+state and a signal, z = (φ, a), and its gradient is a function g(z). With ∂_zG δz + G = 0 for their
+residual G, the error is ∂_zg δz, and the parts of G tell which of the two is to blame.
 """
 
 from collections.abc import Callable
@@ -26,6 +30,7 @@ from ..equilibrium import (
     AdjointSystem,
     Controlled,
     Linearised,
+    Sample,
     Solution,
     Solver,
     TangentSystem,
@@ -35,7 +40,7 @@ from ..equilibrium import (
 )
 from ..equilibrium._trees import norm, tree_add
 from ..systems import AbstractSystem
-from ._rule import per_sample
+from ._rule import AbstractRule, Batch, Credit, per_sample
 from ._settle import batch_of, starts_of, system_of
 
 State = PyTree[Float[Array, "batch ..."]]
@@ -101,10 +106,7 @@ def gradient_certificate(
     **Raises:** `ValueError` if f, the states and the inputs do not fit, or if the accuracy is not
     above 0.
     """
-    if not accuracy > 0:
-        raise ValueError(
-            f"`accuracy` is {accuracy}, but it is a relative error above 0: write accuracy=1e-2."
-        )
+    _check_accuracy(accuracy)
     x, batch = batch_of(x)
     states = solution.value if isinstance(solution, Solution) else solution
     states = starts_of(vector_field, params, x, states, batch)
@@ -137,16 +139,7 @@ def _certificate(
     tangents, adjoints = TangentSystem(system=system), AdjointSystem(system=system)
     points = Linearised(x, states)
 
-    def solve(linear: AbstractSystem, force: State) -> tuple[State, Bool[Array, " batch"]]:
-        # In units of the force, because the squares of small residuals underflow.
-        size = jax.vmap(norm)(force)
-        unit = jnp.where(size > 0, size, 1)
-        scaled = jax.tree.map(lambda leaf: leaf / per_sample(unit, leaf), force)
-        values, _, errors = controlled_rest(
-            linear, Controlled(points, scaled), solver=TrustRegion(), tolerance=_PREDICTED
-        )
-        return jax.tree.map(lambda leaf: leaf * per_sample(unit, leaf), values), errors <= 1
-
+    solve = lambda linear, force: _solved_for(linear, points, force)  # noqa: E731
     fields = jax.vmap(system.vector_field)(states, x)
     to_root, rooted = solve(tangents, fields)
     if callable(cotangent):
@@ -184,16 +177,52 @@ def _certificate(
         from_adjoint = gradient(state, to_adjoint)
         exact = norm(tree_add(value, tree_add(from_root, from_adjoint)))
         sizes = norm(from_root), norm(from_adjoint)
-        # An error of zero is zero, even of a gradient of zero.
-        root, adjoint = (jnp.where(size == 0, 0, size / exact) for size in sizes)
-        return root, adjoint
+        return _relative(sizes, exact)
 
     # One sample after another, because the gradient of each is as large as the parameters.
     samples = x, states, adjoint, to_root, to_adjoint, along_root
     root_error, adjoint_error = jax.lax.map(errors_of, samples)
-    predictable = rooted & adjoined & followed
-    predicted = jnp.where(predictable, root_error + adjoint_error, jnp.inf)
     finite = jax.vmap(lambda *trees: jnp.isfinite(norm(trees)))(states, fields, adjoint, missing)
+    return _judged(
+        jax.vmap(norm)(fields),
+        jax.vmap(norm)(missing),
+        root_error,
+        adjoint_error,
+        rooted & adjoined & followed,
+        finite,
+        accuracy,
+    )
+
+
+def _solved_for(
+    linear: AbstractSystem, points: Linearised, force: State
+) -> tuple[State, Bool[Array, " batch"]]:
+    # In units of the force, because the squares of small residuals underflow.
+    size = jax.vmap(norm)(force)
+    unit = jnp.where(size > 0, size, 1)
+    scaled = jax.tree.map(lambda leaf: leaf / per_sample(unit, leaf), force)
+    values, _, errors = controlled_rest(
+        linear, Controlled(points, scaled), solver=TrustRegion(), tolerance=_PREDICTED
+    )
+    return jax.tree.map(lambda leaf: leaf * per_sample(unit, leaf), values), errors <= 1
+
+
+def _relative(sizes: tuple[Array, Array], exact: Array) -> tuple[Array, Array]:
+    # An error of zero is zero, even of a gradient of zero.
+    root, adjoint = (jnp.where(size == 0, 0, size / exact) for size in sizes)
+    return root, adjoint
+
+
+def _judged(
+    root_residual: Float[Array, " batch"],
+    adjoint_residual: Float[Array, " batch"],
+    root_error: Float[Array, " batch"],
+    adjoint_error: Float[Array, " batch"],
+    predictable: Bool[Array, " batch"],
+    finite: Bool[Array, " batch"],
+    accuracy: float,
+) -> GradientCertificate:
+    predicted = jnp.where(predictable, root_error + adjoint_error, jnp.inf)
 
     def verdict(
         predicted: Array, root: Array, adjoint: Array, predictable: Array, finite: Array
@@ -209,10 +238,108 @@ def _certificate(
 
     result = jax.vmap(verdict)(predicted, root_error, adjoint_error, predictable, finite)
     return GradientCertificate(
-        jax.vmap(norm)(fields),
-        jax.vmap(norm)(missing),
+        root_residual, adjoint_residual, root_error, adjoint_error, predicted, result
+    )
+
+
+def credit_certificate(
+    rule: AbstractRule,
+    system: AbstractSystem,
+    batch: Batch,
+    credit: Credit | Solution[Any],
+    *,
+    accuracy: float = 1e-2,
+) -> GradientCertificate:
+    """Predicts the error of each sample's gradient in a rule's credit.
+
+        credit = rule(system, feedback, batch)
+        certificate = credit_certificate(rule, system, batch, credit)
+
+    The root is the state, and the adjoint is the signal that comes back to it: the control and the
+    output control of `LeastControl`, and the adjoint of `RecurrentBackpropagation`, which is solved
+    for again. Under learned feedback the error is that from the gradient of the least control.
+
+    **Arguments:**
+
+    * `rule`, `system`, `batch`: as they gave the credit.
+    * `credit`: the rule's credit, or a solution alone, such as that of `least_control`.
+    * `accuracy`: the largest predicted relative error that counts as solved.
+
+    **Raises:** `ValueError` for a rule whose gradient is not that at the solution of equations, or
+    if the accuracy is not above 0.
+    """
+    _check_accuracy(accuracy)
+    if rule.aspects.equations is None:
+        raise ValueError(
+            f"{type(rule.aspects.rule).__name__} has no equations of which its gradient is a "
+            "function, but the certificate measures those: give LeastControl or "
+            "RecurrentBackpropagation."
+        )
+    solution = credit.solution if isinstance(credit, Credit) else credit
+    return _certificate_of_credit(rule, system, batch, solution, accuracy)
+
+
+@eqx.filter_jit
+def _certificate_of_credit(
+    rule: AbstractRule,
+    system: AbstractSystem,
+    batch: Batch,
+    solution: Solution[Any],
+    accuracy: float,
+) -> GradientCertificate:
+    equations = rule.aspects.equations
+    assert equations is not None
+    unknowns = equations.unknowns(system, batch, solution)
+    samples = Sample(jax.vmap(system.drive)(batch.inputs), batch.targets)
+    joint = system_of(_of_equations, (equations.residual, system), unknowns)
+    residuals = jax.vmap(joint.vector_field)(unknowns, samples)
+    none = jax.tree.map(jnp.zeros_like, residuals)
+    points = Linearised(samples, unknowns)
+    tangents = TangentSystem(system=joint)
+    to_root, rooted = _solved_for(tangents, points, (residuals[0], none[1]))
+    to_adjoint, adjoined = _solved_for(tangents, points, (none[0], residuals[1]))
+
+    learned, fixed = eqx.partition(system, eqx.is_inexact_array)
+
+    def errors_of(sample: tuple) -> tuple[Array, Array]:
+        x, targeted, unknowns, to_root, to_adjoint = sample
+
+        def gradient(unknowns: Any) -> PyTree:
+            def field_and_readout(learned: PyTree) -> tuple[PyTree, Array]:
+                moving = eqx.combine(learned, fixed)
+                state = unknowns[0]
+                return moving.vector_field(state, moving.drive(x)), moving.readout(state)
+
+            signals = equations.signals(system, targeted, unknowns)
+            return jax.vjp(field_and_readout, learned)[1](signals)[0]
+
+        value, push = jax.linearize(gradient, unknowns)
+        from_root, from_adjoint = push(to_root), push(to_adjoint)
+        exact = norm(tree_add(value, tree_add(from_root, from_adjoint)))
+        return _relative((norm(from_root), norm(from_adjoint)), exact)
+
+    # One sample after another, because the gradient of each is as large as the parameters.
+    steps = batch.inputs, samples, unknowns, to_root, to_adjoint
+    root_error, adjoint_error = jax.lax.map(errors_of, steps)
+    finite = jax.vmap(lambda *trees: jnp.isfinite(norm(trees)))(unknowns, residuals)
+    return _judged(
+        jax.vmap(norm)(residuals[0]),
+        jax.vmap(norm)(residuals[1]),
         root_error,
         adjoint_error,
-        predicted,
-        result,
+        rooted & adjoined,
+        finite,
+        accuracy,
     )
+
+
+def _of_equations(params: Any, unknowns: Any, sample: Sample) -> Any:
+    residual, system = params
+    return residual(system, sample, unknowns)
+
+
+def _check_accuracy(accuracy: float) -> None:
+    if not accuracy > 0:
+        raise ValueError(
+            f"`accuracy` is {accuracy}, but it is a relative error above 0: write accuracy=1e-2."
+        )

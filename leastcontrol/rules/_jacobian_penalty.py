@@ -9,8 +9,9 @@ import jax.flatten_util
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..equilibrium import Point, solved
+from ..equilibrium import Point
 from ..systems import AbstractSystem
+from ._policy import Drop
 from ._rule import AbstractRule, AbstractRuleAround, Batch, Counted, Credit
 
 
@@ -66,10 +67,9 @@ class JacobianPenalty(AbstractRuleAround):
         credit = self.rule(system, feedback, batch, key=rule_key)
         value = credit.solution.value
         states = value.state if isinstance(value, Point) else value
-        is_solved = solved(credit.solution)
-        counted = Counted.of(is_solved.astype(credit.solution.stats.error.dtype))
+        counted = Counted.in_batch(batch, Drop(), credit.solution)
         inputs, states = counted.safe((batch.inputs, states))
-        keys = jax.random.split(penalty_key, is_solved.shape[0])
+        keys = jax.random.split(penalty_key, counted.weights.shape[0])
 
         def penalty(learned: PyTree, others: PyTree) -> Float[Array, ""]:
             system = eqx.combine(learned, others)

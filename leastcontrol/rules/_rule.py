@@ -7,12 +7,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from ..controllers import AbstractController
-from ..equilibrium import RESULTS, AbstractControlPath, ControlProblem, Solution, verdict
+from ..controllers import AbstractController, AbstractOutputControl, Asked
+from ..equilibrium import (
+    RESULTS,
+    AbstractControlPath,
+    ControlProblem,
+    Sample,
+    Solution,
+    free_equilibrium,
+    verdict,
+)
 from ..losses import AbstractLoss
-from ..systems import AbstractSystem
+from ..systems import AbstractBatchNormalised, AbstractSystem
+from ._policy import AbstractUnsolved
 
 if TYPE_CHECKING:
     from ._feedback_control import DeepFeedbackControl
@@ -23,11 +34,17 @@ class Batch(NamedTuple):
 
     `start` may hold controlled equilibria that were found earlier for the same samples; least
     control then starts from them.
+
+    `weights` may hold one number of at least 0 for each sample, or a boolean mask. A rule's
+    objective, loss and gradients are then the means Σ_b w_b(·)_b / Σ_b w_b over the samples that
+    count. A weight multiplies what a sample adds and does not change its equilibrium. A sample of
+    weight 0 counts nowhere, whatever its input and target hold, and raises no error.
     """
 
     inputs: PyTree[Any]
     targets: PyTree[Any]
     start: Any = None
+    weights: Any = None
 
 
 class Credit(eqx.Module):
@@ -40,6 +57,8 @@ class Credit(eqx.Module):
     * `loss`: the mean loss L at the equilibria.
     * `count`: the number of samples that count, or the sum of their weights.
     * `solution`: the equilibria and their certificates.
+    * `free_loss`: the mean loss without control, over the same samples; `None` if the rule does not
+      measure it.
     """
 
     gradient: PyTree[Any]
@@ -48,25 +67,48 @@ class Credit(eqx.Module):
     loss: Float[Array, ""]
     count: Float[Array, ""]
     solution: Solution
+    free_loss: Float[Array, ""] | None = None
 
 
 class Control(NamedTuple):
     """The control problem that a rule solves, for any system.
 
     * `controller`: solves the problem.
-    * `loss`, `leak`: of the problem.
+    * `loss`, `output_control`: of the problem.
     * `descended`: whether the rule descends the control, and not another function of the
       controlled equilibrium.
     """
 
     controller: AbstractController
     loss: AbstractLoss
-    leak: float
+    output_control: AbstractOutputControl
     descended: bool
 
     def problem(self, system: AbstractSystem) -> ControlProblem:
         """Builds the control problem of a system."""
-        return ControlProblem(system, self.loss, self.leak)
+        return self.output_control.problem(system, self.loss)
+
+    def ask(self, problem: ControlProblem, batch: Batch) -> Asked:
+        """Makes the samples of a batch, with what the output control asks of each."""
+        drives = jax.vmap(problem.system.drive)(batch.inputs)
+        samples = Sample(drives, batch.targets, batch.start)
+        return self.output_control.ask(problem, samples)
+
+
+class Equations(NamedTuple):
+    """The equations that a rule solves for each sample, and what it learns from.
+
+    The unknowns of a sample are a pair: its state, and the signal that comes back to the state,
+    which is an adjoint or a control with its output control.
+
+    * `unknowns(system, batch, solution)`: the pair of each sample, for a rule's solution.
+    * `residual(system, sample, unknowns)`: a pair like the unknowns, zero where they are exact.
+    * `signals(system, sample, unknowns)`: a and e of the sample's gradient ∂_θfᵀa + ∂_θhᵀe.
+    """
+
+    unknowns: Callable[[AbstractSystem, Batch, Solution], tuple[PyTree[Array], PyTree[Array]]]
+    residual: Callable[[AbstractSystem, Sample, Any], tuple[PyTree[Array], PyTree[Array]]]
+    signals: Callable[[AbstractSystem, Sample, Any], tuple[PyTree[Array], Array]]
 
 
 class Aspects(NamedTuple):
@@ -83,6 +125,9 @@ class Aspects(NamedTuple):
     * `with_exact_control(solution)`: builds the rule that the feedback weights approximate. It
       counts the samples that this rule counts in a given solution.
     * `feedback_control`: the rule as one that controls every layer of a feedforward network.
+    * `removed(system, batch, credit)`: measures the share of the free loss that is gone at the
+      equilibria of a credit, 1 − Σ L / Σ L_free over the samples that count.
+    * `equations`: those that `credit_certificate` measures.
     """
 
     rule: "AbstractRule"
@@ -91,6 +136,8 @@ class Aspects(NamedTuple):
     path: Callable[[AbstractSystem, PyTree[Any]], AbstractControlPath | None] | None = None
     with_exact_control: "Callable[[Solution], AbstractRule] | None" = None
     feedback_control: "DeepFeedbackControl | None" = None
+    removed: Callable[[AbstractSystem, Batch, Credit], Float[Array, ""]] | None = None
+    equations: Equations | None = None
 
 
 class AbstractRule(eqx.Module):
@@ -162,11 +209,20 @@ def both_solved(
     stats = first.stats
     error = jnp.maximum(stats.error, second_error)
     stats = eqx.tree_at(lambda s: (s.steps, s.error), stats, (stats.steps + second_steps, error))
-    return Solution(first.value, verdict(error), stats)
+    result = RESULTS.where(second_error <= 1, first.result, verdict(error))
+    return Solution(first.value, result, stats)
 
 
 def check_batch(system: AbstractSystem, loss: AbstractLoss, batch: Batch, leak: float) -> None:
     """Raises `ValueError` if a batch does not fit the system or the loss."""
+    check_values(loss, batch, outputs_of(system, batch), leak)
+
+
+def outputs_of(system: AbstractSystem, batch: Batch) -> int:
+    """Counts the outputs of a system, from the shapes and types of its arrays and a batch's.
+
+    **Raises:** `ValueError` if the batch does not fit the system.
+    """
     for name, part in (("inputs", batch.inputs), ("targets", batch.targets)):
         for leaf in jax.tree.leaves(part):
             if not hasattr(leaf, "dtype"):
@@ -174,23 +230,24 @@ def check_batch(system: AbstractSystem, loss: AbstractLoss, batch: Batch, leak: 
                     f"The {name} hold a Python {type(leaf).__name__}, as lists of numbers do, but "
                     f"a batch is of arrays: write jnp.asarray({name})."
                 )
-    inputs = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(batch.inputs)}
-    targets = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(batch.targets)}
+    inputs = {leaf.shape[:1] for leaf in jax.tree.leaves(batch.inputs)}
+    targets = {leaf.shape[:1] for leaf in jax.tree.leaves(batch.targets)}
     if len(inputs) != 1 or inputs != targets or inputs == {()}:
         raise ValueError(
             f"The inputs' first axes are {sorted(inputs)} and the targets' {sorted(targets)}, but "
             "both are one batch: give arrays with the same first axis."
         )
+    ((size,),) = inputs
     first = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), batch.inputs
     )
 
-    def state_and_output(x: PyTree) -> tuple[PyTree, Array]:
+    def state_and_output(system: AbstractSystem, x: PyTree) -> tuple[PyTree, Array]:
         state = system.initial_state(system.drive(x))
         return state, system.readout(state)
 
     try:
-        state, output = eqx.filter_eval_shape(state_and_output, first)
+        state, output = eqx.filter_eval_shape(state_and_output, system, first)
     except NameError as error:
         if "axis name" not in str(error):
             raise
@@ -216,7 +273,53 @@ def check_batch(system: AbstractSystem, loss: AbstractLoss, batch: Batch, leak: 
             f"A sample is of several precisions ({listed}), but it is solved in one: convert the "
             "start, the parameters, the inputs and the targets to the same by .astype(...)."
         )
-    loss.check_target(batch.targets, output.shape[0], leak)
+    _check_weights(batch.weights, size)
+    return output.shape[0]
+
+
+def _check_weights(weights: Any, size: int) -> None:
+    if weights is None:
+        return
+    dtype = getattr(weights, "dtype", None)
+    numeric = dtype is not None and (dtype == np.bool_ or jnp.issubdtype(dtype, jnp.floating))
+    if not numeric or weights.shape != (size,):
+        given = type(weights).__name__ if dtype is None else f"{dtype}{list(weights.shape)}"
+        raise ValueError(
+            f"The weights are {given}, but each of the {size} samples has one: give a "
+            f"floating-point array of shape ({size},), or a boolean one for a mask."
+        )
+
+
+def check_values(loss: AbstractLoss, batch: Batch, outputs: int, leak: float) -> None:
+    """Raises `ValueError` for weights, and for targets of weight above 0, of forbidden values.
+
+    Under a trace, where values cannot be seen, it checks shapes alone.
+    """
+    loss.check_target(_of_positive_weight(batch), outputs, leak)
+
+
+def _of_positive_weight(batch: Batch) -> PyTree[Any]:
+    weights = batch.weights
+    if weights is None or isinstance(weights, Tracer):
+        return batch.targets
+    weights = np.asarray(weights)
+    if not (np.isfinite(weights) & (weights >= 0)).all():
+        raise ValueError(
+            f"The weights run from {float(weights.min()):g} to {float(weights.max()):g}, but they "
+            "are finite and at least 0: give a weight of 0 to a sample that is left out."
+        )
+    if not weights.any() or any(isinstance(t, Tracer) for t in jax.tree.leaves(batch.targets)):
+        return batch.targets
+    return jax.tree.map(lambda leaf: leaf[weights > 0], batch.targets)
+
+
+def refuse_weights(batch: Batch, rule: str, because: str) -> None:
+    """Raises `ValueError` if a batch has weights, for a rule that cannot use them."""
+    if batch.weights is not None:
+        raise ValueError(
+            f"The batch has weights, but {rule} takes none, because {because}: leave samples out "
+            "of the batch instead."
+        )
 
 
 def _shapes(tree: PyTree) -> str:
@@ -268,7 +371,32 @@ class Counted(eqx.Module):
     def of(weights: Float[Array, " batch"]) -> "Counted":
         """Divides weights of at least 0 by their sum, and keeps that sum as the count."""
         count = jnp.sum(weights)
-        return Counted(weights / jnp.maximum(count, 1), count)
+        return Counted(weights / jnp.where(count > 0, count, 1), count)
+
+    @staticmethod
+    def in_batch(batch: Batch, unsolved: AbstractUnsolved, solution: Solution) -> "Counted":
+        """Multiplies the weights of a policy by those of the batch.
+
+        The policy is not asked about samples of weight 0.
+        """
+        if batch.weights is None:
+            return Counted.of(unsolved.weights(solution))
+        error = solution.stats.error
+        weights = batch.weights.astype(error.dtype)
+
+        def judged(weight: Array, error: Array, result: Any) -> tuple[Array, Any]:
+            return jnp.where(weight > 0, error, 0), RESULTS.where(
+                weight > 0,
+                result,
+                RESULTS.successful,  # pyright: ignore[reportArgumentType]
+            )
+
+        stand_in = eqx.tree_at(
+            lambda s: (s.stats.error, s.result),
+            solution,
+            jax.vmap(judged)(weights, error, solution.result),
+        )
+        return Counted.of(weights * unsolved.weights(stand_in))
 
     def safe(self, tree: PyTree[Any]) -> PyTree[Any]:
         """Replaces the samples that do not count by copies of one that does."""
@@ -296,6 +424,27 @@ class Counted(eqx.Module):
     def gradient(self, tree: PyTree[Any]) -> PyTree[Any]:
         """Replaces a batch's gradient by zeros if no sample counts."""
         return jax.tree.map(lambda leaf: jnp.where(self.count > 0, leaf, 0), tree)
+
+
+def share_removed(
+    loss: AbstractLoss, unsolved: AbstractUnsolved
+) -> Callable[[AbstractSystem, Batch, Credit], Float[Array, ""]]:
+    """Builds the measure `Aspects.removed` of a rule with a loss and a policy for its samples.
+
+    It solves for the free equilibria if the credit does not hold their loss.
+    """
+
+    def removed(system: AbstractSystem, batch: Batch, credit: Credit) -> Float[Array, ""]:
+        free_loss = credit.free_loss
+        if free_loss is None:
+            if isinstance(system, AbstractBatchNormalised):
+                system = system.with_batch_statistics(batch.inputs)
+            states = free_equilibrium(system, jax.vmap(system.drive)(batch.inputs)).value
+            losses = jax.vmap(loss)(jax.vmap(system.readout)(states), batch.targets)
+            free_loss = Counted.in_batch(batch, unsolved, credit.solution).mean(losses)
+        return 1 - credit.loss / free_loss
+
+    return removed
 
 
 def gradient_through(

@@ -13,14 +13,12 @@ iteration is stored.
 """
 
 from collections.abc import Callable
-from types import FunctionType
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PyTree
@@ -36,11 +34,14 @@ from ..equilibrium import (
     Tolerance,
     controlled_rest,
     free_equilibrium,
+    solved,
     verdict,
+    with_stability,
 )
 from ..systems import AbstractSystem, FunctionSystem
 from ._policy import AbstractUnsolved, Drop
 from ._rule import Counted, per_sample, split_by_tangents
+from ._signature import as_pytree, of_strong_types
 
 State = PyTree[Float[Array, "batch ..."]]
 
@@ -54,6 +55,8 @@ def settle(
     solver: Solver | None = None,
     tolerance: Tolerance | None = None,
     unsolved: AbstractUnsolved | None = None,
+    stability: bool = False,
+    probe: Float[Array, " batch"] | None = None,
 ) -> Solution[State]:
     """Solves f(params, φ, x) = 0 for each sample of a batch, differentiably.
 
@@ -65,13 +68,28 @@ def settle(
     Its memory does not depend on the number of iterations. `solved(solution)` tells for each sample
     whether its rest point was found.
 
+    What is checked by shapes is checked, and what is compiled is compiled, once for each signature:
+    the code of f, and the structures, shapes and types of all arguments and of what f closes over.
+    An f that depends on an object which may change, such as a method of a class of your own, is
+    traced and compiled in every call outside of `jax.jit`.
+
     A sample that does not count under the policy `unsolved` adds nothing to a gradient. This holds
     for a sample whose rest point was not found, and for a sample whose linear equation was not
-    solved on the way back. The latter is known only there, so `solution` cannot tell:
-    `RaiseError()` stops then, and `gradient_certificate` measures it for a given cotangent. A mean
-    over the batch still divides by all samples; weigh by `solved(solution)` to divide by those that
-    count. If a sample is not finite, its value is its start, so that what is computed from it, and
-    then left out, stays finite.
+    solved on the way back. The latter is known only there, so `solution` cannot tell. It shows in
+    the gradient in `probe`, which is 1 for each sample whose equation on the way back was not
+    solved, and 0 for the others:
+
+        def loss(params, probe):
+            states = settle(f, params, x, start=start, probe=probe).value
+            return ...
+
+        gradient, missed = jax.grad(loss, argnums=(0, 1))(params, jnp.zeros(batch))
+
+    If it was solved for none of the samples that a loss depends on, the gradient is NaN; `Keep()`
+    counts such samples all the same, and `RaiseError()` stops. `gradient_certificate` measures the
+    equation for a given cotangent. A mean over the batch still divides by all samples; weigh by
+    `solved(solution)` to divide by those that count. If a sample is not finite, its value is its
+    start, so that what is computed from it, and then left out, stays finite.
 
     **Arguments:**
 
@@ -85,24 +103,72 @@ def settle(
       fixed-point iteration needs φ + f to contract; `TrustRegion()` does not.
     * `tolerance`: of both.
     * `unsolved`: the policy for unsolved samples; by default they are dropped.
+    * `stability`: whether to compute the largest real part of the spectrum of ∂_φf at each rest
+      point, as `solution.stats.largest_real_part`. If it is above
+      `solution.stats.stability_accuracy`, the dynamics φ̇ = f leave the rest point, and the sample
+      is `RESULTS.unstable` and not solved. For a state of at most 32 numbers it is exact up to
+      rounding; for a larger one Arnoldi's method takes 32 products with ∂_φf, and as many again for
+      each of at most 15 restarts. It finds the rightmost eigenvalue unless another one hides it.
+    * `probe`: one number for each sample. No value depends on it; see above for its gradient.
 
-    **Raises:** `ValueError` if f, the start and the inputs do not fit.
+    **Raises:** `ValueError` if f, the start, the inputs and the probe do not fit.
     """
-    params = jax.tree.map(_without_python_number, params)
-    x, batch = batch_of(x)
-    starts = starts_of(vector_field, params, x, start, batch)
-    one_state, one_x = jax.tree.map(_of_one, (starts, x))
     # What f closes over becomes an argument, since a rule of differentiation sees arguments alone.
-    field = _closed(vector_field, params, one_state, one_x)
-    return _settled(
+    field = as_pytree(vector_field)
+    solve, field = (_traced, vector_field) if field is None else (_compiled, field)
+    return solve(
         field,
-        params,
-        x,
-        starts,
+        *of_strong_types((params, x, start, probe)),
         solver=solver,
         tolerance=Tolerance() if tolerance is None else tolerance,
         unsolved=Drop() if unsolved is None else unsolved,
+        stability=stability,
     )
+
+
+# Checks by shapes are made inside, and so once for all that is compiled once.
+@eqx.filter_jit
+def _compiled(
+    field: Callable[[PyTree, PyTree, PyTree], PyTree],
+    params: PyTree[Any],
+    x: PyTree[Any],
+    start: PyTree[Any],
+    probe: Array | None,
+    **options: Any,
+) -> Solution[State]:
+    x, starts = _checked(field, params, x, start, probe)
+    return _settled(field, params, x, starts, probe, **options)
+
+
+def _traced(
+    vector_field: Callable[[PyTree, PyTree, PyTree], PyTree],
+    params: PyTree[Any],
+    x: PyTree[Any],
+    start: PyTree[Any],
+    probe: Array | None,
+    **options: Any,
+) -> Solution[State]:
+    x, starts = _checked(vector_field, params, x, start, probe)
+    field = _closed(vector_field, params, *jax.tree.map(_of_one, (starts, x)))
+    return _settled(field, params, x, starts, probe, **options)
+
+
+def _checked(
+    vector_field: Callable[[PyTree, PyTree, PyTree], PyTree],
+    params: PyTree[Any],
+    x: PyTree[Any],
+    start: PyTree[Any],
+    probe: Array | None,
+) -> tuple[PyTree[Array], State]:
+    """Returns the inputs as arrays, and one start for each sample."""
+    x, batch = batch_of(x)
+    starts = starts_of(vector_field, params, x, start, batch)
+    if probe is not None and (jnp.shape(probe), jnp.result_type(probe).kind) != ((batch,), "f"):
+        raise ValueError(
+            f"The probe is {jnp.result_type(probe)}{list(jnp.shape(probe))}, but it has a number "
+            f"for each of the {batch} samples: write probe=jnp.zeros({batch})."
+        )
+    return x, starts
 
 
 class _ClosedField(eqx.Module):
@@ -128,15 +194,8 @@ def _closed(
     one_state: PyTree[Any],
     one_x: PyTree[Any],
 ) -> Callable[[PyTree, PyTree, PyTree], PyTree]:
-    if isinstance(vector_field, FunctionType) and vector_field.__closure__ is None:
-        return vector_field
     traced, output, _ = eqx.filter_make_jaxpr(vector_field)(params, one_state, one_x)
     return _ClosedField(traced.jaxpr, traced.consts, jax.tree.structure(output))
-
-
-def _without_python_number(leaf: Any) -> Any:
-    # `jax.grad(...)(0.5)` traces a number that the rule would get back as a constant of Python.
-    return jnp.array(leaf, copy=True) if isinstance(leaf, Tracer) and leaf.ndim == 0 else leaf
 
 
 def batch_of(x: PyTree[Any]) -> tuple[PyTree[Array], int]:
@@ -184,7 +243,7 @@ def starts_of(
 
     def check(batch_axes: int) -> None:
         zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape[batch_axes:], leaf.dtype), given)
-        FunctionSystem(vector_field, _no_output, params, zeros).initial_state(one_x)
+        FunctionSystem(_call, _no_output, (vector_field, params), zeros).initial_state(one_x)
 
     leaves = jax.tree.leaves(given)
     refused = None
@@ -228,13 +287,18 @@ def _settled(
     params: PyTree[Any],
     x: PyTree[Any],
     starts: State,
+    probe: Float[Array, " batch"] | None,
     *,
     solver: Solver | None,
     tolerance: Tolerance,
     unsolved: AbstractUnsolved,
+    stability: bool,
 ) -> Solution[State]:
+    del probe
     system = system_of(field, params, starts)
     solution = free_equilibrium(system, x, solver=solver, tolerance=tolerance, start=starts)
+    if stability:
+        solution = with_stability(system, x, solution)
     kept = (unsolved.weights(solution) > 0) | _finite(solution.value)
     return eqx.tree_at(lambda s: s.value, solution, _chosen(kept, solution.value, starts))
 
@@ -247,11 +311,11 @@ def _settled_jvp(
     solver: Solver | None,
     tolerance: Tolerance,
     unsolved: AbstractUnsolved,
+    stability: bool,
 ) -> tuple[Solution[State], Solution[Any]]:
-    field, params, x, starts = primals
-    solution = _settled(
-        field, params, x, starts, solver=solver, tolerance=tolerance, unsolved=unsolved
-    )
+    field, params, x, starts, _ = primals
+    options = {"solver": solver, "tolerance": tolerance, "unsolved": unsolved}
+    solution = _settled(*primals, stability=stability, **options)
     counted = Counted.of(unsolved.weights(jax.lax.stop_gradient(solution)))
     counts = counted.weights > 0
     states = counted.safe(solution.value)
@@ -261,7 +325,7 @@ def _settled_jvp(
     tangents = jax.tree.map(lambda leaf: jnp.where(counted.count > 0, leaf, 0), tangents)
 
     def fields(moving: PyTree[Any]) -> PyTree[Array]:
-        field, params, x, _ = eqx.combine(moving, fixed)
+        field, params, x, *_ = eqx.combine(moving, fixed)
         return jax.vmap(lambda state, x: field(params, state, x))(states, counted.safe(x))
 
     _, change = jax.jvp(fields, (moving,), (tangents,))
@@ -272,25 +336,38 @@ def _settled_jvp(
     _, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], states))
     flat = jax.vmap(lambda tree: ravel_pytree(tree)[0])
 
-    def solve_by(linear: AbstractSystem) -> Callable[[Any, Array], Array]:
-        def solve(_: Any, force: Array) -> Array:
-            rest = linear_rest(
-                linear, points, jax.vmap(unravel)(force), solver=solver, tolerance=tolerance
-            )
-            return jnp.where(unsolved.weights(rest)[:, None] > 0, flat(rest.value), 0)
+    # The probe's tangent goes along, one number a sample, so that the way back has a place in which
+    # to say which samples were not solved there.
+    def solve(linear: AbstractSystem, force: Array) -> tuple[Array, Bool[Array, " batch"]]:
+        rest = linear_rest(
+            linear, points, jax.vmap(unravel)(force), solver=solver, tolerance=tolerance
+        )
+        asked = jnp.any(force != 0, axis=1)
+        kept = unsolved.weights(rest) > 0
+        value = jnp.where(kept[:, None], flat(rest.value), 0)
+        all_lost = jnp.any(asked) & ~jnp.any(asked & kept)
+        missed = asked & ~solved(rest)
+        return jnp.where((all_lost & asked)[:, None], jnp.nan, value), missed
 
-        return solve
+    def with_probe(states: Array, of_probe: Array) -> Array:
+        return jnp.concatenate([states, of_probe[:, None].astype(states.dtype)], axis=1)
+
+    def forward(_: Any, force: Array) -> Array:
+        return with_probe(solve(TangentSystem(system=system), force[:, :-1])[0], force[:, -1])
+
+    def back(_: Any, force: Array) -> Array:
+        return with_probe(*solve(AdjointSystem(system=system), force[:, :-1]))
 
     def minus_jacobian(change: Array) -> Array:
         product = jax.vmap(TangentSystem(system=system).vector_field)
-        return -flat(product(jax.vmap(unravel)(change), points))
+        pushed = product(jax.vmap(unravel)(change[:, :-1]), points)
+        return with_probe(-flat(pushed), change[:, -1])
 
+    force = jnp.where(counts[:, None], flat(change), 0)
+    of_probe = jnp.zeros_like(force[:, 0]) if tangents[4] is None else tangents[4]
     change = jax.lax.custom_linear_solve(
-        minus_jacobian,
-        jnp.where(counts[:, None], flat(change), 0),
-        solve_by(TangentSystem(system=system)),
-        transpose_solve=solve_by(AdjointSystem(system=system)),
-    )
+        minus_jacobian, with_probe(force, of_probe), forward, transpose_solve=back
+    )[:, :-1]
     change = jax.vmap(unravel)(jnp.where(counts[:, None], change, 0))
     still = jax.tree.map(lambda _: None, solution)
     return solution, eqx.tree_at(

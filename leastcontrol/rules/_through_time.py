@@ -90,7 +90,7 @@ class BackpropagationThroughTime(AbstractRuleWithoutFeedback):
         drives = jax.vmap(system.drive)(batch.inputs)
         solution = certify_free(system, drives, states, steps, self.tolerance)
         solution = with_admitted_targets(solution, self.loss, batch.targets, outputs.shape[1])
-        counted = Counted.of(self.unsolved.weights(solution))
+        counted = Counted.in_batch(batch, self.unsolved, solution)
         gradient = gradient_through(losses, learned, batch, counted, pull)
         loss = counted.mean(values)
         return Credit(gradient, None, loss, loss, counted.count, solution)

@@ -426,3 +426,41 @@ def test_a_leak_too_fast_for_the_time_step_is_refused():
         eqx.filter_eval_shape(
             lambda: rule(system, rule.init(system, key=KEY), lc.Batch(inputs(), labels()), key=KEY)
         )
+
+
+def test_a_callback_that_has_no_derivative_is_solved_and_certified():
+    weights = np.random.default_rng(0).standard_normal((4, 4)) * 0.3
+
+    def on_the_host(state, x):
+        return -state + np.tanh(state) @ weights.T + x
+
+    def field(params, state, x):
+        del params
+        shape = jax.ShapeDtypeStruct(state.shape, state.dtype)
+        return jax.pure_callback(on_the_host, shape, state, x, vmap_method="expand_dims")
+
+    system = lc.FunctionSystem(field, lambda params, state: state[:2], None, jnp.zeros(4))
+    with pytest.raises(ValueError, match="JVP"):
+        jax.grad(lambda state: system.vector_field(state, jnp.ones(4)).sum())(jnp.zeros(4))
+    controller = lc.LinearFeedback(TIGHT, None, None)
+    feedback = controller.init(system, key=KEY)
+    problem = lc.equilibrium.ControlProblem(system, SQUARED, LEAK)
+    drives = np.random.default_rng(1).standard_normal((3, 4))
+    targets = jnp.ones((3, 2))
+    solution = controller.equilibrium(
+        problem, lc.equilibrium.Sample(jnp.asarray(drives), targets), feedback
+    )
+    assert lc.solved(solution).all()
+    state, control, u = (np.asarray(part) for part in solution.value)
+    residual = np.linalg.norm(on_the_host(state, drives) + control, axis=1)
+    np.testing.assert_allclose(residual, solution.stats.state_residual, atol=1e-15)
+    np.testing.assert_allclose(control, u @ np.asarray(feedback).T, atol=1e-9)
+    np.testing.assert_allclose(LEAK * u, targets - (state[:, :2] + u), atol=1e-9)
+    # A state away from rest is refused from values alone.
+    path = controller.path(system, feedback)
+    samples = lc.equilibrium.Sample(jnp.asarray(drives), targets)
+    away = solution.value._replace(state=solution.value.state + 1e-3)
+    moved = lc.equilibrium.certify(
+        problem, samples, away, solution.stats.steps, TIGHT, path.missing
+    )
+    assert not lc.solved(moved).any()

@@ -43,7 +43,9 @@ def runnable(page: str, name: str) -> str:
         pytest.param(
             path,
             marks=[pytest.mark.slow]
-            if path.parent.name == "tutorials" or "how-to" in path.name
+            if path.parent.name == "tutorials"
+            or "how-to" in path.name
+            or path.name == "comparison.md"
             else [],
             id=str(path.relative_to(ROOT)),
         )

@@ -16,6 +16,7 @@ ROOMS = (
     "equilibrium",
     "controllers",
     "diagnostics",
+    "devices",
     "data",
     "verify",
     "monitor",

@@ -238,7 +238,7 @@ def test_the_pages_show_what_the_results_hold(capsys):
 def test_every_marker_of_a_page_has_a_table():
     marks = {
         (str(page.relative_to(ROOT)), marker)
-        for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+        for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))
         for marker in re.findall(r"<!-- ([\w-]+):begin -->", page.read_text(encoding="utf-8"))
     }
     assert marks == {(table.page, table.marker) for table in TABLES}
@@ -378,6 +378,39 @@ def test_unlike_runs_are_not_compared(config, sentence: str, tmp_path: Path):
     files["represent-least-control-30.json"] = pictures("least-control", **config)
     with pytest.raises(TablesError, match=sentence):
         rows(tmp_path, "pictures", files)
+
+
+def test_a_layer_is_priced_by_the_hand_written_one(tmp_path: Path):
+    ratios = {
+        "custom_vjp": [1.0, 1.0, 1.0],
+        "settle": [0.98, 1.04, 1.1],
+        "optimistix, gmres": [2, 2.5, 3],
+        "unrolled": [1.4, 1.5, 1.6],
+        "least control": [1.5, 1.6, 1.7],
+    }
+    row = {
+        "size": 128,
+        "contraction": "0.5 to 0.98",
+        "milliseconds": {"custom_vjp": 3.21},
+        "ratio_to_custom_vjp": ratios,
+    }
+    document = {"rows": [row], "command": "python benchmarks/settle_price.py"}
+    cells = rows(tmp_path, "settle-price", {"settle-price.json": document})
+    assert cells[0][:4] == ["128", "0.5 to 0.98", "3.21", "1.04 [0.98, 1.10]"]
+    assert cells[0][4:] == ["2.50 [2.00, 3.00]", "1.50 [1.40, 1.60]", "1.60 [1.50, 1.70]"]
+
+
+def test_a_way_that_says_nothing_has_no_count(tmp_path: Path):
+    failures = [
+        {"case": "none", "way": "by hand", "gradient": "finite", "error": 0.51, "says": "nothing"},
+        {"case": "none", "way": "settle", "gradient": "finite", "found": 0, "says": "no rest"},
+    ]
+    memory = {"way": "settle", "temporary_mb": {"10": 1.0, "100": 1.0, "1000": 1.0}}
+    ways = {"rows": [memory], "failures": failures, "command": "python benchmarks/settle_memory.py"}
+    assert rows(tmp_path, "settle-failures", {"settle-memory.json": ways}) == [
+        ["none", "by hand", "–", "finite", "5e-01", "nothing"],
+        ["none", "settle", "0", "finite", "–", "no rest"],
+    ]
 
 
 def test_verdicts_are_counted_and_added_up(tmp_path: Path):

@@ -76,8 +76,8 @@ FAULTS = (
     Fault(
         "cross-entropy: the Hessian lacks its second term",
         "losses",
-        "return jnp.diag(p) - jnp.outer(p, p)",
-        "return jnp.diag(p)",
+        "return p * (change - jnp.sum(p * change))",
+        "return p * change",
         ("test_losses.py",),
     ),
     Fault(
@@ -142,7 +142,7 @@ FAULTS = (
     Fault(
         "least control: the readout learns with the wrong sign",
         "rules",
-        "*jax.tree.map(jnp.negative, counted.weighted((signal, point.output_control))),",
+        "*jax.tree.map(jnp.negative, scaled.weighted((signal, point.output_control))),",
         "*counted.weighted((jax.tree.map(jnp.negative, signal), point.output_control)),",
         ("test_rules.py",),
     ),
@@ -198,15 +198,15 @@ FAULTS = (
     Fault(
         "settle: the way back solves the equation of the tangents",
         "rules",
-        "transpose_solve=solve_by(AdjointSystem(system=system)),",
-        "transpose_solve=solve_by(TangentSystem(system=system)),",
+        "return with_probe(*solve(AdjointSystem(system=system), force[:, :-1]))",
+        "return with_probe(*solve(TangentSystem(system=system), force[:, :-1]))",
         ("test_settle.py",),
     ),
     Fault(
         "settle: a sample that was not solved on the way back counts",
         "rules",
-        "return jnp.where(unsolved.weights(rest)[:, None] > 0, flat(rest.value), 0)",
-        "return flat(rest.value)",
+        "value = jnp.where(kept[:, None], flat(rest.value), 0)",
+        "value = flat(rest.value)",
         ("test_settle.py",),
     ),
     Fault(

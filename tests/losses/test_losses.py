@@ -22,6 +22,10 @@ def naive_probabilities(target, softness):
     return np.array([1 - softness if j == target else softness / (N - 1) for j in range(N)])
 
 
+def hessian(loss, output, target):
+    return jax.vmap(lambda v: loss.hessian_product(output, target, v))(jnp.eye(output.size))
+
+
 @pytest.fixture
 def unchecked_types(monkeypatch):
     """What a user meets who has no run-time type checker."""
@@ -44,7 +48,7 @@ def test_cross_entropy_and_its_derivatives_are_those_of_the_definition(softness,
         jax.grad(loss)(output, target), jax.grad(reference)(output), rtol=1e-12, atol=1e-14
     )
     np.testing.assert_allclose(
-        loss.hessian(output, target), jax.hessian(reference)(output), rtol=1e-12, atol=1e-14
+        hessian(loss, output, target), jax.hessian(reference)(output), rtol=1e-12, atol=1e-14
     )
     trace = jnp.trace(jax.hessian(reference)(output))
     np.testing.assert_allclose(loss.laplacian(output, target), trace, rtol=1e-12)
@@ -56,7 +60,7 @@ def test_squared_error_and_its_derivatives_are_those_of_the_definition():
     reference = lambda y: 0.5 * jnp.sum((y - target) ** 2)  # noqa: E731
     np.testing.assert_allclose(loss(output, target), reference(output), rtol=1e-14)
     np.testing.assert_allclose(loss.gradient(output, target), jax.grad(reference)(output))
-    np.testing.assert_allclose(loss.hessian(output, target), jax.hessian(reference)(output))
+    np.testing.assert_allclose(hessian(loss, output, target), jax.hessian(reference)(output))
     assert loss.laplacian(output, target) == N
 
 
@@ -142,7 +146,7 @@ def test_the_trusted_step_lowers_a_convex_function_along_newtons_direction(size)
     spread = float(change.max() - change.min())
     np.testing.assert_allclose(share, np.log1p(spread) / spread, rtol=1e-5)
     # d and Hd with ∇ = −Hd: the decrease that damping by the third derivative's bound promises.
-    curvature = change @ loss.hessian(output, target) @ change
+    curvature = change @ loss.hessian_product(output, target, change)
     linear = lambda y: loss(y, target) - (loss.gradient(output, target) @ (y - output))  # noqa: E731
     rise = linear(output + share * change) - linear(output)
     assert rise < share * curvature * (1 + 1e-9)
@@ -212,11 +216,8 @@ def test_a_function_is_a_loss_with_the_derivatives_of_the_definition():
     bend = np.diag((1 + (output - target) ** 2) ** -1.5)
     slope = (output - target) / np.sqrt(1 + (output - target) ** 2)
     np.testing.assert_allclose(loss.gradient(output, target), slope, rtol=1e-13)
-    np.testing.assert_allclose(loss.hessian(output, target), bend, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(hessian(loss, output, target), bend, rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(loss.laplacian(output, target), bend.trace(), rtol=1e-12)
-    slope = loss.response_slope(output, target, 0.5, 0.3)
-    expected = np.linalg.solve(0.3 * np.eye(N) + 0.5 * bend, bend)
-    np.testing.assert_allclose(slope, expected, rtol=1e-12, atol=1e-14)
     assert loss.trusted_step(output) == 1
     assert lc.losses.as_loss(loss) is loss
 
@@ -243,6 +244,58 @@ def test_the_response_of_a_function_is_that_of_the_closed_forms():
     # Without a leak, the output is at the minimum.
     derived = lc.FunctionLoss(huber).response(center, 2.0, 0.0, guess, jnp.zeros(N))
     np.testing.assert_allclose(center + 2 * derived, guess, atol=1e-7)
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.5])
+@pytest.mark.parametrize("loss", [lc.SquaredError(), lc.CrossEntropy(), "huber", "entropy"])
+def test_the_change_of_the_response_is_that_of_the_dense_equation(loss, gain):
+    output, change = jax.random.normal(KEY, (2, N))
+    target = jnp.array(2) if loss not in (lc.SquaredError(), "huber") else output[::-1]
+    entropy = lambda y, t: -jax.nn.log_softmax(y)[t]  # noqa: E731
+    loss = {"huber": lc.FunctionLoss(huber), "entropy": lc.FunctionLoss(entropy)}.get(loss, loss)
+    bend = np.asarray(jax.hessian(loss)(output, target))
+    expected = -np.linalg.solve(0.3 * np.eye(N) + gain * bend, bend)
+    of = lambda change: loss.response_change(output, target, gain, 0.3, change)  # noqa: E731
+    np.testing.assert_allclose(of(change), expected @ change, rtol=1e-6, atol=1e-12)
+    # As the solvers use it: linearised at no change.
+    _, pushed = jax.linearize(of, jnp.zeros(N))
+    np.testing.assert_allclose(pushed(change), expected @ change, rtol=1e-6, atol=1e-12)
+    (pulled,) = jax.vjp(of, jnp.zeros(N))[1](change)
+    np.testing.assert_allclose(pulled, expected.T @ change, rtol=1e-6, atol=1e-12)
+
+
+def test_the_laplacian_of_many_outputs_is_estimated_and_exact_for_a_diagonal_hessian():
+    output, target = jax.random.normal(KEY, (2, 50))
+    laplacian = lc.FunctionLoss(huber).laplacian(output, target)
+    np.testing.assert_allclose(laplacian, jnp.sum((1 + (output - target) ** 2) ** -1.5))
+    mixed = jax.random.normal(jax.random.fold_in(KEY, 3), (20, 50))
+    dense = lambda y, t: 0.5 * jnp.sum((mixed @ (y - t)) ** 2)  # noqa: E731
+    ratio = lc.FunctionLoss(dense).laplacian(output, target) / jnp.sum(mixed**2)
+    assert 0.7 < ratio < 1.4
+
+
+@pytest.mark.parametrize("outputs", [N, 300])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_where_a_function_bends_down_it_is_not_convex(outputs, dtype):
+    convex = {
+        "huber": huber,
+        "entropy": lambda y, t: -jnp.sum(jax.nn.softmax(t) * jax.nn.log_softmax(y)),
+        "hinge": lambda y, t: jnp.sum(jax.nn.relu(1 - t * y) ** 2),
+        "linear": lambda y, t: jnp.sum(t * y),
+    }
+    output, target = 3 * jax.random.normal(KEY, (2, outputs), dtype)
+    for name, function in convex.items():
+        concavity = jax.jit(lc.FunctionLoss(function).concavity)
+        # A saturated output has a Hessian of rounding alone.
+        for scale in (1, 30):
+            assert concavity(scale * output, target, 0.01) == 0, name
+    # One direction among all bends down.
+    first = jnp.arange(outputs) == 1
+    saddle = lambda y, t: jnp.sum(jnp.where(first, -0.2, 0.5) * (y - t) ** 2)  # noqa: E731
+    concavity = lc.FunctionLoss(saddle).concavity(output, target, 0.01)
+    assert 0 < concavity < 1
+    assert lc.SquaredError().concavity(output, target, 0.0) == 0
+    assert lc.CrossEntropy().concavity(output, target, 0.0) == 0
 
 
 def test_what_is_no_loss_is_said(unchecked_types):

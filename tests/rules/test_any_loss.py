@@ -19,6 +19,7 @@ from helpers import (
 )
 
 import leastcontrol as lc
+from leastcontrol.equilibrium import RESULTS
 
 START = {"fast": jnp.zeros(3), "slow": jnp.zeros(4)}
 PARAMS = function_system().params
@@ -110,3 +111,57 @@ def test_a_loss_that_is_not_finite_for_a_target_leaves_its_sample_unsolved():
         lc.Batch(inputs(4), targets),
     ).solution
     np.testing.assert_array_equal(lc.solved(solution), [True, False, True, True])
+
+
+def well(output, target):
+    """Is convex outside of |y| < 1/√3, with its minima at ±1."""
+    del target
+    return jnp.sum((output**2 - 1) ** 2) / 4
+
+
+@pytest.mark.parametrize(
+    "controller",
+    [
+        lc.DynamicInversion(),
+        pytest.param(lc.Automatic(), marks=pytest.mark.slow),
+        pytest.param(lc.Exact(), marks=pytest.mark.slow),
+    ],
+)
+def test_a_loss_that_bends_down_where_the_solve_ends_is_named(controller):
+    # The readout is c + u: f = x − φ, so that φ = x + ψ and ψ = u.
+    system = lc.FunctionSystem(lambda p, s, x: p * x - s, lambda p, s: s, jnp.ones(1), jnp.zeros(1))
+    x = jnp.asarray([[0.0], [1.2]])
+    rule = lambda unsolved: lc.LeastControl(controller, 4.0, loss=well, unsolved=unsolved)  # noqa: E731
+    batch = lc.Batch(x, jnp.zeros((2, 1)))
+    dropped = credit(rule(lc.Drop()), system, batch)
+    assert (dropped.solution.result == RESULTS.not_convex)[0]
+    assert "not convex at the output" in RESULTS[RESULTS.not_convex]
+    np.testing.assert_array_equal(lc.solved(dropped.solution), [False, True])
+    assert dropped.count == 1
+    assert (dropped.solution.stats.error > 1)[0]
+    assert credit(rule(lc.Keep()), system, batch).count == 2
+
+
+@pytest.mark.parametrize(
+    "controller", [lc.DynamicInversion(), pytest.param(lc.Exact(), marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("loss", [lc.CrossEntropy(), lambda y, t: -jax.nn.log_softmax(y)[t]])
+def test_memory_is_linear_in_the_number_of_classes(loss, controller):
+    def bytes_of(classes):
+        params = {"w": jnp.zeros((4, 4)), "d": jnp.zeros((classes, 4))}
+        estimate = lc.least_control(
+            lambda p, s, x: jnp.tanh(p["w"] @ s + x) - s,
+            lambda p, s: p["d"] @ s,
+            loss,
+            start=jnp.zeros(4),
+            controller=controller,
+        )
+        arguments = params, jnp.zeros((8, 4)), jnp.zeros(8, int)
+        compiled = jax.jit(estimate).lower(*arguments).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    few, many = bytes_of(500), bytes_of(2000)
+    # Four times as many classes. The compiler fuses other operations for other sizes; what grows
+    # with the square would grow sixteen times, and one matrix of classes by classes has 32 MB.
+    assert many < 6 * few
+    assert many < 8e6

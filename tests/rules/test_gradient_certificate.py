@@ -1,9 +1,12 @@
 """The certificate of a gradient, against the error that dense implicit differentiation finds."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optimistix as optx
 import pytest
+from helpers import credit, feedforward, inputs, recurrent, vectors
 from jax.flatten_util import ravel_pytree
 
 import leastcontrol as lc
@@ -172,3 +175,105 @@ def test_a_singular_jacobian_and_a_state_that_is_not_finite_are_named():
 def test_an_accuracy_of_zero_is_refused():
     with pytest.raises(ValueError, match="write accuracy=1e-2"):
         certificate(ROOTS, accuracy=0.0)
+
+
+# --- a rule's credit
+
+SYSTEM = recurrent()
+BATCH_OF_RULES = lc.Batch(inputs(BATCH), vectors(BATCH))
+RULES = {
+    "least control": lambda tolerance, solver: lc.LeastControl(
+        lc.DynamicInversion(tolerance, solver), 2.0, loss=lc.SquaredError(), unsolved=lc.Keep()
+    ),
+    "recurrent": lambda tolerance, solver: lc.RecurrentBackpropagation(
+        lc.SquaredError(), tolerance, solver, lc.Keep()
+    ),
+}
+
+
+@jax.jit
+def sample_gradients(signals):
+    """Computes ∂_θfᵀa + ∂_θhᵀe of each sample for its state, a and e."""
+
+    def of_one(x, signals):
+        state, *signal = signals
+
+        def field_and_readout(system):
+            return system.vector_field(state, system.drive(x)), system.readout(state)
+
+        return ravel_pytree(eqx.filter_vjp(field_and_readout, SYSTEM)[1](tuple(signal))[0])[0]
+
+    return jax.vmap(of_one)(BATCH_OF_RULES.inputs, signals)
+
+
+def dense_adjoint(state, x, error):
+    drive = SYSTEM.drive(x)
+    jacobian = jax.jacobian(lambda s: SYSTEM.vector_field(s, drive))(state)
+    return -jnp.linalg.solve(jacobian.T, jax.jacobian(SYSTEM.readout)(state).T @ error)
+
+
+def signals(name, solution):
+    value = solution.value
+    if name == "least control":
+        return value.state, -value.control, -value.output_control
+    errors = jax.vmap(SYSTEM.readout)(value) - BATCH_OF_RULES.targets
+    return value, jax.vmap(dense_adjoint)(value, BATCH_OF_RULES.inputs, errors), errors
+
+
+@pytest.mark.parametrize(
+    "name", ["least control", pytest.param("recurrent", marks=pytest.mark.slow)]
+)
+def test_the_error_of_a_credit_is_predicted_and_the_root_or_the_signal_blamed(name):
+    exact_rule = RULES[name](lc.Tolerance(1e-11), lc.FixedPoint(2000))
+    exact = credit(exact_rule, SYSTEM, BATCH_OF_RULES)
+    sound = lc.credit_certificate(exact_rule, SYSTEM, BATCH_OF_RULES, exact)
+    assert (sound.result == RESULTS.successful).all()
+    assert (sound.predicted_error < 1e-7).all()
+    reference = sample_gradients(signals(name, exact.solution))
+
+    def true_errors(solution):
+        found = sample_gradients(signals(name, solution))
+        size = jnp.linalg.norm(reference, axis=1)
+        return jnp.linalg.norm(found - reference, axis=1) / size
+
+    moved = eqx.tree_at(
+        lambda s: s.value.state if name == "least control" else s.value,
+        exact.solution,
+        replace_fn=lambda state: (
+            state + 0.02 * jnp.cos(jnp.arange(state.size)).reshape(state.shape)
+        ),
+    )
+    outcome = lc.credit_certificate(exact_rule, SYSTEM, BATCH_OF_RULES, moved, accuracy=1e-3)
+    assert (outcome.result == RESULTS.root_to_blame).all()
+    within(outcome.predicted_error, true_errors(moved), 3)
+    if name == "least control":
+        # The control is 4 % too large, and with it the gradient.
+        scale = lambda leaf: 1.04 * leaf  # noqa: E731
+        where = lambda s: (s.value.control, s.value.output_control)  # noqa: E731
+        louder = eqx.tree_at(where, exact.solution, replace_fn=scale)
+        outcome = lc.credit_certificate(exact_rule, SYSTEM, BATCH_OF_RULES, louder)
+        assert (outcome.adjoint_residual > 0).all()
+        assert (outcome.result != RESULTS.successful).all()
+        within(outcome.predicted_error, true_errors(louder), 3)
+
+
+def test_a_rule_without_equations_is_refused():
+    rule = lc.Backpropagation(lc.SquaredError())
+    network = feedforward()
+    found = credit(rule, network, BATCH_OF_RULES)
+    with pytest.raises(ValueError, match="Backpropagation has no equations of which its gradient"):
+        lc.credit_certificate(rule, network, BATCH_OF_RULES, found)
+
+
+def test_a_state_of_another_librarys_solver_is_certified_as_it_is():
+    def root(x, steps):
+        find = lambda state, _: field(PARAMS, state, x)  # noqa: E731
+        solver = optx.Newton(rtol=1e-9, atol=1e-9)
+        return optx.root_find(find, solver, jnp.zeros(SIZE), max_steps=steps, throw=False).value
+
+    found = jax.jit(jax.vmap(lambda x: root(x, 20)))(X)
+    assert (certificate(found).result == RESULTS.successful).all()
+    early = jax.jit(jax.vmap(lambda x: root(x, 2)))(X)
+    outcome = certificate(early, accuracy=1e-6)
+    assert (outcome.result == RESULTS.root_to_blame).all()
+    within(outcome.predicted_error, true_errors(early, adjoints(early)), 3)

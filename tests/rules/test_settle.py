@@ -337,11 +337,12 @@ def test_a_backward_solve_that_fails_follows_the_policy():
 
     # The start is at rest, so the forward solve has nothing to do; the backward one diverges.
     assert lc.solved(lc.settle(f, jnp.asarray(1.0), x, start=jnp.zeros(2))).all()
-    assert eqx.filter_jit(jax.grad(total))(jnp.asarray(1.0), lc.Drop()) == 0
+    # Without any sample that was solved on the way back there is no gradient.
+    assert jnp.isnan(eqx.filter_jit(jax.grad(total))(jnp.asarray(1.0), lc.Drop()))
     of_x = lambda x, unsolved: jnp.sum(  # noqa: E731
         lc.settle(f, jnp.asarray(1.0), x, start=jnp.zeros(2), unsolved=unsolved).value[:, 0]
     )
-    assert not jax.grad(of_x)(x, lc.Drop()).any()
+    assert jnp.isnan(jax.grad(of_x)(x, lc.Drop())).any()
     with pytest.raises(Exception, match="equilibrium was not found"):
         eqx.filter_jit(jax.grad(of_x))(x, lc.RaiseError())
     by_newton = jax.grad(
@@ -352,6 +353,48 @@ def test_a_backward_solve_that_fails_follows_the_policy():
         )
     )(x)
     np.testing.assert_allclose(by_newton, [[0.0, -0.5]], atol=1e-8)
+
+
+def test_the_probe_names_the_samples_that_are_not_solved_on_the_way_back():
+    # At rest from the start; the way back contracts for a rate below 1 alone.
+    def f(w, state, x):
+        return w * x * jnp.roll(state, 1) - state
+
+    x = jnp.asarray([[0.5], [3.0], [0.2], [-2.0]])
+
+    def total(w, probe, weights, unsolved):
+        solution = lc.settle(f, w, x, start=jnp.ones((4, 2)) * 0, unsolved=unsolved, probe=probe)
+        slope = jnp.asarray([1.0, 2.0])
+        return jnp.sum(weights * (solution.value @ slope)) + w, solution
+
+    slope = eqx.filter_jit(
+        lambda w, weights, unsolved: jax.grad(total, argnums=(0, 1), has_aux=True)(
+            w, jnp.zeros(4), weights, unsolved
+        )
+    )
+    (of_w, missed), solution = slope(jnp.asarray(1.0), jnp.ones(4), lc.Drop())
+    assert lc.solved(solution).all()
+    np.testing.assert_array_equal(missed, [0, 1, 0, 1])
+    # The states are zero, so that f does not change with w.
+    assert of_w == 1
+    # A sample that the loss does not depend on has nothing to solve.
+    (_, missed), _ = slope(jnp.asarray(1.0), jnp.asarray([1.0, 0, 0, 1]), lc.Drop())
+    np.testing.assert_array_equal(missed, [0, 0, 0, 1])
+    (of_w, missed), _ = slope(jnp.asarray(1.0), jnp.asarray([0.0, 1, 0, 1]), lc.Drop())
+    np.testing.assert_array_equal(missed, [0, 1, 0, 1])
+    assert jnp.isnan(of_w)
+    (_, missed), _ = slope(jnp.asarray(1.0), jnp.ones(4), lc.Keep())
+    np.testing.assert_array_equal(missed, [0, 1, 0, 1])
+    # Without a probe the gradient is the same, and under vmap each batch has its own.
+    plain = jax.grad(lambda w: total(w, None, jnp.ones(4), lc.Drop())[0])(1.0)
+    assert plain == 1
+    mapped = jax.vmap(lambda w: slope(w, jnp.ones(4), lc.Drop())[0][1])(jnp.asarray([1.0, 0.1]))
+    np.testing.assert_array_equal(mapped, [[0, 1, 0, 1], [0, 0, 0, 0]])
+
+
+def test_a_probe_that_does_not_fit_is_said():
+    with pytest.raises(ValueError, match=r"The probe is .*write probe=jnp.zeros\(2\)"):
+        lc.settle(hard, 1.0, GOOD, start=jnp.zeros(1), probe=jnp.zeros(3))
 
 
 def test_an_unsolved_sample_raises_where_that_is_asked_for():

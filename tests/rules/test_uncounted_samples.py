@@ -57,7 +57,6 @@ NOWHERE = BATCH._replace(inputs=BATCH.inputs | {"vector": BATCH.inputs["vector"]
 FEW = lc.FixedPoint(max_steps=100)
 TIGHT = lc.Tolerance(relative=1e-8)
 LOSS = lc.SquaredError()
-ALONE = jax.tree.map(lambda leaf: leaf[OTHERS], BATCH)
 
 
 def controlled(controller):
@@ -97,7 +96,23 @@ credit = eqx.filter_jit(
 
 
 def of_batch(rule, batch, system=SYSTEM):
-    return credit(rule, system, rule.init(SYSTEM, key=KEY), batch)
+    return credit(rule, system, rule.init(system, key=KEY), batch)
+
+
+def of_others(rule, batch, system=SYSTEM):
+    """The means over the others alone, by the program of the whole batch.
+
+    They are the mean of the means over the batches in which either of the others is there twice.
+    """
+    first, last = (
+        of_batch(rule, jax.tree.map(lambda leaf, rows=rows: leaf[jnp.asarray(rows)], batch), system)
+        for rows in ([0, 0, 2], [0, 2, 2])
+    )
+    assert first.count == last.count == 3
+    return {
+        part: (flat(getattr(first, part)) + flat(getattr(last, part))) / 2
+        for part in ("gradient", "feedback_gradient", "objective", "loss")
+    }
 
 
 BY_STEPS = ("dynamic inversion", "recurrent backpropagation", "through time")
@@ -122,11 +137,9 @@ def test_an_unsolved_sample_changes_no_number_of_the_others(name, batch):
     found = of_batch(rule, batch)
     assert list(lc.solved(found.solution)) == [True, False, True]
     assert found.count == 2
-    if name == "parts":
-        alone = of_batch(rule.rule, ALONE)
-    elif name == "penalty":
-        # It draws for each sample, so that another number of samples has other draws.
-        alone = of_batch(rule.rule, ALONE)
+    alone = of_others(rule.rule if name == "penalty" else rule, BATCH)
+    if name == "penalty":
+        # It draws for each sample, so that another sample in a place has another draw.
         found = eqx.tree_at(
             lambda own: (own.gradient, own.objective),
             found,
@@ -136,11 +149,9 @@ def test_an_unsolved_sample_changes_no_number_of_the_others(name, batch):
                 penalised(rule, found.solution.value),
             ),
         )
-    else:
-        alone = of_batch(rule, ALONE)
-    for part in ("gradient", "feedback_gradient", "objective", "loss"):
-        one, other = (flat(getattr(own, part)) for own in (found, alone))
-        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-9, err_msg=part)
+    for part, expected in alone.items():
+        given = flat(getattr(found, part))
+        np.testing.assert_allclose(given, expected, rtol=1e-6, atol=1e-9, err_msg=part)
 
 
 def penalised(rule, states):
@@ -236,17 +247,16 @@ PHASES = {
 def test_feedback_control_leaves_out_what_it_cannot_use(name, fault):
     network = lc.Feedforward(2, (3,), 2, key=KEY)
     rule = fc.DeepFeedbackControl(PHASES[name], fc.Nudged(0.1), loss=LOSS)
-    feedback = rule.init(network, key=KEY)
     inputs, targets = BATCH.inputs["vector"], BATCH.targets
-    alone = rule(network, feedback, lc.Batch(inputs[OTHERS], targets[OTHERS]))
+    alone = of_others(rule, lc.Batch(inputs, targets), network)
     if fault == "input":
         inputs = inputs.at[BAD].set(jnp.nan)
     else:
         targets = targets.at[BAD].set(jnp.nan)
-    found = credit(rule, network, feedback, lc.Batch(inputs, targets))
+    found = of_batch(rule, lc.Batch(inputs, targets), network)
     assert found.count == 2
-    np.testing.assert_allclose(flat(found.gradient), flat(alone.gradient), rtol=1e-8)
-    np.testing.assert_allclose(found.loss, alone.loss, rtol=1e-8)
+    for part in ("gradient", "loss"):
+        np.testing.assert_allclose(flat(getattr(found, part)), alone[part], rtol=1e-8)
 
 
 # --- Targets that no loss is defined for, inside the user's trace. ---
@@ -279,11 +289,9 @@ def test_a_target_that_is_none_does_not_count_inside_a_trace(name, fault):
     found = of_batch(rule, batch)
     assert list(lc.solved(found.solution)) == [True, False, True]
     assert jax.tree.map(lambda leaf: leaf[BAD], found.solution.result) == lc.RESULTS.invalid_target
-    others = jax.tree.map(lambda leaf: leaf[OTHERS], batch)
-    alone = of_batch(rule.rule if name == "parts" else rule, others)
-    for part in ("gradient", "objective", "loss"):
-        one, other = (flat(getattr(own, part)) for own in (found, alone))
-        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-9, err_msg=part)
+    for part, expected in of_others(rule, batch).items():
+        given = flat(getattr(found, part))
+        np.testing.assert_allclose(given, expected, rtol=1e-6, atol=1e-9, err_msg=part)
 
 
 def test_no_policy_keeps_a_target_that_is_none():

@@ -12,12 +12,13 @@ import pytest
 from leastcontrol import data, rules
 from leastcontrol.runs import samples, trained
 from leastcontrol.runs.config import RunConfig
+from leastcontrol.runs.device_config import DeviceConfig
 from leastcontrol.runs.meta_config import MetaConfig
 from leastcontrol.runs.options import Choice, ConfigError, Option, everywhere
 from leastcontrol.runs.represent_config import RepresentConfig
 from leastcontrol.runs.train import run_training
 
-CONFIGS = (RunConfig, MetaConfig, RepresentConfig)
+CONFIGS = (RunConfig, MetaConfig, RepresentConfig, DeviceConfig)
 # A value of every option of a training that differs from its default, and fits the words it is of.
 CHANGED = {
     "data_dir": Path("somewhere"),
@@ -38,6 +39,9 @@ CHANGED = {
     "encoder_stride": 2,
     "alpha": 1.0,
     "alpha_convention": "batch-mean",
+    "strength": "0.5",
+    "strength_course": "linear",
+    "strength_samples": "by-error",
     "output_control": "proportional",
     "label_smoothing": 0.1,
     "tolerance": 1e-4,
@@ -94,6 +98,8 @@ NEEDED = {
     "noise_increments": {"noise": 0.1},
     "feedback_samples": {"quasi_static_leak": 1.0},
     "filter_time_constant": {"label_smoothing": 0.1, "teaching": "strong"},
+    "strength_course": {"strength": "0.1:0.9"},
+    "strength_samples": {"strength": "0.5"},
     # A state of half as many rows has to be divided too.
     "encoder_stride": {"pool": 4},
     "backpropagation-through-time": {"system": "rnn"},
@@ -247,8 +253,9 @@ def test_every_declaration_is_whole(kind):
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_an_option_without_a_place_is_refused_by_the_words_that_have_it(kind):
     # Of the words that are not the default, for what the default has can always be given.
-    first = next(each for each, _ in options_of(kind, Choice) if each.name == "rule").words[-1]
-    chosen = kind.of(rule=first.word)
+    name = "device" if kind is DeviceConfig else "rule"
+    first = next(each for each, _ in options_of(kind, Choice) if each.name == name).words[-1]
+    chosen = kind.of(**{name: first.word})
     checked = 0
     for each, place in everywhere(kind):
         if chosen.has(each.name):
@@ -341,6 +348,14 @@ def test_a_step_above_a_time_constant_is_refused(tmp_path):
         ({"controller": "linear-feedback", "noise_samples": 0}, "--noise-samples is 0, but"),
         ({"controller": "linear-feedback", "feedback_decay": -1.0}, "--feedback-decay is -1.0"),
         ({"rule": "predictive-coding", "alpha": 0.0}, "asks for infinite control"),
+        ({"strength": "1.0"}, "--strength is 1.0, but it must be a share .*: write --strength 0.5"),
+        ({"strength": "0.1:"}, "--strength is 0.1:, but it must be a share"),
+        ({"strength": "half"}, "--strength is half, but it must be a share"),
+        ({"strength": "0.5", "alpha": 1.0}, "--alpha is 1, but one of them .*leave the other out"),
+        ({"strength": "0.5", "output_control": "proportional"}, "--output-control is proportional"),
+        ({"strength": "0.5", "controller": "linear-feedback"}, "write --alpha 6.4 in its place"),
+        ({"strength_course": "linear"}, "no effect without --strength: add --strength 0.5"),
+        ({"strength": "0.5", "rule": "backpropagation"}, "has no effect without --rule"),
         ({"rule": "equilibrium-propagation", "start": "warm"}, "without --rule least-control"),
         ({"controller": "exact", "start": "warm"}, "--start warm is for .*--controller automatic"),
         (

@@ -8,6 +8,7 @@ from ._verb import AbstractVerb as AbstractVerb
 from .bench import Bench
 from .compare import Compare
 from .data import Data
+from .device import Device
 from .evaluate import Evaluate
 from .export import Export
 from .meta import Meta
@@ -23,6 +24,7 @@ VERBS: tuple[type[AbstractVerb], ...] = (
     Train,
     Meta,
     Represent,
+    Device,
     Evaluate,
     Compare,
     Sweep,

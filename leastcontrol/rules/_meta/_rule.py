@@ -61,7 +61,7 @@ class AbstractMetaRule(eqx.Module):
         outcome = jax.vmap(lambda s, q: _if_finite(self.of_task(system, s, q)))(
             batch.inputs, batch.targets
         )
-        counted = Counted.of(self.unsolved.weights(outcome.solution))
+        counted = Counted.in_batch(batch, self.unsolved, outcome.solution)
         gradient = counted.weighted(outcome.gradient)
         return Credit(
             jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), gradient),

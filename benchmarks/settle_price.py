@@ -1,0 +1,270 @@
+"""What a gradient through `settle` costs beside what a person would write, in one process.
+
+    python benchmarks/settle_price.py --json results/settle-price.json
+
+The model is an encoder, the equilibrium of f = tanh(ρWφ + Ex) − φ with W orthogonal, and a decoder
+with a cross-entropy; what is timed is its value and gradient in all weights, under `jax.jit`.
+Small inputs keep the slope of tanh close to 1, so that every sample contracts by nearly ρ in a
+step; where speeds differ, ρ runs from 0.5 to 0.98 through the batch. `settle` is compared with
+
+* a `jax.custom_vjp` written by hand, whose two loops stop by the norm of the whole batch and
+  certify nothing: when a step is small beside the state, as people write it, which leaves an error
+  of 1 / (1 − ρ) steps, and again with a tolerance that is smaller by 1 − ρ, so that its states are
+  as exact as those of `settle`;
+* Optimistix' fixed point with its implicit gradient by GMRES, mapped over the batch;
+* the same loop, of as many steps as `settle` took, unrolled for reverse mode.
+
+Least control computes its own value and gradient of the same model. All take turns, and a ratio is
+that of two timings of one turn: its median is shown, with the quartiles.
+"""
+
+import argparse
+import functools
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import lineax as lx
+import numpy as np
+import optax
+import optimistix as optx
+from _origin import origin
+
+import leastcontrol as lc
+from leastcontrol.files import write_json
+
+BATCH, INPUTS, CLASSES = 64, 16, 10
+SIZES, CONTRACTIONS = (128, 512), (0.6, 0.9)
+MIXED = (0.5, 0.98)
+TOLERANCE = 1e-5
+MAX_STEPS = 1000
+BY_HAND, AS_EXACT, SETTLE, OPTIMISTIX, UNROLLED, LEAST = (
+    "custom_vjp",
+    "custom_vjp, as exact",
+    "settle",
+    "optimistix, gmres",
+    "unrolled",
+    "least control",
+)
+KEYS = jax.random.split(jax.random.key(0), 6)
+
+
+def field(weight: jax.Array, state: jax.Array, sample: tuple) -> jax.Array:
+    """Computes f of one sample, which is a drive and a contraction."""
+    drive, contraction = sample
+    return jnp.tanh(contraction * (weight @ state) + drive) - state
+
+
+def encoded(params: dict, x: jax.Array, contractions: jax.Array) -> tuple:
+    """Encodes a batch."""
+    return x @ params["encoder"].T, contractions
+
+
+def loss_of(params: dict, states: jax.Array, labels: jax.Array) -> jax.Array:
+    """Decodes states, and computes the mean cross-entropy."""
+    outputs = states @ params["decoder"].T
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs, labels))
+
+
+def by_batch(
+    step: Callable[[jax.Array], jax.Array], start: jax.Array, tolerance: float
+) -> jax.Array:
+    """Iterates a batch until its step is small beside it, as one vector."""
+
+    def unfinished(carry: tuple) -> jax.Array:
+        state, change, steps = carry
+        large = jnp.sum(change**2) > tolerance**2 * jnp.sum(state**2)
+        return large & (steps < MAX_STEPS)
+
+    def onwards(carry: tuple) -> tuple:
+        state, _, steps = carry
+        moved = step(state)
+        return moved, moved - state, steps + 1
+
+    first = step(start)
+    return jax.lax.while_loop(unfinished, onwards, (first, first - start, 1))[0]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def by_hand(tolerance: float, weight: jax.Array, samples: tuple) -> jax.Array:
+    """Finds the rest points of a batch."""
+    return by_batch(functools.partial(_moved, weight, samples), _zeros(samples), tolerance)
+
+
+def _zeros(samples: tuple) -> jax.Array:
+    return jnp.zeros_like(samples[0])
+
+
+def _moved(weight: jax.Array, samples: tuple, states: jax.Array) -> jax.Array:
+    return states + jax.vmap(lambda s, x: field(weight, s, x))(states, samples)
+
+
+def _forwards(tolerance: float, weight: jax.Array, samples: tuple) -> tuple:
+    states = by_hand(tolerance, weight, samples)
+    return states, (weight, samples, states)
+
+
+def _backwards(tolerance: float, kept: tuple, cotangent: jax.Array) -> tuple:
+    weight, samples, states = kept
+    _, pull = jax.vjp(functools.partial(_moved, weight, samples), states)
+    adjoint = by_batch(lambda a: pull(a)[0] + cotangent, cotangent, tolerance)
+    return jax.vjp(lambda w, x: _moved(w, x, states), weight, samples)[1](adjoint)
+
+
+by_hand.defvjp(_forwards, _backwards)
+
+
+def settled(weight: jax.Array, samples: tuple) -> jax.Array:
+    """Finds the rest points by `settle`."""
+    solver = lc.FixedPoint(max_steps=MAX_STEPS)
+    start = jnp.zeros(weight.shape[0])
+    return lc.settle(field, weight, samples, start=start, solver=solver).value
+
+
+def by_optimistix(weight: jax.Array, samples: tuple) -> jax.Array:
+    """Finds the rest points by Optimistix, whose adjoint is solved by GMRES."""
+    solver = optx.FixedPointIteration(rtol=TOLERANCE, atol=TOLERANCE)
+    adjoint = optx.ImplicitAdjoint(lx.GMRES(rtol=TOLERANCE, atol=TOLERANCE))
+
+    def of_one(sample: tuple) -> jax.Array:
+        def onwards(state: jax.Array, arguments: tuple) -> jax.Array:
+            weight, sample = arguments
+            return state + field(weight, state, sample)
+
+        return optx.fixed_point(
+            onwards,
+            solver,
+            jnp.zeros(weight.shape[0]),
+            (weight, sample),
+            adjoint=adjoint,
+            max_steps=MAX_STEPS,
+            throw=False,
+        ).value
+
+    return jax.vmap(of_one)(samples)
+
+
+def unrolled(steps: int, weight: jax.Array, samples: tuple) -> jax.Array:
+    """Iterates for so many steps, which reverse mode stores."""
+    step = lambda states, _: (_moved(weight, samples, states), None)  # noqa: E731
+    return jax.lax.scan(step, _zeros(samples), None, length=steps)[0]
+
+
+def programs(size: int, contractions: jax.Array) -> tuple[dict[str, Callable[[], Any]], dict]:
+    """Compiles the value and gradient of every kind; returns them with what `settle` says."""
+    orthogonal = jnp.linalg.qr(jax.random.normal(KEYS[0], (size, size)))[0]
+    params = {
+        "encoder": 0.1 * jax.random.normal(KEYS[1], (size, INPUTS)) / INPUTS**0.5,
+        "weight": orthogonal,
+        "decoder": jax.random.normal(KEYS[2], (CLASSES, size)) / size**0.5,
+    }
+    x = jax.random.normal(KEYS[3], (BATCH, INPUTS))
+    labels = jax.random.randint(KEYS[4], (BATCH,), 0, CLASSES)
+    solver = lc.FixedPoint(max_steps=MAX_STEPS)
+    solution = lc.settle(
+        field,
+        params["weight"],
+        encoded(params, x, contractions),
+        start=jnp.zeros(size),
+        solver=solver,
+    )
+    steps = int(jnp.max(solution.stats.steps))
+
+    def implicit(find: Callable[[jax.Array, tuple], jax.Array]) -> Callable[[dict], jax.Array]:
+        def value(params: dict) -> jax.Array:
+            states = find(params["weight"], encoded(params, x, contractions))
+            return loss_of(params, states, labels)
+
+        return value
+
+    estimate = lc.least_control(
+        lambda params, state, sample: field(params["weight"], state, sample),
+        lambda params, state: params["decoder"] @ state,
+        lc.CrossEntropy(),
+        start=jnp.zeros(size),
+        controller=lc.DynamicInversion(solver=solver),
+    )
+
+    def least(params: dict) -> jax.Array:
+        own = {name: params[name] for name in ("weight", "decoder")}
+        return estimate(own, encoded(params, x, contractions), labels)[0]
+
+    values = {
+        BY_HAND: implicit(functools.partial(by_hand, TOLERANCE)),
+        AS_EXACT: implicit(
+            functools.partial(by_hand, TOLERANCE * (1 - float(jnp.max(contractions))))
+        ),
+        SETTLE: implicit(settled),
+        OPTIMISTIX: implicit(by_optimistix),
+        UNROLLED: implicit(functools.partial(unrolled, steps)),
+        LEAST: least,
+    }
+    calls = {}
+    gradients = {}
+    for name, value in values.items():
+        compiled = jax.jit(jax.value_and_grad(value)).lower(params).compile()
+        calls[name] = functools.partial(compiled, params)
+        gradients[name] = compiled(params)[1]
+    exact = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(gradients[UNROLLED])])
+    errors = {}
+    for name in (BY_HAND, AS_EXACT, SETTLE, OPTIMISTIX):
+        own = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(gradients[name])])
+        errors[name] = float(jnp.linalg.norm(own - exact) / jnp.linalg.norm(exact))
+    said = {
+        "solved_fraction": float(jnp.mean(lc.solved(solution))),
+        "steps": [int(jnp.min(solution.stats.steps)), steps],
+        "difference_from_unrolled": errors,
+    }
+    return calls, said
+
+
+def measured(calls: dict[str, Callable[[], Any]], seconds: float) -> dict[str, Any]:
+    """Times all in turns; returns milliseconds, and ratios to what is written by hand."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    began = time.perf_counter()
+    while len(times[SETTLE]) < 20 or time.perf_counter() - began < seconds:
+        for name, call in calls.items():
+            jax.block_until_ready(call())
+            start = time.perf_counter()
+            jax.block_until_ready(call())
+            times[name].append(time.perf_counter() - start)
+    arrays = {name: np.asarray(own) for name, own in times.items()}
+    quartiles = lambda values: [float(q) for q in np.quantile(values, (0.25, 0.5, 0.75))]  # noqa: E731
+    return {
+        "milliseconds": {name: 1e3 * float(np.median(own)) for name, own in arrays.items()},
+        "ratio_to_custom_vjp": {n: quartiles(own / arrays[BY_HAND]) for n, own in arrays.items()},
+        "settle_to_equally_exact": quartiles(arrays[SETTLE] / arrays[AS_EXACT]),
+        "settle_to_optimistix": quartiles(arrays[SETTLE] / arrays[OPTIMISTIX]),
+        "turns": len(arrays[SETTLE]),
+    }
+
+
+def main() -> None:
+    """Runs the script."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument(
+        "--seconds", type=float, default=8.0, help="of each case, at least 20 turns"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures are written")
+    given = parser.parse_args()
+    cases = {str(rate): jnp.full(BATCH, rate) for rate in CONTRACTIONS}
+    cases["0.5 to 0.98"] = jnp.linspace(*MIXED, BATCH)
+    rows = []
+    for size in given.sizes:
+        for name, contractions in cases.items():
+            calls, said = programs(size, contractions)
+            row = {"size": size, "contraction": name, **said, **measured(calls, given.seconds)}
+            print(row, flush=True)
+            rows.append(row)
+    if given.json is not None:
+        load = os.getloadavg()[0]
+        write_json(given.json, {"rows": rows, "batch_size": BATCH, "load": load, **origin()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Runs scripts cell by cell and stores what each cell prints.
+
+Each script runs in a process of its own, because some choose the precision of all of JAX. What is
+stored names the checksum of the script that printed it, so that a page never shows the output of
+another one.
+"""
+
+import contextlib
+import io
+import json
+import multiprocessing
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from leastcontrol.files import write_json
+from leastcontrol.runs.origin import commit, versions
+
+from .script import Script
+
+COMMAND = "make notebooks"
+FILE = "results/examples.json"
+
+
+def run_cells(script: Script) -> list[str]:
+    """Runs the cells of a script one after another and returns what each prints."""
+    space: dict[str, Any] = {"__name__": "__main__"}
+    printed = []
+    for cell in script.cells:
+        text = io.StringIO()
+        if not cell.is_text:
+            # So many empty lines that a traceback has the line numbers of the file.
+            source = "\n" * (cell.line - 1) + cell.source
+            with contextlib.redirect_stdout(text):
+                exec(compile(source, f"examples/{script.name}.py", "exec"), space)
+        printed.append(text.getvalue())
+    return printed
+
+
+def store(root: Path, scripts: Sequence[Script]) -> None:
+    """Runs scripts and stores what they print, beside what is stored of the others."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as processes:
+        for script in scripts:
+            began = time.perf_counter()
+            printed = processes.submit(run_cells, script).result()
+            print(f"{script.name}: {time.perf_counter() - began:.0f} s", flush=True)
+            entry = {
+                "sha256": script.digest,
+                "printed": printed,
+                "commit": commit(),
+                "versions": versions(),
+            }
+            # After each, so that a fault in one loses nothing of the others.
+            stored = {**read(root), script.name: entry}
+            kept = {name: stored[name] for name in sorted(stored)}
+            write_json(root / FILE, {"examples": kept, "command": COMMAND})
+
+
+def read(root: Path) -> Mapping[str, Any]:
+    """Reads what is stored, by the scripts' names; nothing if there is no file."""
+    path = root / FILE
+    return json.loads(path.read_text(encoding="utf-8"))["examples"] if path.exists() else {}
+
+
+def outputs_of(script: Script, stored: Mapping[str, Any]) -> list[str] | None:
+    """Returns what the cells of a script print, or `None` if that is not stored of this text."""
+    entry = stored.get(script.name)
+    return entry["printed"] if entry and entry["sha256"] == script.digest else None

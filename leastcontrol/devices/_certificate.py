@@ -1,0 +1,206 @@
+"""What can be said of a device from measurements alone.
+
+Samples that are settled twice in the same way tell the noise floor, whether the device drifts
+between the two, and which samples can be trusted (`judge`). The perturbations of an epoch tell
+which line does not do what it should (`Watch.faults`). What is not measured is not claimed: a
+mismatch that does not change over time is not seen here.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from ._device import Description, Measurement
+
+RESULTS = {
+    "settled": "Two settles agree within the noise, and the noise does not change the answer.",
+    "noise-limited": (
+        "The two largest outputs differ by less than the noise changes them: average several "
+        "settles, or train for a larger margin."
+    ),
+    "saturated": (
+        "A control line was at its limit: lower the gain of the output controller, or allow more "
+        "control."
+    ),
+    "drifting": (
+        "Two settles in a row differ by more than the noise: give the device more time to settle, "
+        "or look for what changes between them."
+    ),
+    "failed": "A reading was not finite: look at the faults that are named.",
+}
+"""The result of a sample, and a sentence about it."""
+
+DISAGREEMENT = 6.0
+"""Two settles disagree where an output differs by more than so many noise floors."""
+CERTAIN = 4.0
+"""A response is not zero where it is larger than so many of its standard deviations."""
+FROZEN = 1.2
+"""A reading is frozen where it varies by less than so many noise floors, whatever is applied."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Certificate:
+    """What was measured of a device on some samples.
+
+    * `noise_floor`: standard deviation of a reading of the output, over repeated settles.
+    * `drift`: by how much all samples move together between two settles, in noise floors.
+    * `disagreement`: largest difference of two settles, in noise floors.
+    * `counts`: the number of samples of each result.
+    """
+
+    noise_floor: float
+    drift: float
+    disagreement: float
+    counts: dict[str, int]
+
+
+def noise_floors(
+    first: Float[np.ndarray, "batch readings"], second: Float[np.ndarray, "batch readings"]
+) -> Float[np.ndarray, " readings"]:
+    """Computes the standard deviation of each reading from two settles, less a common shift."""
+    difference = np.where(np.isfinite(first - second), first - second, 0.0)
+    return np.std(difference, axis=0) / np.sqrt(2)
+
+
+def judge(
+    first: Measurement, second: Measurement, saturated: Bool[np.ndarray, " batch"]
+) -> tuple[Certificate, Int[np.ndarray, " batch"]]:
+    """Judges samples that were settled twice in the same way.
+
+    **Arguments:**
+
+    * `first`, `second`: the two measurements.
+    * `saturated`: whether a control line of the sample is at its limit.
+
+    Returns the certificate, and for each sample the place of its result in `RESULTS`.
+    """
+    floors = noise_floors(first.output, second.output)
+    floor = float(np.sqrt(np.mean(floors**2)))
+    unit = floor if floor > 0 else np.finfo(np.float32).eps
+    finite = np.all(np.isfinite(np.concatenate([*first, *second], axis=1)), axis=1)
+    difference = np.where(finite[:, None], second.output - first.output, 0.0)
+    mean = np.where(finite[:, None], (first.output + second.output) / 2, 0.0)
+    ranked = np.sort(mean, axis=1)
+    margin = ranked[:, -1] - ranked[:, -2] if mean.shape[1] > 1 else np.full(len(mean), np.inf)
+    largest = np.max(np.abs(difference), axis=1)
+    # The later condition is the graver one.
+    result = np.zeros(len(mean), int)
+    for name, holds in (
+        ("noise-limited", margin < 2 * floor),
+        ("saturated", saturated),
+        ("drifting", largest > DISAGREEMENT * np.sqrt(2) * unit),
+        ("failed", ~finite),
+    ):
+        result[holds] = tuple(RESULTS).index(name)
+    counts = {name: int(np.sum(result == place)) for place, name in enumerate(RESULTS)}
+    shift = np.sqrt(np.mean(np.mean(difference, axis=0) ** 2)) if len(mean) else np.nan
+    known = bool(finite.any())
+    return Certificate(
+        floor if known else float("nan"),
+        float(shift / unit) if known else float("nan"),
+        float(np.max(largest) / unit) if known else float("nan"),
+        counts,
+    ), result
+
+
+class Watch:
+    """The readings of an epoch, from which faults are named.
+
+    **Arguments:** `description`, of the device.
+    """
+
+    def __init__(self, description: Description):
+        self._description = description
+        readings = description.neurons + description.outputs
+        self._missing = np.zeros(readings, int)
+        self._count, self._sum, self._square = 0, np.zeros(readings), np.zeros(readings)
+        self._first: np.ndarray | None = None
+        self._products = np.zeros((readings, description.neurons))
+        self._energy = np.zeros(description.neurons)
+        self._half_square, self._pairs = np.zeros(readings), 0
+
+    def add_pair(
+        self,
+        perturbation: Float[np.ndarray, "batch neurons"],
+        plus: Measurement,
+        minus: Measurement,
+    ) -> None:
+        """Adds half the difference of measurements under controls ±ε about the same control."""
+        upper, lower = (np.concatenate(part, axis=1) for part in (plus, minus))
+        half = np.where(np.isfinite(upper - lower), upper - lower, 0.0) / 2
+        self._products += half.T @ perturbation
+        self._energy += np.sum(perturbation**2, axis=0)
+        self._half_square += np.mean(half**2, axis=0)
+        self._pairs += 1
+
+    def responses(
+        self,
+    ) -> tuple[Float[np.ndarray, "readings neurons"], Float[np.ndarray, "readings neurons"]]:
+        """Computes the mean response of every reading to every line, and its standard error."""
+        energy = np.where(self._energy > 0, self._energy, np.inf)
+        square = self._half_square / max(self._pairs, 1)
+        return self._products / energy, np.sqrt(np.outer(square, 1 / energy))
+
+    def add(self, measured: Measurement) -> None:
+        """Adds a measurement."""
+        readings = np.concatenate(measured, axis=1)
+        finite = np.isfinite(readings)
+        self._missing += np.sum(~finite, axis=0)
+        known = np.where(finite, readings, 0.0)
+        if self._first is None:
+            self._first = known[0]
+        # Less the first reading, so that a constant one has no rounding error of a variance.
+        known = np.where(finite, known - self._first, 0.0)
+        self._count += len(readings)
+        self._sum += np.sum(known, axis=0)
+        self._square += np.sum(known**2, axis=0)
+
+    def faults(self) -> tuple[str, ...]:
+        """Names what is wrong with single readings and lines, a sentence each."""
+        description = self._description
+        names = [description.neuron(place) for place in range(description.neurons)]
+        readings = [
+            *(f"The reading of {name}" for name in names),
+            *(f"Output {place}" for place in range(description.outputs)),
+        ]
+        mean = self._sum / max(self._count, 1)
+        spread = np.sqrt(np.maximum(self._square / max(self._count, 1) - mean**2, 0))
+        faults = [
+            f"{readings[place]} was not finite in {count} of {self._count} samples."
+            for place, count in enumerate(self._missing)
+            if count
+        ]
+        state, deviation = self.responses()
+        moved = np.any(np.abs(state) > CERTAIN * deviation, axis=1)
+        # Of a reading that answers to nothing, the half differences are noise alone.
+        floors = np.sqrt(2 * self._half_square / max(self._pairs, 1))
+        frozen = (spread <= FROZEN * floors) & ~moved & (self._missing == 0)
+        faults += [
+            f"{readings[place]} is frozen: it stays the same whatever is applied."
+            for place in np.flatnonzero(frozen)
+        ]
+        for line, name in enumerate(names):
+            if frozen[line]:
+                continue
+            part = self._peers(line)
+            certain = np.abs(state[part, line]) > CERTAIN * deviation[part, line]
+            strongest = part.start + int(np.argmax(np.where(certain, np.abs(state[part, line]), 0)))
+            if certain[line - part.start] and state[line, line] < 0:
+                faults.append(
+                    f"The control line of {name} has its sign flipped: control upwards moves the "
+                    "neuron downwards."
+                )
+            elif not certain[line - part.start] and certain.any() and strongest != line:
+                faults.append(
+                    f"The control line of {name} is swapped: it moves {names[strongest]} and not "
+                    "its own neuron."
+                )
+        return tuple(faults)
+
+    def _peers(self, line: int) -> slice:
+        parts: Sequence[slice] = [
+            self._description.part(population.name) for population in self._description.populations
+        ]
+        return next(part for part in parts if part.start <= line < part.stop)
