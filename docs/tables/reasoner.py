@@ -24,7 +24,8 @@ NAMES = {
 # Arms that take what a fixed number of applications gives, so that nothing is solved.
 UNCHECKED = ("one-step", "two-phantom-steps", "through-16-steps")
 READ_AFTER = (16, 64)
-PARTS = {0.0: "first weights", 0.125: "⅛", 0.25: "¼", 0.5: "½", 1.0: "end"}
+# Of a training, in the order of the measurements along it.
+PARTS = ("first weights", "⅛", "¼", "½", "end")
 
 
 def _figures(row: Row, path: str) -> list[float]:
@@ -221,8 +222,7 @@ COSTS = _table(
     commands=False,
 )
 COSINES = [
-    _spread_column(heading, f"parts.{number}", None, SPREAD)
-    for number, heading in enumerate(PARTS.values())
+    _spread_column(heading, f"parts.{number}", None, SPREAD) for number, heading in enumerate(PARTS)
 ]
 HALF_RATE = [File("reasoner-half-rate.json", {"rates": [0.005]})]
 TABLES = (
