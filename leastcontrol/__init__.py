@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .controllers import LeakyIntegral as LeakyIntegral
     from .controllers import LinearFeedback as LinearFeedback
     from .controllers import Proportional as Proportional
+    from .controllers import RelativeLeak as RelativeLeak
     from .controllers import batch_mean_leak as batch_mean_leak
     from .equilibrium import RESULTS as RESULTS
     from .equilibrium import Anderson as Anderson

@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optimistix as optx
 import scipy.optimize
 from jax.flatten_util import ravel_pytree
 
@@ -193,6 +194,52 @@ class Oracle:
         both = jnp.concatenate([self.theta[None] + moves, self.theta[None] - moves])
         up, down = jnp.split(jax.jit(jax.vmap(self.value))(both), 2)
         return np.asarray(up - down) / (2 * step)
+
+
+def implicit(oracle):
+    """Returns the gradient of F by implicit differentiation of the three conditions.
+
+    φ, ψ and u are independent unknowns here, so that each has its own derivative in θ, and none
+    drops out as it would from the stationary energy.
+    """
+    n = oracle.size
+    state, control, u = map(jnp.asarray, oracle.points())
+
+    def one(theta, x, target, start):
+        def residual(z, theta):
+            phi, psi, u = jnp.split(z, [n, 2 * n])
+
+            def field_and_readout(phi):
+                y = jnp.zeros(SIZE) if oracle.neurons else ()
+                z = jnp.concatenate([phi, y]) if oracle.neurons else phi
+                field, control, output = oracle.split(z, theta, x, target, oracle.leak)
+                return field, -control if oracle.neurons else output
+
+            (field, read), pull = jax.vjp(field_and_readout, phi)
+            output = read + u if oracle.neurons else read
+            slope = jax.grad(oracle.loss)(output, target)
+            conditions = (field + psi, pull((psi, u))[0], oracle.leak * u + slope)
+            return jnp.concatenate(conditions), output
+
+        solution = optx.root_find(
+            lambda z, theta: residual(z, theta)[0],
+            optx.Newton(rtol=1e-12, atol=1e-12),
+            start,
+            theta,
+            adjoint=optx.ImplicitAdjoint(),
+        )
+        _, psi, u = jnp.split(solution.value, [n, 2 * n])
+        _, output = residual(solution.value, theta)
+        square = jnp.sum(psi**2) + (jnp.sum(u**2) if oracle.neurons else 0.0)
+        return 0.5 * square + oracle.loss(output, target) / oracle.leak
+
+    def mean(theta):
+        starts = jnp.concatenate([state, control, u], axis=1)
+        return jnp.mean(
+            jax.vmap(one, (None, 0, 0, 0))(theta, oracle.inputs, oracle.targets, starts)
+        )
+
+    return jax.jit(jax.grad(mean))(oracle.theta)
 
 
 def flat(tree):

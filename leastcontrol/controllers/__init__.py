@@ -23,7 +23,8 @@ Rules without control use the same feedback weights, mirrored or direct, through
 `direct_weights` and `check_feedback`.
 
 The strength of the control is not set by the controller but by the **output control**. At rest it
-satisfies αu + ∇_yL = 0 for an effective leak α.
+satisfies αu + ∇_yL = 0 for an effective leak α, the same for all samples or, with `RelativeLeak`,
+in units of the gain of each.
 """
 
 from ._continuous_time import ContinuousTime as ContinuousTime
@@ -56,9 +57,13 @@ from ._feedback_weights import mirror_weights as mirror_weights
 from ._feedback_weights import tree_slope as tree_slope
 from ._kolen_pollack import KolenPollack as KolenPollack
 from ._linear_feedback import LinearFeedback as LinearFeedback
+from ._output_control import AbstractFixedLeak as AbstractFixedLeak
 from ._output_control import AbstractOutputControl as AbstractOutputControl
+from ._output_control import Asked as Asked
 from ._output_control import LeakyIntegral as LeakyIntegral
 from ._output_control import Proportional as Proportional
+from ._output_control import RelativeLeak as RelativeLeak
+from ._output_control import as_fixed_leak as as_fixed_leak
 from ._output_control import as_output_control as as_output_control
 from ._output_control import batch_mean_leak as batch_mean_leak
 from ._teaching import AbstractTeaching as AbstractTeaching

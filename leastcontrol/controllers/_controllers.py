@@ -37,9 +37,9 @@ from ._controller import AbstractControllerWithoutFeedback
 TO_ROUNDING = 1e-30
 
 
-def _of_kinks(max_steps: int) -> FixedPoint:
-    """Makes the solver for sweeps of a rectified system, where most samples need few sweeps."""
-    return FixedPoint(max_steps, first_share=2, groups=16)
+# Sweeps on kinks. Most samples need few, and Newton's method, which knows no kinks, solves hardly
+# one of those that need many.
+KINKED_SWEEPS = FixedPoint(max_steps=120, first_share=2, groups=16)
 
 
 class DynamicInversion(AbstractControllerWithoutFeedback):
@@ -52,7 +52,7 @@ class DynamicInversion(AbstractControllerWithoutFeedback):
     **Arguments:**
 
     * `tolerance`: of the residuals.
-    * `solver`: of the iteration; by default at most 60 relaxed sweeps for an ordered system, 60
+    * `solver`: of the iteration; by default at most 60 relaxed sweeps for an ordered system, 120
       plain sweeps for a rectified one, and 200 plain steps for any other.
     """
 
@@ -66,7 +66,7 @@ class DynamicInversion(AbstractControllerWithoutFeedback):
         system = problem.system
         if isinstance(system, AbstractRectifiedSystem) and system.rectified:
             kinked = KinkedSweepProblem(problem, system, self.tolerance)
-            last, steps, _ = run(kinked, self.solver or _of_kinks(max_steps=60), samples)
+            last, steps, _ = run(kinked, self.solver or KINKED_SWEEPS, samples)
             return certified(problem, samples, last.point, steps, last.residuals)
         if isinstance(system, AbstractOrderedSystem):
             sweeps = SweepProblem(problem, system, self.tolerance)
@@ -163,7 +163,7 @@ class Quick(AbstractControllerWithoutFeedback):
 
     * `tolerance`: of the residuals.
     * `solver`: of the dynamic inversion; by default at most 40 relaxed sweeps for an ordered
-      system, 24 plain sweeps for a rectified one, and for any other 80 joint steps, which stop
+      system, 120 plain sweeps for a rectified one, and for any other 80 joint steps, which stop
       early for a sample whose error falls too slowly.
     """
 
@@ -178,7 +178,7 @@ class Quick(AbstractControllerWithoutFeedback):
             solver = self.solver
         elif isinstance(problem.system, AbstractRectifiedSystem) and problem.system.rectified:
             # No `give_up`: units that change sides of a kink may raise the error for a step.
-            solver = _of_kinks(max_steps=24)
+            solver = KINKED_SWEEPS
         elif isinstance(problem.system, AbstractOrderedSystem):
             solver = FixedPoint(max_steps=40, relax=True)
         else:

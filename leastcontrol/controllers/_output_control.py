@@ -1,20 +1,67 @@
 """Output controllers, which turn the output error into the output control u.
 
 They have different dynamics. At rest each satisfies αu + ∇_yL = 0 with an effective leak α
-(arXiv 2207.01332, section 2.2 and section S2.3).
+(arXiv 2207.01332, section 2.2 and section S2.3). A **fixed leak** is the same for all samples. A
+**relative leak** is measured for each sample before it is solved, in units of the gain of its
+output, so that one number asks for the same strength at every depth and stage of training
+(`docs/derivations/relative-leak.md`).
 """
 
 import abc
 import math
+from typing import NamedTuple
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from ..equilibrium import ControlProblem, Sample, free_gain
+from ..losses import AbstractLoss
+from ..systems import AbstractSystem
 
 Output = Float[Array, " outputs"]
 
+# The smallest free loss that a leak by error is scaled by, so that no leak is zero.
+SMALLEST_LOSS = 1e-6
+
+
+class Asked(NamedTuple):
+    """The samples of a batch, with what their output control asks of each.
+
+    * `samples`: with leaks of their own, if these differ between samples.
+    * `weights`: the factor of each sample's energy in the objective; `None` for ones.
+    * `free_loss`: the loss of each sample without control, if it was measured.
+    """
+
+    samples: Sample
+    weights: Float[Array, " batch"] | None = None
+    free_loss: Float[Array, " batch"] | None = None
+
 
 class AbstractOutputControl(eqx.Module):
-    """An output controller with an internal state u_I in the shape of the output."""
+    """An output controller, which has the effective leak α at rest."""
+
+    @property
+    @abc.abstractmethod
+    def unlimited(self) -> bool:
+        """Whether the leak is 0, which asks for as much control as the loss can use."""
+
+    @property
+    @abc.abstractmethod
+    def in_loss_units(self) -> bool:
+        """Whether a sample's energy is multiplied by its leak in the objective."""
+
+    @abc.abstractmethod
+    def problem(self, system: AbstractSystem, loss: AbstractLoss) -> ControlProblem:
+        """Builds the control problem of a system and a loss."""
+
+    @abc.abstractmethod
+    def ask(self, problem: ControlProblem, samples: Sample) -> Asked:
+        """Gives the samples of a batch their leaks."""
+
+
+class AbstractFixedLeak(AbstractOutputControl):
+    """An output controller with an internal state u_I in the shape of the output, and one leak."""
 
     @property
     @abc.abstractmethod
@@ -29,8 +76,27 @@ class AbstractOutputControl(eqx.Module):
     def control(self, internal: Output, slope: Output) -> Output:
         """Computes u."""
 
+    @property
+    def unlimited(self) -> bool:
+        """Whether the leak is 0."""
+        return self.leak == 0
 
-class LeakyIntegral(AbstractOutputControl):
+    @property
+    def in_loss_units(self) -> bool:
+        """False: the objective is the energy, of which the loss is a part as L/α."""
+        return False
+
+    def problem(self, system: AbstractSystem, loss: AbstractLoss) -> ControlProblem:
+        """Builds the control problem with the leak for all samples."""
+        return ControlProblem(system, loss, self.leak)
+
+    def ask(self, problem: ControlProblem, samples: Sample) -> Asked:
+        """Returns the samples unchanged."""
+        del problem
+        return Asked(samples)
+
+
+class LeakyIntegral(AbstractFixedLeak):
     """u̇_I = −∇_yL − αu_I,  u = k_i u_I − k_p ∇_yL.
 
     The default gains give the paper's controller u̇ = −αu − ∇_yL. The effective leak at rest is
@@ -65,7 +131,7 @@ class LeakyIntegral(AbstractOutputControl):
         return self.integral_gain * internal - self.proportional_gain * slope
 
 
-class Proportional(AbstractOutputControl):
+class Proportional(AbstractFixedLeak):
     """u = −β∇_yL, without an internal state; the effective leak is 1/β.
 
     **Arguments:** `beta` > 0, the control strength β.
@@ -93,6 +159,66 @@ class Proportional(AbstractOutputControl):
         return -self.beta * slope
 
 
+class RelativeLeak(AbstractOutputControl):
+    """αu + ∇_yL = 0 with a leak in units of each sample's gain, α = κ (γ + ‖(∂y/∂ψ)ᵀe‖²/‖e‖²).
+
+    The gain is measured along e = ∇_yL at the free equilibrium, and is a constant for the solve and
+    for the gradient. A control removes about the share 1 − (κ/(κ + 1))² of a quadratic loss,
+    whatever the depth, the width and the size of the weights. A rule multiplies a sample's energy
+    by its leak, so its objective is
+
+        αF = L + ½α(‖ψ‖² + ‖u‖²),
+
+    the loss after control and the price of the control, which is the free loss for κ → ∞.
+    `docs/derivations/relative-leak.md` derives its gradient.
+
+    **Arguments:**
+
+    * `kappa`: κ > 0. A training that is asked for a share of the loss sets it in every step.
+    * `by_error`: whether κ is multiplied by the free loss of a sample, so that the strength of
+      control rises as the error falls. The cross-entropy of samples that are nearly fitted then
+      loses about the same share of all; with a constant κ the share falls with the loss.
+
+    **Raises:** `ValueError` if κ is not positive and finite.
+    """
+
+    kappa: float | Float[Array, ""]
+    by_error: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self):
+        if isinstance(self.kappa, int | float) and not 0 < self.kappa < math.inf:
+            raise ValueError(
+                f"`kappa` is {self.kappa}, but a relative leak is above 0 and finite: write "
+                "RelativeLeak(1.0)."
+            )
+
+    @property
+    def unlimited(self) -> bool:
+        """False: a relative leak is above 0."""
+        return False
+
+    @property
+    def in_loss_units(self) -> bool:
+        """True: the objective is αF, of which the loss is a part as L."""
+        return True
+
+    def problem(self, system: AbstractSystem, loss: AbstractLoss) -> ControlProblem:
+        """Builds the control problem, whose samples must have leaks of their own."""
+        return ControlProblem(system, loss, math.nan)
+
+    def ask(self, problem: ControlProblem, samples: Sample) -> Asked:
+        """Measures the gain and the free loss of each sample, and gives it its leak."""
+        free = free_gain(problem, samples)
+        scale = jnp.maximum(free.loss, SMALLEST_LOSS) if self.by_error else 1.0
+        # A sample that no control can move has no gain, and any leak will do.
+        leak = self.kappa * scale * jnp.where(free.gain > 0, free.gain, 1)
+        leak = leak.astype(free.loss.dtype)
+        samples = samples._replace(leak=leak)
+        if samples.start is None:
+            samples = samples._replace(start=free.start(problem, samples))
+        return Asked(samples, leak, free.loss)
+
+
 def batch_mean_leak(alpha: float, batch_size: int) -> float:
     """Converts the paper's leak α for a batch of size B into the leak B·α for single samples.
 
@@ -113,7 +239,15 @@ def batch_mean_leak(alpha: float, batch_size: int) -> float:
 
 def as_output_control(leak: float | int | AbstractOutputControl) -> AbstractOutputControl:
     """Converts a leak into a `LeakyIntegral`; returns an output controller unchanged."""
-    if isinstance(leak, AbstractOutputControl):
+    return leak if isinstance(leak, AbstractOutputControl) else as_fixed_leak(leak)
+
+
+def as_fixed_leak(leak: float | int | AbstractFixedLeak) -> AbstractFixedLeak:
+    """Converts a leak into a `LeakyIntegral`; returns an output controller with one unchanged.
+
+    **Raises:** `ValueError` for anything else.
+    """
+    if isinstance(leak, AbstractFixedLeak):
         return leak
     check_leak(leak)
     return LeakyIntegral(float(leak))

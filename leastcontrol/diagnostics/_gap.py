@@ -83,13 +83,13 @@ def energy_gap(problem: ControlProblem, samples: Sample, points: Point) -> Energ
         raise ValueError(
             "The leak is 0, for which the energy holds no loss: give a problem with a leak above 0."
         )
-    system, loss, leak = problem.system, problem.loss, problem.leak
+    system, loss = problem.system, problem.loss
     gain = largest_gain(system) ** 2 + problem.own_gain
     known = jnp.isfinite(gain)
     free = free_equilibrium(system, samples.drive).value
 
     def of_one(sample: Sample, state: PyTree, point: Point) -> tuple[Array, Array]:
-        start = system.readout(state)
+        start, leak = system.readout(state), problem.leak_of(sample)
         safe = jnp.where(known, gain, 1.0)
         answer = lambda _, u: loss.response(start, safe, leak, sample.target, u)  # noqa: E731
         u = jax.lax.fori_loop(0, ANSWERS, answer, jnp.zeros_like(start))

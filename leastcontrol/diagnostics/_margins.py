@@ -68,7 +68,7 @@ def controlled_margin(
             here + problem.own_gain * at_rest,
             sample.target,
             problem.own_gain,
-            problem.leak,
+            problem.leak_of(sample),
             read - here,
         )
         return jax.tree.map(jnp.add, field, control), pull(control, output_control)

@@ -87,7 +87,7 @@ def controlled_trajectory(
         return Point(
             jax.tree.map(jnp.add, free, point.control),
             change,
-            -problem.leak * point.output_control - slope,
+            -problem.leak_of(sample) * point.output_control - slope,
         )
 
     first = Point.uncontrolled(system, sample.drive)

@@ -52,6 +52,8 @@ from ._free_equilibrium import Solver as Solver
 from ._free_equilibrium import certify_free as certify_free
 from ._free_equilibrium import controlled_rest as controlled_rest
 from ._free_equilibrium import free_equilibrium as free_equilibrium
+from ._free_gain import FreeGain as FreeGain
+from ._free_gain import free_gain as free_gain
 from ._joint import JointProblem as JointProblem
 from ._kinked_sweep import KinkedSweepProblem as KinkedSweepProblem
 from ._landscape import AbstractLandscape as AbstractLandscape

@@ -289,7 +289,7 @@ def _of_measured(
     residuals: Residuals,
 ) -> Solution[Point]:
     output = problem.system.readout(point.state) + problem.own_gain * point.output_control
-    concavity = problem.loss.concavity(output, sample.target, problem.leak)
+    concavity = problem.loss.concavity(output, sample.target, problem.leak_of(sample))
     convex = concavity == 0
     error = jnp.where(convex, residuals.error, jnp.maximum(residuals.error, 1 + concavity))
     result = RESULTS.where(
@@ -340,14 +340,15 @@ def residuals_of(
     """Computes the residuals of one sample from f + ψ, ∂_φfᵀψ + ∂_φhᵀu and h at the point."""
     output = read + problem.own_gain * point.output_control
     slope = problem.loss.gradient(output, sample.target)
+    leak = problem.leak_of(sample)
     return tolerance.control_error(
         state_residual=norm(state_residual),
         optimality_residual=norm(optimality_residual),
-        leak_residual=norm(problem.leak * point.output_control + slope),
+        leak_residual=norm(leak * point.output_control + slope),
         state_norm=norm(point.state),
         control_norm=norm((point.control, point.output_control)),
         output_floor=problem.output_floor(sample, output, tolerance.rounding),
-        leak=problem.leak,
+        leak=leak,
         own_control=own_control,
         rate=rate,
     )

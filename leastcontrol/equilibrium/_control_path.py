@@ -142,14 +142,15 @@ class ControlPathProblem(AbstractProblem):
             state_residual, missing = norm(change), norm(self.path.missing(sample, point))
         output = read + problem.own_gain * output_control
         slope = problem.loss.gradient(output, sample.target)
+        leak = problem.leak_of(sample)
         residuals = self.tolerance.control_error(
             state_residual=state_residual,
             optimality_residual=missing,
-            leak_residual=norm(problem.leak * output_control + slope),
+            leak_residual=norm(leak * output_control + slope),
             state_norm=norm(state),
             control_norm=norm((measured.control, output_control)),
             output_floor=problem.output_floor(sample, output, self.tolerance.rounding),
-            leak=problem.leak,
+            leak=leak,
         )
         return (proposed, gain), (measured, gain), residuals.error
 

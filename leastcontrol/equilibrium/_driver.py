@@ -6,7 +6,7 @@ unfinished (or one in the solver's `first_share`). It then continues with the un
 groups of an eighth of the batch (or one in the solver's `groups`), sorted by error, and treats
 every group in the same way. So hard samples do not make the rest of their batch expensive. The
 grouping changes no result. Every group size is a separate loop that has to be compiled, so there
-are few sizes.
+are few sizes, and a small batch is not divided.
 
 With a memory, iterates are mixed as in `_anderson`; with `relax`, steps are shortened as in
 `_relaxation`.
@@ -29,6 +29,8 @@ from ._trees import tree_where
 GROUPS = 8
 # A group of fewer samples would cost the same.
 SMALLEST_GROUP = 4
+# A group of a batch of fewer numbers would cost the same: starting its operations is all of it.
+SMALLEST_BATCH = 2048
 # Earlier convergence rates describe the start and not the iteration.
 FIRST_JUDGED = 4
 # Number of plain steps before relaxation.
@@ -168,9 +170,12 @@ def run(
     return _run_group(problem, solver, samples, progress, first=True)
 
 
-def _left_alone(batch: int, share: int, groups: int) -> int:
+def _left_alone(blocks: Blocks, share: int, groups: int) -> int:
     """Returns how many unfinished samples continue in groups; 0 if the batch is not split."""
-    return batch // share if batch // groups >= SMALLEST_GROUP else 0
+    leaves = jax.tree.leaves(blocks)
+    batch = leaves[0].shape[0]
+    small = batch // groups < SMALLEST_GROUP or sum(leaf.size for leaf in leaves) < SMALLEST_BATCH
+    return 0 if small else batch // share
 
 
 def _run_group(
@@ -182,7 +187,7 @@ def _run_group(
     first: bool = False,
 ) -> tuple[PyTree[Any], Int[Array, " batch"], Float[Array, " batch"]]:
     share = solver.first_share if first else 4
-    left = _left_alone(progress.steps.shape[0], share, solver.groups)
+    left = _left_alone(problem.mixed(progress.z), share, solver.groups)
 
     def unfinished(progress: Progress) -> Bool[Array, ""]:
         return jnp.sum(progress.active) > left

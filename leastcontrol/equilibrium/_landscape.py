@@ -113,7 +113,7 @@ class _AbstractControlledLandscape(AbstractLandscape):
         here = jax.lax.stop_gradient(read)
         control = jax.lax.stop_gradient(self.answer(sample, here, guess))
         output = here + problem.own_gain * control
-        leak = jax.lax.stop_gradient(jnp.asarray(problem.leak, read.dtype))
+        leak = jax.lax.stop_gradient(jnp.asarray(problem.leak_of(sample), read.dtype))
         return control + problem.loss.response_change(
             output, sample.target, problem.own_gain, leak, read - here
         )
@@ -173,14 +173,15 @@ class StateLandscape(_AbstractControlledLandscape):
         control = tree_scale(-1.0, field)
         output = read + problem.own_gain * output_control
         slope = problem.loss.gradient(output, sample.target)
+        leak = problem.leak_of(sample)
         residuals = self.tolerance.control_error(
             state_residual=jnp.zeros((), read.dtype),
             optimality_residual=norm(gradient),
-            leak_residual=norm(problem.leak * output_control + slope),
+            leak_residual=norm(leak * output_control + slope),
             state_norm=norm(place),
             control_norm=norm((control, output_control)),
             output_floor=problem.output_floor(sample, output, self.tolerance.rounding),
-            leak=problem.leak,
+            leak=leak,
             rate=rate,
         )
         energy = problem.energy(sample, dot(field, field), read, output_control)

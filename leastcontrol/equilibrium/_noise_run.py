@@ -128,7 +128,11 @@ def noise_correlation(
         output = system.readout(state) + problem.own_gain * u
         slope = problem.loss.gradient(output, sample.target)
         carried = path.carry(sample, Point(state, state, u))
-        return system.vector_field(state, sample.drive), -slope - problem.leak * u, carried
+        return (
+            system.vector_field(state, sample.drive),
+            -slope - problem.leak_of(sample) * u,
+            carried,
+        )
 
     one = jax.tree.map(lambda leaf: leaf[0], points.state)
     flat, unravel = ravel_pytree(one)

@@ -18,16 +18,20 @@ _MAX_RESPONSES = 16
 class Sample(NamedTuple):
     """The drive and the target of one sample and, if known, a point near its equilibrium.
 
-    Iterations start from that point; `Exact` and `ContinuousTime` ignore it.
+    Iterations start from that point; `Exact` and `ContinuousTime` ignore it. A sample may have a
+    leak α of its own (`RelativeLeak`), which replaces that of the problem.
     """
 
     drive: PyTree[Any]
     target: PyTree[Any]
     start: PyTree[Any] = None
+    leak: Float[Array, "*batch"] | None = None
 
 
 class ControlProblem(eqx.Module):
     """The least-control problem of a system, a loss and a leak, which all samples share.
+
+    Samples with a leak of their own (`Sample.leak`) do not use that of the problem.
 
     Its solution is the state φ, the control ψ and the output control u with
 
@@ -47,6 +51,10 @@ class ControlProblem(eqx.Module):
         """The direct effect of u on the output: 1 with output neurons, 0 without."""
         return 1.0 if self.system.output_neurons else 0.0
 
+    def leak_of(self, sample: Sample) -> float | Float[Array, ""]:
+        """Returns the leak of one sample."""
+        return self.leak if sample.leak is None else sample.leak
+
     def respond(
         self,
         sample: Sample,
@@ -63,9 +71,10 @@ class ControlProblem(eqx.Module):
         hundred times.
         """
         center = read + (self.own_gain - gain) * guess
-        answer = self.loss.response(center, gain, self.leak, sample.target, guess, iterations)
+        leak = self.leak_of(sample)
+        answer = self.loss.response(center, gain, leak, sample.target, guess, iterations)
         output = read + self.own_gain * guess
-        residual = self.leak * guess + self.loss.gradient(output, sample.target)
+        residual = leak * guess + self.loss.gradient(output, sample.target)
         floor = self.output_floor(sample, output, rounding)
         answered = jnp.sum(residual**2) <= (0.5 * floor) ** 2
         return jnp.where(answered, guess, answer)
@@ -113,6 +122,6 @@ class ControlProblem(eqx.Module):
         """
         output = read + self.own_gain * output_control
         square = control_square + self.own_gain * jnp.sum(output_control**2)
-        leak = jnp.asarray(self.leak, read.dtype)
+        leak = jnp.asarray(self.leak_of(sample), read.dtype)
         loss = self.loss(output, sample.target)
         return 0.5 * square + jnp.where(leak > 0, loss / jnp.where(leak > 0, leak, 1), 0)

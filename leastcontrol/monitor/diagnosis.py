@@ -23,6 +23,11 @@ Each figure has a name and one number for each part of the system; `all` is the 
   without biases, in each layer; for least control, ‖ψ‖ to ‖φ + f(φ)‖, the drive of the same neurons
   without control.
 * `error_ratio`: the ratio of the output's error with control to that without, ‖e_end‖ / ‖e_0‖.
+* `gain`: for least control, the gain of the output along the slope of the loss, eᵀKe / eᵀe with
+  K = (∂y/∂ψ)(∂y/∂ψ)ᵀ + γI, the mean over the samples.
+* `gain_share`: for least control, ‖g − g_e‖ / ‖g‖ for each part that has parameters. g is the
+  rule's gradient in units of the loss; g_e is the slope at the controlled output, ∇_yL = −αu, sent
+  back through the free system, and lowers the error. What is left raises the gain.
 * `margin`: the stability margin under control, the smallest over the samples (the first 4 for
   simulated dynamics and for least control); negative where the dynamics are unstable. At a computed
   equilibrium of deep feedback control it is −Re λ of the controller for fast voltages, in units of
@@ -35,6 +40,7 @@ A rule has those figures that its `aspects` provide for.
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -50,16 +56,28 @@ from ..equilibrium import (
     ControlProblem,
     Sample,
     free_equilibrium,
+    free_gain,
     free_moment,
     solved,
 )
 from ..feedback_control import DeepFeedbackControl, Task
-from ..rules import AbstractRule, Aspects, Batch, Credit, backpropagation_through
+from ..losses import FunctionLoss
+from ..rules import (
+    AbstractRule,
+    Aspects,
+    Batch,
+    Control,
+    Credit,
+    backpropagation_through,
+    per_sample,
+    with_kappa,
+)
 from ..systems import AbstractSystem
 from ..training import Diagnostics
 from .stability import WATCHED, simulated_margins
 
-Diagnosis = Callable[[AbstractSystem, PyTree[Any]], Diagnostics]
+# Of a system, its feedback weights, and the relative leak κ of the rule, if a share is asked for.
+Diagnosis = Callable[[AbstractSystem, PyTree[Any], Float[Array, ""] | None], Diagnostics]
 
 
 def diagnosis(rule: AbstractRule, batch: Batch, seed: int, first: PyTree[Any] = None) -> Diagnosis:
@@ -72,11 +90,13 @@ def diagnosis(rule: AbstractRule, batch: Batch, seed: int, first: PyTree[Any] = 
     * `seed`: of the rule's noise, which is the same in every measurement.
     * `first`: the feedback weights at the start of the run.
     """
-    aspects = rule.aspects
     key = jax.random.key(seed)
 
     @eqx.filter_jit
-    def measure(system: AbstractSystem, feedback: PyTree[Any], batch: Batch) -> Any:
+    def measure(
+        system: AbstractSystem, feedback: PyTree[Any], batch: Batch, kappa: Array | None
+    ) -> Any:
+        aspects = (rule if kappa is None else with_kappa(rule, kappa)).aspects
         credit = aspects.rule(system, feedback, batch, key=key)
         path = None if aspects.path is None else aspects.path(system, feedback)
         figures = {
@@ -89,9 +109,12 @@ def diagnosis(rule: AbstractRule, batch: Batch, seed: int, first: PyTree[Any] = 
             figures |= _feedback_path(path, system, batch)
         if aspects.control is not None and aspects.control.descended:
             problem = aspects.control.problem(system)
+            samples = aspects.control.ask(problem, batch).samples
             figures |= _least_control(problem, credit, batch)
+            if path is None and not aspects.control.output_control.unlimited:
+                figures |= _gain(aspects.control, problem, samples, credit, batch)
             if path is None:
-                arguments_of_margin = _margin_of_inversion(problem, credit, batch)
+                arguments_of_margin = _margin_of_inversion(problem, samples, credit)
             else:
                 figures["angle_to_exact"] = _angles_to_exact(aspects, system, credit, batch)
         if aspects.feedback_control is not None:
@@ -102,8 +125,10 @@ def diagnosis(rule: AbstractRule, batch: Batch, seed: int, first: PyTree[Any] = 
             )
         return {name: places for name, places in figures.items() if places}, arguments_of_margin
 
-    def diagnose(system: AbstractSystem, feedback: PyTree[Any]) -> Diagnostics:
-        figures, arguments_of_margin = measure(system, feedback, batch)
+    def diagnose(
+        system: AbstractSystem, feedback: PyTree[Any], kappa: Float[Array, ""] | None = None
+    ) -> Diagnostics:
+        figures, arguments_of_margin = measure(system, feedback, batch, kappa)
         if arguments_of_margin is not None:
             # Not inside the compiled part: NumPy and SciPy compute the eigenvalues, because the
             # matrices have no symmetry.
@@ -276,9 +301,12 @@ def _margin_of_feedback_control(rule: DeepFeedbackControl, task: Task, credit: C
     if not rule.path.learns:
         return None
     soma = moment.soma
-    curvature = jax.vmap(
-        lambda output, reference: rule.teaching.curvature(rule.loss, output, reference)
-    )(soma[-1], task.references)
+
+    def curvature_of(output: Array, reference: PyTree[Array]) -> Array:
+        product = partial(rule.teaching.curvature_product, rule.loss, output, reference)
+        return jax.vmap(product, out_axes=1)(jnp.eye(output.size, dtype=output.dtype))
+
+    curvature = jax.vmap(curvature_of)(soma[-1], task.references)
     measure = diagnostics.quasi_static_margin
     return measure, task.network, soma, task.weights, phase.output_leak, curvature
 
@@ -315,9 +343,41 @@ def _least_control(problem: ControlProblem, credit: Credit, batch: Batch) -> dic
     }
 
 
-def _margin_of_inversion(problem: ControlProblem, credit: Credit, batch: Batch) -> Any:
+def _gain(
+    control: Control, problem: ControlProblem, samples: Sample, credit: Credit, batch: Batch
+) -> dict[str, Places]:
+    """Measures the gain, and the share of the gradient that does not lower the error."""
+    is_solved = solved(credit.solution)
+    leaks = jax.vmap(lambda sample: jnp.asarray(problem.leak_of(sample)))(samples)
+    slopes = -per_sample(leaks, credit.solution.value.output_control) * jnp.where(
+        is_solved[:, None], credit.solution.value.output_control, 0
+    )
+    work = FunctionLoss(lambda output, slope: jnp.sum(output * slope))
+    lowering = backpropagation_through(problem.system, work)(
+        problem.system, None, Batch(batch.inputs, slopes)
+    )
+    # Samples that were not solved are no part of the rule's mean.
+    share = is_solved.shape[0] / jnp.maximum(credit.count, 1)
+    scale = 1.0 if control.output_control.in_loss_units else leaks[0]
+    whole, lowered = (
+        {name: jax.tree.map(lambda leaf, by=by: by * leaf, part) for name, part in of.items()}
+        for of, by in ((parts(credit.gradient), scale), (parts(lowering.gradient), share))
+    )
+
+    def share_of(whole: PyTree[Array], lowered: PyTree[Array]) -> Float[Array, ""]:
+        (total, _), (error, _) = ravel_pytree(whole), ravel_pytree(lowered)
+        return jnp.linalg.norm(total - error) / jnp.linalg.norm(total)
+
+    places = {name: share_of(part, lowered[name]) for name, part in whole.items()}
+    gains = free_gain(problem, samples).gain
+    return {
+        "gain": {"all": jnp.mean(gains)},
+        "gain_share": {"all": share_of(whole, lowered), **places},
+    }
+
+
+def _margin_of_inversion(problem: ControlProblem, samples: Sample, credit: Credit) -> Any:
     """Returns the function that computes the margins of dynamic inversion, and its arguments."""
-    samples = Sample(jax.vmap(problem.system.drive)(batch.inputs), batch.targets)
     few = jax.tree.map(lambda leaf: leaf[:WATCHED], (samples, credit.solution.value))
     return diagnostics.controlled_margin, problem, *few
 

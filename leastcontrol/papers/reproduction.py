@@ -173,10 +173,12 @@ def _finished(row: Row, config: Config, path: Path) -> dict[str, list[float]]:
             f"{path} is not the file of a finished row: it is damaged; remove it, and the row is "
             "made again from its run folder."
         ) from error
-    for name, value in config.identity().items():
-        if name not in stored or stored[name] != value:
+    identity = config.identity()
+    for name in {**identity, **stored}:
+        if stored.get(name) != identity.get(name):
             raise ConfigError(
-                f"{path} is of a run with {name} = {stored.get(name)}, and the row is {value} now: "
+                f"{path} is of a run with {name} = {stored.get(name)}, and the row is "
+                f"{identity.get(name)} now: "
                 "name another folder with --out DIR."
             )
     return values

@@ -86,6 +86,8 @@ FIGURES = (
     ("test squared error", "test_mean_squared_error", 1.0, 5),
     ("train squared error", "train_mean_squared_error", 1.0, 5),
     ("validation squared error", "validation_mean_squared_error", 1.0, 5),
+    ("loss removed, %", "strength.removed_mean", 100.0, 1),
+    ("at the end, %", "strength.removed_end", 100.0, 1),
     ("ms a step", "step_ms_median", 1.0, 2),
     ("seconds", "seconds", 1.0, 1),
 )
@@ -105,6 +107,7 @@ EPOCH_COLUMNS = (
     ("validation accuracy, %", "accuracy", 100.0, 2),
     ("validation squared error", "mean_squared_error", 1.0, 5),
     ("‖(ψ, u)‖²", "control_energy", 1.0, 4),
+    ("loss removed, %", "removed", 100.0, 1),
     ("solved, %", "converged_fraction", 100.0, 3),
     ("residual / tolerance", "residual_max", 1.0, 3),
     ("steps a solve", "steps_mean", 1.0, 2),
@@ -211,7 +214,7 @@ def _results(runs: Sequence[Run]) -> str:
         finished = [trial.summary for trial in run.trials if trial.summary is not None]
         cells = []
         for _, name, scale, digits in columns:
-            values = [summary.get(name) for summary in finished]
+            values = [_figure_named(summary, name) for summary in finished]
             known = [value for value in values if isinstance(value, int | float)]
             complete = bool(known) and len(known) == len(values)
             mean = statistics.fmean(known) if complete else None
@@ -220,6 +223,13 @@ def _results(runs: Sequence[Run]) -> str:
         rows.append([run.name, f"{len(finished)} of {_seeds(run)}", *cells])
     headings = ["run", "seeds finished", *(column[0] for column in columns)]
     return _table("Mean ± standard deviation over the finished seeds", headings, rows)
+
+
+def _figure_named(summary: dict[str, Any], name: str) -> Any:
+    """Returns a figure of a summary, or of a part of it, named PART.FIGURE."""
+    part, _, figure = name.rpartition(".")
+    within = summary.get(part) if part else summary
+    return within.get(figure) if isinstance(within, dict) else None
 
 
 def _known(columns: Sequence[Any], names: Iterable[str]) -> list[Any]:
@@ -231,6 +241,8 @@ def _known(columns: Sequence[Any], names: Iterable[str]) -> list[Any]:
     def shown(name: str) -> bool:
         if "squared_error" in name:
             return vectors
+        if name.startswith("strength."):
+            return "strength" in names
         return labels or not name.endswith(("accuracy", "nll"))
 
     return [column for column in columns if shown(column[1])]

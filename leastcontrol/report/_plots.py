@@ -115,6 +115,14 @@ CURVES = (
         "control_energy",
     ),
     _Curve(
+        "removed",
+        "Loss removed by control",
+        "Share of the loss without control that is gone at rest, over the samples of a step.",
+        "removed, %",
+        "removed",
+        100.0,
+    ),
+    _Curve(
         "converged",
         "Solved samples",
         "Share of solves, of one sample in one step, whose equilibrium was found.",
@@ -190,6 +198,18 @@ CURVES = (
         "error_ratio",
         "Error under control",
         "Share of the output's error that control leaves.",
+        "share, of 1",
+    ),
+    _inside(
+        "gain",
+        "Gain of the output",
+        "How far the output moves by a control along the slope of the loss, in units of it.",
+        "gain",
+    ),
+    _inside(
+        "gain_share",
+        "Share of the update that raises the gain",
+        "What is left of the gradient without the part that lowers the error, as a share of all.",
         "share, of 1",
     ),
     _inside(

@@ -191,6 +191,8 @@ def _trial(folder: Path, seed: int) -> Trial:
                 "mean_squared_error" if "mean_squared_error" in row["validation"] else "accuracy"
             )
             epochs.setdefault(measure, []).append(_number(row["validation"][measure]))
+            if row.get("removed") is not None:
+                epochs.setdefault("removed", []).append(_number(row["removed"]))
             for name, places in (row.get("diagnostics") or {}).items():
                 for place, value in places.items():
                     line = diagnostics.setdefault(name, {}).setdefault(printable(place), [])
@@ -201,6 +203,8 @@ def _trial(folder: Path, seed: int) -> Trial:
                 "another version."
             ) from error
     count = len(epochs["epoch"])
+    # A share that could not be measured in some epoch is not drawn.
+    epochs = {name: line for name, line in epochs.items() if len(line) == count}
     whole = {
         name: {place: line for place, line in places.items() if len(line) == count}
         for name, places in diagnostics.items()

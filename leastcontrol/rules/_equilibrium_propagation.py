@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
-from ..controllers import AbstractController
+from ..controllers import AbstractController, LeakyIntegral
 from ..equilibrium import (
     ControlProblem,
     FixedPoint,
@@ -32,6 +32,7 @@ from ._rule import (
     both_solved,
     check_batch,
     parameter_gradient,
+    share_removed,
     with_admitted_targets,
 )
 
@@ -92,8 +93,10 @@ class EquilibriumPropagation(AbstractRuleWithoutFeedback):
 
     @property
     def aspects(self) -> Aspects:
-        nudge = Control(self.controller, self.loss, 1 / self.strength, descended=False)
-        return Aspects(self, control=nudge)
+        nudge = Control(
+            self.controller, self.loss, LeakyIntegral(1 / self.strength), descended=False
+        )
+        return Aspects(self, control=nudge, removed=share_removed(self.loss, self.unsolved))
 
     def __call__(
         self,

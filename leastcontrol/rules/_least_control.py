@@ -1,12 +1,14 @@
 """The least-control rule, for systems of the library and for a user's functions f and h."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, PRNGKeyArray, PyTree
 
@@ -17,7 +19,7 @@ from ..controllers import (
     Exact,
     as_output_control,
 )
-from ..equilibrium import ControlProblem, Point, Sample, Solution, energy_and_loss, solved
+from ..equilibrium import Point, Sample, Solution, energy_and_loss, solved
 from ..equilibrium._trees import dot, tree_add, tree_scale
 from ..losses import AbstractLoss, AnyLoss, CrossEntropy, FunctionLoss, Outputs, as_loss
 from ..systems import AbstractSystem, FunctionSystem
@@ -35,6 +37,7 @@ from ._rule import (
     check_values,
     outputs_of,
     parameter_gradient,
+    share_removed,
     split_by_tangents,
     with_admitted_targets,
 )
@@ -57,7 +60,7 @@ class LeastControl(AbstractRule):
     The gradient of the minimum in θ is exact and takes first derivatives only:
     ∇_θ min F = −∂_θfᵀψ* − ∂_θhᵀu*. For α → 0 it becomes the gradient of the least control ½‖ψ*‖²;
     for α → ∞, multiplied by α, the gradient of the loss. `docs/derivations/least-control.md`
-    derives both.
+    derives both. With a `RelativeLeak` each sample's F is multiplied by its leak.
 
     **Arguments:**
 
@@ -95,13 +98,16 @@ class LeastControl(AbstractRule):
 
     @property
     def aspects(self) -> Aspects:
-        leak = self.output_control.leak
         return Aspects(
             self,
-            control=Control(self.controller, self.loss, leak, descended=True),
+            control=Control(self.controller, self.loss, self.output_control, descended=True),
             path=self.controller.path,
             with_exact_control=self.with_exact_control,
-            equations=Equations(self._unknowns, self._residual, self._signals),
+            removed=share_removed(self.loss, self.unsolved),
+            # Of a leak of its own, which is measured, a sample's equations know nothing.
+            equations=None
+            if self.output_control.in_loss_units
+            else Equations(self._unknowns, self._residual, self._signals),
         )
 
     def _unknowns(self, system: AbstractSystem, batch: Batch, solution: Solution[Point]) -> Any:
@@ -111,11 +117,11 @@ class LeastControl(AbstractRule):
 
     def _residual(self, system: AbstractSystem, sample: Sample, unknowns: Any) -> Any:
         state, (control, output_control) = unknowns
-        problem = ControlProblem(system, self.loss, self.output_control.leak)
+        problem = self.output_control.problem(system, self.loss)
         field, read, pull = system.pullback(state, sample.drive)
         output = read + problem.own_gain * output_control
         slope = self.loss.gradient(output, sample.target)
-        behind = pull(control, output_control), problem.leak * output_control + slope
+        behind = pull(control, output_control), problem.leak_of(sample) * output_control + slope
         return tree_add(field, control), behind
 
     def _signals(self, system: AbstractSystem, sample: Sample, unknowns: Any) -> Any:
@@ -137,30 +143,35 @@ class LeastControl(AbstractRule):
         *,
         key: PRNGKeyArray | None = None,
     ) -> Credit:
-        leak = self.output_control.leak
-        check_batch(system, self.loss, batch, leak)
-        if leak == 0 and not system.output_neurons:
+        check_batch(system, self.loss, batch, self.checked_leak)
+        if self.output_control.unlimited and not system.output_neurons:
             raise ValueError(
                 "The leak is 0 and the system has no output neurons, for which no controller is "
                 "built: write FunctionSystem(..., output_neurons=True), or a leak above 0."
             )
-        problem = ControlProblem(system, self.loss, leak)
+        problem = self.output_control.problem(system, self.loss)
         samples = Sample(jax.vmap(system.drive)(batch.inputs), batch.targets, batch.start)
+        samples, weights, free_loss = self.output_control.ask(problem, samples)
         solution = self.controller.equilibrium(problem, samples, feedback)
         outputs = solution.value.output_control.shape[1]
         solution = with_admitted_targets(solution, self.loss, batch.targets, outputs)
         counted = Counted.in_batch(batch, self.unsolved, solution)
         inputs, samples, point = counted.safe((batch.inputs, samples, solution.value))
         objective, loss = jax.vmap(lambda s, p: energy_and_loss(problem, s, p))(samples, point)
+        scaled = counted
+        if weights is not None:
+            weights = counted.safe(weights)
+            objective = weights * objective
+            scaled = Counted(counted.weights * weights, counted.count)
         signal = jax.vmap(lambda p: self.controller.teaching_control(system, p))(point)
         gradient = parameter_gradient(
             system,
             inputs,
             point.state,
-            *jax.tree.map(jnp.negative, counted.weighted((signal, point.output_control))),
+            *jax.tree.map(jnp.negative, scaled.weighted((signal, point.output_control))),
         )
         feedback_gradient = self.controller.feedback_gradient(
-            problem, samples, point, counted.weights, feedback, key=key
+            problem, samples, point, scaled.weights, feedback, key=key
         )
         return Credit(
             counted.gradient(gradient),
@@ -169,7 +180,13 @@ class LeastControl(AbstractRule):
             counted.mean(loss),
             counted.count,
             solution,
+            None if free_loss is None else counted.mean(free_loss),
         )
+
+    @property
+    def checked_leak(self) -> float:
+        """The leak that targets are checked for: 0, or an infinite one in the place of others."""
+        return 0.0 if self.output_control.unlimited else math.inf
 
 
 def least_control(
@@ -258,8 +275,7 @@ def least_control(
 
     fitted = functools.lru_cache(_SIGNATURES)(fit)
 
-    @eqx.filter_jit
-    def compiled(
+    def solve(
         params: PyTree, batch: Batch, rule: AbstractRule, system_of: SystemOf
     ) -> tuple[Estimate, Bool[Array, ""]]:
         data = (batch.inputs, batch.targets, batch.weights)
@@ -268,6 +284,10 @@ def least_control(
         counts = True if batch.weights is None else batch.weights > 0
         return estimate, jnp.all(solved(result) | ~counts)
 
+    # The derivative of a program within a program cannot close over a traced start.
+    within = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(start))
+    compiled = solve if within else eqx.filter_jit(solve)
+
     def estimate(
         params: PyTree, inputs: PyTree, targets: PyTree, weights: Array | None = None
     ) -> Estimate:
@@ -275,7 +295,7 @@ def least_control(
         signature = Signature((params, batch))
         prepared = fitted(signature) if signature.hashable else fit(signature)
         # The values of targets can be checked only here, before they are traced.
-        leak = prepared.rule.output_control.leak
+        leak = prepared.rule.checked_leak
         check_values(prepared.rule.loss, batch, prepared.outputs, leak)
         return prepared.safeguarded(lambda rule: compiled(params, batch, rule, prepared.system_of))
 
@@ -340,9 +360,18 @@ def _valued_jvp(
     # If no sample counts there is no safe point, and 0 · NaN must not come out of any product.
     tangents = jax.tree.map(lambda leaf: jnp.where(counted.count > 0, leaf, 0), tangents)
     system = system_of(primals[0])
-    leak = rule.output_control.leak
+    problem = rule.output_control.problem(system, rule.loss)
+    inputs, targets = primals[1], primals[2]
+    samples, scales, _ = rule.output_control.ask(
+        problem, Sample(jax.vmap(system.drive)(inputs), targets)
+    )
+    samples, scales = counted.safe((samples, scales))
+    # The leaks, and with them the scales, are constants.
+    leaks = jax.vmap(problem.leak_of)(samples)
 
-    def of_one(system: AbstractSystem, x: PyTree, target: PyTree, point: Point) -> Array:
+    def of_one(
+        system: AbstractSystem, x: PyTree, target: PyTree, point: Point, leak: Array
+    ) -> Array:
         """Computes what depends on θ, x and t in the energy of a fixed point."""
         signal = rule.controller.teaching_control(fixed_system, point)
         field = system.vector_field(point.state, system.drive(x))
@@ -350,7 +379,7 @@ def _valued_jvp(
         work = dot(signal, field) + jnp.sum(point.output_control * read)
         own_gain = 1.0 if system.output_neurons else 0.0
         output = fixed_system.readout(point.state) + own_gain * point.output_control
-        loss = rule.loss(output, target) / leak if leak > 0 else 0.0
+        loss = rule.loss(output, target) / jnp.where(leak > 0, leak, jnp.inf)
         return loss - work
 
     fixed_system = system
@@ -359,15 +388,15 @@ def _valued_jvp(
         params, inputs, targets, _ = eqx.combine(moving, fixed)
         inputs, targets = counted.safe((inputs, targets))
         of_sample = lambda *sample: of_one(system_of(params), *sample)  # noqa: E731
-        return jax.vmap(of_sample)(inputs, targets, points)
+        changes = jax.vmap(of_sample)(inputs, targets, points, leaks)
+        return changes if scales is None else scales * changes
 
     _, change = jax.jvp(energies, (moving,), (tangents,))
     still = jax.tree.map(lambda _: None, estimate)
     value_change = jnp.sum(counted.weighted(change)).astype(value.dtype)
     if tangents[3] is not None:
-        problem = ControlProblem(system, rule.loss, leak)
-        samples = counted.safe(Sample(jax.vmap(system.drive)(batch.inputs), batch.targets))
         values, _ = jax.vmap(lambda s, p: energy_and_loss(problem, s, p))(samples, points)
+        values = values if scales is None else scales * values
         share = tangents[3] / jnp.where(primals[3] > 0, primals[3], 1)
         value_change = value_change + jnp.sum(counted.weighted(share * (values - value)))
     return estimate, (value_change, *still[1:])

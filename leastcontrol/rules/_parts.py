@@ -107,16 +107,21 @@ class InParts(AbstractRuleAround):
             )
         (*sums, count), solutions = of_some(arrays, (split, keys))
         solution = jax.tree.map(lambda leaf: leaf.reshape(size, *leaf.shape[2:]), solutions)
-        gradient, feedback_gradient, objective, loss = jax.tree.map(
+        gradient, feedback_gradient, *means = jax.tree.map(
             lambda leaf: leaf / jnp.where(count > 0, count, 1).astype(leaf.dtype), tuple(sums)
         )
-        objective, loss = (jnp.where(count > 0, mean, jnp.nan) for mean in (objective, loss))
-        return Credit(gradient, feedback_gradient, objective, loss, count, solution)
+        objective, loss, free_loss = jax.tree.map(
+            lambda mean: jnp.where(count > 0, mean, jnp.nan), means
+        )
+        return Credit(gradient, feedback_gradient, objective, loss, count, solution, free_loss)
 
 
 def _sums(credit: Credit) -> PyTree[Any]:
     """Multiplies a credit's means by the number of samples that count, and appends that number."""
-    means = (credit.gradient, credit.feedback_gradient, credit.objective, credit.loss)
+    means = (
+        *(credit.gradient, credit.feedback_gradient),
+        *(credit.objective, credit.loss, credit.free_loss),
+    )
     count = credit.count
 
     def summed(leaf: Array) -> Array:

@@ -11,17 +11,18 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from ..controllers import AbstractController
+from ..controllers import AbstractController, AbstractOutputControl, Asked
 from ..equilibrium import (
     RESULTS,
     AbstractControlPath,
     ControlProblem,
     Sample,
     Solution,
+    free_equilibrium,
     verdict,
 )
 from ..losses import AbstractLoss
-from ..systems import AbstractSystem
+from ..systems import AbstractBatchNormalised, AbstractSystem
 from ._policy import AbstractUnsolved
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Credit(eqx.Module):
     * `loss`: the mean loss L at the equilibria.
     * `count`: the number of samples that count, or the sum of their weights.
     * `solution`: the equilibria and their certificates.
+    * `free_loss`: the mean loss without control, over the same samples; `None` if the rule does not
+      measure it.
     """
 
     gradient: PyTree[Any]
@@ -64,25 +67,32 @@ class Credit(eqx.Module):
     loss: Float[Array, ""]
     count: Float[Array, ""]
     solution: Solution
+    free_loss: Float[Array, ""] | None = None
 
 
 class Control(NamedTuple):
     """The control problem that a rule solves, for any system.
 
     * `controller`: solves the problem.
-    * `loss`, `leak`: of the problem.
+    * `loss`, `output_control`: of the problem.
     * `descended`: whether the rule descends the control, and not another function of the
       controlled equilibrium.
     """
 
     controller: AbstractController
     loss: AbstractLoss
-    leak: float
+    output_control: AbstractOutputControl
     descended: bool
 
     def problem(self, system: AbstractSystem) -> ControlProblem:
         """Builds the control problem of a system."""
-        return ControlProblem(system, self.loss, self.leak)
+        return self.output_control.problem(system, self.loss)
+
+    def ask(self, problem: ControlProblem, batch: Batch) -> Asked:
+        """Makes the samples of a batch, with what the output control asks of each."""
+        drives = jax.vmap(problem.system.drive)(batch.inputs)
+        samples = Sample(drives, batch.targets, batch.start)
+        return self.output_control.ask(problem, samples)
 
 
 class Equations(NamedTuple):
@@ -115,6 +125,8 @@ class Aspects(NamedTuple):
     * `with_exact_control(solution)`: builds the rule that the feedback weights approximate. It
       counts the samples that this rule counts in a given solution.
     * `feedback_control`: the rule as one that controls every layer of a feedforward network.
+    * `removed(system, batch, credit)`: measures the share of the free loss that is gone at the
+      equilibria of a credit, 1 − Σ L / Σ L_free over the samples that count.
     * `equations`: those that `credit_certificate` measures.
     """
 
@@ -124,6 +136,7 @@ class Aspects(NamedTuple):
     path: Callable[[AbstractSystem, PyTree[Any]], AbstractControlPath | None] | None = None
     with_exact_control: "Callable[[Solution], AbstractRule] | None" = None
     feedback_control: "DeepFeedbackControl | None" = None
+    removed: Callable[[AbstractSystem, Batch, Credit], Float[Array, ""]] | None = None
     equations: Equations | None = None
 
 
@@ -411,6 +424,27 @@ class Counted(eqx.Module):
     def gradient(self, tree: PyTree[Any]) -> PyTree[Any]:
         """Replaces a batch's gradient by zeros if no sample counts."""
         return jax.tree.map(lambda leaf: jnp.where(self.count > 0, leaf, 0), tree)
+
+
+def share_removed(
+    loss: AbstractLoss, unsolved: AbstractUnsolved
+) -> Callable[[AbstractSystem, Batch, Credit], Float[Array, ""]]:
+    """Builds the measure `Aspects.removed` of a rule with a loss and a policy for its samples.
+
+    It solves for the free equilibria if the credit does not hold their loss.
+    """
+
+    def removed(system: AbstractSystem, batch: Batch, credit: Credit) -> Float[Array, ""]:
+        free_loss = credit.free_loss
+        if free_loss is None:
+            if isinstance(system, AbstractBatchNormalised):
+                system = system.with_batch_statistics(batch.inputs)
+            states = free_equilibrium(system, jax.vmap(system.drive)(batch.inputs)).value
+            losses = jax.vmap(loss)(jax.vmap(system.readout)(states), batch.targets)
+            free_loss = Counted.in_batch(batch, unsolved, credit.solution).mean(losses)
+        return 1 - credit.loss / free_loss
+
+    return removed
 
 
 def gradient_through(

@@ -5,6 +5,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from .configuration import AbstractConfig, AbstractPart
+from .old_words import ADDED
 from .options import (
     NON_NEGATIVE,
     PART,
@@ -120,6 +121,9 @@ class AbstractSeededConfig(AbstractConfig):
         # Built-in data have no folder.
         values.pop("data_dir", None)
         del values["seed"]
+        for name, default in ADDED.items():
+            if name in values and values[name] == default:
+                del values[name]
         return {**values, "seeds": list(self.all_seeds())}
 
     def identity_of(self, written: Any) -> Any:
@@ -175,4 +179,5 @@ class RunConfig(AbstractSeededConfig):
             augmentations=self.system.augmentations(),
             warm_start=self.value("start") == "warm",
             accumulation_steps=optimiser.accumulation_steps,
+            strength=self.rule.course(),
         )

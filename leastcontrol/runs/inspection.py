@@ -29,7 +29,6 @@ from ..equilibrium import (
     FixedPoint,
     Moment,
     Point,
-    Sample,
     free_equilibrium,
     solved,
 )
@@ -192,10 +191,10 @@ def _controlled(
     times: Array,
 ) -> _ShownTrajectory:
     problem = control.problem(system)
-    sample = Sample(system.drive(x), target)
+    batch = control.ask(problem, Batch(x[None], target[None])).samples
+    sample = jax.tree.map(lambda leaf: leaf[0], batch)
     missing = None if path is None else path.missing
     trajectory = controlled_trajectory(problem, sample, times, missing)
-    batch = jax.tree.map(lambda leaf: leaf[None], sample)
     rest = control.controller.equilibrium(problem, batch, feedback)
     point = jax.tree.map(lambda leaf: leaf[0], rest.value)
     output = system.readout(point.state) + problem.own_gain * point.output_control

@@ -1,4 +1,4 @@
-"""Words of version 1, whose folders and models are still read."""
+"""Words of older versions, whose folders and models are still read."""
 
 import re
 from typing import Any
@@ -9,6 +9,11 @@ RENAMED = {
     "pull": "proximal_strength",
     "pull_learning": "proximal_learning",
 }
+
+
+# Options that were added to configurations of this format, with the value that runs before had. An
+# identity holds them only where they differ, so that older files still agree with it.
+ADDED = {"strength": None, "strength_course": "cosine", "strength_samples": "alike"}
 
 
 def renewed(options: dict[str, Any]) -> dict[str, Any]:

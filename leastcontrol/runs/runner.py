@@ -151,13 +151,13 @@ def claim(config: AbstractSeededConfig, folder: training.RunFolder) -> None:
     """
 
     def check(values: Any, path: Path) -> None:
-        theirs = type(config).from_json(values, str(path)).identity()
-        for name, value in config.identity().items():
-            if theirs.get(name) != value:
+        theirs, ours = type(config).from_json(values, str(path)).identity(), config.identity()
+        for name in {**ours, **theirs}:
+            if theirs.get(name) != ours.get(name):
                 raise ConfigError(
                     f"{folder.path} holds a run with {name} = {shown(theirs.get(name))}, and now "
-                    f"it is {shown(value)}: repeat the options of that run, or name another folder "
-                    "with --out DIR."
+                    f"it is {shown(ours.get(name))}: repeat the options of that run, or name "
+                    "another folder with --out DIR."
                 )
 
     claim_as(folder, config.as_json(), check)

@@ -171,6 +171,7 @@ class TrainingJob(AbstractJob[RunConfig]):
                 "steps_mean": mean(epoch.steps_mean for epoch in epochs),
                 "steps_max": max(epoch.steps_max for epoch in epochs),
             },
+            **_strength([epoch.removed for epoch in epochs]),
             **({} if last is None else {"diagnostics": last}),
         }
 
@@ -205,6 +206,7 @@ class TrainingJob(AbstractJob[RunConfig]):
                 "steps_mean": mean(each["steps_mean"] for each in solves),
                 "steps_max": max(each["steps_max"] for each in solves),
             },
+            **_mean_strength(summaries),
             **_mean_diagnostics(summaries),
         }
 
@@ -212,6 +214,22 @@ class TrainingJob(AbstractJob[RunConfig]):
 def _is_best(trained: training.Trained) -> bool:
     *before, last = (epoch.validation.score for epoch in trained.metrics)
     return last > max(before, default=-math.inf)
+
+
+def _strength(removed: Sequence[float | None]) -> Summary:
+    """Sums up the share of the free loss that control removed in each epoch, if it was measured."""
+    measured = [share for share in removed if share is not None]
+    if not measured:
+        return {}
+    end = math.nan if removed[-1] is None else removed[-1]
+    return {"strength": {"removed_mean": mean(measured), "removed_end": end}}
+
+
+def _mean_strength(summaries: Sequence[Summary]) -> Summary:
+    if any("strength" not in summary for summary in summaries):
+        return {}
+    shares = [summary["strength"] for summary in summaries]
+    return {"strength": {name: mean(number(each[name]) for each in shares) for name in shares[0]}}
 
 
 def _mean_diagnostics(summaries: Sequence[Summary]) -> Summary:

@@ -145,7 +145,7 @@ class AbstractRectifiedSystem(AbstractOrderedSystem):
 
     @abc.abstractmethod
     def initial_signals(self, drive: Drive) -> State:
-        """Returns zeros with the shapes of the activities."""
+        """Makes the signals without any control, zeros of the shapes that signals have."""
 
     @abc.abstractmethod
     def settle_by_signals(self, drive: Drive, signals: State, last: State) -> "SettledOnKinks":

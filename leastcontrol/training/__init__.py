@@ -15,6 +15,7 @@ Each of these pieces can be used alone:
   which only the first one writes (`_processes`).
 * `meta_train` and `meta_evaluate` do the same for the rules of `FastWeights`, whose samples are
   tasks that are drawn as they are needed.
+* An `AbstractCourse` says which share of the loss control is asked to remove at what time.
 * A `Tracker` receives the figures of every epoch.
 """
 
@@ -58,6 +59,9 @@ from ._sealed import PrecisionError as PrecisionError
 from ._sealed import Sealed as Sealed
 from ._sealed import read_sealed as read_sealed
 from ._sealed import write_sealed as write_sealed
+from ._strength import AbstractCourse as AbstractCourse
+from ._strength import CosineCourse as CosineCourse
+from ._strength import LinearCourse as LinearCourse
 from ._tracking import TensorBoard as TensorBoard
 from ._tracking import Tracker as Tracker
 from ._tracking import TrackingError as TrackingError

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 from ._augmentation import AbstractAugmentation
+from ._strength import AbstractCourse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,8 @@ class TrainingConfig:
     * `warm_start`: whether every sample's solve starts from the controlled rest point that it
       reached an epoch before. The points of the whole training set are kept in memory and in
       checkpoints. Only `LeastControl` uses them.
+    * `strength`: the share of the free loss that control is to remove, as a course over the
+      training. The rule needs a `RelativeLeak`, whose κ follows the measured share in every step.
 
     **Raises:** `ValueError` for a value out of its range.
     """
@@ -46,6 +49,7 @@ class TrainingConfig:
     augmentations: tuple[AbstractAugmentation, ...] = ()
     warm_start: bool = False
     accumulation_steps: int = 1
+    strength: AbstractCourse | None = None
 
     def __post_init__(self):
         for name, example in (("epochs", 30), ("batch_size", 64), ("accumulation_steps", 4)):

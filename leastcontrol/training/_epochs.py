@@ -135,7 +135,8 @@ def _steps_taken(
     def next_step(state: tuple[Bool[Array, ""], Begun]) -> tuple[Bool[Array, ""], Begun]:
         _, begun = state
         number = begun.steps
-        after = step(begun.carry, samples, batches[number], keys[number])
+        progress = (epoch * order.steps + number) / max(1, step.total_steps - 1)
+        after = step(begun.carry, samples, batches[number], keys[number], number, progress)
         rows = begun.rows.at[number].set(after.figures.as_row())
         return after.taken, Begun(number + after.taken, after.carry, rows)
 

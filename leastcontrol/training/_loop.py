@@ -56,7 +56,8 @@ def untrained(
 
     # One compilation, and not one for the zeros of every shape.
     states = jax.jit(first_states)(learned, weights)
-    return Trained(system, feedback, (), states, _first_points(system, training, config))
+    kappa = None if config.strength is None else config.strength.first_kappa()
+    return Trained(system, feedback, (), states, _first_points(system, training, config), kappa)
 
 
 def _first_points(
@@ -94,7 +95,7 @@ def train(
     start: Trained | None = None,
     mesh: Mesh | None = None,
     watch: Callable[[AbstractSystem, PyTree[Any]], None] | None = None,
-    diagnose: Callable[[AbstractSystem, PyTree[Any]], Diagnostics] | None = None,
+    diagnose: Callable[[AbstractSystem, PyTree[Any], Array | None], Diagnostics] | None = None,
     report: Callable[[EpochMetrics, Trained], None] | None = None,
 ) -> Trained:
     """Trains a system by a rule.
@@ -117,7 +118,8 @@ def train(
       (`InParts`).
     * `watch`: looks at the system and the feedback weights before every epoch, and may raise
       `UnfitError` to stop the training.
-    * `diagnose`: measures more of the system and the feedback weights after every epoch.
+    * `diagnose`: measures more of the system and the feedback weights after every epoch; it is
+      given the relative leak κ too if `config` asks for a share of the loss, and `None` otherwise.
     * `report`: called after every epoch with its figures and with what is trained so far.
 
     **Raises:** `ValueError` where a batch does not fit into the training set, or the data do not
@@ -157,9 +159,16 @@ def train(
         diagnostics = None
         if diagnose is not None:
             with _rule_errors(before):
-                diagnostics = diagnose(system, feedback)
+                diagnostics = diagnose(system, feedback, placement.local(carry.kappa))
         metrics.append(
-            _metrics(number + 1, steps, finished, evaluate(system, validation), diagnostics)
+            _metrics(
+                number + 1,
+                steps,
+                finished,
+                evaluate(system, validation),
+                diagnostics,
+                placement.local(carry.kappa),
+            )
         )
         if report is not None:
             report(metrics[-1], fixed.trained(placement.local(carry), metrics))
@@ -212,6 +221,7 @@ def _metrics(
     finished: FinishedEpoch,
     validation: AnyEvaluation,
     diagnostics: Diagnostics | None,
+    kappa: Array | None,
 ) -> EpochMetrics:
     """Sums up the figures of an epoch's steps."""
     figures = finished.figures
@@ -232,7 +242,14 @@ def _metrics(
         updates=number * steps,
         step_bytes=finished.step_bytes,
         diagnostics=diagnostics,
+        removed=_mean_of_measured(np.asarray(figures.removed)),
+        kappa=None if kappa is None else float(kappa),
     )
+
+
+def _mean_of_measured(shares: np.ndarray) -> float | None:
+    measured = shares[np.isfinite(shares)]
+    return float(measured.mean()) if measured.size else None
 
 
 def _look(watch: Callable[[AbstractSystem, PyTree[Any]], None] | None, before: Trained) -> None:

@@ -11,12 +11,15 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray, PyTree
 
 from ..equilibrium import Point, solved, tree_where
-from ..rules import AbstractRule, Batch, Credit
+from ..rules import AbstractRule, Batch, Credit, with_kappa
 from ..systems import AbstractSystem
 from ._augmentation import augmented
 from ._config import TrainingConfig
 from ._optimisers import make_feedback_optimiser, make_optimiser, updated_weights
 from ._trained import EpochMetrics, Trained
+
+# A rule that does not measure its free loss is measured once in so many steps.
+MEASURED_EVERY = 10
 
 
 class Carry(eqx.Module):
@@ -24,7 +27,7 @@ class Carry(eqx.Module):
 
     * `learned`, `feedback`: the arrays that are learned, of the system and of its feedback.
     * `optimiser_state`, `feedback_state`: the states of their optimisers.
-    * `points`: `Trained.points`.
+    * `points`, `kappa`: those of `Trained`.
     """
 
     learned: PyTree[Any]
@@ -32,6 +35,7 @@ class Carry(eqx.Module):
     feedback: PyTree[Any]
     feedback_state: PyTree[Any]
     points: Point | None
+    kappa: Float[Array, ""] | None
 
 
 class Fixed(eqx.Module):
@@ -50,7 +54,7 @@ class Fixed(eqx.Module):
     def trained(self, carry: Carry, metrics: list[EpochMetrics]) -> Trained:
         """Puts together what training leaves."""
         states = (carry.optimiser_state, carry.feedback_state)
-        return Trained(*self.joined(carry), tuple(metrics), states, carry.points)
+        return Trained(*self.joined(carry), tuple(metrics), states, carry.points, carry.kappa)
 
 
 def divided(trained: Trained) -> tuple[Carry, Fixed]:
@@ -58,7 +62,7 @@ def divided(trained: Trained) -> tuple[Carry, Fixed]:
     learned, fixed = eqx.partition(trained.system, eqx.is_inexact_array)
     feedback, fixed_feedback = eqx.partition(trained.feedback, eqx.is_inexact_array)
     optimiser_state, feedback_state = trained.optimiser_states
-    carry = Carry(learned, optimiser_state, feedback, feedback_state, trained.points)
+    carry = Carry(learned, optimiser_state, feedback, feedback_state, trained.points, trained.kappa)
     return carry, Fixed(fixed, fixed_feedback)
 
 
@@ -70,6 +74,7 @@ class StepFigures(eqx.Module):
     * `converged_fraction`: share of the samples that were solved.
     * `residual_max`: the largest error of a solved sample.
     * `steps_mean`, `steps_max`: iterations of a sample's solve.
+    * `removed`: share of the free loss that is gone at rest; NaN where it was not measured.
     """
 
     loss: Num[Array | np.ndarray, "*steps"]
@@ -81,10 +86,11 @@ class StepFigures(eqx.Module):
     steps_mean: Num[Array | np.ndarray, "*steps"]
     steps_max: Num[Array | np.ndarray, "*steps"]
     count: Num[Array | np.ndarray, "*steps"]
+    removed: Num[Array | np.ndarray, "*steps"]
 
     @staticmethod
-    def of(credit: Credit) -> "StepFigures":
-        """Measures the figures of a step by its credit."""
+    def of(credit: Credit, removed: Float[Array, ""]) -> "StepFigures":
+        """Measures the figures of a step by its credit, besides the share that was removed."""
         stats, converged = credit.solution.stats, solved(credit.solution)
         return StepFigures(
             loss=credit.loss,
@@ -96,6 +102,7 @@ class StepFigures(eqx.Module):
             steps_mean=jnp.mean(stats.steps),
             steps_max=jnp.max(stats.steps),
             count=credit.count,
+            removed=removed,
         )
 
     @staticmethod
@@ -151,16 +158,30 @@ class TrainingStep:
     attempt: bool = False
 
     def __call__(
-        self, carry: Carry, samples: Batch, indices: Int[Array, " batch"], key: PRNGKeyArray
+        self,
+        carry: Carry,
+        samples: Batch,
+        indices: Int[Array, " batch"],
+        key: PRNGKeyArray,
+        number: Int[Array, ""],
+        progress: Float[Array, ""],
     ) -> Stepped:
         """Takes a step on one batch.
 
         **Arguments:** `samples`, the whole training set; `indices`, which of them are in the batch;
-        `key`, for everything random in this step.
+        `key`, for everything random in this step; `number`, of this step in its epoch;
+        `progress`, of the training, from 0 to 1.
         """
         batch = self._batch(carry, samples, indices, key)
-        credit = self.rule(*self.fixed.joined(carry), batch, key=key)
+        rule = self.rule if carry.kappa is None else with_kappa(self.rule, carry.kappa)
+        system, feedback = self.fixed.joined(carry)
+        credit = rule(system, feedback, batch, key=key)
+        removed = self._removed(system, batch, credit, number)
         after = self._updated(dataclasses.replace(carry, points=None), credit)
+        if carry.kappa is not None:
+            assert self.config.strength is not None
+            kappa = self.config.strength.adjusted(carry.kappa, removed, progress)
+            after = dataclasses.replace(after, kappa=kappa)
         converged = solved(credit.solution)
         taken = jnp.all(converged) if self.attempt else jnp.asarray(True)
         points = carry.points
@@ -174,7 +195,27 @@ class TrainingStep:
             )
         if self.attempt:
             after = tree_where(taken, after, dataclasses.replace(carry, points=None))
-        return Stepped(taken, dataclasses.replace(after, points=points), StepFigures.of(credit))
+        return Stepped(
+            taken, dataclasses.replace(after, points=points), StepFigures.of(credit, removed)
+        )
+
+    def _removed(
+        self, system: AbstractSystem, batch: Batch, credit: Credit, number: Int[Array, ""]
+    ) -> Float[Array, ""]:
+        """Measures the share of the free loss that is gone at rest; NaN where it is not measured.
+
+        A rule that has not measured its free loss would pay for it in every step.
+        """
+        measure, unknown = self.rule.aspects.removed, jnp.full_like(credit.loss, jnp.nan)
+        if measure is None:
+            return unknown
+        if credit.free_loss is not None:
+            return measure(system, batch, credit)
+        return jax.lax.cond(
+            number % MEASURED_EVERY == 0,
+            lambda: measure(system, batch, credit).astype(unknown.dtype),
+            lambda: unknown,
+        )
 
     def _batch(
         self, carry: Carry, samples: Batch, indices: Int[Array, " batch"], key: PRNGKeyArray

@@ -38,7 +38,7 @@ def figures_of(metrics: EpochMetrics) -> dict[str, float]:
                 figures |= {f"{figure}/{part}": number for part, number in parts.items()}
         elif isinstance(value, dict):
             figures |= {f"{name}/{part}": number for part, number in value.items()}
-        elif name != "epoch":
+        elif name != "epoch" and value is not None:
             figures[name] = value
     return {name: float(figure) for name, figure in figures.items() if math.isfinite(figure)}
 

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from jaxtyping import PyTree
+from jaxtyping import Array, Float, PyTree
 
 from ..equilibrium import Point
 from ..systems import AbstractSystem
@@ -42,6 +42,9 @@ class EpochMetrics:
     * `step_bytes`: the working memory that XLA plans for a device's steps, weights and data not
       counted; 0 where it is not known.
     * `diagnostics`: what `diagnose` measured of the weights at the end, if it was given.
+    * `removed`: share of the free loss that control removes at rest, the mean over the steps in
+      which it was measured; `None` for a rule without control.
+    * `kappa`: the relative leak at the end, if a share of the loss is asked for.
     """
 
     epoch: int
@@ -59,6 +62,8 @@ class EpochMetrics:
     updates: int = 0
     step_bytes: int = 0
     diagnostics: Diagnostics | None = None
+    removed: float | None = None
+    kappa: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +74,7 @@ class Trained:
     * `metrics`: the figures of the epochs so far.
     * `optimiser_states`: the states of the system's optimiser and of the feedback's.
     * `points`: the last controlled rest point of every training sample, with `warm_start`.
+    * `kappa`: the relative leak that the last step ended with, if a share of the loss is asked for.
     """
 
     system: AbstractSystem
@@ -76,15 +82,17 @@ class Trained:
     metrics: tuple[EpochMetrics, ...]
     optimiser_states: PyTree[Any]
     points: Point | None = None
+    kappa: Float[Array, ""] | None = None
 
     def kept(self) -> PyTree[Any]:
         """Collects the arrays that `Checkpoints` keeps."""
-        return self.system, self.feedback, self.optimiser_states, self.points
+        # What is `None` has no arrays: states of versions without κ are read as ever.
+        return self.system, self.feedback, self.optimiser_states, self.points, self.kappa
 
     def restored(self, kept: PyTree[Any], rows: list[dict[str, Any]]) -> "Trained":
         """Makes the same from the arrays of `kept` and from figures as JSON has them."""
         metrics = tuple(
             EpochMetrics(**{**row, "validation": evaluation_of(row["validation"])}) for row in rows
         )
-        system, feedback, optimiser_states, points = kept
-        return Trained(system, feedback, metrics, optimiser_states, points)
+        system, feedback, optimiser_states, points, kappa = kept
+        return Trained(system, feedback, metrics, optimiser_states, points, kappa)

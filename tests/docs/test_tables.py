@@ -238,7 +238,7 @@ def test_the_pages_show_what_the_results_hold(capsys):
 def test_every_marker_of_a_page_has_a_table():
     marks = {
         (str(page.relative_to(ROOT)), marker)
-        for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+        for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))
         for marker in re.findall(r"<!-- ([\w-]+):begin -->", page.read_text(encoding="utf-8"))
     }
     assert marks == {(table.page, table.marker) for table in TABLES}
@@ -383,6 +383,7 @@ def test_unlike_runs_are_not_compared(config, sentence: str, tmp_path: Path):
 def test_a_layer_is_priced_by_the_hand_written_one(tmp_path: Path):
     ratios = {
         "custom_vjp": [1.0, 1.0, 1.0],
+        "custom_vjp, as exact": [1.1, 1.2, 1.3],
         "settle": [0.98, 1.04, 1.1],
         "optimistix, gmres": [2, 2.5, 3],
         "unrolled": [1.4, 1.5, 1.6],
@@ -396,8 +397,9 @@ def test_a_layer_is_priced_by_the_hand_written_one(tmp_path: Path):
     }
     document = {"rows": [row], "command": "python benchmarks/settle_price.py"}
     cells = rows(tmp_path, "settle-price", {"settle-price.json": document})
-    assert cells[0][:4] == ["128", "0.5 to 0.98", "3.21", "1.04 [0.98, 1.10]"]
-    assert cells[0][4:] == ["2.50 [2.00, 3.00]", "1.50 [1.40, 1.60]", "1.60 [1.50, 1.70]"]
+    assert cells[0][:4] == ["128", "0.5 to 0.98", "3.21", "1.20 [1.10, 1.30]"]
+    assert cells[0][4] == "1.04 [0.98, 1.10]"
+    assert cells[0][5:] == ["2.50 [2.00, 3.00]", "1.50 [1.40, 1.60]", "1.60 [1.50, 1.70]"]
 
 
 def test_a_way_that_says_nothing_has_no_count(tmp_path: Path):
@@ -425,3 +427,21 @@ def test_verdicts_are_counted_and_added_up(tmp_path: Path):
         ["`second`", "1", "0", "0.6"],
         ["all together", "3", "1", "2.1"],
     ]
+
+
+def test_a_reasoner_s_lead_is_over_the_baseline_seed_by_seed(tmp_path: Path):
+    exact = {"through-16-steps": [0.30, 0.40], "implicit": [0.31, 0.43]}
+
+    def trial(share: float) -> dict[str, Any]:
+        after = {n: {"exact": share, "cells": 0.75} for n in ("16", "64")}
+        return {"weights": 12000, "test": {"after": after}}
+
+    arms = [
+        {"arm": arm, "rate": 0.01, "steps": 300, "per_seed": [trial(share) for share in shares]}
+        for arm, shares in exact.items()
+    ]
+    summary = {"arms": arms, "seeds": [0, 1], "command": "python -m reasoner.study"}
+    first, second = rows(tmp_path, "reasoner", {"reasoner.json": summary})
+    assert first[:4] == ["through 16 steps", "0.01", "35.0 ± 7.1", ""]
+    # 1 and 3 points: deviation √2, standard error 1.
+    assert second[:4] == ["implicit", "0.01", "37.0 ± 8.5", "+2.0 ± 1.0"]

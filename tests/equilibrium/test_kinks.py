@@ -9,6 +9,7 @@ from helpers import KEY, credit, flat, solve, stronger
 
 import leastcontrol as lc
 from leastcontrol.equilibrium import KinkedSweepProblem, _kinked_sweep, run
+from leastcontrol.systems import ResidualNetwork, dense_residual_network
 from leastcontrol.systems._kinks import Kinked
 
 OUTPUTS = 3
@@ -28,7 +29,12 @@ def system():
     return stronger(lc.ConvolutionalFeedforward((1, 8, 8), LAYERS, (6,), OUTPUTS, key=KEY), 1.3)
 
 
+def residual():
+    return stronger(dense_residual_network(8, 6, 9, OUTPUTS, key=KEY), 1.4)
+
+
 BATCH = lc.Batch(numbers(0, 5, 1, 8, 8), jnp.arange(5) % OUTPUTS)
+VECTORS = lc.Batch(numbers(40, 5, 8), jnp.arange(5) % OUTPUTS)
 
 
 @pytest.mark.parametrize("pool", [1, 2, 3])
@@ -93,15 +99,22 @@ def energy_of(system, leak):
     return energy
 
 
-@pytest.mark.parametrize("leak", [0.3, pytest.param(3.0, marks=pytest.mark.slow)])
-def test_every_solve_ends_in_a_minimum_on_kinks(leak):
-    own = system()
+@pytest.mark.parametrize(
+    ("make", "batch", "leak"),
+    [
+        (system, BATCH, 0.3),
+        pytest.param(system, BATCH, 3.0, marks=pytest.mark.slow),
+        (residual, VECTORS, 0.5),
+    ],
+)
+def test_every_solve_ends_in_a_minimum_on_kinks(make, batch, leak):
+    own = make()
     problem = lc.ControlProblem(own, SOFT, leak)
-    solution = solve(TIGHT, problem, lc.Sample(jax.vmap(own.drive)(BATCH.inputs), BATCH.targets))
+    solution = solve(TIGHT, problem, lc.Sample(jax.vmap(own.drive)(batch.inputs), batch.targets))
     assert lc.solved(solution).all()
     state, control, u = solution.value
     # Silenced units, with a control that no one-sided derivative gives.
-    held = [(phi == 0) & (psi < 0) for phi, psi in zip(state, control, strict=True)]
+    held = [(phi == 0) & (psi != 0) for phi, psi in zip(state, control, strict=True)]
     assert sum(int(leaf.sum()) for leaf in held) >= 3
     outputs = jax.vmap(own.readout)(state) + u
     energy = energy_of(own, leak)
@@ -115,15 +128,16 @@ def test_every_solve_ends_in_a_minimum_on_kinks(leak):
 
         return jnp.min(jax.vmap(moved)(keys)) - energy(state, output, x, target)
 
-    keys = jax.random.split(KEY, len(BATCH.targets))
-    rise = jax.jit(jax.vmap(lowest))(state, outputs, BATCH.inputs, BATCH.targets, keys)
+    keys = jax.random.split(KEY, len(batch.targets))
+    rise = jax.jit(jax.vmap(lowest))(state, outputs, batch.inputs, batch.targets, keys)
     assert bool((rise > 0).all())
 
 
-def test_the_gradient_on_kinks_is_that_of_the_least_energy():
-    own, leak = system(), 0.5
+@pytest.mark.parametrize(("make", "batch"), [(system, BATCH), (residual, VECTORS)])
+def test_the_gradient_on_kinks_is_that_of_the_least_energy(make, batch):
+    own, leak = make(), 0.5
     rule = lc.LeastControl(TIGHT, leak, loss=SOFT)
-    result = credit(rule, own, BATCH)
+    result = credit(rule, own, batch)
     assert lc.solved(result.solution).all()
     gradient = flat(result.gradient)
     learned, fixed = eqx.partition(own, eqx.is_inexact_array)
@@ -135,7 +149,7 @@ def test_the_gradient_on_kinks_is_that_of_the_least_energy():
         for sign in (1, -1):
             moved = [leaf + sign * step * m for leaf, m in zip(leaves, moves, strict=True)]
             there = eqx.combine(jax.tree.unflatten(structure, moved), fixed)
-            values.append(credit(rule, there, BATCH).objective)
+            values.append(credit(rule, there, batch).objective)
         slope = (values[0] - values[1]) / (2 * step)
         expected = np.dot(gradient, np.concatenate([np.ravel(m) for m in moves]))
         np.testing.assert_allclose(expected, slope, rtol=1e-5)
@@ -217,3 +231,29 @@ def test_only_rectified_units_in_whole_windows_have_these_kinks():
     assert make(None, lc.relu).rectified
     assert not make(lc.MaxPool(2), lc.tanh).rectified
     assert not make(lc.MaxPool(3, stride=1), lc.relu).rectified
+
+
+class UnpreparedResidual(ResidualNetwork):
+    """A residual network whose units forget that the blocks before move them."""
+
+    def stiffness(self):
+        return jnp.zeros_like(super().stiffness())
+
+
+def test_residual_units_come_to_rest_only_if_they_expect_the_blocks_before_to_move_them():
+    own, x = residual(), numbers(41, 40, 8)
+    unprepared = object.__new__(UnpreparedResidual)
+    for name in own.__dataclass_fields__:
+        object.__setattr__(unprepared, name, getattr(own, name))
+    solved = []
+    for network in (own, unprepared):
+        assert network.rectified
+        problem = lc.ControlProblem(network, SOFT, 0.5)
+        samples = lc.Sample(jax.vmap(network.drive)(x), jnp.arange(40) % OUTPUTS)
+        solved.append(lc.solved(solve(lc.DynamicInversion(), problem, samples)).mean())
+    assert solved[0] == 1
+    assert solved[1] < 0.5
+
+
+def test_other_residual_networks_have_no_kinks_of_their_own():
+    assert not dense_residual_network(8, 6, 2, OUTPUTS, activation=jnp.tanh, key=KEY).rectified

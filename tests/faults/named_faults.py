@@ -142,7 +142,7 @@ FAULTS = (
     Fault(
         "least control: the readout learns with the wrong sign",
         "rules",
-        "*jax.tree.map(jnp.negative, counted.weighted((signal, point.output_control))),",
+        "*jax.tree.map(jnp.negative, scaled.weighted((signal, point.output_control))),",
         "*counted.weighted((jax.tree.map(jnp.negative, signal), point.output_control)),",
         ("test_rules.py",),
     ),

@@ -76,7 +76,49 @@ def test_angles_and_control_are_those_of_every_layer():
     samples = lc.Sample(jax.vmap(SYSTEM.drive)(BATCH.inputs), BATCH.targets)
     margins = controlled_margin(problem, samples, point)[:WATCHED]
     assert figures.pop("margin") == {"all": pytest.approx(margins.min(), rel=1e-3)}
+    gains = [squared_gain(x, label) for x, label in zip(*BATCH[:2], strict=True)]
+    assert figures.pop("gain") == {"all": pytest.approx(np.mean(gains), rel=1e-5)}
+    # The slope at the controlled output, −αu, sent back through the free network.
+    slopes = -0.5 * point.output_control
+
+    def work(layers):
+        network = eqx.tree_at(lambda own: own.layers, SYSTEM, layers)
+        outputs = jax.vmap(lambda x: forward(network, x))(BATCH.inputs)
+        return jnp.sum(outputs * slopes) / len(slopes)
+
+    lowering = jax.grad(work)(SYSTEM.layers)
+    shares = {}
+    for name, total, part in (
+        ("all", credit.gradient.layers, lowering),
+        *(
+            (f"layer {n}", *own)
+            for n, own in enumerate(zip(credit.gradient.layers, lowering, strict=True), 1)
+        ),
+    ):
+        whole = 0.5 * helpers.flat(total)
+        shares[name] = np.linalg.norm(whole - helpers.flat(part)) / np.linalg.norm(whole)
+    assert figures.pop("gain_share") == pytest.approx(shares, rel=1e-3)
+    assert 0.01 < shares["all"] < 1
     assert figures == {}
+
+
+def forward(network, x, control=None):
+    first, *others = network.layers
+    state = first.weight @ x + first.bias
+    state = state if control is None else state + control[0]
+    for number, layer in enumerate(others, 1):
+        state = layer.weight @ network.activation(state) + layer.bias
+        if control is not None and number < len(others):
+            state = state + control[number]
+    return state
+
+
+def squared_gain(x, label):
+    zero = tuple(map(jnp.zeros_like, (layer.bias for layer in SYSTEM.layers[:-1])))
+    slope = jax.nn.softmax(forward(SYSTEM, x)) - jnp.eye(helpers.SIZE)[label]
+    answer = jax.jacobian(lambda control: forward(SYSTEM, x, control))(zero)
+    gain = sum(block @ block.T for block in answer) + jnp.eye(helpers.SIZE)
+    return float(slope @ gain @ slope / (slope @ slope))
 
 
 @pytest.mark.slow

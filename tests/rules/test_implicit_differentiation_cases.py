@@ -76,6 +76,16 @@ def test_a_root_closes_over_traced_values_and_takes_integers_flags_and_functions
     close(slopes, (1.5 * inner, 0.8 * inner))
 
 
+def test_rosenbrocks_residuals_have_their_root_and_its_derivatives_in_both_coefficients():
+    def root(a, b):
+        f = lambda p, s, x: jnp.stack([p[0] - s[0], p[1] * (s[1] - s[0] ** 2)]) + 0 * x  # noqa: E731
+        return states(f, (a, b), jnp.zeros((1, 2)), jnp.asarray([-1.2, 1.0]), NEWTON)[0]
+
+    point, slopes = jax.jit(lambda *ab: (root(*ab), jax.jacobian(root, (0, 1))(*ab)))(1.3, 10.0)
+    close(point, (1.3, 1.69))
+    close(slopes, ([1, 2.6], [0, 0]))
+
+
 # --- linear systems, as custom_linear_solve's
 
 A = jnp.eye(3) + 0.3 * jax.random.normal(KEYS[0], (3, 3))

@@ -35,13 +35,13 @@ def whole(x):
     return {"drive": x, "mask": jnp.arange(len(x)) % 2 == 0, "count": jnp.arange(len(x))}
 
 
-def estimator(loss=None, **options):
+def estimator(loss=None, start=START, **options):
     exact = lc.Exact(tolerance=lc.Tolerance(1e-11))
     return lc.least_control(
         field,
         timescales_readout,
         lc.CrossEntropy() if loss is None else loss,
-        start=START,
+        start=start,
         **{"controller": exact, "leak": 0.5, **options},
     )
 
@@ -136,3 +136,12 @@ def test_a_second_derivative_is_refused_with_a_sentence():
     slope = jax.grad(lambda encoder: value_of(PARAMS, encoder, TARGETS)[0])
     with pytest.raises(ValueError, match="only first derivatives are defined"):
         jax.grad(lambda encoder: jnp.sum(slope(encoder)))(ENCODER)
+
+
+def test_an_estimator_that_is_made_inside_of_a_program_is_differentiated_there():
+    def value(params):
+        start = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), START)
+        return value_of(params, ENCODER, TARGETS, estimator(start=start))[0]
+
+    _, (gradient, _) = jax.grad(value_of, has_aux=True)(PARAMS, ENCODER, TARGETS)
+    close(jax.jit(jax.grad(value))(PARAMS), gradient, 1e-9)

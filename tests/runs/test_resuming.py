@@ -30,6 +30,8 @@ RULES = {
     "linear feedback": SMALL.with_options(
         rule="least-control", controller="linear-feedback", noise_steps=5, weight_decay=1e-4
     ),
+    # κ follows the share from step to step.
+    "strength": SMALL.with_options(rule="least-control", strength="0.2:0.6"),
     "warm start": SMALL.with_options(rule="least-control", start="warm"),
 }
 TIMES = ("step_ms", "seconds", "step_ms_median")

@@ -99,11 +99,13 @@ class Train(AbstractConfiguredVerb[RunConfig]):
         return 0
 
     def _line(self, seed: int, metrics: "EpochMetrics") -> str:
+        removed = metrics.removed
         measure, unit = measure_of(self.config), "" if self.config.data.regression else " nats"
         return (
             f"seed {seed}  epoch {metrics.epoch:>3}  loss {metrics.loss:.4f}{unit}  "
             f"validation {measure.shown(getattr(metrics.validation, measure.name))}  solved "
             f"{100 * metrics.converged_fraction:.2f} %  {metrics.steps_mean:.1f} steps a solve"
+            f"{'' if removed is None else f'  removed {100 * removed:.1f} %'}"
             f"  {metrics.step_ms:.2f} ms a step"
         )
 
@@ -166,6 +168,11 @@ def _print_summary(summary: dict[str, Any], measures: dict[str, tuple[str, Measu
     table.add_row("step (median)", figure("step_ms_median", 1.0, ".2f", "ms"))
     solve = summary["solve"]
     table.add_row("solved", f"{100 * solve['converged_fraction']:.3f} %")
+    if "strength" in summary:
+        mean, end = (100 * summary["strength"][name] for name in ("removed_mean", "removed_end"))
+        table.add_row(
+            "loss removed by control", f"{mean:.1f} % mean, {end:.1f} % in the last epoch"
+        )
     table.add_row("largest residual of a solved sample", f"{solve['residual_max']:.1e} relative")
     table.add_row("steps a solve", f"{solve['steps_mean']:.1f} mean, {solve['steps_max']} at most")
     table.show()

@@ -14,7 +14,16 @@ from ...equilibrium import Dynamics
 from ...losses import AbstractLoss, CrossEntropy, as_loss
 from ...systems import AbstractSystem, Affine, Feedforward
 from .._policy import Keep
-from .._rule import AbstractRule, Aspects, Batch, Counted, Credit, check_batch, refuse_weights
+from .._rule import (
+    AbstractRule,
+    Aspects,
+    Batch,
+    Counted,
+    Credit,
+    check_batch,
+    refuse_weights,
+    share_removed,
+)
 from ._difference import AbstractDifference, RateDifference, VoltageDifference
 from ._learning import AbstractFeedbackLearning, SinglePhase
 from ._noise import draws_of, noise_of_updates
@@ -106,7 +115,7 @@ class DeepFeedbackControl(AbstractRule):
 
     @property
     def aspects(self) -> Aspects:
-        return Aspects(self, feedback_control=self)
+        return Aspects(self, feedback_control=self, removed=share_removed(self.loss, Keep()))
 
     @property
     def simulations(self) -> tuple[SimulatedControl, ...]:

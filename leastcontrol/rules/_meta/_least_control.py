@@ -1,6 +1,6 @@
 """Least control for slow weights."""
 
-from ...controllers import AbstractOutputControl, as_output_control
+from ...controllers import AbstractFixedLeak, as_fixed_leak
 from ...equilibrium._trees import dot, tree_scale
 from ...systems import FastWeights
 from .._policy import AbstractUnsolved, Keep
@@ -32,20 +32,20 @@ class MetaLeastControl(AbstractMetaRule):
     **Raises:** `ValueError` if the leak is not a number of at least 0.
     """
 
-    output_control: AbstractOutputControl
+    output_control: AbstractFixedLeak
     control: AbstractMetaControl
     adaptation: AbstractAdaptation
     unsolved: AbstractUnsolved
 
     def __init__(
         self,
-        leak: float | AbstractOutputControl = 0.1,
+        leak: float | AbstractFixedLeak = 0.1,
         *,
         control: AbstractMetaControl | None = None,
         adaptation: AbstractAdaptation | None = None,
         unsolved: AbstractUnsolved | None = None,
     ):
-        self.output_control = as_output_control(leak)
+        self.output_control = as_fixed_leak(leak)
         self.control = EulerControl() if control is None else control
         self.adaptation = Relaxation() if adaptation is None else adaptation
         self.unsolved = Keep() if unsolved is None else unsolved

@@ -18,11 +18,13 @@ class AbstractControllerWord(AbstractWord, AbstractSolve):
     * `learned`: whether it has feedback weights that learn.
     * `iterates`: whether it iterates, and so may start where it ended an epoch before.
     * `direct`: whether its feedback goes straight from the output to every neuron.
+    * `needs_leak`: whether its constants follow from one leak for all samples.
     """
 
     learned: ClassVar[bool] = False
     iterates: ClassVar[bool] = True
     direct: ClassVar[bool] = False
+    needs_leak: ClassVar[bool] = False
 
     @abc.abstractmethod
     def build(self, leak: float) -> "AbstractController":

@@ -18,6 +18,7 @@ class LinearFeedback(AbstractControllerWord):
     word: ClassVar[str] = "linear-feedback"
     learned: ClassVar[bool] = True
     direct: ClassVar[bool] = True
+    needs_leak: ClassVar[bool] = True
 
     noise_steps: int = option(
         100, "Steps of the simulation that feedback learns from", range=at_least(5)

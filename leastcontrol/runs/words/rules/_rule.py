@@ -12,6 +12,7 @@ from ..strength import AbstractOutputControlled
 if TYPE_CHECKING:
     from ....equilibrium import FixedPoint
     from ....rules import AbstractRule
+    from ....training import AbstractCourse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,10 @@ class AbstractRuleWord(AbstractWord):
         """Returns the unit in which the rule's objective has the loss."""
         return 1.0
 
+    def course(self) -> "AbstractCourse | None":
+        """Makes the course of the share of the loss that control is to remove, if one is asked."""
+        return None
+
 
 @dataclasses.dataclass(frozen=True)
 class AbstractFreeRule(AbstractRuleWord, AbstractSolveWithPolicy):
@@ -53,8 +58,15 @@ class AbstractControlledRule(AbstractRuleWord, AbstractOutputControlled, Abstrac
     strong: ClassVar[bool] = True
 
     def penalty_unit(self, config: Any) -> float:
-        """Returns the leak: the objective has the loss as L/α, and without a leak not at all."""
-        return self.leak(config) or 1.0
+        """Returns the leak: the objective has the loss as L/α, and without a leak not at all.
+
+        A share of the loss is asked for in units of the loss.
+        """
+        return 1.0 if self.strength is not None else self.leak(config) or 1.0
+
+    def course(self) -> "AbstractCourse | None":
+        """Makes the course of the share."""
+        return self.course_of_strength()
 
 
 def check_direct(name: str, word: str, config: Any) -> None:

@@ -44,5 +44,11 @@ class LeastControl(AbstractControlledRule):
                 f"--start warm is for controllers that iterate, and --controller is "
                 f"{self.controller.word}: leave it out, or write --controller automatic."
             )
+        if self.strength is not None and self.controller.needs_leak:
+            raise ConfigError(
+                f"--controller {self.controller.word} learns from simulated noise, whose time "
+                f"constants follow α, and --strength is {self.strength}: write --alpha 6.4 in its "
+                "place, or --controller automatic."
+            )
         if self.controller.direct:
             check_direct("controller", self.controller.word, config)

@@ -1,0 +1,100 @@
+"""The table of strengths of control: of benchmarks/strength.py.
+
+A row is a case at one share, over the seeds that its best learning rate has: the rate of the
+highest mean validation accuracy, chosen in the same way for backpropagation.
+"""
+
+import statistics
+from collections.abc import Callable, Sequence
+
+from .description import DASH, Column, File, Row, Table, share, under, words
+
+PAGE = "docs/strength.md"
+WRITER = "python benchmarks/strength.py --json FILE"
+FILES = [File("strength.json")]
+
+
+def _mean(rows: Sequence[Row], name: str) -> float:
+    return statistics.fmean(row[name] for row in rows)
+
+
+def _groups(rows: Sequence[Row], of: Callable[[Row], tuple]) -> dict[tuple, list[Row]]:
+    groups: dict[tuple, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(of(row), []).append(row)
+    return groups
+
+
+def _spread(rows: Sequence[Row], name: str, scale: float, digits: int) -> str:
+    values = [scale * row[name] for row in rows]
+    text = f"{statistics.fmean(values):.{digits}f}"
+    return f"{text} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else text
+
+
+def _epochs_to(row: Row, loss: float) -> float | None:
+    """Returns after how many epochs the training loss is at most another; part of one counts."""
+    before = None
+    for epoch, now in enumerate(row["train_nll_epochs"], start=1):
+        if now <= loss:
+            return epoch if before is None else epoch - 1 + (before - loss) / (before - now)
+        before = now
+    return None
+
+
+def best(rows: list[Row]) -> list[Row]:
+    """Returns a row for each case and share, with the figures of its best learning rate."""
+    shown = []
+    finals: dict[str, float] = {}
+    for (case, asked), group in _groups(rows, lambda row: (row["case"], row["share"])).items():
+        rates = _groups(group, lambda row: (row["learning_rate"],))
+        most = max(map(len, rates.values()))
+        # A rate whose seeds are not all there yet is not compared with the others.
+        whole = {rate: own for (rate,), own in rates.items() if len(own) == most}
+        rate = max(whole, key=lambda rate: _mean(whole[rate], "validation_accuracy"))
+        trials = whole[rate]
+        if asked == 0:
+            finals[case] = _mean(trials, "train_nll")
+        reached = [_epochs_to(row, finals[case]) for row in trials] if case in finals else [None]
+        known = [epochs for epochs in reached if epochs is not None]
+        epochs = f"{statistics.fmean(known):.1f}" if len(known) == len(reached) else DASH.strip()
+        shown.append(
+            trials[0].plus(
+                seeds=len(trials),
+                rate=rate,
+                removed="0" if asked == 0 else f"{100 * _mean(trials, 'removed_mean'):.1f}",
+                end="0" if asked == 0 else f"{100 * _mean(trials, 'removed_end'):.1f}",
+                loss=_spread(trials, "train_nll", 1, 3),
+                validation=_spread(trials, "validation_accuracy", 100, 2),
+                test=_spread(trials, "test_accuracy", 100, 2),
+                solved=_mean(trials, "converged_fraction"),
+                steps=_mean(trials, "steps_mean"),
+                epochs_to=epochs,
+            )
+        )
+    return sorted(shown, key=lambda row: (row["case"], row["share"]))
+
+
+TABLES = (
+    Table(
+        PAGE,
+        "strength",
+        WRITER,
+        FILES,
+        [
+            words("case", "case"),
+            Column("asked, %", "share", "{:g}".format, 100),
+            words("removed, mean, %", "removed"),
+            words("in the last epoch, %", "end"),
+            Column("learning rate", "rate", "{:g}".format),
+            Column("seeds", "seeds", "{:d}".format),
+            words("training loss, nats", "loss"),
+            words("validation accuracy, %", "validation"),
+            words("test accuracy, %", "test"),
+            words("epochs to backpropagation's loss", "epochs_to"),
+            Column("solved, %", "solved", share),
+            Column("steps a solve", "steps", "{:.1f}".format),
+        ],
+        under("trials"),
+        best,
+    ),
+)
