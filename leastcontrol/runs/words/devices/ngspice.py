@@ -22,7 +22,7 @@ class Ngspice(AbstractDeviceWord):
         0.05, "Deviation of the resistors, relative to their values", range=Range(0, 1)
     )
     offset: float = option(
-        0.002, "Deviation of the offsets of pairs and outputs; in volts", range=Range(0, 0.1)
+        0.002, "Deviation of the offsets of pairs and outputs, in volts", range=Range(0, 0.1)
     )
 
     def opened(
