@@ -69,9 +69,9 @@ from ..rules import (
     Control,
     Credit,
     backpropagation_through,
-    per_sample,
-    with_kappa,
 )
+from ..rules._rule import per_sample
+from ..rules._strength import with_kappa
 from ..systems import AbstractSystem
 from ..training import Diagnostics
 from .stability import WATCHED, simulated_margins

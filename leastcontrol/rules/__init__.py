@@ -63,7 +63,5 @@ from ._rule import Aspects as Aspects
 from ._rule import Batch as Batch
 from ._rule import Control as Control
 from ._rule import Credit as Credit
-from ._rule import per_sample as per_sample
 from ._settle import settle as settle
-from ._strength import with_kappa as with_kappa
 from ._through_time import BackpropagationThroughTime as BackpropagationThroughTime

@@ -11,7 +11,8 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray, PyTree
 
 from ..equilibrium import Point, solved, tree_where
-from ..rules import AbstractRule, Batch, Credit, with_kappa
+from ..rules import AbstractRule, Batch, Credit
+from ..rules._strength import with_kappa
 from ..systems import AbstractSystem
 from ._augmentation import augmented
 from ._config import TrainingConfig

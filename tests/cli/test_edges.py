@@ -310,10 +310,9 @@ def in_plain_characters(code, *arguments):
     ("arguments", "status", "said"),
     [
         (["--help"], 0, b"usage: leastcontrol"),
-        (["train", "--help"], 0, b"--alpha"),
         (["train", "--hiden", "ψ"], 2, b"--hiden"),
-        (["report", "ψ"], 2, rb"\u03c8 is not a run folder"),
-        (["reproduce", "--list"], 0, b"+/-"),
+        pytest.param(["report", "ψ"], 2, rb"\u03c8 is not a run folder", marks=pytest.mark.slow),
+        pytest.param(["reproduce", "--list"], 0, b"+/-", marks=pytest.mark.slow),
     ],
 )
 def test_a_terminal_that_knows_few_characters_is_no_fault(arguments, status, said):
@@ -345,6 +344,7 @@ def test_outputs_of_other_kinds_are_left_alone(monkeypatch):
     assert sys.stdout.getvalue() == "ψ\n"
 
 
+@pytest.mark.slow
 def test_a_page_shows_every_name_as_it_is(tmp_path):
     name = '<b onclick="x">&\x1b[2J\udcff'
     folder = run_folder(tmp_path / name, seed=0, **{"<i>": "<u>\x1b"})
@@ -387,6 +387,7 @@ def listening(process):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="the kernel tells no sockets")
 def test_a_coordinator_listens_where_it_is_named_alone(free_port):
     command = [sys.executable, "-c", LISTEN, f"localhost:{free_port}"]

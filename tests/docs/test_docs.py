@@ -37,15 +37,17 @@ def runnable(page: str, name: str) -> str:
     return "\n".join(lines)
 
 
+# Pages whose programs take the longest to compile.
+LONG = ("comparison", "extending", "meta-learning", "working-with-runs")
+
+
 @pytest.mark.parametrize(
     "path",
     [
         pytest.param(
             path,
             marks=[pytest.mark.slow]
-            if path.parent.name == "tutorials"
-            or "how-to" in path.name
-            or path.name == "comparison.md"
+            if path.parent.name == "tutorials" or "how-to" in path.name or path.stem in LONG
             else [],
             id=str(path.relative_to(ROOT)),
         )

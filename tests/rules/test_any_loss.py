@@ -39,8 +39,13 @@ def entropy(output, target):
     [
         lambda loss: lc.RecurrentBackpropagation(loss, TIGHT),
         lambda loss: lc.LeastControl(lc.DynamicInversion(TIGHT), 2.0, loss=loss),
-        lambda loss: lc.LeastControl(lc.Exact(TIGHT), 0.1, loss=loss),
-        lambda loss: lc.EquilibriumPropagation(lc.DynamicInversion(TIGHT), 0.1, loss=loss),
+        pytest.param(
+            lambda loss: lc.LeastControl(lc.Exact(TIGHT), 0.1, loss=loss), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            lambda loss: lc.EquilibriumPropagation(lc.DynamicInversion(TIGHT), 0.1, loss=loss),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["recurrent-backpropagation", "dynamic-inversion", "exact", "equilibrium-propagation"],
 )

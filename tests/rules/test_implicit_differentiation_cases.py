@@ -206,7 +206,14 @@ PROBLEMS = {
 }
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
+# Those that take the longest to compile.
+LONG = ("diagonal", "bowl", "bratu")
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [pytest.param(n, marks=[pytest.mark.slow] if n in LONG else []) for n in PROBLEMS],
+)
 def test_a_problem_has_the_derivatives_of_finite_differences_in_both_modes(problem):
     f, params, start, solver = PROBLEMS[problem]
     flat, unravel = ravel_pytree((params, INPUTS))

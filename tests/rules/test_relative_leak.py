@@ -28,7 +28,7 @@ from helpers import (
 from jax.flatten_util import ravel_pytree
 
 import leastcontrol as lc
-from leastcontrol.rules import with_kappa
+from leastcontrol.rules._strength import with_kappa
 
 TIGHT = lc.Tolerance(1e-11)
 MIXED = lc.FixedPoint(max_steps=500, memory=4)

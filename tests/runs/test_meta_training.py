@@ -344,6 +344,7 @@ def test_mistakes_are_answered_in_one_sentence(words, sentence, tmp_path, capsys
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_the_papers_learner_of_omniglot_is_built_by_default():
     """arXiv 2207.01332, table 3 and section S4.5; traced at full size, and not run."""
     config = MetaConfig.of(tasks="omniglot", ways=20)

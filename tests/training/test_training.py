@@ -213,7 +213,7 @@ class Paired(lc.AbstractRule):
         )
 
 
-@pytest.mark.parametrize("clip", [None, 0.05])
+@pytest.mark.parametrize("clip", [pytest.param(None, marks=pytest.mark.slow), 0.05])
 def test_feedback_learns_by_its_own_optimiser_and_decays_outside_of_it(clip):
     samples, system, rule = dataset(), network(hidden=(4, 3)), Paired()
     config = TrainingConfig(3, CLASSES, 1e-2, 1e-3, clip, 0.1, feedback_learning_rate=0.2)

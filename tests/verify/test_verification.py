@@ -172,12 +172,32 @@ def vector():
         ("rnn", "rbp", {"outputs": 2}, RESULTS),
         ("ff", "lcp-di", {"k_i": 0.7, "k_p": 0.8}, RESULTS | STATE | CONTROL),
         ("rnn", "lcp-di", {"alpha": 0.5, "k_i": 2.0, "k_p": 0.3}, RESULTS | STATE | CONTROL),
-        ("ff", "lcp-ebd", {"samples": 2, "inputs": 5, "alpha": 0.15}, RESULTS | STATE),
+        pytest.param(
+            "ff",
+            "lcp-ebd",
+            {"samples": 2, "inputs": 5, "alpha": 0.15},
+            RESULTS | STATE,
+            marks=pytest.mark.slow,
+        ),
         # The gains are a controller's, which gradient descent on the energy does not have.
-        ("rnn", "lcp-ebd", {"outputs": 4, "k_i": 3.0, "k_p": 2.0}, RESULTS | STATE),
+        pytest.param(
+            "rnn",
+            "lcp-ebd",
+            {"outputs": 4, "k_i": 3.0, "k_p": 2.0},
+            RESULTS | STATE,
+            marks=pytest.mark.slow,
+        ),
         ("ff", "lcp-kp", {"k_p": 0.4}, RESULTS | STATE | CONTROL | MIRROR),
-        ("rnn", "lcp-kp", {"outputs": 4}, RESULTS | STATE | CONTROL | MIRROR),
-        ("ff", "lcp-lf", {"outputs": 4}, RESULTS | STATE | CONTROL),
+        pytest.param(
+            "rnn",
+            "lcp-kp",
+            {"outputs": 4},
+            RESULTS | STATE | CONTROL | MIRROR,
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "ff", "lcp-lf", {"outputs": 4}, RESULTS | STATE | CONTROL, marks=pytest.mark.slow
+        ),
         ("rnn", "lcp-lf", {"k_i": 0.5}, RESULTS | STATE | CONTROL),
     ],
 )
@@ -206,7 +226,14 @@ def test_a_perturbed_array_fails_and_no_other(name, tmp_path, vector):
     assert failed["error"] == pytest.approx(1e-6, rel=1e-3)
 
 
-@pytest.mark.parametrize("change", [{"alpha": 0.26}, {"k_i": 1.1}, {"k_p": 0.1}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"alpha": 0.26},
+        pytest.param({"k_i": 1.1}, marks=pytest.mark.slow),
+        pytest.param({"k_p": 0.1}, marks=pytest.mark.slow),
+    ],
+)
 def test_the_constants_matter(change, tmp_path):
     arrays, meta = make_vector("ff", "lcp-di", samples=2, inputs=2, hidden=3)
     rows = by_name(replay(write(tmp_path / "v.npz", arrays, meta | change)))
@@ -227,12 +254,14 @@ def test_a_result_of_zero_is_compared_absolutely(tmp_path, vector):
     assert math.isfinite(rows["v/grad/input_bias"]["error"])
 
 
+@pytest.mark.slow
 def test_strong_control_is_replayed_too(tmp_path):
     arrays, meta = make_vector("ff", "lcp-di", samples=2, alpha=0.02, seed=3)
     rows = replay(write(tmp_path / "v.npz", arrays, meta))
     assert [row for row in rows if not row["ok"]] == []
 
 
+@pytest.mark.slow
 def test_where_the_iteration_fails_exact_control_is_tried(tmp_path, vector, monkeypatch):
     def one_step(vector, size):
         controller = lc.DynamicInversion(vectors.TOLERANCE, lc.FixedPoint(max_steps=1))
