@@ -197,7 +197,8 @@ def target_probability(
 ) -> Float[Array, ""]:
     """Computes the mean probability of the targets at the controlled equilibria for a leak."""
     loss = CrossEntropy()
-    inputs, targets, _ = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batches)
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batches)
+    inputs, targets = flat.inputs, flat.targets
     samples = Sample(jax.vmap(system.drive)(inputs), targets)
     point = Automatic().equilibrium(ControlProblem(system, loss, leak), samples).value
     outputs = jax.vmap(system.readout)(point.state)

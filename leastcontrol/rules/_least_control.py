@@ -280,9 +280,10 @@ def least_control(
     ) -> tuple[Estimate, Bool[Array, ""]]:
         data = (batch.inputs, batch.targets, batch.weights)
         estimate = _valued(params, *data, rule=rule, system_of=system_of)
-        result = estimate[2]
-        counts = True if batch.weights is None else batch.weights > 0
-        return estimate, jnp.all(solved(result) | ~counts)
+        done = solved(estimate[2])
+        if batch.weights is not None:
+            done = done | ~(batch.weights > 0)
+        return estimate, jnp.all(done)
 
     # The derivative of a program within a program cannot close over a traced start.
     within = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(start))
