@@ -239,7 +239,8 @@ def starts_of(
     **Raises:** `ValueError` or `TypeError` if f does not fit.
     """
     one_x = jax.tree.map(_of_one, x)
-    given = jax.tree.map(_of_strong_type, jax.lax.stop_gradient(start))
+    # A weak type would change at the first step of the solver's loop.
+    given = of_strong_types(jax.tree.map(jnp.asarray, jax.lax.stop_gradient(start)))
 
     def check(batch_axes: int) -> None:
         zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape[batch_axes:], leaf.dtype), given)
@@ -258,11 +259,6 @@ def starts_of(
     except (TypeError, ValueError) as error:
         raise (error if refused is None else refused) from None
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *leaf.shape)), given)
-
-
-def _of_strong_type(leaf: Any) -> Array:
-    # A weak type would change at the first step of the solver's loop.
-    return jax.lax.convert_element_type(leaf, jnp.result_type(leaf))
 
 
 def _no_output(params: PyTree[Any], state: PyTree[Array]) -> Float[Array, " outputs"]:
