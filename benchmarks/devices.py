@@ -2,179 +2,47 @@
 
     python benchmarks/devices.py --json results/devices.json
     python benchmarks/devices.py --device ngspice --json results/devices_ngspice.json
+    python benchmarks/devices.py --ways learned random --hidden 10 10 --json FILE
 
-Every seed is a device of its own mismatch, a simulated network or a circuit in ngspice. The ways:
+Every seed is a device of its own mismatch, a simulated network or a circuit in ngspice. The ways to
+train it:
 
 * `learned`: feedback weights that follow the measured responses;
-* `random`: feedback weights that stay as they were drawn, direct feedback alignment on the device;
-* `ideal`: learned feedback on the same device without mismatch;
-* `programmed`: the weights of `ideal`, written to the device with mismatch.
+* `random`: feedback weights that stay as they were drawn, direct feedback alignment on the device.
 
-`with drift` they have devices whose weights wander by 1 % a minute and two of whose neurons are
-dead.
+And for the simulated network:
 
-Every way has the same number of trials of its step size, on devices with other seeds than those
-that are reported, and with samples held out of those that are trained with; the test samples are no
-part of it. The file is written after every run, and a run that it holds is not repeated.
+* `two phases`: the update is the measured difference of the activities under control and without;
+* `physics-aware, good twin`, `poor twin`: forwards by the device and backwards by a model that
+  knows 0.9 of the mismatch, or nothing of it;
+* `node perturbation`, `weight perturbation`, `SPSA`: something is perturbed, and the loss tells.
+
+`ideal` is learned feedback on the same device without mismatch, and `programmed` has the weights of
+`ideal`, written to the device with mismatch. `with drift` the weights wander by 1 % a minute, and
+two neurons are dead.
+
+Every way has the same number of settles, and the same number of trials of its step and of what else
+it has, on devices with other seeds than those that are reported, and with samples held out of those
+that are trained with; the test samples are no part of it. The file is written after every run, and
+a run that it holds is not repeated. On a busy machine, OPENBLAS_NUM_THREADS=1 saves time.
 """
 
-import abc
 import argparse
 import dataclasses
 import json
 import statistics
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
+from _device_kinds import KINDS, AbstractKind, Way
 from _origin import origin
 
 from leastcontrol import data, devices, files
 
-NOTHING: Mapping = {}
-DRIFT = {"drift": 0.01, "dead_units": 2}
 HELD_OUT = 360
 """Samples by which the trials are compared."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Way:
-    """A way to train a device: its feedback, and the trainings that are tried."""
-
-    feedback: str
-    trials: tuple[Mapping, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Arm:
-    """What is reported of a way: on which devices, and whether trained there or before."""
-
-    way: str
-    difficulties: Mapping = dataclasses.field(default_factory=dict)
-    programmed: bool = False
-
-
-class AbstractKind(abc.ABC):
-    """Devices of a kind, how they are trained, and what is compared."""
-
-    training: ClassVar[Mapping]
-    curve_every: ClassVar[int]
-    ideal: ClassVar[Mapping]
-    search_seeds: ClassVar[tuple[int, ...]]
-    ways: ClassVar[Mapping[str, Way]]
-    arms: ClassVar[Mapping[str, Arm]]
-
-    @abc.abstractmethod
-    def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """Adds the options of the devices."""
-
-    @abc.abstractmethod
-    def opened(
-        self, splits, options, seed: int, **difficulties
-    ) -> AbstractContextManager[devices.AbstractDevice]:
-        """Makes the device of a seed, with other difficulties than the options say."""
-
-    def alignment(self, device, inputs, feedback) -> dict:
-        """Compares feedback with the true response, of devices that know it."""
-        del device, inputs, feedback
-        return {}
-
-
-def rates(*values: float) -> tuple[Mapping, ...]:
-    """Makes trials of learning rates."""
-    return tuple({"learning_rate": value} for value in values)
-
-
-class Simulated(AbstractKind):
-    """Simulated networks."""
-
-    training: ClassVar[Mapping] = {"epochs": 30, "batch_size": 64}
-    curve_every: ClassVar[int] = 5
-    ideal: ClassVar[Mapping] = {"mismatch": 0.0}
-    search_seeds: ClassVar[tuple[int, ...]] = (100, 101, 102)
-    ways: ClassVar[Mapping[str, Way]] = {
-        "learned": Way("learned", rates(2e-3, 5e-3, 1e-2, 2e-2)),
-        "random": Way("random", rates(2e-3, 5e-3, 1e-2, 2e-2)),
-    }
-    arms: ClassVar[Mapping[str, Arm]] = {
-        "ideal": Arm("learned", ideal),
-        "programmed": Arm("learned", programmed=True),
-        "programmed with drift": Arm("learned", DRIFT, programmed=True),
-        "learned": Arm("learned"),
-        "random": Arm("random"),
-        "learned with drift": Arm("learned", DRIFT),
-        "random with drift": Arm("random", DRIFT),
-    }
-
-    def add_options(self, parser):
-        parser.add_argument("--mismatch", type=float, default=0.5)
-        parser.add_argument("--noise", type=float, default=0.05)
-        parser.add_argument("--hidden", type=int, nargs="+", default=[32, 32, 32, 32])
-
-    def opened(self, splits, options, seed, **difficulties):
-        values = {"mismatch": options.mismatch, "noise": options.noise, **difficulties}
-        inputs, outputs = splits.train.inputs.shape[1], splits.train.classes
-        return nullcontext(
-            devices.SimulatedDevice(
-                inputs, tuple(options.hidden), outputs, devices.Difficulties(**values), seed=seed
-            )
-        )
-
-    def alignment(self, device, inputs, feedback):
-        response = device.true_response(inputs[:256].astype(np.float64))
-        # The output's own lines are nearly the same in every arm.
-        hidden = slice(0, device.describe().neurons - device.describe().outputs)
-        true, sent = response.T[hidden], feedback[hidden]
-        cosine = np.sum(true * sent) / (np.linalg.norm(true) * np.linalg.norm(sent))
-        basis = np.linalg.qr(true)[0]
-        return {
-            "angle": float(np.degrees(np.arccos(cosine))),
-            "column_space": float(np.linalg.norm(basis.T @ sent) / np.linalg.norm(sent)),
-        }
-
-
-class Ngspice(AbstractKind):
-    """Circuits in ngspice."""
-
-    # A settle of a sample takes long, and has no noise that a larger batch would average.
-    training: ClassVar[Mapping] = {"epochs": 4, "batch_size": 16}
-    curve_every: ClassVar[int] = 1
-    ideal: ClassVar[Mapping] = {"resistor_mismatch": 0.0, "offset": 0.0}
-    search_seeds: ClassVar[tuple[int, ...]] = (100, 101)
-    ways: ClassVar[Mapping[str, Way]] = {
-        "learned": Way("learned", rates(1e-2, 2e-2, 4e-2)),
-        "random": Way("random", rates(1e-2, 2e-2, 4e-2)),
-    }
-    arms: ClassVar[Mapping[str, Arm]] = {
-        "ideal": Arm("learned", ideal),
-        "programmed": Arm("learned", programmed=True),
-        "learned": Arm("learned"),
-        "random": Arm("random"),
-    }
-
-    def add_options(self, parser):
-        parser.add_argument("--pairs", type=int, default=16)
-        parser.add_argument("--resistor-mismatch", type=float, default=0.05)
-        parser.add_argument("--offset", type=float, default=2e-3)
-
-    def opened(self, splits, options, seed, **difficulties):
-        values = {
-            "resistor_mismatch": options.resistor_mismatch,
-            "offset": options.offset,
-            **difficulties,
-        }
-        inputs, outputs = splits.train.inputs.shape[1], splits.train.classes
-        return closing(devices.SpiceDevice(inputs, options.pairs, outputs, seed=seed, **values))
-
-
-KINDS = {"simulated": Simulated(), "ngspice": Ngspice()}
-FEEDBACKS = {
-    "learned": lambda seed: devices.LearnedFeedback(),
-    "random": lambda seed: devices.RandomFeedback(seed),
-}
 
 
 def held_out(splits: data.Splits) -> data.Splits:
@@ -200,31 +68,35 @@ def accuracy(device, part: data.Dataset) -> float:
 def trained(kind: AbstractKind, device, way: Way, splits, options, seed: int, trial: Mapping):
     """Trains a device; returns what was measured, and the weights on the host."""
     began = time.process_time()
-    shared = {name: getattr(options, name) for name in ("epochs", "batch_size")}
-    feedback = FEEDBACKS[way.feedback](seed)
+    parts = {name: value for name, value in trial.items() if name != "learning_rate"}
+    rule = way.rule(device, seed, **parts)
+    steps = len(splits.train) // options.batch_size
+    epochs = round(options.settles / (steps * rule.settles))
+    training = devices.DeviceTraining(epochs, options.batch_size, trial["learning_rate"])
     learner = devices.DeviceLearner(
-        device,
-        feedback,
-        devices.DeviceTraining(**{**shared, **trial}),
-        splits.train.inputs,
-        splits.train.targets,
-        seed=seed,
+        device, rule, training, splits.train.inputs, splits.train.targets, seed=seed
     )
     state = devices.TrainedDevice.untrained(device)
-    for _ in range(options.epochs):
+    first = state.weights
+    for _ in range(epochs):
         state = learner.epoch(state, splits.validation.inputs, splits.validation.targets)
     curve = [
         {"settles": each.settles, "validation_accuracy": each.validation.accuracy}
-        for each in state.metrics[kind.curve_every - 1 :: kind.curve_every]
+        for each in state.metrics
     ]
-    weights = feedback.weights(device.describe(), state.responses)
     row = {
         "settles": state.settles,
         "curve": curve,
-        **kind.alignment(device, splits.train.inputs, weights),
         "certificate": state.metrics[-1].results,
         "cpu_seconds": time.process_time() - began,
     }
+    weights = rule.feedback_weights(device.describe(), state.responses)
+    if weights is not None:
+        row |= kind.alignment(device, splits.train.inputs, weights)
+        # What training made of it: to the response before, of the device as it was.
+        device.write({name: first[name] - now for name, now in device.read().items()})
+        row["before"] = kind.alignment(device, splits.train.inputs, weights)
+        device.write({name: state.weights[name] - now for name, now in device.read().items()})
     return row, state.weights
 
 
@@ -247,12 +119,13 @@ class Study:
 
     def __init__(self, kind: AbstractKind, splits: data.Splits, options: argparse.Namespace):
         self.kind, self.splits, self.options, self.made = kind, splits, options, origin()
+        self.arms = {name: arm for name, arm in kind.arms.items() if arm.way in options.ways}
         self.settings = {
             name: value
             for name, value in vars(options).items()
-            if name not in ("json", "seeds", "device")
+            if name not in ("json", "seeds", "device", "ways")
         }
-        shown = dataclasses.asdict(devices.DeviceTraining())
+        shown = dataclasses.asdict(devices.LeastControlRule())
         self.settings |= {name: shown[name] for name in ("perturbation", "wandering", "drive")}
         self.search: list[dict] = []
         self.runs: list[dict] = []
@@ -283,7 +156,8 @@ class Study:
     def _search(self) -> None:
         splits = held_out(self.splits)
         known = [(row["way"], row["trial"], row["seed"]) for row in self.search]
-        for name, way in self.kind.ways.items():
+        for name in self.options.ways:
+            way = self.kind.ways[name]
             for trial in way.trials:
                 for seed in self.kind.search_seeds:
                     if (name, trial, seed) in known:
@@ -298,11 +172,11 @@ class Study:
 
     def _report(self, seed: int) -> None:
         weights = None
-        for name, arm in self.kind.arms.items():
+        for name, arm in self.arms.items():
             # What is programmed needs the weights of the device before.
             needed = arm.difficulties == self.kind.ideal and any(
                 other.programmed and not self._has(seed, title)
-                for title, other in self.kind.arms.items()
+                for title, other in self.arms.items()
             )
             if self._has(seed, name) and not needed:
                 continue
@@ -331,7 +205,7 @@ class Study:
         print(*said, flush=True)
         values = {
             name: [row["test_accuracy"] for row in self.runs if row["arm"] == name]
-            for name in self.kind.arms
+            for name in self.arms
         }
         content = {
             "settings": self.settings,
@@ -349,8 +223,9 @@ def main() -> None:
     parser.add_argument("--device", choices=KINDS, default="simulated")
     kind = KINDS[parser.parse_known_args()[0].device]
     kind.add_options(parser)
-    parser.add_argument("--epochs", type=int, default=kind.training["epochs"])
+    parser.add_argument("--settles", type=int, default=kind.training["settles"])
     parser.add_argument("--batch-size", type=int, default=kind.training["batch_size"])
+    parser.add_argument("--ways", nargs="+", choices=kind.ways, default=list(kind.ways))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args()

@@ -33,7 +33,9 @@ RESULTS = {
 """The result of a sample, and a sentence about it."""
 
 DISAGREEMENT = 6.0
-"""Two settles disagree where an output differs by more than so many noise floors."""
+"""Two settles never disagree where no output differs by more than so many noise floors."""
+FENCE = 5.0
+"""Nor where the logarithm of the largest difference is within so many deviations of its median."""
 CERTAIN = 4.0
 """A response is not zero where it is larger than so many of its standard deviations."""
 FROZEN = 1.2
@@ -90,7 +92,7 @@ def judge(
     for name, holds in (
         ("noise-limited", margin < 2 * floor),
         ("saturated", saturated),
-        ("drifting", largest > DISAGREEMENT * np.sqrt(2) * unit),
+        ("drifting", largest > max(DISAGREEMENT * np.sqrt(2) * unit, _fence(difference[finite]))),
         ("failed", ~finite),
     ):
         result[holds] = tuple(RESULTS).index(name)
@@ -103,6 +105,21 @@ def judge(
         float(np.max(largest) / unit) if known else float("nan"),
         counts,
     ), result
+
+
+def _fence(difference: Float[np.ndarray, "samples outputs"]) -> float:
+    """Computes up to where a sample's largest difference is one of the noise, if not of a shift.
+
+    Noise reaches the output through slopes that differ from sample to sample, so that largest
+    differences spread like a lognormal variable; its deviation is the median absolute one.
+    """
+    if not len(difference):
+        return 0.0
+    moved = np.max(np.abs(difference - np.median(difference, axis=0)), axis=1)
+    logarithms = np.log(np.maximum(moved, np.finfo(np.float64).tiny))
+    middle = np.median(logarithms)
+    deviation = 1.4826 * np.median(np.abs(logarithms - middle))
+    return float(np.exp(middle + FENCE * deviation))
 
 
 class Watch:

@@ -179,6 +179,8 @@ class Measurement(NamedTuple):
 
 Weights = dict[str, Float[np.ndarray, "after before"]]
 """Weights, or changes of weights, by the names of their connections."""
+Memory = dict[str, np.ndarray]
+"""What a simulated device does not tell and needs to be continued, by name."""
 
 
 class AbstractDevice(abc.ABC):
@@ -214,8 +216,8 @@ class AbstractDevice(abc.ABC):
         """
 
 
-def check_measurement(description: Description, batch: int, measured: Measurement) -> None:
-    """Checks the shapes of a measurement.
+def checked(description: Description, batch: int, measured: Measurement) -> Measurement:
+    """Checks the shapes of a measurement, and makes readings NaN that are not finite.
 
     **Raises:** `DeviceError` for shapes that the description does not allow.
     """
@@ -226,6 +228,7 @@ def check_measurement(description: Description, batch: int, measured: Measuremen
             f"The device measured a state and an output of shapes {shapes}, but its description "
             f"asks for {expected}: correct settle() or describe()."
         )
+    return Measurement(*(np.where(np.isfinite(part), part, np.nan) for part in measured))
 
 
 def _pair(values: Any) -> tuple[float, float]:

@@ -1,39 +1,25 @@
-"""Learning on a device, from measured states and applied controls alone.
+"""Learning on a device, from measurements alone.
 
-A step settles a batch under controls ±ε, from which the free output and the responses are known,
-and then under the control of the output. The weights of a connection change by
-
-    Δw ∝ ψ behind × activity before,
-
-averaged over the batch: ψ is the control that was applied to the neuron, less where the neuron was
-measured to be near its saturation, and of the sign in which its line was measured to act. Adam
-turns that into a change; what a write is too coarse for is kept on the host until it is large
-enough. Random feedback learns with the same settles.
+A rule settles a batch and finds a direction (`_rule`). Adam turns that into a change of the
+weights, which is written as far as the device can; what a write is too coarse for is kept on the
+host until it is large enough. After every epoch the device is measured twice on the validation
+samples, and judged.
 """
 
 import dataclasses
 import math
 import time
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from ._certificate import CERTAIN, Watch, judge
-from ._device import (
-    AbstractDevice,
-    Description,
-    DeviceError,
-    Measurement,
-    Weights,
-    check_measurement,
-)
-from ._feedback import AbstractDeviceFeedback
-from ._output_control import AbstractOutputDrive, Proportional
-from ._responses import Responses
+from ._certificate import Watch, judge
+from ._device import AbstractDevice, DeviceError, Weights
+from ._metrics import DeviceMetrics, classified, settle_all, soft_targets
+from ._rule import AbstractDeviceRule, Bench, DeviceBatch
+from ._trained import TrainedDevice
 
 FIRST_MOMENT, SECOND_MOMENT, ADAM_EPSILON = 0.9, 0.999, 1e-8
-EVALUATED_AT_ONCE = 512
 LAST_RATE = 0.01
 """Part of the learning rate that is left in the last step, after half a cosine."""
 
@@ -46,10 +32,7 @@ class DeviceTraining:
 
     * `epochs`, `batch_size`: passes over the samples, and samples that are settled at a time.
     * `learning_rate`: of Adam, in the device's unit of a weight.
-    * `perturbation`: ε, the control that is added to and taken from every line.
-    * `wandering`: the variance that a response gains in a step; larger forgets faster.
     * `softness`: probability that the target takes from the class.
-    * `drive`: the output controller.
 
     **Raises:** `ValueError` for a value out of range.
     """
@@ -57,10 +40,7 @@ class DeviceTraining:
     epochs: int = 30
     batch_size: int = 64
     learning_rate: float = 3e-3
-    perturbation: float = 0.2
-    wandering: float = 1e-4
     softness: float = 0.0
-    drive: AbstractOutputDrive = dataclasses.field(default_factory=Proportional)
 
     def __post_init__(self):
         if self.epochs < 1 or self.batch_size < 1:
@@ -68,129 +48,16 @@ class DeviceTraining:
                 f"The training was given epochs={self.epochs} and batch_size={self.batch_size}, "
                 "but both are at least 1: write DeviceTraining(epochs=30, batch_size=64)."
             )
-        for name in ("learning_rate", "perturbation", "wandering"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(
-                    f"`{name}` is {getattr(self, name)}, but it is finite and above 0: write "
-                    f"DeviceTraining({name}=1e-3)."
-                )
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(
+                f"`learning_rate` is {self.learning_rate}, but it is finite and above 0: write "
+                "DeviceTraining(learning_rate=1e-3)."
+            )
         if not 0 <= self.softness < 1:
             raise ValueError(
                 f"`softness` is {self.softness}, but it is at least 0 and below 1: write "
                 "DeviceTraining(softness=0.05)."
             )
-
-
-@dataclasses.dataclass(frozen=True)
-class DeviceEvaluation:
-    """How well a device classifies, by itself and without control.
-
-    * `accuracy`: share of the samples whose output was largest at their class, in one settle.
-    * `nll`: mean negative logarithm of the probability of the class.
-    * `samples`: their number.
-    """
-
-    accuracy: float
-    nll: float
-    samples: int
-
-
-@dataclasses.dataclass(frozen=True)
-class DeviceMetrics:
-    """The figures of an epoch on a device.
-
-    * `epoch`: its number, from 1.
-    * `settles`: the batches that were settled to learn, in all epochs so far.
-    * `loss`: mean cross-entropy of the free output, in nats.
-    * `control_energy`: mean of ½‖ψ‖².
-    * `remaining_error`: mean of ‖e‖ under control, as a part of ‖e‖ without.
-    * `saturated_fraction`: share of samples with a control line at its limit.
-    * `converged_fraction`: share of the validation samples with the result `settled`.
-    * `residual_max`: largest difference of two settles of a sample, in noise floors.
-    * `steps_mean`: settles of a step.
-    * `noise_floor`, `drift`: as in `Certificate`.
-    * `write_error`: ‖read − intended‖ / ‖intended‖ of the weights.
-    * `results`: number of validation samples of each result.
-    * `faults`: sentences that name what is wrong.
-    * `validation`: on the device.
-    * `diagnostics`: by name and population; `response`, the norm of the measured response.
-    * `seconds`: of the epoch.
-    """
-
-    epoch: int
-    settles: int
-    loss: float
-    control_energy: float
-    remaining_error: float
-    saturated_fraction: float
-    converged_fraction: float
-    residual_max: float
-    steps_mean: float
-    noise_floor: float
-    drift: float
-    write_error: float
-    results: dict[str, int]
-    faults: tuple[str, ...]
-    validation: DeviceEvaluation
-    diagnostics: dict[str, dict[str, float]]
-    seconds: float
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainedDevice:
-    """What a training on a device leaves on the host, from which it can go on.
-
-    * `weights`: as they are meant to be on the device.
-    * `first`, `second`: Adam's moments.
-    * `remainder`: changes that were too small for a write.
-    * `responses`: what is known of the responses.
-    * `steps`, `settles`: so far.
-    * `metrics`: of the epochs so far.
-    """
-
-    weights: Weights
-    first: Weights
-    second: Weights
-    remainder: Weights
-    responses: Responses
-    steps: int
-    settles: int
-    metrics: tuple[DeviceMetrics, ...] = ()
-
-    @staticmethod
-    def untrained(device: AbstractDevice) -> "TrainedDevice":
-        """Reads the weights of a device, of which nothing else is known."""
-        description, weights = device.describe(), device.read()
-        shapes = {each.name: description.shape(each) for each in description.connections}
-        if {name: weight.shape for name, weight in weights.items()} != shapes:
-            raise DeviceError(
-                f"The device read weights of shapes { {n: w.shape for n, w in weights.items()} }, "
-                f"but its description asks for {shapes}: correct read() or describe()."
-            )
-        zeros = {name: np.zeros(shape) for name, shape in shapes.items()}
-        responses = Responses.unknown(description.neurons, description.outputs)
-        return TrainedDevice(weights, zeros, zeros, zeros, responses, 0, 0)
-
-    def kept(self) -> Any:
-        """Collects the arrays that are kept."""
-        counts = np.asarray([self.steps, self.settles], np.float64)
-        responses = self.responses
-        return (
-            self.weights,
-            self.first,
-            self.second,
-            self.remainder,
-            (responses.mean, responses.covariance, responses.variance),
-            counts,
-        )
-
-    def restored(self, kept: Any, rows: list[dict[str, Any]]) -> "TrainedDevice":
-        """Makes the same from arrays that were kept and from figures as JSON has them."""
-        weights, first, second, remainder, responses, counts = _in_numpy(kept)
-        steps, settles = (int(count) for count in counts)
-        metrics = tuple(_metrics(row) for row in rows)
-        known = Responses(*responses)
-        return TrainedDevice(weights, first, second, remainder, known, steps, settles, metrics)
 
 
 class DeviceLearner:
@@ -199,8 +66,8 @@ class DeviceLearner:
     **Arguments:**
 
     * `device`: what is trained.
-    * `feedback`: from the measured responses to the feedback weights.
-    * `training`: how.
+    * `rule`: finds out how the weights are to change.
+    * `training`: how long, and in which steps.
     * `inputs`, `labels`: the samples to learn from, the labels from 0.
     * `seed`: of the order of the samples and of the perturbations.
 
@@ -210,7 +77,7 @@ class DeviceLearner:
     def __init__(
         self,
         device: AbstractDevice,
-        feedback: AbstractDeviceFeedback,
+        rule: AbstractDeviceRule,
         training: DeviceTraining,
         inputs: Float[np.ndarray, "samples inputs"],
         labels: Int[np.ndarray, " samples"],
@@ -230,7 +97,7 @@ class DeviceLearner:
                 "The device has no weights that can be written, so that nothing can learn: "
                 "describe its connections."
             )
-        self._device, self._feedback, self._training = device, feedback, training
+        self._device, self._rule, self._training = device, rule, training
         self._inputs, self._labels, self._seed = inputs.astype(np.float64), labels, seed
 
     def go_on(self, trained: TrainedDevice) -> None:
@@ -255,13 +122,15 @@ class DeviceLearner:
         size = min(self._training.batch_size, len(self._labels))
         order = random.permutation(len(self._labels))
         watch, figures = Watch(self.description), []
+        if not trained.metrics:
+            trained = self._begun(trained, order[:size], watch)
         for first in range(0, len(order) - size + 1, size):
             chosen = order[first : first + size]
             trained, step = self._step(trained, chosen, random, watch)
             figures.append(step)
         means = np.mean(figures, axis=0)
         trained, write_error = self._read_back(trained)
-        pair = [self._settle_all(inputs) for _ in range(2)]
+        pair = [settle_all(self._device, inputs) for _ in range(2)]
         certificate, _ = judge(pair[0], pair[1], np.zeros(len(labels), bool))
         metrics = DeviceMetrics(
             epoch=number,
@@ -293,54 +162,28 @@ class DeviceLearner:
         )
         return dataclasses.replace(trained, metrics=(*trained.metrics, metrics))
 
-    def _settle(self, inputs: np.ndarray, control: np.ndarray, watch: Watch) -> Measurement:
-        measured = self._device.settle(inputs, control)
-        check_measurement(self.description, len(inputs), measured)
-        watch.add(measured)
-        return measured
-
-    def _settle_all(self, inputs: np.ndarray) -> Measurement:
-        return settle_all(self._device, inputs)
+    def _begun(self, trained: TrainedDevice, chosen: np.ndarray, watch: Watch) -> TrainedDevice:
+        bench = Bench(self._device, watch)
+        responses = self._rule.first_responses(bench, trained.weights, self._inputs[chosen])
+        return dataclasses.replace(trained, responses=responses, settles=bench.settles)
 
     def _step(
         self, trained: TrainedDevice, chosen: np.ndarray, random: np.random.Generator, watch: Watch
     ) -> tuple[TrainedDevice, tuple[float, ...]]:
-        training, description = self._training, self.description
-        inputs, labels = self._inputs[chosen], self._labels[chosen]
-        targets = soft_targets(labels, description.outputs, training.softness)
-        limit = description.control_limit
-        amplitude = training.perturbation if limit is None else min(training.perturbation, limit)
-        signs = random.choice([-1.0, 1.0], size=(len(chosen), description.neurons))
-        perturbation = amplitude * signs
-        plus = self._settle(inputs, perturbation, watch)
-        minus = self._settle(inputs, -perturbation, watch)
-        watch.add_pair(perturbation, plus, minus)
-        responses = trained.responses.updated(perturbation, plus, minus, training.wandering)
-        free = (plus.output + minus.output) / 2
-        feedback = self._feedback.weights(description, responses)
-        settles = 2
-
-        def settle(control: np.ndarray) -> Measurement:
-            nonlocal settles
-            settles += 1
-            return self._settle(inputs, control, watch)
-
-        driven = training.drive.drive(settle, free, targets, feedback, limit)
-        direction = local_updates(
-            description, responses, inputs, driven.measured.state, driven.control
-        )
-        trained = self._written(
-            dataclasses.replace(trained, responses=responses, settles=trained.settles + settles),
-            direction,
-        )
+        labels, bench = self._labels[chosen], Bench(self._device, watch)
+        targets = soft_targets(labels, self.description.outputs, self._training.softness)
+        batch = DeviceBatch(self._inputs[chosen], targets)
+        found = self._rule.step(bench, trained.weights, trained.responses, batch, random)
+        settles = trained.settles + bench.settles
+        trained = dataclasses.replace(trained, responses=found.responses, settles=settles)
         figures = (
-            classified(free, labels).nll,
-            float(np.mean(np.sum(driven.control**2, axis=1)) / 2),
-            float(np.mean(driven.remaining)),
-            float(np.mean(driven.saturated)),
-            float(settles),
+            classified(found.output, labels).nll,
+            float(np.mean(found.control_energy)),
+            float(np.mean(found.remaining)),
+            float(np.mean(found.saturated)),
+            float(bench.settles),
         )
-        return trained, figures
+        return self._written(trained, found.direction), figures
 
     def _rate(self, step: int) -> float:
         batches = max(1, len(self._labels) // self._training.batch_size)
@@ -382,90 +225,3 @@ class DeviceLearner:
             sum(float(np.sum((read[n] - weight) ** 2)) for n, weight in trained.weights.items())
         )
         return dataclasses.replace(trained, weights=read), error / size if size > 0 else 0.0
-
-
-def local_updates(
-    description: Description,
-    responses: Responses,
-    inputs: Float[np.ndarray, "batch inputs"],
-    state: Float[np.ndarray, "batch neurons"],
-    control: Float[np.ndarray, "batch neurons"],
-) -> Weights:
-    """Computes control behind × activity before for every connection, the mean over a batch.
-
-    The update of a weight reads the control of the neuron after it, that neuron's activity and the
-    sign in which its line acts, and the activity before it. Readings that are not finite count as
-    zero.
-    """
-    state = np.nan_to_num(state, nan=0.0, posinf=0.0, neginf=0.0)
-    behind = control * line_signs(responses)
-    for population in description.populations:
-        if population.saturation is not None:
-            part, (low, high) = description.part(population.name), population.saturation
-            room = (high - state[:, part]) * (state[:, part] - low)
-            behind[:, part] *= np.clip(4 * room / (high - low) ** 2, 0.0, 1.0)
-    return {
-        connection.name: behind[:, description.part(connection.after)].T
-        @ description.before(connection, inputs, state)
-        / len(inputs)
-        for connection in description.connections
-    }
-
-
-def line_signs(responses: Responses) -> Float[np.ndarray, " neurons"]:
-    """Finds the signs of the control lines: −1 where one certainly moves its neuron backwards."""
-    neurons = len(responses.covariance)
-    response = np.diag(responses.state)
-    deviation = np.diag(responses.deviation()[:neurons])
-    return np.where(response < -CERTAIN * deviation, -1.0, 1.0)
-
-
-def soft_targets(
-    labels: Int[np.ndarray, " batch"], classes: int, softness: float
-) -> Float[np.ndarray, "batch classes"]:
-    """Makes probabilities: 1 − ε for the class, and ε shared by the others."""
-    targets = np.full((len(labels), classes), softness / max(classes - 1, 1))
-    targets[np.arange(len(labels)), labels] = 1 - softness
-    return targets
-
-
-def settle_all(device: AbstractDevice, inputs: Float[np.ndarray, "samples inputs"]) -> Measurement:
-    """Settles samples without control, some hundreds at a time."""
-    description, parts = device.describe(), []
-    for first in range(0, len(inputs), EVALUATED_AT_ONCE):
-        part = np.asarray(inputs[first : first + EVALUATED_AT_ONCE], np.float64)
-        measured = device.settle(part, np.zeros((len(part), description.neurons)))
-        check_measurement(description, len(part), measured)
-        parts.append(measured)
-    states, outputs = zip(*parts, strict=True)
-    return Measurement(np.concatenate(states), np.concatenate(outputs))
-
-
-def classified(
-    output: Float[np.ndarray, "samples outputs"], labels: Int[np.ndarray, " samples"]
-) -> DeviceEvaluation:
-    """Computes accuracy and loss of outputs; one that is not finite is wrong."""
-    finite = np.all(np.isfinite(output), axis=1)
-    known = np.where(finite[:, None], output, 0.0)
-    right = finite & (known.argmax(axis=1) == labels)
-    highest = known.max(axis=1, keepdims=True)
-    total = np.log(np.sum(np.exp(known - highest), axis=1)) + highest[:, 0]
-    nll = np.where(finite, total - known[np.arange(len(labels)), labels], np.nan)
-    return DeviceEvaluation(float(np.mean(right)), float(np.mean(nll)), len(labels))
-
-
-def _in_numpy(kept: Any) -> Any:
-    if isinstance(kept, dict):
-        return {name: np.asarray(value, np.float64) for name, value in kept.items()}
-    if isinstance(kept, tuple | list):
-        return tuple(_in_numpy(part) for part in kept)
-    return np.asarray(kept, np.float64)
-
-
-def _metrics(row: dict[str, Any]) -> DeviceMetrics:
-    # A number that is not finite is stored as null.
-    values: dict[str, Any] = {n: math.nan if v is None else v for n, v in row.items()}
-    kept: dict[str, Any] = values.pop("validation")
-    validation: dict[str, Any] = {n: math.nan if v is None else v for n, v in kept.items()}
-    faults = tuple(values.pop("faults"))
-    return DeviceMetrics(validation=DeviceEvaluation(**validation), faults=faults, **values)

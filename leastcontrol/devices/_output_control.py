@@ -147,37 +147,31 @@ class LeakyIntegral(AbstractOutputDrive):
         limit: float | None,
     ) -> Driven:
         began = time.monotonic()
-        first = error = output_error(free, targets)
-        gain = np.full((len(free), 1), self.gain)
-        u = np.zeros_like(error)
-        size = np.linalg.norm(error, axis=1, keepdims=True)
-        proposed = gain * error
-        measured, control = None, np.zeros((len(free), len(feedback)))
-        saturated = np.zeros(len(free), bool)
-        for _ in range(self.count):
-            tried, full = _limited(proposed @ feedback.T, limit)
-            reached = settle(tried)
-            left = output_error(reached.output, targets)
-            left_size = np.linalg.norm(left, axis=1, keepdims=True)
-            better = left_size < size
-            if measured is None:
-                # What has not been measured cannot be kept.
-                better = np.ones_like(better)
-            keep = better[:, 0, None]
-            u, error = np.where(keep, proposed, u), np.where(keep, left, error)
-            measured = (
-                reached
-                if measured is None
-                else Measurement(*(np.where(keep, new, old) for new, old in zip(reached, measured)))  # noqa: B905
-            )
-            control = np.where(keep, tried, control)
-            saturated = np.where(better[:, 0], full, saturated)
-            gain = np.where(left_size < size, gain, gain / 2)
-            size = np.where(better, left_size, size)
-            proposed = u + gain * (error - self.leak * u)
+        first = output_error(free, targets)
+        u = self.gain * first
+        control, saturated = _limited(u @ feedback.T, limit)
+        measured = settle(control)
+        error, size = _error_and_size(measured, targets)
+        worse = size >= np.linalg.norm(first, axis=1)
+        gain = np.where(worse, self.gain / 2, self.gain)[:, None]
+        for _ in range(self.count - 1):
             if time.monotonic() - began > self.seconds:
                 break
-        assert measured is not None
+            proposed = u + gain * (error - self.leak * u)
+            tried, full = _limited(proposed @ feedback.T, limit)
+            reached = settle(tried)
+            left, left_size = _error_and_size(reached, targets)
+            better = left_size < size
+            keep = better[:, None]
+            u, error = np.where(keep, proposed, u), np.where(keep, left, error)
+            control = np.where(keep, tried, control)
+            measured = Measurement(
+                np.where(keep, reached.state, measured.state),
+                np.where(keep, reached.output, measured.output),
+            )
+            saturated = np.where(better, full, saturated)
+            gain = np.where(keep, gain, gain / 2)
+            size = np.where(better, left_size, size)
         return Driven(measured, control, saturated, _left(first, measured, targets))
 
 
@@ -187,6 +181,13 @@ def _limited(
     if limit is None:
         return control, np.zeros(len(control), bool)
     return np.clip(control, -limit, limit), np.any(np.abs(control) >= limit, axis=1)
+
+
+def _error_and_size(
+    measured: Measurement, targets: np.ndarray
+) -> tuple[Float[np.ndarray, "batch outputs"], Float[np.ndarray, " batch"]]:
+    error = output_error(measured.output, targets)
+    return error, np.linalg.norm(error, axis=1)
 
 
 def _left(

@@ -20,9 +20,11 @@ from ._device import (
     Connection,
     Description,
     Measurement,
+    Memory,
     Population,
     Weights,
 )
+from ._twins import NetworkTwin, Peculiarities
 
 SECONDS_PER_SAMPLE = 1e-3
 """Time that a sample takes to settle, by which weights drift."""
@@ -119,7 +121,6 @@ class SimulatedDevice(AbstractDevice):
         control = None if difficulties.control_limit == math.inf else difficulties.control_limit
         self._description = Description(inputs, tuple(populations), tuple(connections), control)
         parts, first = np.random.default_rng([seed, 0]).spawn(2)
-        self._wandering = np.random.default_rng([seed, 1])
         self._seed, self._settles = seed, 0
         mismatch = difficulties.mismatch
         shapes = {each.name: self._description.shape(each) for each in connections}
@@ -188,6 +189,35 @@ class SimulatedDevice(AbstractDevice):
             limit = difficulties.weight_limit
             self._weights[name] = np.clip(self._weights[name] + (1 + slant) * change, -limit, limit)
 
+    def memory(self) -> Memory:
+        """Collects what changes over time, from which a device of the same seed can go on."""
+        kept = {f"weights of {name}": weight for name, weight in self._weights.items()}
+        kept |= {f"factors of {name}": factor for name, factor in self._factors.items()}
+        return {**kept, "settles": np.asarray(float(self._settles))}
+
+    def remember(self, memory: Memory) -> None:
+        """Goes on from a memory: weights, drift and noise are those that would have followed."""
+        self._settles = int(memory["settles"])
+        for name in self._weights:
+            self._weights[name] = memory[f"weights of {name}"].copy()
+            self._factors[name] = memory[f"factors of {name}"].copy()
+
+    def twin(self, known: float) -> NetworkTwin:
+        """Makes a model that knows a part of the mismatch, as it is now.
+
+        **Arguments:** `known`, from 0 for a model of the description to 1 for one that is exact;
+        in between are the parts of the deviations of factors, and of the logarithms of gains and
+        slopes.
+        """
+        gains, slopes, _, alive = (np.concatenate(part) for part in self._neurons[:4])
+        outputs = np.ones(self._description.outputs)
+        alive = known * alive + (1 - known)
+        factors = {name: 1 + known * (factor - 1) for name, factor in self._factors.items()}
+        return NetworkTwin(
+            self._description,
+            Peculiarities(factors, gains**known, np.concatenate([alive * slopes**known, outputs])),
+        )
+
     def true_response(
         self, inputs: Float[np.ndarray, "batch inputs"]
     ) -> Float[np.ndarray, "outputs neurons"]:
@@ -218,7 +248,7 @@ class SimulatedDevice(AbstractDevice):
     def _wander(self, minutes: float) -> None:
         if self.difficulties.drift:
             deviation = self.difficulties.drift * math.sqrt(minutes)
+            # One for each settle, so that a device can be continued.
+            random = np.random.default_rng([self._seed, 1, self._settles])
             for name, factor in self._factors.items():
-                self._factors[name] = factor + deviation * self._wandering.standard_normal(
-                    factor.shape
-                )
+                self._factors[name] = factor + deviation * random.standard_normal(factor.shape)

@@ -25,8 +25,8 @@ def run_device(
 ) -> Summary:
     """Trains a device for each seed, by `runner.run`, and returns the summary.
 
-    A training that goes on writes the weights that it left to the device. The noise of a device is
-    not repeated, so that it does not end in the same bits.
+    A training that goes on writes the weights that it left to the device. A simulated device goes
+    on in the same bits; the noise of another one is not repeated.
 
     **Arguments:** `report`, called with the seed and the `DeviceMetrics` of an epoch that is saved;
     it may raise to stop the run there.
@@ -64,19 +64,24 @@ class DeviceJob(AbstractJob[DeviceConfig]):
         splits, config = self.splits, run.config
         learner = devices.DeviceLearner(
             device,
-            config.feedback.build(run.seed),
+            config.rule.build(config, device, run.seed),
             config.build_training(),
             splits.train.inputs,
             splits.train.targets,
             seed=run.seed,
         )
-        fresh = devices.TrainedDevice.untrained(device)
+        word = config.device
+        fresh = dataclasses.replace(
+            devices.TrainedDevice.untrained(device), memory=word.memory(device)
+        )
         recorder = Recorder(run, fresh, lambda trained: trained.weights)
         trained = recorder.start
         if trained.metrics:
+            word.remember(device, trained.memory)
             learner.go_on(trained)
         while len(trained.metrics) < config.optimiser.epochs:
             trained = learner.epoch(trained, splits.validation.inputs, splits.validation.targets)
+            trained = dataclasses.replace(trained, memory=word.memory(device))
             recorder.save(trained.metrics[-1], trained)
         pair = [devices.settle_all(device, splits.test.inputs) for _ in range(2)]
         certificate, _ = devices.judge(pair[0], pair[1], np.zeros(len(splits.test), bool))

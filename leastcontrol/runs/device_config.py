@@ -9,12 +9,10 @@ from .options import POSITIVE, at_least, choice, group, option
 from .words.data import DATA
 from .words.data._data import AbstractClassification, AbstractData
 from .words.data.digits import Digits
-from .words.device_feedback import DEVICE_FEEDBACK, AbstractDeviceFeedbackWord
-from .words.device_feedback.learned import Learned
+from .words.device_rules import DEVICE_RULES, AbstractDeviceRuleWord
+from .words.device_rules.least_control import LeastControl
 from .words.devices import DEVICES, AbstractDeviceWord
 from .words.devices.simulated import Simulated
-from .words.output_drives import OUTPUT_DRIVES, AbstractOutputDriveWord
-from .words.output_drives.proportional import Proportional
 
 if TYPE_CHECKING:
     from ..devices import DeviceTraining
@@ -34,28 +32,19 @@ class DeviceOptimiser(AbstractPart):
     learning_rate: float = option(
         3e-3, "Adam's learning rate at the first step; in units of a weight", range=POSITIVE
     )
-    perturbation: float = option(
-        0.2, "Control that is added to every line, and taken from it", range=POSITIVE
-    )
-    wandering: float = option(
-        1e-4, "Variance that a response gains in a step; larger forgets faster", range=POSITIVE
-    )
 
 
 @dataclasses.dataclass(frozen=True)
 class DeviceConfig(AbstractSeededConfig):
-    """The training of one device: what it is, how control reaches it, and how it learns."""
+    """The training of one device: what it is, and how it learns."""
 
     verb: ClassVar[str] = "device"
     what: ClassVar[str] = "the training of a device"
 
     data: AbstractData = choice(CLASSES, Digits, "Data set")
     device: AbstractDeviceWord = choice(DEVICES, Simulated, "What is trained")
-    feedback: AbstractDeviceFeedbackWord = choice(
-        DEVICE_FEEDBACK, Learned, "Weights from the output to the control lines"
-    )
-    output_control: AbstractOutputDriveWord = choice(
-        OUTPUT_DRIVES, Proportional, "What drives the measured output"
+    rule: AbstractDeviceRuleWord = choice(
+        DEVICE_RULES, LeastControl, "How it is found out in which direction weights change"
     )
     optimiser: DeviceOptimiser = group(DeviceOptimiser)
     run: Seeds = group(Seeds)
@@ -73,8 +62,5 @@ class DeviceConfig(AbstractSeededConfig):
             epochs=optimiser.epochs,
             batch_size=optimiser.batch_size,
             learning_rate=optimiser.learning_rate,
-            perturbation=optimiser.perturbation,
-            wandering=optimiser.wandering,
             softness=self.data.flat()["label_smoothing"],
-            drive=self.output_control.build(),
         )

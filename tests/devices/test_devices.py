@@ -23,16 +23,15 @@ def samples(count=40, seed=0):
     return np.eye(4)[labels] * 2 + 0.2 * random.standard_normal((count, 4)), labels
 
 
-def learner_of(device, feedback=None, epochs=4, **options):
-    training = devices.DeviceTraining(epochs=epochs, batch_size=10, learning_rate=0.02, **options)
+def learner_of(device, rule=None, epochs=4):
+    training = devices.DeviceTraining(epochs=epochs, batch_size=10, learning_rate=0.02)
     inputs, labels = samples()
-    return devices.DeviceLearner(
-        device, feedback or devices.LearnedFeedback(), training, inputs, labels, seed=1
-    )
+    rule = rule or devices.LeastControlRule()
+    return devices.DeviceLearner(device, rule, training, inputs, labels, seed=1)
 
 
-def trained_on(device, epochs=4, **options):
-    learner = learner_of(device, epochs=epochs, **options)
+def trained_on(device, epochs=4, rule=None):
+    learner = learner_of(device, rule, epochs)
     trained = devices.TrainedDevice.untrained(device)
     for _ in range(epochs):
         trained = learner.epoch(trained, *samples(20, 1))
@@ -230,7 +229,8 @@ def test_training_lowers_the_loss_without_any_derivative(name, monkeypatch):
     drive = {"proportional": devices.Proportional(), "leaky integral": devices.LeakyIntegral()}[
         name
     ]
-    trained = trained_on(device_of(mismatch=0.3, noise=0.02), drive=drive)
+    rule = devices.LeastControlRule(drive=drive)
+    trained = trained_on(device_of(mismatch=0.3, noise=0.02), rule=rule)
     first, *_, last = trained.metrics
     assert last.loss < 0.6 * first.loss
     assert last.validation.accuracy > 0.9
@@ -320,6 +320,30 @@ def test_samples_are_judged_by_two_settles():
     assert sum(certificate.counts.values()) == 200
 
 
+def test_noise_of_unequal_samples_is_no_drift():
+    """Some samples are noisier than others; one of them jumps, and then all of them move."""
+    random = np.random.default_rng(0)
+    scale = 0.01 * np.exp(0.8 * random.standard_normal((4000, 1)))
+    output = np.tile([0.0, 5.0, 1.0], (4000, 1))
+    first, second = (output + scale * random.standard_normal(output.shape) for _ in range(2))
+    state = np.zeros((4000, 1))
+    quiet = np.zeros(4000, bool)
+
+    def drifting(after):
+        certificate, _ = devices.judge(Measurement(state, first), Measurement(state, after), quiet)
+        return certificate.counts["drifting"]
+
+    difference = np.abs(second - first).max(axis=1)
+    floor = np.sqrt(np.mean(devices.noise_floors(first, second) ** 2))
+    # More than six noise floors are not rare where noise is not normal.
+    assert np.sum(difference > 6 * np.sqrt(2) * floor) > 10
+    assert drifting(second) <= 2
+    jumped = second.copy()
+    jumped[7, 0] += 3.0
+    assert drifting(jumped) == drifting(second) + 1
+    assert drifting(second + np.asarray([3.0, 0.0, 0.0])) == 4000
+
+
 def healthy(m):
     return m
 
@@ -384,7 +408,7 @@ def test_what_does_not_fit_is_refused_with_a_sentence():
     training = devices.DeviceTraining()
     with pytest.raises(devices.DeviceError, match="3 inputs and 3 classes"):
         devices.DeviceLearner(
-            device, devices.LearnedFeedback(), training, inputs[:, :3], labels, seed=0
+            device, devices.LeastControlRule(), training, inputs[:, :3], labels, seed=0
         )
     wrong = Faulty(device, on_measured=lambda m: Measurement(m.state[:, :2], m.output))
     with pytest.raises(devices.DeviceError, match="asks for"):

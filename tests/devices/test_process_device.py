@@ -82,7 +82,7 @@ def test_a_training_survives_ten_deaths_and_counts_nothing_twice(served):
     training = devices.DeviceTraining(epochs=2, batch_size=10, learning_rate=0.02)
     killer = KillingDevice(served, every=4, deaths=10)
     learner = devices.DeviceLearner(
-        killer, devices.LearnedFeedback(), training, inputs, labels, seed=0
+        killer, devices.LeastControlRule(), training, inputs, labels, seed=0
     )
     first = trained = devices.TrainedDevice.untrained(killer)
     for _ in range(2):

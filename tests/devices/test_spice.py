@@ -173,7 +173,7 @@ def test_a_circuit_learns_without_any_derivative(opened, monkeypatch):
     device = opened(4, 4, 3, seed=0)
     training = devices.DeviceTraining(epochs=3, batch_size=5, learning_rate=0.1)
     learner = devices.DeviceLearner(
-        device, devices.LearnedFeedback(), training, inputs, labels, seed=0
+        device, devices.LeastControlRule(), training, inputs, labels, seed=0
     )
     trained = devices.TrainedDevice.untrained(device)
     untrained = devices.classified(devices.settle_all(device, inputs).output, labels).accuracy

@@ -12,6 +12,7 @@ from leastcontrol.cli._perform import perform
 from leastcontrol.cli.verbs.device import Device, with_command
 from leastcontrol.runs.device import run_device
 from leastcontrol.runs.device_config import DeviceConfig
+from leastcontrol.runs.words.device_rules import DEVICE_RULES
 
 SERVER = Path(__file__).resolve().parents[2] / "examples" / "device_server" / "server.py"
 SHORT = DeviceConfig.of(hidden=(12,), epochs=2, batch_size=128, mismatch=0.2)
@@ -51,6 +52,36 @@ def test_a_run_is_a_folder_and_goes_on_where_it_stopped(tmp_path):
     assert "Output 3 is &lt;b&gt;frozen" in page
 
 
+def test_a_simulated_device_goes_on_in_the_same_bits(tmp_path):
+    """With noise, drift and asymmetric writes, which would all be others if they began again."""
+    config = SHORT.with_options(drift=5.0, write_asymmetry=0.2, write_step=0.01, dead_units=1)
+
+    def stop(seed, metrics):
+        raise Stopped
+
+    straight = run_device(config, tmp_path / "straight")
+    with pytest.raises(Stopped):
+        run_device(config, tmp_path / "run", report=stop)
+    resumed = run_device(config, tmp_path / "run", resume=True)
+    for name in ("test_nll", "certificate", "write_error", "remaining_error"):
+        assert resumed[name] == straight[name]
+    weights = [
+        next((tmp_path / folder).rglob("last*")).read_bytes() for folder in ("straight", "run")
+    ]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize(
+    ("rule", "settles"),
+    [(rule.word, n) for rule, n in zip(DEVICE_RULES, (3, 4, 1, 2, 2, 2), strict=True)],
+)
+def test_a_rule_is_chosen_by_its_word(rule, settles, tmp_path):
+    more = {"first_responses": "twin"} if rule == "two-phases" else {}
+    config = SHORT.with_options(rule=rule, epochs=1, **more)
+    summary = run_device(config, tmp_path / "run")
+    assert summary["settles"] == 10 * settles + len(more)
+
+
 def test_a_process_is_named_by_its_command(tmp_path):
     assert with_command(["--device", "process:a b", "--out", "x"]) == with_command(
         ["--device=process:a b", "--out", "x"]
@@ -74,6 +105,8 @@ def test_a_process_is_named_by_its_command(tmp_path):
         (["--device", "process:/nowhere/at/all"], "cannot be started"),
         (["--device", f"process:{sys.executable} {SERVER} --sizes 5 8 10"], "64 inputs"),
         (["--device", "ngspice"], "ngspice is not installed"),
+        (["--rule", "physics-aware", "--twin-knowledge", "0.9", "--device", "ngspice"], "mismatch"),
+        (["--rule", "physics-aware", "--feedback", "random"], "--rule least-control"),
         (["--device", "ngspice", "--offset", "2"], "--offset is 2"),
         (["--device", "ngspice", "--mismatch", "0.1"], "--device simulated"),
     ],

@@ -5,14 +5,14 @@ from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, ClassVar
 
 from ...options import Range, at_least, option
-from ._device import AbstractDeviceWord
+from ._device import AbstractPhysicalDeviceWord
 
 if TYPE_CHECKING:
     from ....devices import AbstractDevice
 
 
 @dataclasses.dataclass(frozen=True)
-class Ngspice(AbstractDeviceWord):
+class Ngspice(AbstractPhysicalDeviceWord):
     """A circuit of resistors and differential pairs, simulated by ngspice."""
 
     word: ClassVar[str] = "ngspice"

@@ -6,14 +6,14 @@ from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...options import POSITIVE, ConfigError, option
-from ._device import AbstractDeviceWord
+from ._device import AbstractPhysicalDeviceWord
 
 if TYPE_CHECKING:
     from ....devices import AbstractDevice
 
 
 @dataclasses.dataclass(frozen=True)
-class Process(AbstractDeviceWord):
+class Process(AbstractPhysicalDeviceWord):
     """A program that speaks the protocol over a pipe; process:COMMAND for short."""
 
     word: ClassVar[str] = "process"

@@ -3,14 +3,14 @@
 import dataclasses
 import math
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...options import NON_NEGATIVE, POSITIVE, at_least, option
 from ..systems._system import LAYER
 from ._device import AbstractDeviceWord
 
 if TYPE_CHECKING:
-    from ....devices import AbstractDevice
+    from ....devices import AbstractDevice, AbstractTwin, Memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Simulated(AbstractDeviceWord):
     """A simulated network with the difficulties of hardware."""
 
     word: ClassVar[str] = "simulated"
+    mismatch_is_known: ClassVar[bool] = True
 
     hidden: tuple[int, ...] = option((32, 32, 32, 32), "Neurons of each hidden layer", range=LAYER)
     mismatch: float = option(
@@ -65,3 +66,15 @@ class Simulated(AbstractDeviceWord):
         )
         device = SimulatedDevice(inputs, self.hidden, outputs, difficulties, seed=seed)
         return nullcontext(device)
+
+    def twin(self, device: Any, known: float) -> "AbstractTwin":
+        """Makes a network that knows a part of the mismatch."""
+        return device.twin(known)
+
+    def memory(self, device: Any) -> "Memory":
+        """Collects weights, drift, and the place in the noise."""
+        return device.memory()
+
+    def remember(self, device: Any, memory: "Memory") -> None:
+        """Makes the device go on in the same bits."""
+        device.remember(memory)
