@@ -107,15 +107,15 @@ class Simulated(AbstractKind):
         "physics-aware, poor twin": Way(physics_aware(0.0), trials(5e-3, 1e-2, 2e-2)),
         "node perturbation": Way(
             perturbing(devices.NodePerturbationRule),
-            (*trials(1e-2, size=0.2), *trials(1e-2, 2e-2, size=0.4)),
+            (*trials(2e-2, size=0.2), *trials(1e-2, 2e-2, size=0.4)),
         ),
         "weight perturbation": Way(
             perturbing(devices.WeightPerturbationRule),
-            (*trials(1e-2, size=0.02), *trials(1e-2, 2e-2, size=0.05)),
+            (*trials(2e-2, size=0.02), *trials(2e-2, 4e-2, size=0.05)),
         ),
         "SPSA": Way(
             perturbing(devices.SimultaneousPerturbationRule),
-            (*trials(1e-2, size=0.02), *trials(1e-2, 2e-2, size=0.05)),
+            (*trials(2e-2, size=0.02), *trials(2e-2, 4e-2, size=0.05)),
         ),
     }
     arms: ClassVar[Mapping[str, Arm]] = {
