@@ -36,6 +36,12 @@ from ._device import Population as Population
 from ._feedback import AbstractDeviceFeedback as AbstractDeviceFeedback
 from ._feedback import LearnedFeedback as LearnedFeedback
 from ._feedback import RandomFeedback as RandomFeedback
+from ._inspection import Alignment as Alignment
+from ._inspection import Mismatch as Mismatch
+from ._inspection import alignment as alignment
+from ._inspection import free_states as free_states
+from ._inspection import limits as limits
+from ._inspection import mismatch as mismatch
 from ._learning import DeviceLearner as DeviceLearner
 from ._learning import DeviceTraining as DeviceTraining
 from ._metrics import DeviceEvaluation as DeviceEvaluation
@@ -66,5 +72,6 @@ from ._trained import TrainedDevice as TrainedDevice
 from ._twins import AbstractTwin as AbstractTwin
 from ._twins import NetworkTwin as NetworkTwin
 from ._twins import Peculiarities as Peculiarities
+from ._twins import mean_response as mean_response
 from ._twins import twin_responses as twin_responses
 from ._updates import local_updates as local_updates

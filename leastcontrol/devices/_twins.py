@@ -145,14 +145,23 @@ def twin_responses(
     """
     description = bench.description
     state = bench.settle_free(inputs).state
-    rows = [
-        np.mean(twin.lines(weights, state, np.broadcast_to(unit, state.shape)), axis=0)
-        for unit in np.eye(description.neurons)
-    ]
-    mean = np.stack([*rows, *rows[description.neurons - description.outputs :]])
+    neurons = mean_response(twin, description, weights, state)
+    mean = np.concatenate([neurons, neurons[description.neurons - description.outputs :]])
     unknown = Responses.unknown(description.neurons, description.outputs)
     square = believed**2 * float(np.mean(mean[-description.outputs :] ** 2))
     return dataclasses.replace(unknown, mean=mean, covariance=square * unknown.covariance)
+
+
+def mean_response(
+    twin: AbstractTwin,
+    description: Description,
+    weights: Weights,
+    state: Float[np.ndarray, "batch neurons"],
+) -> Float[np.ndarray, "neurons neurons"]:
+    """Computes the mean response of all neurons to all lines that a twin expects at some states."""
+    units = np.eye(description.neurons)
+    rows = [twin.lines(weights, state, np.broadcast_to(unit, state.shape)) for unit in units]
+    return np.stack([np.mean(row, axis=0) for row in rows])
 
 
 def _names(description: Description) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """What the training of a device does with each of its seeds."""
 
+import contextlib
 import dataclasses
 import platform
 from collections.abc import Sequence
@@ -12,6 +13,9 @@ from .. import data, devices
 from .device_config import DeviceConfig
 from .runner import AbstractJob, Recorder, Report, SeedRun, Summary, run
 from .spread import mean, number
+
+INSPECTED = 128
+"""Training samples at whose states the device is compared with a twin."""
 
 
 def run_device(
@@ -94,6 +98,8 @@ class DeviceJob(AbstractJob[DeviceConfig]):
             "settles": trained.settles,
             "certificate": dataclasses.asdict(certificate),
             "faults": list(last.faults),
+            "limits": list(devices.limits(learner.description, last, trained.weights)),
+            **self._inspected(run, device, trained),
             "remaining_error": last.remaining_error,
             "write_error": last.write_error,
             "samples": len(splits.test),
@@ -102,13 +108,45 @@ class DeviceJob(AbstractJob[DeviceConfig]):
             "machine": platform.machine(),
         }
 
+    def _inspected(
+        self,
+        run: SeedRun[DeviceConfig],
+        device: devices.AbstractDevice,
+        trained: devices.TrainedDevice,
+    ) -> Summary:
+        """Compares the device with its description, and the feedback with the device if possible.
+
+        What cannot be known is `None`.
+        """
+        word, description = run.config.device, device.describe()
+        state = devices.free_states(device, self.splits.train.inputs[:INSPECTED])
+        feedback = run.config.rule.build(run.config, device, run.seed).feedback_weights(
+            description, trained.responses
+        )
+        found, aligned = None, None
+        if not len(state):
+            return {"mismatch": found, "alignment": aligned}
+        with contextlib.suppress(devices.DeviceError):
+            described = word.twin(device, 0.0)
+            expected = devices.mean_response(described, description, trained.weights, state)
+            found = devices.mismatch(description, trained.responses, expected)
+        if feedback is not None and word.mismatch_is_known:
+            exact = word.twin(device, 1.0)
+            response = devices.mean_response(exact, description, trained.weights, state)
+            output = response[-description.outputs :]
+            aligned = devices.alignment(description, feedback, output)
+        return {
+            "mismatch": None if found is None else dataclasses.asdict(found),
+            "alignment": None if aligned is None else dataclasses.asdict(aligned),
+        }
+
     def figures(self, summary: Summary) -> dict[str, float]:
         """Returns accuracy and loss on the device, and the settles that they took."""
         return {name: number(summary[name]) for name in _FIGURES}
 
     def row(self, summary: Summary) -> Summary:
         """Returns the seed with its accuracy and what its certificate counts."""
-        return {name: summary[name] for name in ("seed", "test_accuracy", "certificate", "faults")}
+        return {name: summary[name] for name in _ROW}
 
     def place(self, figures: devices.DeviceMetrics) -> str:
         """Returns the epoch."""
@@ -126,6 +164,7 @@ class DeviceJob(AbstractJob[DeviceConfig]):
         }
 
 
+_ROW = ("seed", "test_accuracy", "certificate", "faults", "limits", "mismatch", "alignment")
 _FIGURES = (
     "test_accuracy",
     "test_nll",

@@ -38,6 +38,8 @@ def test_a_run_is_a_folder_and_goes_on_where_it_stopped(tmp_path):
     assert sum(summary["certificate"]["counts"].values()) == 359 == summary["samples"]
     assert set(summary["certificate"]["counts"]) == set(devices.RESULTS)
     assert 0.2 < summary["test_accuracy"] <= 1
+    assert 0 < summary["alignment"]["column_space"] <= 1
+    assert summary["mismatch"]["response"] > 0.1
     written = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))
     assert written["test_accuracy"] == summary["test_accuracy"]
     # A finished run is only looked up.
