@@ -188,6 +188,25 @@ def test_updates_are_control_behind_times_activity_before():
     np.testing.assert_array_equal(other["hidden 1 to hidden 2"], updates["hidden 1 to hidden 2"])
 
 
+def test_a_line_that_certainly_acts_backwards_is_turned_round():
+    description = device_of().describe()
+    random = np.random.default_rng(3)
+    inputs, state = random.standard_normal((2, 4)), 0.1 * random.standard_normal((2, 14))
+    control, mean = random.standard_normal((2, 14)), np.concatenate([np.eye(14), np.zeros((3, 14))])
+    unknown = devices.Responses.unknown(14, 3)
+    straight = dataclasses.replace(unknown, mean=mean, variance=np.full(17, 0.01))
+    turned = mean.copy()
+    turned[2, 2], turned[4, 4] = -5.0, -3.0
+    # Of the second nothing is certain: it is less than four deviations of 1.
+    back = dataclasses.replace(straight, mean=turned)
+    updates, others = (
+        devices.local_updates(description, responses, inputs, state, control)["inputs to hidden 1"]
+        for responses in (straight, back)
+    )
+    signs = np.where(np.arange(6) == 2, -1.0, 1.0)
+    np.testing.assert_allclose(others, signs[:, None] * updates)
+
+
 def test_learned_feedback_follows_the_gradient_of_the_device():
     """For one hidden layer, control behind × activity before is the gradient of the loss."""
     device = SimulatedDevice(4, (6,), 3, Difficulties(mismatch=0.5), seed=0)
