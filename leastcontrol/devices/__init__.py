@@ -63,7 +63,7 @@ from ._responses import Responses as Responses
 from ._rule import AbstractDeviceRule as AbstractDeviceRule
 from ._rule import Bench as Bench
 from ._rule import DeviceBatch as DeviceBatch
-from ._rule import Found as Found
+from ._rule import Outcome as Outcome
 from ._serving import serve as serve
 from ._simulated import Difficulties as Difficulties
 from ._simulated import SimulatedDevice as SimulatedDevice

@@ -27,7 +27,7 @@ from ._device import Description, Measurement, Weights
 from ._feedback import AbstractDeviceFeedback, LearnedFeedback
 from ._output_control import AbstractOutputDrive, Driven, Proportional
 from ._responses import Responses
-from ._rule import AbstractDeviceRule, Bench, DeviceBatch, Found
+from ._rule import AbstractDeviceRule, Bench, DeviceBatch, Outcome
 from ._twins import AbstractTwin, twin_responses
 from ._updates import finite, local_updates, outer_products
 
@@ -84,7 +84,7 @@ class AbstractControlRule(AbstractDeviceRule):
         responses: Responses,
         batch: DeviceBatch,
         random: np.random.Generator,
-    ) -> Found:
+    ) -> Outcome:
         perturbation, plus, minus = bench.settle_pair(batch.inputs, self.perturbation, random)
         responses = responses.updated(perturbation, plus, minus, self.wandering)
         free = self._free(bench, batch, plus, minus)
@@ -95,7 +95,7 @@ class AbstractControlRule(AbstractDeviceRule):
             self.feedback.weights(bench.description, responses),
             bench.description.control_limit,
         )
-        return Found(
+        return Outcome(
             self._direction(bench.description, responses, batch, free, driven),
             responses,
             free.output,

@@ -85,7 +85,7 @@ def mismatch(
 def limits(description: Description, metrics: DeviceMetrics, weights: Weights) -> tuple[str, ...]:
     """Says in sentences what limits a device, the gravest first."""
     total = max(sum(metrics.results.values()), 1)
-    found = []
+    sentences = []
     for result, sentence in (
         ("failed", "{:.0%} of the samples could not be measured."),
         ("drifting", "{:.0%} of the samples drift between two settles."),
@@ -93,9 +93,9 @@ def limits(description: Description, metrics: DeviceMetrics, weights: Weights) -
     ):
         share = metrics.results[result] / total
         if share >= LIMITED:
-            found.append(sentence.format(share))
+            sentences.append(sentence.format(share))
     if metrics.saturated_fraction >= LIMITED:
-        found.append(
+        sentences.append(
             f"A control line is at its limit in {metrics.saturated_fraction:.0%} of cases."
         )
     ended = [
@@ -104,10 +104,10 @@ def limits(description: Description, metrics: DeviceMetrics, weights: Weights) -
         if each.limit is not None
     ]
     if ended and max(ended) >= LIMITED:
-        found.append(f"Up to {max(ended):.0%} of a connection's weights are at their limit.")
+        sentences.append(f"Up to {max(ended):.0%} of a connection's weights are at their limit.")
     if metrics.write_error >= LIMITED:
-        found.append(f"Weights differ by {metrics.write_error:.0%} from what was written.")
-    return tuple(found)
+        sentences.append(f"Weights differ by {metrics.write_error:.0%} from what was written.")
+    return tuple(sentences)
 
 
 def free_states(

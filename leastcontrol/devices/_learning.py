@@ -173,17 +173,17 @@ class DeviceLearner:
         labels, bench = self._labels[chosen], Bench(self._device, watch)
         targets = soft_targets(labels, self.description.outputs, self._training.softness)
         batch = DeviceBatch(self._inputs[chosen], targets)
-        found = self._rule.step(bench, trained.weights, trained.responses, batch, random)
+        outcome = self._rule.step(bench, trained.weights, trained.responses, batch, random)
         settles = trained.settles + bench.settles
-        trained = dataclasses.replace(trained, responses=found.responses, settles=settles)
+        trained = dataclasses.replace(trained, responses=outcome.responses, settles=settles)
         figures = (
-            classified(found.output, labels).nll,
-            float(np.mean(found.control_energy)),
-            float(np.mean(found.remaining)),
-            float(np.mean(found.saturated)),
+            classified(outcome.output, labels).nll,
+            float(np.mean(outcome.control_energy)),
+            float(np.mean(outcome.remaining)),
+            float(np.mean(outcome.saturated)),
             float(bench.settles),
         )
-        return self._written(trained, found.direction), figures
+        return self._written(trained, outcome.direction), figures
 
     def _rate(self, step: int) -> float:
         batches = max(1, len(self._labels) // self._training.batch_size)

@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from ._device import Description, Measurement, Weights
 from ._responses import Responses
-from ._rule import AbstractDeviceRule, Bench, DeviceBatch, Found, found_without_control
+from ._rule import AbstractDeviceRule, Bench, DeviceBatch, Outcome, outcome_without_control
 from ._updates import finite, outer_products
 
 
@@ -58,9 +58,9 @@ class AbstractPerturbationRule(AbstractDeviceRule):
         responses: Responses,
         batch: DeviceBatch,
         random: np.random.Generator,
-    ) -> Found:
+    ) -> Outcome:
         direction, output = self._direction(bench, weights, batch, random)
-        return found_without_control(direction, responses, output)
+        return outcome_without_control(direction, responses, output)
 
     @abc.abstractmethod
     def _direction(

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from ._device import Description, Weights
 from ._output_control import output_error
 from ._responses import Responses
-from ._rule import AbstractDeviceRule, Bench, DeviceBatch, Found, found_without_control
+from ._rule import AbstractDeviceRule, Bench, DeviceBatch, Outcome, outcome_without_control
 from ._twins import AbstractTwin
 
 
@@ -46,11 +46,11 @@ class PhysicsAwareRule(AbstractDeviceRule):
         responses: Responses,
         batch: DeviceBatch,
         random: np.random.Generator,
-    ) -> Found:
+    ) -> Outcome:
         del random
         measured = bench.settle_free(batch.inputs)
         cotangent = np.zeros_like(measured.state)
         outputs = bench.description.outputs
         cotangent[:, -outputs:] = output_error(measured.output, batch.targets)
         direction = self.twin.gradient(weights, batch.inputs, measured.state, cotangent)
-        return found_without_control(direction, responses, measured.output)
+        return outcome_without_control(direction, responses, measured.output)

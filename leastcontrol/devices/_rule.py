@@ -27,7 +27,7 @@ class DeviceBatch(NamedTuple):
     targets: Float[np.ndarray, "batch outputs"]
 
 
-class Found(NamedTuple):
+class Outcome(NamedTuple):
     """What a rule found out in a step.
 
     * `direction`: in which the loss falls, for the weights of each connection.
@@ -46,12 +46,12 @@ class Found(NamedTuple):
     saturated: Float[np.ndarray, " batch"]
 
 
-def found_without_control(
+def outcome_without_control(
     direction: Weights, responses: Responses, output: Float[np.ndarray, "batch outputs"]
-) -> Found:
+) -> Outcome:
     """Makes what a rule found that controls nothing."""
     zero = np.zeros(len(output))
-    return Found(direction, responses, output, zero, zero + 1, zero)
+    return Outcome(direction, responses, output, zero, zero + 1, zero)
 
 
 class Bench:
@@ -130,7 +130,7 @@ class AbstractDeviceRule(abc.ABC):
         responses: Responses,
         batch: DeviceBatch,
         random: np.random.Generator,
-    ) -> Found:
+    ) -> Outcome:
         """Settles a batch and finds a direction.
 
         **Arguments:** `weights`, as they were written; `random`, for perturbations.

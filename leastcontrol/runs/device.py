@@ -123,20 +123,20 @@ class DeviceJob(AbstractJob[DeviceConfig]):
         feedback = run.config.rule.build(run.config, device, run.seed).feedback_weights(
             description, trained.responses
         )
-        found, aligned = None, None
+        mismatch, aligned = None, None
         if not len(state):
-            return {"mismatch": found, "alignment": aligned}
+            return {"mismatch": mismatch, "alignment": aligned}
         with contextlib.suppress(devices.DeviceError):
             described = word.twin(device, 0.0)
             expected = devices.mean_response(described, description, trained.weights, state)
-            found = devices.mismatch(description, trained.responses, expected)
+            mismatch = devices.mismatch(description, trained.responses, expected)
         if feedback is not None and word.mismatch_is_known:
             exact = word.twin(device, 1.0)
             response = devices.mean_response(exact, description, trained.weights, state)
             output = response[-description.outputs :]
             aligned = devices.alignment(description, feedback, output)
         return {
-            "mismatch": None if found is None else dataclasses.asdict(found),
+            "mismatch": None if mismatch is None else dataclasses.asdict(mismatch),
             "alignment": None if aligned is None else dataclasses.asdict(aligned),
         }
 
