@@ -37,12 +37,12 @@ def main() -> None:
     names = [name for name in document["arms"] if name + DRIFT in document["arms"]]
     names.remove("programmed")
     matplotlib.rcParams.update({"svg.hashsalt": "device_settles", "font.size": 9})
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 4.4), sharey=True, layout="constrained")
     draw(axes[0], runs, names, "")
     draw(axes[1], runs, names, DRIFT)
     axes[0].set(ylabel="accuracy on validation samples, %", title="mismatch and noise")
     axes[1].set(title="with drift and two dead neurons")
-    axes[0].legend(fontsize=7)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.savefig(Path(__file__).with_suffix(".svg"), metadata={"Date": None})
 
 

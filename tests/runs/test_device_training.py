@@ -73,6 +73,14 @@ def test_a_simulated_device_goes_on_in_the_same_bits(tmp_path):
     assert weights[0] == weights[1]
 
 
+def test_the_summary_says_what_limits_and_how_feedback_lies(tmp_path, capsys):
+    options = ["--hidden", "8", "--epochs", "1", "--batch-size", "256", "--noise", "0.5"]
+    assert perform(["device", *options, "--out", str(tmp_path / "run")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "feedback to the true response" in said
+    assert "Noise changes the answer of" in said
+
+
 @pytest.mark.parametrize(
     ("rule", "settles"),
     [(rule.word, n) for rule, n in zip(DEVICE_RULES, (3, 4, 1, 2, 2, 2), strict=True)],
