@@ -15,8 +15,8 @@ The steps are those of a network of 784-256-256-10 and of 50 residual blocks of 
 only that says anything.
 
 Overhead is what a call of `settle` or of an estimator takes beyond the same call under `jax.jit`:
-1 000 calls of one signature, each with a function and arrays made anew, in turns with the jitted
-ones. How often f is traced in them is counted inside f.
+1 000 calls of one signature with arrays made anew, for `settle` with a function made anew too, in
+turns with the jitted ones. How often f is traced in them is counted inside f.
 """
 
 import argparse
@@ -67,10 +67,8 @@ def readout(params: dict[str, jax.Array], state: jax.Array) -> jax.Array:
 
 
 def estimator() -> Callable[..., tuple[jax.Array, Any, lc.Solution]]:
-    """Makes the README's estimator, of functions that are made anew."""
-    f = lambda params, state, x: field(params, state, x)  # noqa: E731
-    h = lambda params, state: readout(params, state)  # noqa: E731
-    return lc.least_control(f, h, lc.SquaredError(), start=jnp.zeros(16))
+    """Makes the README's estimator."""
+    return lc.least_control(field, readout, lc.SquaredError(), start=jnp.zeros(16))
 
 
 def settled(params: dict[str, jax.Array], x: jax.Array) -> jax.Array:
@@ -190,10 +188,11 @@ def main() -> None:
     if given.case is not None:
         time_case(given.case)
         return
+    estimate = estimator()
     rows = {
         "overhead": {
             "settle": overhead("settle", lambda params, x, _: settled(params, x)),
-            "least_control": overhead("least_control", lambda *given: estimator()(*given)[:2]),
+            "least_control": overhead("least_control", lambda *given: estimate(*given)[:2]),
         },
         "first_calls": first_calls(given.repeats),
     }
