@@ -160,6 +160,7 @@ def test_two_phases_learn_from_the_difference_that_was_measured():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RULES)
 def test_every_rule_lowers_the_loss_without_any_derivative(name, monkeypatch):
     def refuse(*_, **__):

@@ -127,6 +127,20 @@ def test_drift_is_a_walk_of_the_effective_weights():
     )
 
 
+def test_a_device_goes_on_from_its_memory_in_the_same_bits():
+    inputs, control = np.ones((6, 4)), np.zeros((6, 14))
+    options = {"noise": 0.1, "drift": 50.0, "write_asymmetry": 0.3}
+    first, second = device_of(**options), device_of(**options)
+    first.settle(inputs, control)
+    first.write({"bias of output": np.full((3, 1), 0.2)})
+    second.remember(first.memory())
+    for _ in range(2):
+        expected, measured = (device.settle(inputs, control) for device in (first, second))
+        np.testing.assert_array_equal(measured.state, expected.state)
+    for name, weight in first.read().items():
+        np.testing.assert_array_equal(second.read()[name], weight)
+
+
 # --- What is learned
 
 

@@ -420,7 +420,7 @@ FAULTS = (
         "devices",
         'self._factors[name] = memory[f"factors of {name}"].copy()',
         "self._factors[name] = self._factors[name].copy()",
-        ("test_device_training.py",),
+        ("test_devices.py",),
     ),
     # Data.
     Fault(

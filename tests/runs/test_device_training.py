@@ -54,6 +54,7 @@ def test_a_run_is_a_folder_and_goes_on_where_it_stopped(tmp_path):
     assert "Output 3 is &lt;b&gt;frozen" in page
 
 
+@pytest.mark.slow
 def test_a_simulated_device_goes_on_in_the_same_bits(tmp_path):
     """With noise, drift and asymmetric writes, which would all be others if they began again."""
     config = SHORT.with_options(drift=5.0, write_asymmetry=0.2, write_step=0.01, dead_units=1)
@@ -73,6 +74,7 @@ def test_a_simulated_device_goes_on_in_the_same_bits(tmp_path):
     assert weights[0] == weights[1]
 
 
+@pytest.mark.slow
 def test_the_summary_says_what_limits_and_how_feedback_lies(tmp_path, capsys):
     options = ["--hidden", "8", "--epochs", "1", "--batch-size", "256", "--noise", "0.5"]
     assert perform(["device", *options, "--out", str(tmp_path / "run")]) == 0
@@ -81,6 +83,7 @@ def test_the_summary_says_what_limits_and_how_feedback_lies(tmp_path, capsys):
     assert "Noise changes the answer of" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "settles"),
     [(rule.word, n) for rule, n in zip(DEVICE_RULES, (3, 4, 1, 2, 2, 2), strict=True)],
