@@ -129,8 +129,7 @@ def test_drift_is_a_walk_of_the_effective_weights():
 
 def test_a_device_goes_on_from_its_memory_in_the_same_bits():
     inputs, control = np.ones((6, 4)), np.zeros((6, 14))
-    options = {"noise": 0.1, "drift": 50.0, "write_asymmetry": 0.3}
-    first, second = device_of(**options), device_of(**options)
+    first, second = (device_of(noise=0.1, drift=50.0, write_asymmetry=0.3) for _ in range(2))
     first.settle(inputs, control)
     first.write({"bias of output": np.full((3, 1), 0.2)})
     second.remember(first.memory())
