@@ -54,8 +54,11 @@ TOPICS = {
     "devices": {
         "Devices and the protocol": "_device _serving _process",
         "Simulated devices": "_simulated _spice",
-        "Learning in the loop": "_learning _feedback _responses",
+        "Learning in the loop": "_learning _trained _metrics",
+        "Rules": "_rule _control_rules _physics_aware _perturbation_rules _updates",
+        "Feedback and responses": "_feedback _responses",
         "Output control": "_output_control",
+        "Twins and inspection": "_twins _inspection",
         "Certificates": "_certificate",
     },
     "diagnostics": {
