@@ -57,6 +57,8 @@ from ._program import ProgramMemory as ProgramMemory
 from ._sealed import FolderError as FolderError
 from ._sealed import PrecisionError as PrecisionError
 from ._sealed import Sealed as Sealed
+from ._sealed import check_precision as check_precision
+from ._sealed import precision as precision
 from ._sealed import read_sealed as read_sealed
 from ._sealed import write_sealed as write_sealed
 from ._strength import AbstractCourse as AbstractCourse
