@@ -27,8 +27,10 @@ from ._calibration import calibrate as calibrate
 from ._checkpoints import Checkpoints as Checkpoints
 from ._config import TrainingConfig as TrainingConfig
 from ._evaluation import AnyEvaluation as AnyEvaluation
+from ._evaluation import Confusion as Confusion
 from ._evaluation import Evaluation as Evaluation
 from ._evaluation import RegressionEvaluation as RegressionEvaluation
+from ._evaluation import confusion as confusion
 from ._evaluation import evaluate as evaluate
 from ._evaluation import evaluation_of as evaluation_of
 from ._folder import RunFolder as RunFolder

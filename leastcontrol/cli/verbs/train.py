@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from ...runs.config import RunConfig
 from ...runs.config_file import read_options
 from ...runs.interruption import interruptible
-from ...runs.measures import Measure, measure_of, summary_measures
+from ...runs.measures import Measure, measure_of, strength_shown, summary_measures
 from ...runs.options import ConfigError, flag, option
 from .._display import Table, progress, show_progress, tell_above
 from .._given import values_given
@@ -169,7 +169,9 @@ def _print_summary(summary: dict[str, Any], measures: dict[str, tuple[str, Measu
     solve = summary["solve"]
     table.add_row("solved", f"{100 * solve['converged_fraction']:.3f} %")
     if "strength" in summary:
-        mean, end = (100 * summary["strength"][name] for name in ("removed_mean", "removed_end"))
+        strength = summary["strength"]
+        mean, end = (100 * strength[name] for name in ("removed_mean", "removed_end"))
+        table.add_row("strength of control", strength_shown(strength))
         table.add_row(
             "loss removed by control", f"{mean:.1f} % mean, {end:.1f} % in the last epoch"
         )
