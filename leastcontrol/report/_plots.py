@@ -19,6 +19,13 @@ EPOCHS = "epoch"
 # Largest number of heat map columns; with more epochs, a column averages several.
 MOST_COLUMNS = 120
 LONGEST_NAME = 44
+# Characters of a legend that fit beside each other, those that a mark takes, and inches of a row.
+LEGEND_WIDTH = 54
+LEGEND_MARK = 7
+LEGEND_ROW = 0.2
+# The look of a line over an identical one, and of a seed's line.
+OVER = (0, (3, 3))
+OF_A_SEED: dict[str, Any] = {"linewidth": 0.7, "alpha": 0.5}
 # Avoids thin gaps between cells in browsers.
 SEAMLESS = {"edgecolors": "face", "linewidth": 0.4}
 
@@ -36,6 +43,7 @@ class Plot:
     * `run`: name of its run; `None` for a comparison of runs.
     * `title`, `caption`: short title, and a sentence that describes the plot.
     * `paint`: draws the plot on a Matplotlib figure.
+    * `hover`: the words to be shown on hovering over the n-th line, `run-n`, and its `label-n`.
     """
 
     name: str
@@ -44,6 +52,7 @@ class Plot:
     title: str
     caption: str
     paint: Paint
+    hover: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,10 +235,14 @@ def plots(runs: Sequence[Run]) -> list[Plot]:
     """Lists all plots of runs, in the order of the page."""
     available = []
     for kind in CURVES:
-        drawn = [run for run in runs if _has(run, kind)]
+        # A run has the same look in all plots, by its place.
+        places = [place for place, run in enumerate(runs) if _has(run, kind)]
+        drawn = [runs[place] for place in places]
         if drawn:
-            paint = _lines(kind, drawn)
-            available.append(Plot(kind.name, kind.section, None, kind.title, kind.caption, paint))
+            caption = _with_identical(kind.caption, kind, drawn)
+            names = tuple(run.name for run in drawn)
+            paint = _lines(kind, drawn, places)
+            available.append(Plot(kind.name, kind.section, None, kind.title, caption, paint, names))
     for number, run in enumerate(runs, 1):
         available += _layers(run, number)
     for number, run in enumerate(runs, 1):
@@ -283,29 +296,68 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def _lines(plot: _Curve, runs: Sequence[Run]) -> Paint:
+def identical(runs: Sequence[Run], figure: str, against_time: bool = False) -> list[list[Run]]:
+    """Groups the runs whose curves of a figure are the same; each group has several."""
+    groups: dict[Any, list[Run]] = {}
+    for run in runs:
+        across, _, mean, _ = curve(run, figure, against_time)
+        if across:
+            groups.setdefault((tuple(across), tuple(mean)), []).append(run)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _with_identical(caption: str, plot: _Curve, runs: Sequence[Run]) -> str:
+    """Adds to a caption which runs have the same curve."""
+    groups = identical(runs, plot.figure, plot.against_time)
+    each = "; ".join(" = ".join(run.label for run in group) for group in groups)
+    return (
+        f"{caption} Identical curves, drawn as dashes over each other: {each}." if each else caption
+    )
+
+
+def _lines(plot: _Curve, runs: Sequence[Run], places: Sequence[int]) -> Paint:
     def paint(drawing: Drawing, palette: Palette) -> None:
         axes = drawing.add_subplot()
         if plot.logarithmic:
             axes.set_yscale("log", nonpositive="mask")
             _name_powers(axes.yaxis)
-        for run, (style, colour) in zip(runs, _looks(palette), strict=False):
-            across, low, mean, high = curve(run, plot.figure, plot.against_time)
-            low, mean, high = ([plot.scale * value for value in line] for line in (low, mean, high))
+        groups = identical(runs, plot.figure, plot.against_time)
+        covering = {run.name for group in groups for run in group[1:]}
+        every = list(itertools.islice(_looks(palette), max(places) + 1))
+        looks = [every[place] for place in places]
+        for number, (run, (style, colour)) in enumerate(zip(runs, looks, strict=True)):
+            across, _, mean, _ = curve(run, plot.figure, plot.against_time)
             seeds = len(run.trials)
-            label = run.name if seeds == 1 else f"{run.name} ({seeds} seeds)"
+            label = run.label if seeds == 1 else f"{run.label} ({seeds} seeds)"
             marker = "o" if len(across) == 1 else None
-            axes.plot(across, mean, style, color=colour, label=label, marker=marker)
-            if seeds > 1:
-                axes.fill_between(across, low, high, color=colour, alpha=0.15, linewidth=0)
+            # What lies under a line of dashes is seen between them.
+            style = OVER if run.name in covering else style
+            (line,) = axes.plot(
+                across,
+                _scaled(plot, mean),
+                linestyle=style,
+                color=colour,
+                label=label,
+                marker=marker,
+            )
+            line.set_gid(f"run-{number}")
+            for trial in run.trials if seeds > 1 else ():
+                single = dataclasses.replace(run, trials=(trial,))
+                own, _, values, _ = curve(single, plot.figure, plot.against_time)
+                axes.plot(own, _scaled(plot, values), linestyle=style, color=colour, **OF_A_SEED)
         up = plot.up
         if plot.figure == "loss" and any(_squared(run) for run in runs):
             up = "loss"
         axes.set(title=plot.title, ylabel=up)
         _name_epochs(axes, "wall time, s" if plot.against_time else EPOCHS)
-        _legend(drawing, len(runs))
+        for number, text in enumerate(_legend(drawing).get_texts()):
+            text.set_gid(f"label-{number}")
 
     return paint
+
+
+def _scaled(plot: _Curve, line: Sequence[float]) -> list[float]:
+    return [plot.scale * value for value in line]
 
 
 def _looks(palette: Palette) -> Any:
@@ -335,8 +387,18 @@ def _name_powers(axis: Any) -> None:
     axis.set_minor_formatter(FuncFormatter(between))
 
 
-def _legend(drawing: Drawing, count: int) -> None:
-    drawing.legend(loc="outside lower center", ncols=2 if count < 9 else 3)
+def _legend(drawing: Drawing, columns: int = 3) -> Any:
+    """Adds a legend below, in as many columns as its labels leave room for, and makes room for it.
+
+    The drawing grows with the rows of its legend, so that its axes keep their size.
+    """
+    _, labels = drawing.axes[0].get_legend_handles_labels()
+    longest = max(map(len, labels), default=0)
+    columns = max(1, min(columns, len(labels), LEGEND_WIDTH // (longest + LEGEND_MARK)))
+    rows = -(-len(labels) // columns)
+    width, height = drawing.get_size_inches()
+    drawing.set_size_inches(width, height + LEGEND_ROW * max(0, rows - 1))
+    return drawing.legend(loc="outside lower center", ncols=columns)
 
 
 # --- inside one run -------------------------------------------------------------------------------
@@ -441,7 +503,7 @@ def _places(title: str, run: Run, places: dict[str, list[float]], up: str) -> Pa
             axes.plot(epochs, line, style, color=colour, label=name, marker=marker)
         axes.set(title=title, ylabel=up)
         _name_epochs(axes, EPOCHS)
-        _legend(drawing, len(places))
+        _legend(drawing)
 
     return paint
 
@@ -538,7 +600,7 @@ def _paint_outputs(drawing: Drawing, axes: Any, palette: Palette, sample: dict[s
     axes.set(xlabel="class", ylabel="probability, %")
     axes.grid(visible=False, axis="x")
     _name_classes(axes, len(ways[0][1]["rest"]["probabilities"]))
-    drawing.legend(loc="outside lower center", ncols=3)
+    _legend(drawing)
 
 
 def _name_classes(axes: Any, count: int) -> None:
@@ -554,7 +616,7 @@ def _paint_losses(drawing: Drawing, axes: Any, palette: Palette, sample: dict[st
     for name, way, colour in _ways(sample, palette):
         _in_time(axes, sample, way["loss"], way["rest"]["loss"], colour, name)
     axes.set(xlabel=TIME, ylabel="loss, nats", ylim=(0, None))
-    drawing.legend(loc="outside lower center", ncols=2)
+    _legend(drawing)
 
 
 def _paint_control(drawing: Drawing, axes: Any, palette: Palette, sample: dict[str, Any]) -> None:
@@ -562,7 +624,7 @@ def _paint_control(drawing: Drawing, axes: Any, palette: Palette, sample: dict[s
     for (name, line), (style, colour) in zip(way["control"].items(), _looks(palette), strict=False):
         _in_time(axes, sample, line, way["rest"]["control"][name], colour, name, style)
     axes.set(xlabel=TIME, ylabel="control, state units", ylim=(0, None))
-    drawing.legend(loc="outside lower center", ncols=3)
+    _legend(drawing)
 
 
 def _in_time(
@@ -589,4 +651,4 @@ def _paint_plane(drawing: Drawing, axes: Any, palette: Palette, sample: dict[str
         axes.plot(*way["rest"]["plane"], "x", color=colour, markeredgewidth=2, markersize=8)
     axes.plot(*sample["free"]["plane"][0], "o", color=palette.ink, label="start")
     axes.set(xlabel="first direction, state units", ylabel="second direction, state units")
-    drawing.legend(loc="outside lower center", ncols=3)
+    _legend(drawing)
