@@ -200,6 +200,10 @@ class TrainingJob(AbstractJob[RunConfig]):
         """Returns the epoch."""
         return f"epoch {figures.epoch}"
 
+    def share(self, figures: training.EpochMetrics) -> float:
+        """Returns the share of the epochs."""
+        return figures.epoch / self.config.optimiser.epochs
+
     def combined(self, summaries: Sequence[Summary]) -> Summary:
         """Returns the means of what one seed's summary has."""
         figures = [self.figures(summary) for summary in summaries]
