@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ._palette import IN_PAGE, ON_PAPER, VARIABLES, Palette
-from ._plots import Plot, plots
+from ._plot import Plot
+from ._plots import plots
 from ._runs import ReportError, Run
 
 # In inches; narrow, so that text stays legible on a phone.
@@ -20,7 +21,7 @@ PNG_DOTS = 200
 class Figure:
     """A rendered plot for the page, with its SVG as text.
 
-    The other fields are those of `leastcontrol.report._plots.Plot`.
+    The other fields are those of `leastcontrol.report._plot.Plot`.
     """
 
     name: str

@@ -8,7 +8,7 @@ import pytest
 from test_report import write_run
 
 from leastcontrol import report
-from leastcontrol.report import _labels, _plots, _tables
+from leastcontrol.report import _curves, _labels, _plots, _tables
 from leastcontrol.report._conclusion import conclusion
 from leastcontrol.report._confusion import confusion
 
@@ -182,7 +182,9 @@ def test_what_differs_comes_first(tmp_path):
 def test_identical_curves_are_told_and_both_are_seen(tmp_path):
     folders = [write_run(tmp_path / name, (seed,)) for name, seed in (("a", 1), ("b", 1), ("c", 2))]
     runs, _ = read(*folders)
-    assert [[run.name for run in group] for group in _plots.identical(runs, "loss")] == [["a", "b"]]
+    assert [[run.name for run in group] for group in _curves.identical(runs, "loss")] == [
+        ["a", "b"]
+    ]
     plots = {plot.name: plot for plot in _plots.plots(runs)}
     assert plots["loss"].caption.endswith("dashes over each other: a = b.")
     with report._figures._drawn(plots["loss"], report._palette.ON_PAPER) as drawing:
