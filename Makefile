@@ -21,7 +21,7 @@ DEV_STAMP := .venv/.dev-$(STATE)
 .DEFAULT_GOAL := help
 # Two installations into one environment at a time would spoil it.
 .NOTPARALLEL:
-.PHONY: help train bench test test-all floors lint format tables notebooks docs clean
+.PHONY: help train bench test test-all floors lint format tables figures notebooks docs clean
 
 help:
 	@echo 'make train     set up and train on handwritten digits, least control beside backpropagation'
@@ -29,6 +29,7 @@ help:
 	@echo 'make test      set up and run the tests, without the slow ones (make test-all: all)'
 	@echo 'make lint      formatting, lint, types, import order (make format: mend the first two)'
 	@echo 'make floors    try the oldest releases that pyproject.toml allows, in an environment of their own'
+	@echo 'make figures   draw the figures of the documentation again'
 	@echo 'make notebooks run the examples and store what they print for the documentation'
 	@echo 'make docs      build the documentation into site/'
 	@echo 'make clean     remove .venv and everything that was built'
@@ -61,6 +62,9 @@ format: $(DEV_STAMP)
 
 tables: $(if $(wildcard $(DEV_STAMP)),,$(TRAIN_STAMP))
 	@PYTHONPATH=docs $(VENV) -m tables
+
+figures: $(if $(wildcard $(DEV_STAMP)),,$(TRAIN_STAMP))
+	@$(VENV) docs/figures
 
 notebooks: $(DEV_STAMP)
 	@PYTHONPATH=docs $(VENV) -m notebooks

@@ -1,7 +1,6 @@
 """Accuracy against the noise in the neurons that a rule learns under.
 
     python benchmarks/noise_robustness.py --json results/noise-robustness.json
-    python benchmarks/noise_robustness.py --json FILE --figure docs/figures/noise_robustness.svg
 
 Small feedforward networks learn MNIST (or digits, `--data digits`) by rules that all learn in the
 same simulated dynamics: every neuron's apical voltage has an Ornstein–Uhlenbeck noise of the same
@@ -14,13 +13,12 @@ Least control and equilibrium propagation run in those dynamics with the Jacobia
 whose rest point is theirs (`JacobianFeedback`); equilibrium propagation contrasts it with a second,
 free phase with noise of its own.
 
-The file is written after every run, and runs that it holds already are not made again; `--figure`
-draws what it holds, and `--only-figure` makes no runs.
+The file is written after every run, and runs that it holds already are not made again.
+`docs/figures/noise_robustness.py` draws them.
 """
 
 import argparse
 import json
-import statistics
 import sys
 import time
 from pathlib import Path
@@ -196,34 +194,8 @@ def opened(path, options):
     return found
 
 
-def draw(found, path):
-    """Draws accuracy against noise, a line for each rule."""
-    import matplotlib
-    from matplotlib import pyplot
-
-    matplotlib.rcParams.update({"svg.hashsalt": "noise_robustness", "font.size": 9})
-    figure, axes = pyplot.subplots(figsize=(6.5, 4), layout="constrained")
-    for rule in dict.fromkeys(own["rule"] for own in found["runs"]):
-        cells = {}
-        for own in found["runs"]:
-            if own["rule"] == rule and own["test_accuracy"] is not None:
-                cells.setdefault(own["noise"], []).append(100 * own["test_accuracy"])
-        levels = sorted(cells)
-        axes.plot(levels, [statistics.mean(cells[s]) for s in levels], "o-", label=rule)
-    lowest = min((own["noise"] for own in found["runs"] if own["noise"] > 0), default=0.1)
-    axes.set_xscale("symlog", linthresh=lowest)
-    axes.set(
-        title="Accuracy after learning under noise",
-        xlabel="standard deviation of the noise in every neuron (units of its voltage)",
-        ylabel="test accuracy without noise (%)",
-        ylim=(0, 100),
-    )
-    axes.legend(fontsize=8)
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
-
-
 def main():
-    """Makes the runs that are missing, and draws the figure."""
+    """Makes the runs that are missing."""
     parser = argparse.ArgumentParser(description="Train under noise, rule by rule.")
     parser.add_argument("--levels", type=float, nargs="+", default=[0.1, 0.3, 0.03, 0.0])
     parser.add_argument("--rules", nargs="+", help="parts of the names of the rules; all of them")
@@ -236,8 +208,6 @@ def main():
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--feedback-learning-rate", type=float, default=1e-4)
     parser.add_argument("--json", type=Path, help="file of the results")
-    parser.add_argument("--figure", type=Path, help="file of the figure")
-    parser.add_argument("--only-figure", action="store_true", help="make no runs")
     options = parser.parse_args()
     found = opened(options.json, options)
     done = {(own["rule"], own["noise"], own["seed"]) for own in found["runs"]}
@@ -248,7 +218,7 @@ def main():
         for seed in options.seeds
         if options.rules is None or any(part in name for part in options.rules)
     ]
-    missing = [] if options.only_figure else [cell for cell in cells if cell not in done]
+    missing = [cell for cell in cells if cell not in done]
     splits, made = None, origin()
     for name, level, seed in missing:
         if splits is None:
@@ -260,8 +230,6 @@ def main():
         found["runs"].append(own)
         if options.json is not None:
             files.write_json(options.json, found)
-    if options.figure is not None:
-        draw(found, options.figure)
 
 
 if __name__ == "__main__":

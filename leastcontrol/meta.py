@@ -1,7 +1,7 @@
 """Meta-learning: slow weights from which tasks are learned well.
 
 A system of `FastWeights` has the weights of a learner as its state, and a rule trains the slow
-weights that pull on them. The parts of a rule are explained in `leastcontrol.rules._meta`:
+weights that pull on them. A rule is composed of two or three parts:
 
 * rules: `MetaLeastControl`, `FirstOrderMAML`, `MAML`, `Reptile`, `T1T2`, `ImplicitMAML`,
   `ContrastiveMeta`;

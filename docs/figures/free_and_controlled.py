@@ -11,15 +11,13 @@ target t. `leastcontrol.diagnostics` integrates, from the same start,
 The script fails if a trajectory does not end where the library's solvers find rest.
 """
 
-from pathlib import Path
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from themed import prepare, save
 
 import leastcontrol as lc
 from leastcontrol import diagnostics
@@ -102,7 +100,7 @@ def main() -> None:
         end = rest(problem).state
         curves.append((f"controlled, α = {leak:g}", way.points.state, way.outputs, end))
 
-    matplotlib.rcParams.update({"svg.hashsalt": "free_and_controlled", "font.size": 9})
+    prepare("free_and_controlled")
     figure, (plane, time) = pyplot.subplots(1, 2, figsize=(9, 4), layout="constrained")
     draw_plane(plane, system)
     for (label, states, outputs, end), colour in zip(curves, COLOURS, strict=True):
@@ -129,7 +127,7 @@ def main() -> None:
         ylim=(0, None),
     )
     time.legend()
-    figure.savefig(Path(__file__).with_suffix(".svg"), metadata={"Date": None})
+    save(figure, "free_and_controlled")
 
 
 if __name__ == "__main__":

@@ -10,14 +10,12 @@ is nudged by λ = 0.05, with K = 2000, Δt = 0.005, τ_v = 0.2, k_p = 1 and α =
 The script fails if an output does not end where the rest point that is solved for has it.
 """
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 import optax
 from matplotlib import pyplot
+from themed import prepare, save
 
 import leastcontrol as lc
 from leastcontrol import data
@@ -89,7 +87,7 @@ def main() -> None:
         rest - free,
     )
 
-    matplotlib.rcParams.update({"svg.hashsalt": "output_and_control", "font.size": 9})
+    prepare("output_and_control")
     figure, (above, below) = pyplot.subplots(
         2, 1, figsize=(6, 5), sharex=True, layout="constrained"
     )
@@ -112,7 +110,7 @@ def main() -> None:
         xlabel="time (time constants of the controller)",
         ylabel="control u",
     )
-    figure.savefig(Path(__file__).with_suffix(".svg"), metadata={"Date": None})
+    save(figure, "output_and_control")
 
 
 if __name__ == "__main__":

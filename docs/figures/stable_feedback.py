@@ -9,13 +9,11 @@ inverses Jᵀ(JJᵀ + γI)⁻¹ for γ from 1e-5 to 100, all of unit norm, are s
 components of all of them together.
 """
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 from matplotlib import pyplot
+from themed import prepare, save
 
 import leastcontrol as lc
 from leastcontrol import diagnostics
@@ -70,7 +68,7 @@ def main() -> None:
     def shown(matrices: np.ndarray) -> np.ndarray:
         return (matrices.reshape(len(matrices), -1) - mean) @ axes[:2].T
 
-    matplotlib.rcParams.update({"svg.hashsalt": "stable_feedback", "font.size": 9})
+    prepare("stable_feedback")
     figure, plane = pyplot.subplots(figsize=(5.5, 4.5), layout="constrained")
     plane.plot(*shown(samples).T, ".", color="0.75", markersize=3, label="stable, Q = JᵀP")
     line = plane.scatter(*shown(inverses).T, c=np.log10(DAMPINGS), cmap="viridis", s=14, zorder=2)
@@ -84,7 +82,7 @@ def main() -> None:
         aspect="equal",
     )
     plane.legend(fontsize=8)
-    figure.savefig(Path(__file__).with_suffix(".svg"), metadata={"Date": None})
+    save(figure, "stable_feedback")
 
 
 if __name__ == "__main__":

@@ -11,14 +11,12 @@ Proposition S8 bounds the error by a multiple of the distance. The script fails 
 curves of one strength in logarithms, where the distance is below a hundredth, is not one.
 """
 
-from pathlib import Path
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 from matplotlib import pyplot
+from themed import prepare, save
 
 import leastcontrol as lc
 from leastcontrol import diagnostics
@@ -69,7 +67,7 @@ def main() -> None:
     jax.config.update("jax_enable_x64", True)
     system = lc.EquilibriumRNN(10, 32, 4, key=jax.random.key(0))
     inputs = jax.random.normal(jax.random.key(1), (SAMPLES, 10))
-    matplotlib.rcParams.update({"svg.hashsalt": "update_error", "font.size": 9})
+    prepare("update_error")
     figure, axes = pyplot.subplots(figsize=(5.5, 4), layout="constrained")
     for colour, leak in (("C0", 1.0), ("C1", 0.1)):
         measure, near = eqx.filter_jit(one), []
@@ -100,7 +98,7 @@ def main() -> None:
         ylabel="error of the update, relative",
     )
     axes.legend()
-    figure.savefig(Path(__file__).with_suffix(".svg"), metadata={"Date": None})
+    save(figure, "update_error")
 
 
 if __name__ == "__main__":

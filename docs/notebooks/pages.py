@@ -6,6 +6,26 @@ from collections.abc import Sequence
 from .script import Cell, Script
 
 FOLDER = "examples"
+INDEX = """\
+# Examples
+
+Each is one script in the folder `examples/` of the repository, runs within a minute on one core,
+and is run by the tests. Each is a notebook to download too. The pictures are drawn by
+`docs/figures/gallery.py` of what the scripts computed.
+
+<div class="lc-gallery" markdown>
+
+"""
+CARD = """\
+<div class="lc-card" markdown>
+
+![{title}: what the example computed](../figures/gallery_{name}.svg)
+
+**[{title}]({name}.md)** – {sentence} [Notebook]({name}.ipynb)
+
+</div>
+
+"""
 NOTE = "Written from `examples/{name}.py`; [download it as a notebook]({name}.ipynb)."
 
 
@@ -40,17 +60,16 @@ def notebook(script: Script, printed: Sequence[str] | None) -> str:
 
 
 def index(scripts: Sequence[Script]) -> str:
-    """Makes the page that names every example, with a line on what it shows."""
-    lines = [
-        f"* [{script.title}]({script.name}.md) – {_first_sentence(script.summary)}"
-        for script in scripts
-    ]
-    return (
-        "# Examples\n\nEach is one script in the folder `examples/` of the repository, runs within "
-        "a minute on one core, and is run by the tests. Each is a notebook to download too.\n\n"
-        + "\n".join(lines)
-        + "\n"
-    )
+    """Makes the gallery: a picture of every example, with a line on what it shows."""
+    return INDEX + "".join(CARD.format(**_card(script)) for script in scripts) + "</div>\n"
+
+
+def _card(script: Script) -> dict[str, str]:
+    return {
+        "name": script.name,
+        "title": script.title,
+        "sentence": _first_sentence(script.summary),
+    }
 
 
 def _first_sentence(text: str) -> str:

@@ -121,7 +121,6 @@ RESULTS = Table(
     [SYSTEM, RULE, ACCURACY, SEEDS, Column("the paper, %", "paper"), SOLVED, STEPS, TIME],
 )
 TABLES = (
-    dataclasses.replace(RESULTS, page="README.md", commands=False),
     RESULTS,
     dataclasses.replace(
         RESULTS,

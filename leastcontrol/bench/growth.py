@@ -4,11 +4,14 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def growth_exponent(sizes: Sequence[int], times: Sequence[float]) -> tuple[float, float]:
@@ -30,6 +33,13 @@ def growth_exponent(sizes: Sequence[int], times: Sequence[float]) -> tuple[float
 
 
 def plot_growth(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Writes the plot of milliseconds per step against size to a file."""
+    content = io.BytesIO()
+    growth_figure(rows).savefig(content, format=path.suffix.removeprefix("."))
+    write_whole(path, content.getvalue())
+
+
+def growth_figure(rows: Sequence[dict[str, Any]]) -> "Figure":
     """Plots milliseconds per step against size, with a panel for each growth and a line per rule.
 
     Bars are the quartiles; the legend gives the exponent of each line.
@@ -37,9 +47,13 @@ def plot_growth(rows: Sequence[dict[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     panels = list(dict.fromkeys((row["case"], row["grown"]) for row in rows))
-    figure = Figure(figsize=(4.5 * len(panels), 3.6), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for (case, grown), panel in zip(panels, axes, strict=True):
+    columns = min(len(panels), 3)
+    rows_of_panels = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(4.5 * columns, 3.6 * rows_of_panels), layout="constrained")
+    axes = figure.subplots(rows_of_panels, columns, squeeze=False).ravel()
+    for unused in axes[len(panels) :]:
+        unused.remove()
+    for (case, grown), panel in zip(panels, axes, strict=False):
         shown = [row for row in rows if (row["case"], row["grown"]) == (case, grown)]
         for rule in dict.fromkeys(row["rule"] for row in shown):
             curve = [row for row in shown if row["rule"] == rule]
@@ -55,6 +69,4 @@ def plot_growth(rows: Sequence[dict[str, Any]], path: Path) -> None:
             )
         panel.set(title=case, xlabel=grown, ylabel="ms a step", xscale="log", yscale="log")
         panel.legend(frameon=False, fontsize="small")
-    content = io.BytesIO()
-    figure.savefig(content, format=path.suffix.removeprefix("."))
-    write_whole(path, content.getvalue())
+    return figure

@@ -72,8 +72,9 @@ class DynamicInversion(AbstractControllerWithoutFeedback):
             sweeps = SweepProblem(problem, system, self.tolerance)
             last, steps, _ = run(sweeps, self.solver or FixedPoint(60, relax=True), samples)
             return certified(problem, samples, last.point, steps, last.residuals)
-        joint = JointProblem(problem, self.tolerance)
-        last, steps, _ = run(joint, self.solver or FixedPoint(max_steps=200), samples)
+        solver = self.solver or FixedPoint(max_steps=200)
+        joint = JointProblem(problem, self.tolerance, plain=solver.plain)
+        last, steps, _ = run(joint, solver, samples)
         return certified(problem, samples, last.point, steps, last.residuals)
 
 

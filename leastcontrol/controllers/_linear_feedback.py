@@ -40,9 +40,9 @@ class LinearFeedback(AbstractController):
     Q learns in the same phase. The controlled system is simulated from its equilibrium with noise ε
     (`NoiseRun`), and
 
-        ΔQ ∝ −⟨(Q(u − u*) + sε)(u − u*)ᵀ⟩ / s² − γ_Q Q
+        ΔQ ∝ −⟨(Q(u − u⋆) + sε)(u − u⋆)ᵀ⟩ / s² − γ_Q Q
 
-    (equation 139, where the decay is printed with the wrong sign and Qu stands for Q(u − u*); see
+    (equation 139, where the decay is printed with the wrong sign and Qu stands for Q(u − u⋆); see
     `noise_correlation`). For one sample the mean converges to the transpose of −∂_φh (∂_φf)⁻¹, up
     to a factor in output space (proposition S10). The feedback is a pytree like the state; its
     arrays have the shapes of the state's arrays and a last axis for the output.
@@ -92,7 +92,7 @@ class LinearFeedback(AbstractController):
         *,
         key: PRNGKeyArray | None,
     ) -> PyTree[Any]:
-        """Computes ⟨(Q(u − u*) + sε)(u − u*)ᵀ⟩ / s² + γ_Q Q, averaged over time and samples."""
+        """Computes ⟨(Q(u − u⋆) + sε)(u − u⋆)ᵀ⟩ / s² + γ_Q Q, averaged over time and samples."""
         noise = self.noise
         if noise is None:
             return None

@@ -43,7 +43,7 @@ from ._idx_source import IdxSource as IdxSource
 from ._mnist import MNIST as MNIST
 from ._mnist import MNIST_STANDARDISATION as MNIST_STANDARDISATION
 from ._omniglot import OMNIGLOT as OMNIGLOT
-from ._omniglot import OmniglotArchive as OmniglotArchive
+from ._omniglot import OmniglotPart as OmniglotPart
 from ._omniglot import OmniglotSource as OmniglotSource
 from ._pictures import Picture as Picture
 from ._pictures import picture_names as picture_names

@@ -315,38 +315,48 @@ def measured(
         # Values of f and h alone, so that f may be what JAX cannot differentiate.
         state = tree_add(problem.system.vector_field(point.state, sample.drive), point.control)
         read = problem.system.readout(point.state)
-        return residuals_of(problem, sample, point, tolerance, state, lacking, read)
+        sizes = Sizes(norm(state), norm(lacking), norm(point.state), norm(point.control))
+        return residuals_of(problem, sample, point.output_control, tolerance, sizes, read)
     field, read, pull = pullback_at_rest(problem.system, point.state, sample.drive)
     state = tree_add(field, point.control)
     optimality = pull(point.control, point.output_control)
     # Without control the rate is that along what is left of f.
-    held = norm(point.control) > 0
+    sizes = Sizes(norm(state), norm(optimality), norm(point.state), norm(point.control))
+    held = sizes.control > 0
     along = jax.tree.map(lambda *pair: jnp.where(held, *pair), point.control, field)
     rate = rate_of_pullback(problem.system, pull, along, point.output_control)
-    return residuals_of(problem, sample, point, tolerance, state, optimality, read, rate=rate)
+    return residuals_of(problem, sample, point.output_control, tolerance, sizes, read, rate=rate)
+
+
+class Sizes(NamedTuple):
+    """The norms of f + ψ, of ∂_φfᵀψ + ∂_φhᵀu, of the state and of the control at a point."""
+
+    state_residual: Float[Array, ""]
+    optimality_residual: Float[Array, ""]
+    state: Float[Array, ""]
+    control: Float[Array, ""]
 
 
 def residuals_of(
     problem: ControlProblem,
     sample: Sample,
-    point: Point,
+    output_control: Float[Array, " outputs"],
     tolerance: Tolerance,
-    state_residual: PyTree[Array],
-    optimality_residual: PyTree[Array],
+    sizes: Sizes,
     read: Float[Array, " outputs"],
     own_control: bool = False,
     rate: Rate = 1.0,
 ) -> Residuals:
-    """Computes the residuals of one sample from f + ψ, ∂_φfᵀψ + ∂_φhᵀu and h at the point."""
-    output = read + problem.own_gain * point.output_control
+    """Computes the residuals of one sample from u, from h, and from the norms at a point."""
+    output = read + problem.own_gain * output_control
     slope = problem.loss.gradient(output, sample.target)
     leak = problem.leak_of(sample)
     return tolerance.control_error(
-        state_residual=norm(state_residual),
-        optimality_residual=norm(optimality_residual),
-        leak_residual=norm(leak * point.output_control + slope),
-        state_norm=norm(point.state),
-        control_norm=norm((point.control, point.output_control)),
+        state_residual=sizes.state_residual,
+        optimality_residual=sizes.optimality_residual,
+        leak_residual=norm(leak * output_control + slope),
+        state_norm=sizes.state,
+        control_norm=jnp.sqrt(sizes.control**2 + dot(output_control, output_control)),
         output_floor=problem.output_floor(sample, output, tolerance.rounding),
         leak=leak,
         own_control=own_control,

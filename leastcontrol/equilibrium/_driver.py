@@ -118,6 +118,11 @@ class FixedPoint(eqx.Module):
                 f"FixedPoint(memory={self.memory})."
             )
 
+    @property
+    def plain(self) -> bool:
+        """Whether every iterate is T of the one before."""
+        return self.memory == 1 and not self.relax
+
 
 class Progress(eqx.Module):
     """The state of the iteration, for one sample or a batch."""

@@ -66,8 +66,10 @@ class FreeProblem(AbstractProblem):
             residual, size = norms(change, z.state)
             known, last = None, None
         else:
-            residual, state_norm, rate, known = z.last.measured(z.state, change)
-            size, last = rate * state_norm, z.last.after(z.state, change, residual)
+            along, known = z.last.along(z.state, change)
+            residual, state_norm, rate = norms(change, z.state, along)
+            size = jnp.where(known, rate, 1) * state_norm
+            last = z.last.after(z.state, change, residual)
         # The rounding floor scales with the state, and at the origin with the change.
         error = self.tolerance.free_error(residual, jnp.maximum(size, residual))
         error = error if known is None else while_known(error, known)

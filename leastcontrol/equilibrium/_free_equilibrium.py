@@ -128,7 +128,7 @@ def approach(
 
         states, steps = jax.vmap(settle_by)(samples, first)
         return Reached(states, steps)
-    problem = FreeProblem(system, tolerance, plain=solver.memory == 1 and not solver.relax)
+    problem = FreeProblem(system, tolerance, plain=solver.plain)
     first = None if start is None else jax.vmap(problem.start_from)(start)
     last, steps, errors = run(problem, solver, samples, first)
     return Reached(last.state, steps, errors, last.residual)

@@ -10,15 +10,17 @@ useful control, and a free step costs half of a joint one.
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ._certificate import Point, Residuals, Tolerance, residuals_of
+from ._certificate import Point, Residuals, Sizes, Tolerance, residuals_of
 from ._driver import AbstractProblem
 from ._problem import ControlProblem, Sample
-from ._rate import Last, while_known
+from ._rate import AbstractLast, Last, LastOfUnitStep, while_known
 from ._sweep import Gain
-from ._trees import tree_add
+from ._trees import norms, tree_add
 
 # Trained networks come within a percent of their rest point in this many steps.
 FREE_STEPS = 5
@@ -31,7 +33,7 @@ class Joint(NamedTuple):
     gain: Gain
     residuals: Residuals
     # `None` unless the rate of f is measured.
-    last: Last | None
+    last: AbstractLast | None
 
 
 class JointProblem(AbstractProblem):
@@ -40,10 +42,16 @@ class JointProblem(AbstractProblem):
         φ ← φ + f(φ) + ψ,   ψ ← ψ + ∂_φfᵀψ + ∂_φhᵀu
 
     (arXiv 2207.01332, equation 8). Each iteration also measures the residuals of its point.
+
+    **Arguments:**
+
+    * `problem`, `tolerance`: what is solved, and the tolerance of the residuals.
+    * `plain`: whether no iterates are mixed, so that the last step is known from its residual.
     """
 
     problem: ControlProblem
     tolerance: Tolerance
+    plain: bool = eqx.field(static=True, default=False)
 
     def initial(self, sample: Sample) -> Joint:
         system = self.problem.system
@@ -56,7 +64,8 @@ class JointProblem(AbstractProblem):
             point = point._replace(state=jax.lax.fori_loop(0, FREE_STEPS, free, point.state))
         gain = Gain.initial(self.problem, point.output_control)
         unknown = Residuals.unknown(point.output_control.dtype)
-        return Joint(point, gain, unknown, Last.first(system, point.state))
+        first = LastOfUnitStep.first if self.plain else Last.first
+        return Joint(point, gain, unknown, first(system, point.state))
 
     def iterate(self, sample: Sample, z: Joint) -> tuple[Joint, Joint, Float[Array, ""]]:
         (state, control, guess), gain, _, last = z
@@ -69,23 +78,20 @@ class JointProblem(AbstractProblem):
         )
         control_change = pull(control, output_control)
         state_change = tree_add(field, control)
-        measured = Point(state, control, output_control)
-        rate, known = 1.0, None
-        if last is not None:
-            (rate, known), last = last.rate(state, field), Last(state, field)
+        changes = (state_change, control_change, state, control)
+        if last is None:
+            sizes, rate, known = Sizes(*norms(*changes)), 1.0, None
+        else:
+            along, known = last.along(state, field)
+            *of_changes, rate = norms(*changes, along)
+            sizes, rate = Sizes(*of_changes), jnp.where(known, rate, 1)
+            last = last.after(state, field, sizes.state_residual)
         residuals = residuals_of(
-            problem,
-            sample,
-            measured,
-            self.tolerance,
-            state_change,
-            control_change,
-            read,
-            own_control=True,
-            rate=rate,
+            problem, sample, output_control, self.tolerance, sizes, read, True, rate
         )
         if known is not None:
             residuals = residuals._replace(error=while_known(residuals.error, known))
+        measured = Point(state, control, output_control)
         proposed = Point(
             tree_add(state, state_change), tree_add(control, control_change), output_control
         )

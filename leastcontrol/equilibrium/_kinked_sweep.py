@@ -19,11 +19,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..systems import AbstractRectifiedSystem
-from ._certificate import Point, Residuals, Tolerance, residuals_of
+from ._certificate import Point, Residuals, Sizes, Tolerance, residuals_of
 from ._driver import AbstractProblem
 from ._problem import ControlProblem, Sample
 from ._sweep import Gain, gain_along, share_asked_for
-from ._trees import tree_scale, tree_subtract
+from ._trees import norm, tree_scale, tree_subtract
 
 # With a good estimate a sweep leaves about a tenth of the error. If it leaves more than the share
 # `STAYS`, the stiffness is multiplied by `STIFFER`; a larger factor would only slow convergence.
@@ -86,14 +86,10 @@ class KinkedSweepProblem(AbstractProblem):
         stiffness = tree_scale(z.stiffer, self.stiffness)
         signals, control, missing = settled.answer(output_control, last.control, stiffness)
         point = Point(settled.state, control, output_control)
+        changed = tree_subtract(control, settled.control)
+        sizes = Sizes(norm(changed), norm(missing), norm(point.state), norm(control))
         residuals = residuals_of(
-            problem,
-            sample,
-            point,
-            self.tolerance,
-            tree_subtract(control, settled.control),
-            missing,
-            settled.read,
+            problem, sample, output_control, self.tolerance, sizes, settled.read
         )
         # False in the first sweep, whose previous error is infinite.
         stays = residuals.error > STAYS * z.residuals.error

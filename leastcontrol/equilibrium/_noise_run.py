@@ -108,16 +108,16 @@ def noise_correlation(
     *,
     key: PRNGKeyArray,
 ) -> PyTree[Float[Array, "... outputs"]]:
-    """Estimates Σ_b w_b ⟨(Q(u − u*) + sε)(u − u*)ᵀ⟩ / s² as a time average of a simulation.
+    """Estimates Σ_b w_b ⟨(Q(u − u⋆) + sε)(u − u⋆)ᵀ⟩ / s² as a time average of a simulation.
 
         ε ← ε + (Δt/τ_ε)(−ε + ξ/√Δt),      φ ← φ + (Δt/τ)(f + Qu + sε),
         u ← u + (Δt/τ_u)(−∇_yL − αu)
 
-    The simulation starts from the rest point (φ*, Qu*, u*) and ε = 0; ξ has unit variance.
+    The simulation starts from the rest point (φ⋆, Qu⋆, u⋆) and ε = 0; ξ has unit variance.
 
     Both factors are changes since rest. Equation 139 has Qu + sε on the left instead. The constant
-    Qu*, which is omitted here, changes the mean only by the drift of u, of second order in s, but
-    multiplies the variance of the estimate by the squared ratio of Qu* and sε.
+    Qu⋆, which is omitted here, changes the mean only by the drift of u, of second order in s, but
+    multiplies the variance of the estimate by the squared ratio of Qu⋆ and sε.
     """
     system = problem.system
 

@@ -8,7 +8,6 @@ with `unit_rate` it is 1 and costs nothing.
 
 import abc
 from collections.abc import Callable
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
 from ..systems import AbstractSystem
-from ._trees import norm, norms, tree_scale, tree_subtract
+from ._trees import norm, tree_scale, tree_subtract
 
 Rate = float | Float[Array, ""]
 
@@ -27,9 +26,7 @@ UNKNOWN = 1e6
 def rate_along(direction: PyTree[Array], change: PyTree[Array]) -> Float[Array, ""]:
     """Computes ‖∂_φf v‖ / ‖v‖; 0 if v is zero, so that nothing is tolerated."""
     size = norm(direction)
-    # Scaled first, because the squares of small changes underflow.
-    scaled = tree_scale(1 / jnp.where(size > 0, size, 1), change)
-    return jnp.where(size > 0, norm(scaled), 0)
+    return jnp.where(size > 0, norm(_in_proportion(change, size)), 0)
 
 
 def rate_of_pullback(
@@ -44,27 +41,23 @@ def rate_of_pullback(
     return rate_along(control, pull(control, jnp.zeros_like(output_control)))
 
 
-class Measured(NamedTuple):
-    """The norms of f and of the state, the rate of f, and whether that rate is known."""
-
-    residual: Float[Array, ""]
-    state_norm: Float[Array, ""]
-    rate: Float[Array, ""]
-    known: Bool[Array, ""]
-
-
 class AbstractLast(eqx.Module):
     """What is kept of an iterate to measure the rate of f along the step to the next one."""
 
     @abc.abstractmethod
-    def measured(self, state: PyTree[Array], field: PyTree[Array]) -> Measured:
-        """Measures an iterate, and the rate of f along the last step unless that step is zero."""
+    def along(
+        self, state: PyTree[Array], field: PyTree[Array]
+    ) -> tuple[PyTree[Array], Bool[Array, ""]]:
+        """Computes ∂_φf v / ‖v‖, whose norm is the rate of f, for the last step v.
+
+        Returns it with whether that step was nonzero; without one the rate is not known.
+        """
 
     @abc.abstractmethod
     def after(
         self, state: PyTree[Array], field: PyTree[Array], residual: Float[Array, ""]
     ) -> "AbstractLast":
-        """Makes the record of an iterate whose residual is ‖f‖."""
+        """Makes the record of an iterate whose residual, with all that is added to f, is given."""
 
 
 class Last(AbstractLast):
@@ -78,16 +71,11 @@ class Last(AbstractLast):
         """Makes the record of a first iterate; `None` if no rate is measured."""
         return None if system.unit_rate else Last(state, jax.tree.map(jnp.zeros_like, state))
 
-    def rate(
+    def along(
         self, state: PyTree[Array], field: PyTree[Array]
-    ) -> tuple[Float[Array, ""], Bool[Array, ""]]:
-        """Computes the rate of f along the last step, and whether that step was nonzero."""
-        step = tree_subtract(state, self.state)
-        known = norm(step) > 0
-        return jnp.where(known, rate_along(step, tree_subtract(field, self.field)), 1), known
-
-    def measured(self, state: PyTree[Array], field: PyTree[Array]) -> Measured:
-        return Measured(norm(field), norm(state), *self.rate(state, field))
+    ) -> tuple[PyTree[Array], Bool[Array, ""]]:
+        size = norm(tree_subtract(state, self.state))
+        return _in_proportion(tree_subtract(field, self.field), size), size > 0
 
     def after(
         self, state: PyTree[Array], field: PyTree[Array], residual: Float[Array, ""]
@@ -97,7 +85,7 @@ class Last(AbstractLast):
 
 
 class LastOfUnitStep(AbstractLast):
-    """f at the previous state, which is the step from it, and its norm.
+    """f at the previous state, and the length of the step from it, which was its residual.
 
     It costs less than `Last`, because no state is kept and no step is measured.
     """
@@ -113,18 +101,22 @@ class LastOfUnitStep(AbstractLast):
         none = jax.tree.map(jnp.zeros_like, state)
         return LastOfUnitStep(none, norm(none))
 
-    def measured(self, state: PyTree[Array], field: PyTree[Array]) -> Measured:
-        known = self.size > 0
-        # Scaled first, because the squares of small changes underflow.
-        scaled = tree_scale(1 / jnp.where(known, self.size, 1), tree_subtract(field, self.field))
-        residual, state_norm, rate = norms(field, state, scaled)
-        return Measured(residual, state_norm, jnp.where(known, rate, 1), known)
+    def along(
+        self, state: PyTree[Array], field: PyTree[Array]
+    ) -> tuple[PyTree[Array], Bool[Array, ""]]:
+        del state
+        return _in_proportion(tree_subtract(field, self.field), self.size), self.size > 0
 
     def after(
         self, state: PyTree[Array], field: PyTree[Array], residual: Float[Array, ""]
     ) -> "LastOfUnitStep":
         del state
         return LastOfUnitStep(field, residual)
+
+
+def _in_proportion(change: PyTree[Array], size: Float[Array, ""]) -> PyTree[Array]:
+    # Scaled before its norm is taken, because the squares of small changes underflow.
+    return tree_scale(1 / jnp.where(size > 0, size, 1), change)
 
 
 def while_known(error: Float[Array, ""], known: Bool[Array, ""]) -> Float[Array, ""]:

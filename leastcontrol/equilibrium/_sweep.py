@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..systems import AbstractOrderedSystem
-from ._certificate import Point, Residuals, Tolerance, residuals_of
+from ._certificate import Point, Residuals, Sizes, Tolerance, residuals_of
 from ._driver import AbstractProblem
 from ._problem import ControlProblem, Sample
 from ._trees import dot, norm, tree_scale, tree_subtract
@@ -177,4 +177,6 @@ def sweep_residuals(
     The control of the point is the pullback of its output control, so optimality holds exactly.
     """
     changed = tree_subtract(point.control, settled_control)
-    return residuals_of(problem, sample, point, tolerance, changed, jnp.zeros((), read.dtype), read)
+    zero = jnp.zeros((), read.dtype)
+    sizes = Sizes(norm(changed), zero, norm(point.state), norm(point.control))
+    return residuals_of(problem, sample, point.output_control, tolerance, sizes, read)

@@ -20,6 +20,7 @@ makes it a `FunctionLoss`, which derives what controllers use.
 """
 
 from ._cross_entropy import CrossEntropy as CrossEntropy
+from ._curvature import concavity_of as concavity_of
 from ._function import AnyLoss as AnyLoss
 from ._function import FunctionLoss as FunctionLoss
 from ._function import Outputs as Outputs

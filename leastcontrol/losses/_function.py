@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Integer, PyTree
 
+from ._curvature import concavity_of, conjugate_gradients
 from ._loss import RESPONSE_ITERATIONS, AbstractLoss, Number, Output, Scalar
 
 NEWTON_STEPS = 50
@@ -20,9 +21,6 @@ NEWTON_STEPS = 50
 
 PROBES = 8
 """Number of directions along which the Laplacian of a `FunctionLoss` is estimated."""
-
-CONVEXITY_STEPS = 64
-"""Largest number of products that look for a direction along which a `FunctionLoss` bends down."""
 
 _HALVINGS = 30
 # Smallest decrease of the merit that is accepted, as a share of what the slope promises.
@@ -123,24 +121,9 @@ class FunctionLoss(AbstractLoss):
         return jnp.sum(along)
 
     def concavity(self, output: Output, target: PyTree[Any], leak: Number) -> Scalar:
-        """Looks for a direction along which L bends down, by conjugate gradients.
-
-        Conjugate gradients from a generic direction meet one within as many steps as there are
-        outputs if there is one, and usually much earlier. Curvature of less than √ε times α plus
-        the size of ∂²_yL counts as none, for the machine epsilon ε.
-        """
+        """Looks for a direction along which L bends down, by conjugate gradients."""
         _, bend = jax.linearize(lambda y: self.gradient(y, target), output)
-        generic = np.random.default_rng(1).normal(size=output.size)
-        first = jnp.asarray(generic / np.linalg.norm(generic), output.dtype)
-        epsilon = jnp.finfo(output.dtype).eps
-        size = jnp.abs(jnp.asarray(leak, output.dtype)) + jnp.sqrt(jnp.sum(bend(first) ** 2))
-        # The second term is the rounding of a Hessian whose terms are of size 1 and cancel.
-        slack = jnp.sqrt(epsilon) * size + 16 * epsilon
-        shifted = lambda v: bend(v) + slack * v  # noqa: E731
-        enough = float(epsilon) ** 2
-        last = _conjugate_gradients(shifted, first, enough, min(output.size, CONVEXITY_STEPS))
-        along = last.curvature - slack
-        return jnp.where(last.curvature <= 0, -along / (size + slack), 0)
+        return concavity_of(bend, output, leak)
 
     def trusted_step(self, change: Output) -> Scalar:
         """Returns 1, because nothing is known of the third derivative."""
@@ -209,7 +192,7 @@ class FunctionLoss(AbstractLoss):
 
         def solve(product: Callable[[Output], Output], right: Output) -> Output:
             enough = jnp.finfo(right.dtype).eps * jnp.sum(right**2)
-            return _conjugate_gradients(product, right, enough, 2 * right.size).step
+            return conjugate_gradients(product, right, enough, 2 * right.size).step
 
         # The derivative of the loop would be that of its first iterate, since a change is zero
         # where it is linearised.
@@ -224,55 +207,13 @@ class _Response(NamedTuple):
     ended: Bool[Array, ""]
 
 
-class _Conjugate(NamedTuple):
-    step: Float[Array, " outputs"]
-    residual: Float[Array, " outputs"]
-    direction: Float[Array, " outputs"]
-    # v·Av for the last direction, divided by its length to v.
-    curvature: Scalar
-    steps: Integer[Array, ""]
-    ended: Bool[Array, ""]
-
-
 def _newton_step(product: Callable[[Output], Output], residual: Output) -> Output:
     """Solves Ad = −r by conjugate gradients, up to the square of ‖r‖ or a negative curvature."""
     squared = jnp.sum(residual**2)
     enough = jnp.minimum(0.01, squared) * squared
-    last = _conjugate_gradients(product, -residual, enough, 2 * residual.size)
+    last = conjugate_gradients(product, -residual, enough, 2 * residual.size)
     # Where the first direction already bends down, it is followed as it is.
     return jnp.where((last.curvature <= 0) & (last.steps == 1), -residual, last.step)
-
-
-def _conjugate_gradients(
-    product: Callable[[Output], Output], right: Output, enough: Number, most: int
-) -> _Conjugate:
-    """Solves Ad = b from d = 0, until ‖b − Ad‖² is small enough or a direction bends down."""
-
-    def unfinished(last: _Conjugate) -> Bool[Array, ""]:
-        return ~last.ended & (last.steps < most)
-
-    def advance(last: _Conjugate) -> _Conjugate:
-        bent = product(last.direction)
-        along, square = jnp.sum(last.direction * bent), jnp.sum(last.residual**2)
-        curved = along > 0
-        length = jnp.where(curved, square / jnp.where(curved, along, 1), 0)
-        step = last.step + length * last.direction
-        left = last.residual - length * bent
-        left_squared = jnp.sum(left**2)
-        direction = left + left_squared / jnp.where(square > 0, square, 1) * last.direction
-        curvature = along / jnp.sum(last.direction**2)
-        ended = ~curved | (left_squared <= enough)
-        return _Conjugate(step, left, direction, curvature, last.steps + 1, ended)
-
-    first = _Conjugate(
-        jnp.zeros_like(right),
-        right,
-        right,
-        jnp.ones((), right.dtype),
-        jnp.zeros((), jnp.int32),
-        ~(jnp.sum(right**2) > 0),
-    )
-    return jax.lax.while_loop(unfinished, advance, first)
 
 
 AnyLoss = AbstractLoss | Callable[..., Array]

@@ -19,7 +19,14 @@ from ..equilibrium import (
     free_equilibrium,
     verdict,
 )
-from ..losses import RESPONSE_ITERATIONS, AbstractLoss, AnyLoss, CrossEntropy, as_loss
+from ..losses import (
+    RESPONSE_ITERATIONS,
+    AbstractLoss,
+    AnyLoss,
+    CrossEntropy,
+    as_loss,
+    concavity_of,
+)
 from ..systems import AbstractSystem
 from ._policy import AbstractUnsolved, Drop
 from ._rule import (
@@ -158,11 +165,14 @@ def _held(problem: ControlProblem, samples: Sample, far: Solution[Point]) -> Sol
     def of_one(sample: Sample, solution: Solution[Point]) -> Solution[Point]:
         read = problem.system.readout(solution.value.state)
         output = read + problem.own_gain * solution.value.output_control
-        bend = lambda change: problem.loss.hessian_product(output, sample.target, change)  # noqa: E731
-        least = jnp.linalg.eigvalsh(jax.vmap(bend)(jnp.eye(output.size, dtype=output.dtype)))[0]
-        pull = -problem.own_gain * least / problem.leak
+
+        def bend(change: Array) -> Array:
+            product = problem.loss.hessian_product(output, sample.target, change)
+            return problem.leak * change + problem.own_gain * product
+
+        concavity = concavity_of(bend, output, problem.leak)
         error = solution.stats.error
-        error = jnp.where(pull < 1, error, jnp.maximum(error, 1 + pull))
+        error = jnp.where(concavity == 0, error, jnp.maximum(error, 1 + concavity))
         return eqx.tree_at(lambda s: (s.result, s.stats.error), solution, (verdict(error), error))
 
     return jax.vmap(of_one)(samples, far)

@@ -53,12 +53,12 @@ _SIGNATURES = 64
 class LeastControl(AbstractRule):
     """Descends the control that a good output needs (arXiv 2207.01332, theorem 1).
 
-    For each sample the controller finds the controlled equilibrium (φ*, ψ*, u*), the solution of
+    For each sample the controller finds the controlled equilibrium (φ⋆, ψ⋆, u⋆), the solution of
 
         min_φ F(φ, θ),   F = ½‖ψ‖² + ½‖u‖² + L(y, t)/α,   ψ = −f(φ, θ, x).
 
     The gradient of the minimum in θ is exact and takes first derivatives only:
-    ∇_θ min F = −∂_θfᵀψ* − ∂_θhᵀu*. For α → 0 it becomes the gradient of the least control ½‖ψ*‖²;
+    ∇_θ min F = −∂_θfᵀψ⋆ − ∂_θhᵀu⋆. For α → 0 it becomes the gradient of the least control ½‖ψ⋆‖²;
     for α → ∞, multiplied by α, the gradient of the loss. `docs/derivations/least-control.md`
     derives both. With a `RelativeLeak` each sample's F is multiplied by its leak.
 
@@ -211,7 +211,7 @@ def least_control(
     samples are left out of the value and the gradient.
 
     `value` is differentiable by JAX, so that what comes before the system trains with it:
-    `jax.grad` of it is `gradient` in `params`, −∂_xfᵀψ*/B in the inputs of the B samples that
+    `jax.grad` of it is `gradient` in `params`, −∂_xfᵀψ⋆/B in the inputs of the B samples that
     count, and ∂_tL/(αB) in targets of floating point. These are first derivatives at the
     equilibrium and differentiate nothing through the solve; second derivatives are refused.
     `gradient` and `solution` are constants to JAX.

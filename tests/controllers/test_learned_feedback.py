@@ -235,7 +235,8 @@ def fixed_sample(make, copies=32):
     return make(factor=1.0), lc.Batch(jnp.tile(x, (copies, 1)), jnp.tile(target, (copies, 1)))
 
 
-@pytest.mark.parametrize("make", [feedforward, pytest.param(recurrent, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [feedforward, recurrent])
 def test_feedback_of_one_sample_learns_the_row_space_of_its_jacobian(make):
     # Copies of the one sample, each with noise of its own.
     system, batch = fixed_sample(make)
@@ -282,6 +283,7 @@ def sensitivity(system, drive, state):
 # --- the diagnostic
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [feedforward, recurrent, function_system])
 def test_the_column_space_condition_is_the_share_in_the_row_space(make):
     system, x = make(), inputs(2)

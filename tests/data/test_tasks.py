@@ -189,7 +189,7 @@ def archive(alphabet, characters=2, drawers=3, size=(105, 105)):
 def source(**contents):
     return data.OmniglotSource(
         tuple(
-            data.OmniglotArchive(f"{name}.zip", hashlib.md5(content).hexdigest())
+            data.OmniglotPart(name, hashlib.md5(content).hexdigest(), "", characters=2)
             for name, content in contents.items()
         ),
         mirrors=(),
@@ -261,7 +261,70 @@ class TestOmniglot:
             source(one=one).read(cache_dir=tmp_path / "cache")
 
     def test_the_published_archives_are_named(self):
-        assert [each.name for each in data.OMNIGLOT.archives] == [
+        assert [each.archive for each in data.OMNIGLOT.parts] == [
             "images_background.zip",
             "images_evaluation.zip",
         ]
+
+
+def checksum(folder):
+    """Returns the checksum of unpacked drawings, from its definition."""
+    total = hashlib.sha256()
+    for path in sorted(folder.glob("*/*/*.png")):
+        alphabet, character, name = path.relative_to(folder).parts
+        total.update(f"{alphabet}/{character}/{name[5:7]}\0".encode())
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+@pytest.fixture
+def unpacked(tmp_path):
+    """A part as its archive unpacks, and the source that knows it."""
+    with zipfile.ZipFile(io.BytesIO(archive("Greek"))) as file:
+        file.extractall(tmp_path / "omniglot")
+    folder = tmp_path / "omniglot" / "images"
+    part = data.OmniglotPart("images", "", checksum(folder), characters=2, drawers=3)
+    return folder, data.OmniglotSource((part,), mirrors=())
+
+
+class TestUnpackedOmniglot:
+    def test_it_is_what_the_archive_holds(self, unpacked, tmp_path):
+        folder, read_from = unpacked
+        content = archive("Greek")
+        packed = source(one=content).read(written(tmp_path, one=content))
+        for place in (tmp_path, folder.parent):
+            characters = read_from.read(place)
+            np.testing.assert_array_equal(characters.images, packed.images)
+            assert characters.labels == packed.labels
+            assert characters.provenance.checksums == {"images": checksum(folder)}
+
+    def test_a_folder_of_another_library_is_found(self, unpacked, tmp_path):
+        folder, read_from = unpacked
+        folder.parent.rename(tmp_path / "omniglot-py")
+        assert len(read_from.read(tmp_path).labels) == 2
+
+    def test_missing_characters_and_drawings_are_named(self, unpacked, tmp_path):
+        folder, read_from = unpacked
+        (folder / "Greek" / "character02" / "0001_02.png").unlink()
+        with pytest.raises(DataError, match=r"2 drawings of Greek/character02; expected 3: unpack"):
+            read_from.read(tmp_path)
+        for path in (folder / "Greek" / "character02").iterdir():
+            path.unlink()
+        with pytest.raises(DataError, match=r"holds 1 characters; expected 2 of 3 drawings"):
+            read_from.read(tmp_path)
+
+    def test_a_changed_drawing_is_seen_before_it_is_decoded(self, unpacked, tmp_path):
+        folder, read_from = unpacked
+        (folder / "Greek" / "character01" / "0001_01.png").write_bytes(b"no picture")
+        with pytest.raises(DataError, match=r"the SHA-256 of its drawings is .*; expected"):
+            read_from.read(tmp_path)
+
+    def test_a_file_of_another_name_is_named(self, unpacked, tmp_path):
+        folder, read_from = unpacked
+        (folder / "Greek" / "character01" / "copy.png").write_bytes(b"")
+        with pytest.raises(DataError, match=r"copy.png: it is not named ALPHABET/characterNN"):
+            read_from.read(tmp_path)
+
+    def test_the_published_drawings_are_counted(self):
+        assert [part.characters for part in data.OMNIGLOT.parts] == [964, 659]
+        assert {part.drawers for part in data.OMNIGLOT.parts} == {20}

@@ -61,6 +61,7 @@ def test_the_gradient_of_the_control():
     printed(np.divide(angles[:3], 100), [0.894521610466, 0.888109461676, 1.003720571640])
 
 
+@pytest.mark.slow
 def test_the_gradient_of_the_control_is_exact_for_a_linear_network():
     network = lc.Feedforward(4, (5, 4), 3, activation=lc.identity, key=jax.random.key(3))
     leak, goal = 0.3, jnp.asarray([[0.4, -1.0, 0.7], [0.1, 0.3, -0.2]])

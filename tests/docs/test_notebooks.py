@@ -71,7 +71,9 @@ def test_a_page_shows_code_and_its_output(script):
     assert page.startswith("# A title\n\nIt shows one thing. And\nanother one.\n")
     assert '```python\na = 1\nprint("once", a)\n```\n\n```text\nonce 1\n```' in page
     assert "```text" not in pages.page(script, None)
-    assert pages.index([script]).endswith("* [A title](one.md) – It shows one thing.\n")
+    gallery = pages.index([script])
+    assert "**[A title](one.md)** – It shows one thing. [Notebook](one.ipynb)" in gallery
+    assert "](../figures/gallery_one.svg)" in gallery
 
 
 def test_a_notebook_has_the_cells_and_their_output(script):

@@ -99,13 +99,10 @@ def energy_of(system, leak):
     return energy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "batch", "leak"),
-    [
-        (system, BATCH, 0.3),
-        pytest.param(system, BATCH, 3.0, marks=pytest.mark.slow),
-        (residual, VECTORS, 0.5),
-    ],
+    [(system, BATCH, 0.3), (system, BATCH, 3.0), (residual, VECTORS, 0.5)],
 )
 def test_every_solve_ends_in_a_minimum_on_kinks(make, batch, leak):
     own = make()
@@ -171,6 +168,7 @@ class Unprepared(lc.ConvolutionalFeedforward):
         return jax.tree.map(jnp.zeros_like, super().stiffness())
 
 
+@pytest.mark.slow
 def test_stiff_units_come_to_rest_where_unprepared_ones_flip_for_ever():
     x, y = numbers(40, 12, 1, 8, 8), jnp.arange(12) % OUTPUTS
     found = []
@@ -183,6 +181,7 @@ def test_stiff_units_come_to_rest_where_unprepared_ones_flip_for_ever():
     assert found[1] == 1
 
 
+@pytest.mark.slow
 def test_a_sample_whose_error_stays_where_it_is_goes_on_with_more_stiffness(monkeypatch):
     own = stronger(lc.ConvolutionalFeedforward((1, 8, 8), LAYERS, (6,), OUTPUTS, key=KEY), 1.95)
     samples = lc.Sample(jax.vmap(own.drive)(numbers(40, 12, 1, 8, 8)), jnp.arange(12) % OUTPUTS)
@@ -240,6 +239,7 @@ class UnpreparedResidual(ResidualNetwork):
         return jnp.zeros_like(super().stiffness())
 
 
+@pytest.mark.slow
 def test_residual_units_come_to_rest_only_if_they_expect_the_blocks_before_to_move_them():
     own, x = residual(), numbers(41, 40, 8)
     unprepared = object.__new__(UnpreparedResidual)

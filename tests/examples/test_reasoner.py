@@ -135,6 +135,7 @@ def some_direction(reasoner: model.Reasoner) -> model.Reasoner:
     return restore(jax.random.normal(jax.random.key(1), flat.shape))
 
 
+@pytest.mark.slow
 def test_backpropagation_through_all_steps_is_the_gradient_of_the_unrolled_loss(tiny):
     reasoner, batch = tiny
     direction = some_direction(reasoner)
@@ -166,6 +167,7 @@ def test_a_truncated_gradient_is_that_of_the_last_steps_from_a_fixed_state(tiny)
     np.testing.assert_allclose(along(estimate.gradient, direction), expected, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_implicit_gradient_is_that_of_a_long_unrolling(tiny):
     reasoner, batch = tiny
     direction = some_direction(reasoner)
@@ -275,6 +277,7 @@ def test_a_trial_measures_along_and_after_its_training(monkeypatch: pytest.Monke
     assert outcome["updates_refused"] == 0
 
 
+@pytest.mark.slow
 def test_a_file_of_another_trial_is_refused(tmp_path: Path):
     trial = study.Trial("one-step", 0, 1e-3, 2, study.Size(3, 4, 1), tested=True)
     assert study.finished(trial, tmp_path) is None

@@ -147,9 +147,8 @@ def test_a_loss_that_bends_down_where_the_solve_ends_is_named(controller):
     assert credit(rule(lc.Keep()), system, batch).count == 2
 
 
-@pytest.mark.parametrize(
-    "controller", [lc.DynamicInversion(), pytest.param(lc.Exact(), marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("controller", [lc.DynamicInversion(), lc.Exact()])
 @pytest.mark.parametrize("loss", [lc.CrossEntropy(), lambda y, t: -jax.nn.log_softmax(y)[t]])
 def test_memory_is_linear_in_the_number_of_classes(loss, controller):
     def bytes_of(classes):

@@ -112,13 +112,10 @@ def test_feedback_that_is_not_the_systems_is_refused(rule):
 # --- equilibrium propagation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("centred", "order"), [(False, 1), (True, 2)])
 @pytest.mark.parametrize(
-    ("make", "loss"),
-    [
-        (feedforward, SQUARED),
-        pytest.param(feedforward, lc.CrossEntropy(), marks=pytest.mark.slow),
-    ],
+    ("make", "loss"), [(feedforward, SQUARED), (feedforward, lc.CrossEntropy())]
 )
 def test_propagation_tends_to_backpropagation(make, loss, centred, order):
     system = make()
@@ -145,6 +142,7 @@ def test_one_sided_propagation_is_least_control_over_the_strength():
     assert np.isfinite(flat(found.gradient)).all()
 
 
+@pytest.mark.slow
 def test_the_objective_of_centred_propagation_tends_to_the_loss():
     system = feedforward()
     loss = credit(BACK, system, batch()).loss

@@ -88,6 +88,7 @@ def test_a_gradient_is_not_traced_again_and_passes_through_what_f_closes_over():
     assert abs(jax.grad(total)(0.5)) > 0
 
 
+@pytest.mark.slow
 def test_an_f_of_an_object_that_changes_is_traced_in_every_call():
     class Model:
         factor = 0.5
@@ -166,6 +167,7 @@ PARAMS = {"W": jnp.eye(3), "D": jnp.ones((2, 3))}
 LABELS = jnp.asarray([0, 1, 1, 0])
 
 
+@pytest.mark.slow
 def test_the_loop_of_the_readme_passes_on_what_is_not_learned():
     static = "populations"
 

@@ -117,6 +117,7 @@ def test_a_wrong_state_is_named_and_its_error_predicted():
     np.testing.assert_allclose(outcome.root_residual, residuals, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_an_adjoint_that_is_cut_after_two_steps_is_named_and_its_error_is_exact():
     outcome = certificate(ROOTS, solver=lc.FixedPoint(2))
     assert (outcome.result == RESULTS.adjoint_to_blame).all()
@@ -130,6 +131,7 @@ def test_an_adjoint_that_is_cut_after_two_steps_is_named_and_its_error_is_exact(
     np.testing.assert_allclose(outcome.adjoint_residual, residuals, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_an_adjoint_that_forgets_a_parameter_is_named_and_its_error_is_exact():
     forgetful = {**PARAMS, "W": PARAMS["W"] * (1 - jnp.eye(SIZE))}
 
@@ -220,9 +222,8 @@ def signals(name, solution):
     return value, jax.vmap(dense_adjoint)(value, BATCH_OF_RULES.inputs, errors), errors
 
 
-@pytest.mark.parametrize(
-    "name", ["least control", pytest.param("recurrent", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["least control", "recurrent"])
 def test_the_error_of_a_credit_is_predicted_and_the_root_or_the_signal_blamed(name):
     exact_rule = RULES[name](lc.Tolerance(1e-11), lc.FixedPoint(2000))
     exact = credit(exact_rule, SYSTEM, BATCH_OF_RULES)

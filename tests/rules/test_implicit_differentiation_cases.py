@@ -17,6 +17,8 @@ from jax.flatten_util import ravel_pytree
 
 import leastcontrol as lc
 
+pytestmark = pytest.mark.slow
+
 TIGHT = lc.Tolerance(1e-11)
 NEWTON = lc.TrustRegion()
 KEYS = jax.random.split(jax.random.key(7), 6)
@@ -206,14 +208,7 @@ PROBLEMS = {
 }
 
 
-# Those that take the longest to compile.
-LONG = ("diagonal", "bowl", "bratu")
-
-
-@pytest.mark.parametrize(
-    "problem",
-    [pytest.param(n, marks=[pytest.mark.slow] if n in LONG else []) for n in PROBLEMS],
-)
+@pytest.mark.parametrize("problem", PROBLEMS)
 def test_a_problem_has_the_derivatives_of_finite_differences_in_both_modes(problem):
     f, params, start, solver = PROBLEMS[problem]
     flat, unravel = ravel_pytree((params, INPUTS))

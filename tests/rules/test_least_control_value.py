@@ -71,6 +71,7 @@ def test_the_gradient_of_the_value_is_the_gradient_that_is_returned():
     close(slopes, gradient, 1e-13)
 
 
+@pytest.mark.slow
 def test_an_encoder_before_it_and_targets_have_the_gradient_of_finite_differences():
     slope = jax.jit(jax.grad(value_of, argnums=(1, 2), has_aux=True))
     (of_encoder, of_targets), (_, solution) = slope(PARAMS, ENCODER, TARGETS)
@@ -138,6 +139,7 @@ def test_a_second_derivative_is_refused_with_a_sentence():
         jax.grad(lambda encoder: jnp.sum(slope(encoder)))(ENCODER)
 
 
+@pytest.mark.slow
 def test_an_estimator_that_is_made_inside_of_a_program_is_differentiated_there():
     def value(params):
         start = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), START)

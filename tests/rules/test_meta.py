@@ -149,6 +149,7 @@ class TestFastWeights:
         with pytest.raises(ValueError, match=r"neither one number nor one for each weight"):
             lc.meta.FastWeights(model, squares, squares, jnp.ones(3))
 
+    @pytest.mark.slow
     def test_the_convolutional_learner_is_its_definition(self):
         learner = lc.meta.ConvolutionalLearner((9, 8), 3, channels=4, modules=2, key=KEY)
         images = jax.random.normal(KEY, (5, 9, 8))
@@ -170,6 +171,7 @@ class TestFastWeights:
 
 
 class TestLeastControl:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("control", "per_weight"), [(lc.meta.DirectControl, True), (lc.meta.OptimalControl, False)]
     )
@@ -192,6 +194,7 @@ class TestLeastControl:
         expected = finite_differences(least_control(leak), system, batch, starts)
         assert_close(own.gradient, expected)
 
+    @pytest.mark.slow
     def test_direct_control_rests_where_the_papers_dynamics_do(self):
         system, batch = fast_weights(), tasks()
         leak = 0.5
@@ -344,6 +347,7 @@ class TestBaselines:
         np.testing.assert_allclose(flat(own.gradient), flat(expected.gradient), rtol=1e-12)
         np.testing.assert_allclose(own.loss, expected.loss, rtol=1e-12)
 
+    @pytest.mark.slow
     def test_implicit_maml_is_the_derivative_at_the_free_equilibrium(self):
         system, batch = fast_weights(per_weight=True), tasks()
         rule = lc.meta.ImplicitMAML(lc.meta.Settled(EXACT), tolerance=EXACT, products=20)

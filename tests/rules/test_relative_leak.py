@@ -96,6 +96,7 @@ def linear(key, inner=4):
     return lc.Feedforward(SIZE, (inner,), SIZE, activation=lambda x: x, key=key)
 
 
+@pytest.mark.slow
 def test_closed_form_of_a_linear_network():
     # αF = min ½α(‖ψ‖² + ‖u‖²) + ½‖r + Dψ + u‖² = ½ rᵀ(I + K/α)⁻¹r, with K = DDᵀ + I.
     system, x, targets, kappa = linear(KEY), inputs(TWO), vectors(TWO), 0.4

@@ -92,6 +92,7 @@ def test_derivatives_are_finite_differences_in_both_modes():
     check_grads(of, (learned,), order=1, modes=["fwd", "rev"], rtol=1e-6, eps=1e-4)
 
 
+@pytest.mark.slow
 def test_the_tangent_of_a_gradient_is_that_of_unrolling():
     moved, rest = {"W": PARAMS["W"]}, {"U": PARAMS["U"], "rate": PARAMS["rate"]}
 
@@ -147,6 +148,7 @@ def test_a_field_that_does_not_contract_is_settled_and_differentiated_by_a_trust
     assert not lc.solved(lc.settle(f, 1.0, x, start=jnp.ones(2))).any()
 
 
+@pytest.mark.slow
 def test_an_optimistix_solver_settles_and_differentiates_too():
     solver = lc.Anderson(rtol=1e-12, atol=1e-12)
     f = lambda w, state, x: jnp.tanh(w * state + x) - state  # noqa: E731
@@ -307,6 +309,7 @@ def test_samples_that_are_not_solved_add_nothing_and_spoil_nobody():
     assert not of_x.any()
 
 
+@pytest.mark.slow
 def test_kept_samples_count_at_the_point_that_was_reached():
     short = lc.FixedPoint(max_steps=12)
     x = jnp.asarray([[0.2], [0.5]])

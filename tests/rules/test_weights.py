@@ -37,6 +37,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_weight_of_two_is_a_sample_that_is_there_twice(case):
     system_of, rule = CASES[case]
@@ -81,6 +82,7 @@ ESTIMATE = jax.jit(
 )
 
 
+@pytest.mark.slow
 def test_the_value_of_least_control_has_the_slope_of_finite_differences_in_all_arguments():
     at = (PARAMS, X, TARGETS, jnp.asarray([0.3, 1.7, 0.0, 2.5]))
     moved = jax.tree.map(lambda leaf: jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), at)

@@ -44,6 +44,7 @@ def load(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_an_arm_is_the_run_that_train_makes(compared, tmp_path):
     run_training(BASE.with_options(seeds=(), seed=3), tmp_path / "alone")
     for name in ("checkpoints/last.eqx",):

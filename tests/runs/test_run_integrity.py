@@ -62,7 +62,11 @@ def call(*arguments):
 
 
 @pytest.mark.parametrize(
-    "name", ["config.json", "metrics.jsonl", "summary.json", "last", "best", "state-000003"]
+    "name",
+    [
+        *("config.json", "metrics.jsonl", "summary.json", "last", "best"),
+        pytest.param("state-000003", marks=pytest.mark.slow),
+    ],
 )
 def test_a_changed_byte_is_seen_wherever_it_is(run, name):
     path = run / name if "." in name else run / "checkpoints" / f"{name}.eqx"

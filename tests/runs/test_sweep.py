@@ -130,6 +130,7 @@ def test_a_folder_of_something_else_is_refused(swept, tmp_path):
 # --- interruptions, pruning, failures -------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_interrupted_trial_is_left_to_its_worker_and_goes_on_without_it(tmp_path, monkeypatch):
     def stop(*_):
         raise Stopped

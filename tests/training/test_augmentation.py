@@ -45,6 +45,7 @@ def test_augmentations_follow_each_other_with_keys_of_their_own():
         training.RandomCrop(0)
 
 
+@pytest.mark.slow
 def test_calibration_measures_at_free_rest_points():
     x = np.asarray(jax.random.normal(KEY, (6, 1, 4, 4)), np.float32)
     dataset = data.Dataset(

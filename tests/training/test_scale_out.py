@@ -49,6 +49,7 @@ def same(found, expected):
     assert abs(figures(found)["test_accuracy"] - figures(expected)["test_accuracy"]) < 1e-5
 
 
+@pytest.mark.slow
 def test_accumulated_batches_on_a_mesh_train_like_whole_ones():
     generator = np.random.default_rng(0)
     inputs = generator.normal(size=(24, 5)).astype(np.float32)

@@ -55,16 +55,13 @@ def test_a_step_without_a_measurement_changes_nothing():
 SMALL = RunConfig.of(rule="least-control", hidden=(6,), epochs=4, batch_size=50)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "low", "high"),
     [
-        pytest.param({"strength": "0.5"}, 0.49, 0.51, marks=pytest.mark.slow),
+        ({"strength": "0.5"}, 0.49, 0.51),
         # The mean of a last epoch in which the course goes from 0.70 to 0.80, some steps behind it.
-        pytest.param(
-            {"strength": "0.1:0.8", "strength_samples": "by-error"},
-            *(0.72, 0.80),
-            marks=pytest.mark.slow,
-        ),
+        ({"strength": "0.1:0.8", "strength_samples": "by-error"}, 0.72, 0.80),
         ({"alpha": 1e4}, 1e-9, 1e-2),
     ],
 )

@@ -22,7 +22,7 @@ from ._task import Layers, Task
 class QuasiStatic(AbstractFeedbackLearning):
     """Learns the feedback from how a controlled equilibrium responds to constant noise.
 
-        g_Q,i = ⟨(Q_i δu + ε_i) δuᵀ⟩ / s² + γ Q_i,   δu = u*(ε) − u*(0)
+        g_Q,i = ⟨(Q_i δu + ε_i) δuᵀ⟩ / s² + γ Q_i,   δu = u⋆(ε) − u⋆(0)
 
     This is the limit of a noisy phase as the noise becomes slow compared with the controller. It
     solves for equilibria instead of simulating. `docs/derivations/feedback-learning.md` derives

@@ -19,7 +19,7 @@ from ._weights import Task, Weights, pulled_back
 
 
 class ImplicitMAML(AbstractAfterAdaptation):
-    """The implicit gradient of L_evaluate(φ*(ω)): Δω = −λδ, (∂²L_learn + λ)δ = ∇L_evaluate(φ*).
+    """The implicit gradient of L_evaluate(φ⋆(ω)): Δω = −λδ, (∂²L_learn + λ)δ = ∇L_evaluate(φ⋆).
 
     (Rajeswaran et al., arXiv 1909.04630.) It is exact at the free equilibrium. Conjugate gradients
     solve for δ without forming the Hessian. They assume that the Hessian is positive definite, as
