@@ -282,8 +282,8 @@ def _lines(plot: _Curve, runs: Sequence[Run], places: Sequence[int]) -> Paint:
         groups = identical(runs, plot.figure, plot.against_time)
         covering = {run.name for group in groups for run in group[1:]}
         every = list(itertools.islice(looks(palette), max(places) + 1))
-        own = [every[place] for place in places]
-        for number, (run, (style, colour)) in enumerate(zip(runs, own, strict=True)):
+        chosen = [every[place] for place in places]
+        for number, (run, (style, colour)) in enumerate(zip(runs, chosen, strict=True)):
             across, _, mean, _ = curve(run, plot.figure, plot.against_time)
             seeds = len(run.trials)
             label = run.label if seeds == 1 else f"{run.label} ({seeds} seeds)"
