@@ -18,10 +18,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 OPTIONAL = (
     "flax",
+    "jinja2",
     "matplotlib",
     "optuna",
     "orbax",
+    "pooch",
     "rich",
+    "safetensors",
     "sklearn",
     "sqlalchemy",
     "tensorboardX",

@@ -134,6 +134,15 @@ class BenchConfig:
                 "write --data mnist."
             )
 
+    def rows(self) -> int | None:
+        """Counts the rows that are measured; `None` where only measuring shows how many."""
+        if self.grow or self.weights:
+            return None
+        chosen = self.rules or RULES
+        return sum(
+            1 + len([rule for rule in rules_of(case)[1:] if rule in chosen]) for case in self.cases
+        )
+
     def systems(self) -> tuple[str, ...]:
         """Lists the systems of the cases."""
         return tuple(

@@ -6,6 +6,7 @@ from ..files import FileError
 from ..runs.interruption import Terminated
 from ..runs.options import ConfigError, check_choice
 from ._console import complain, say, tell
+from ._display import only_downloads
 from .verbs import VERBS, AbstractVerb
 from .verbs._verb import recorded
 
@@ -42,7 +43,8 @@ def perform(arguments: list[str]) -> int:
         *(report.ReportError, VectorError),
     )
     try:
-        return verb.run(recorded(arguments))
+        with only_downloads():
+            return verb.run(recorded(arguments))
     except mistakes as error:
         complain(error)
         return 2

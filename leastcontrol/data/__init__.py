@@ -34,6 +34,7 @@ from ._dataset import image_shape as image_shape
 from ._dataset import split_indices as split_indices
 from ._digits import DIGITS as DIGITS
 from ._download import DownloadPolicy as DownloadPolicy
+from ._download import downloads_shown as downloads_shown
 from ._fashion_mnist import FASHION_MNIST as FASHION_MNIST
 from ._glyphs import read_glyphs as read_glyphs
 from ._idx import read_idx as read_idx

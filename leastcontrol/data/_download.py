@@ -1,19 +1,47 @@
-"""Downloads from public mirrors into a cache folder."""
+"""Downloads from public mirrors into a cache folder.
 
+Pooch fetches a file from one mirror; the rounds over the mirrors, and the check of what they serve,
+which may be of the unpacked content, are here. Whoever shows progress asks for it by
+`downloads_shown` around what may download.
+"""
+
+import contextlib
+import contextvars
+import io
 import math
 import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from http.client import HTTPException
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ._dataset import DataError
 from ._idx import LIMIT
 
 # Environment variable that names a folder with data set files.
 DATA_VARIABLE = "LEASTCONTROL_DATA"
+# In bytes, of what is read at a time and then reported.
+CHUNK = 2**16
+
+Shown = Callable[[str, int, int | None], None]
+_shown: contextvars.ContextVar[Shown | None] = contextvars.ContextVar("shown", default=None)
+
+
+@contextlib.contextmanager
+def downloads_shown(show: Shown) -> Iterator[None]:
+    """Reports the downloads inside a `with` block.
+
+    **Arguments:** `show`, called with the name of a file, the number of bytes that are there, and
+    the number of all of them if the mirror announced it.
+    """
+    token = _shown.set(show)
+    try:
+        yield
+    finally:
+        _shown.reset(token)
 
 
 @dataclass(frozen=True)
@@ -60,8 +88,10 @@ def download(
     - `policy`: retries and timeouts.
     - `check`: raises `DataError` for wrong content.
 
-    **Raises:** `DataError` if all mirrors fail, with the last failure of each.
+    **Raises:** `DataError` if all mirrors fail, with the last failure of each, or without pooch.
     """
+    if find_spec("pooch") is None:
+        raise DataError("downloads need pooch, which is missing: pip install 'leastcontrol[train]'")
     failures: dict[str, Exception] = {}
     for attempt in range(policy.attempts):
         if attempt:
@@ -70,8 +100,9 @@ def download(
             try:
                 content = _fetch(url, policy.timeout)
                 check(content)
-            # The next mirror may work if this one is down, breaks off or serves another file.
-            except (OSError, HTTPException, ValueError) as error:
+            # The next mirror may work if this one is down, breaks off or serves another file. What
+            # pooch raises of a connection is an `OSError`.
+            except (OSError, ValueError) as error:
                 failures[url] = error
             else:
                 return content
@@ -81,22 +112,74 @@ def download(
 
 def _fetch(url: str, timeout: float) -> bytes:
     # Imported here because most runs never download.
-    from urllib.error import HTTPError
-    from urllib.request import Request, urlopen
+    from pooch import HTTPDownloader
+    from requests.exceptions import ChunkedEncodingError
 
+    content = _Content()
+    progress = _Progress(url.rsplit("/", 1)[-1], content)
+    responses: list[Any] = []
+
+    def opened(response: Any, **_: Any) -> None:
+        responses.append(response)
+
+    fetch = HTTPDownloader(
+        # By its documentation any object with these methods, by its types only true or false.
+        progressbar=progress,  # pyright: ignore[reportArgumentType]
+        chunk_size=CHUNK,
+        timeout=timeout,
+        # What is packed stays packed: its checksum is known.
+        headers={"User-Agent": "leastcontrol", "Accept-Encoding": "identity"},
+        hooks={"response": opened},
+    )
     try:
-        with urlopen(
-            Request(url, headers={"User-Agent": "leastcontrol"}), timeout=timeout
-        ) as response:
-            content = response.read(LIMIT + 1)
-            # With a limit, http.client does not raise if the connection breaks off.
-            announced = response.headers.get("Content-Length")
-    except HTTPError as error:
-        error.close()
-        raise
-    if announced is not None and len(content) != int(announced):
-        raise DataError(f"the connection broke after {len(content)} of {announced} bytes")
-    return content
+        fetch(url, content, None)
+    except ChunkedEncodingError as error:
+        raise DataError(
+            f"the connection broke after {content.tell()} of {progress.total} bytes"
+        ) from error
+    finally:
+        # Pooch leaves the connection of a mirror that refuses open.
+        for response in responses:
+            response.close()
+    return content.getvalue()
+
+
+class _Content(io.BytesIO):
+    """What is downloaded."""
+
+    def write(self, content: Any) -> int:
+        """Adds bytes.
+
+        **Raises:** `DataError` for more than any known file has.
+        """
+        if self.tell() + len(content) > LIMIT:
+            raise DataError(f"it has more than {LIMIT} bytes, which no known file has")
+        return super().write(content)
+
+
+class _Progress:
+    """The bar that pooch moves.
+
+    * `total`: number of bytes that the mirror announced; 0 if it did not.
+    """
+
+    total = 0
+
+    def __init__(self, name: str, content: io.BytesIO):
+        self._name, self._content = name, content
+
+    def update(self, count: int) -> None:
+        """Reports how much is there; the number is pooch's, of whole chunks."""
+        del count
+        show = _shown.get()
+        if show is not None:
+            show(self._name, self._content.tell(), self.total or None)
+
+    def reset(self) -> None:
+        """Does nothing: what is there is counted from the content."""
+
+    def close(self) -> None:
+        """Does nothing: who shows the progress ends it."""
 
 
 def download_into(

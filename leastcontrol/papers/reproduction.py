@@ -13,6 +13,7 @@ from typing import Any
 
 from .. import files, training
 from ..runs.folders import read_json, read_metrics, seed_folders
+from ..runs.measures import strength_shown
 from ..runs.meta import MetaJob
 from ..runs.options import ConfigError
 from ..runs.represent import RepresentError, RepresentJob
@@ -21,8 +22,8 @@ from ..runs.train import TrainingJob
 from .expectations import Measured, Quantity
 from .registry import Config, Experiment, Row, configuration
 
-# Called with a row, a seed and the progress of the seed.
-Report = Callable[[Row, int, str], None]
+# Called with a row, a seed, its progress in words, and the share of the row that is done.
+Report = Callable[[Row, int, str, float], None]
 FAILURES = (training.TrainingError, training.MetaTrainingError, RepresentError)
 # The job that runs a configuration, by the verb of the configuration.
 JOBS: dict[str, Callable[[Any], AbstractJob[Any]]] = {
@@ -32,7 +33,10 @@ JOBS: dict[str, Callable[[Any], AbstractJob[Any]]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """One quantity of one row with its verdict, formatted for display."""
+    """One quantity of one row with its verdict, formatted for display.
+
+    * `strength`: the share of the loss that control removed in the row, and what set it.
+    """
 
     row: str
     quantity: str
@@ -40,6 +44,7 @@ class Judged:
     expected: str
     verdict: str
     failed: bool = False
+    strength: str | None = None
 
 
 def reproduce(
@@ -68,7 +73,7 @@ def reproduce(
     """
     folder = out / (f"{experiment.name}-quick" if quick else experiment.name)
     with training.RunFolder.held(folder, resume=True):
-        values = {}
+        values, strengths = {}, {}
         for row in experiment.rows:
             config = configuration(row, experiment, quick=quick, data_dir=data_dir)
             labels = {
@@ -81,9 +86,14 @@ def reproduce(
             }
             try:
                 values[row.name] = _values(row, config, folder, labels, command, report)
+                strengths[row.name] = _strength(folder / f"{row.name}.json")
             except FAILURES as error:
                 values[row.name] = str(error)
-    return [judged for row in experiment.rows for judged in _judged(row, values)]
+    return [
+        dataclasses.replace(judged, strength=strengths.get(row.name))
+        for row in experiment.rows
+        for judged in _judged(row, values)
+    ]
 
 
 def verdicts(
@@ -127,7 +137,9 @@ def _values(
 
     def each(seed: int, figures: Any) -> None:
         if report is not None:
-            report(row, seed, job.place(figures))
+            seeds = config.all_seeds()
+            share = (seeds.index(seed) + job.share(figures)) / len(seeds)
+            report(row, seed, job.place(figures), share)
 
     run_folder = folder / row.name
     summary = run(job, run_folder, command=command, resume=True, report=each)
@@ -182,6 +194,14 @@ def _finished(row: Row, config: Config, path: Path) -> dict[str, list[float]]:
                 "name another folder with --out DIR."
             )
     return values
+
+
+def _strength(path: Path) -> str | None:
+    """Reads from the file of a finished row how strong control was, if it had any."""
+    strength = files.read_record(path).get("strength")
+    if not isinstance(strength, dict) or strength.get("removed_mean") is None:
+        return None
+    return f"{100 * strength['removed_mean']:.1f} % ({strength_shown(strength)})"
 
 
 def _judged(row: Row, values_of: dict[str, dict[str, list[float]] | str]) -> list[Judged]:

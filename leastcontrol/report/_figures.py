@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ._palette import IN_PAGE, ON_PAPER, VARIABLES, Palette
-from ._plots import Plot, plots
+from ._plot import Plot
+from ._plots import plots
 from ._runs import ReportError, Run
 
 # In inches; narrow, so that text stays legible on a phone.
@@ -20,7 +21,7 @@ PNG_DOTS = 200
 class Figure:
     """A rendered plot for the page, with its SVG as text.
 
-    The other fields are those of `leastcontrol.report._plots.Plot`.
+    The other fields are those of `leastcontrol.report._plot.Plot`.
     """
 
     name: str
@@ -34,7 +35,8 @@ class Figure:
 def figures(runs: Sequence[Run]) -> list[Figure]:
     """Draws all plots of runs: curves, and the layers and samples of runs with that data.
 
-    A curve has a line for each run, the mean over its seeds, and a band for their range.
+    A curve has a line for each run, the mean over its seeds, and a thin one for each of several
+    seeds.
 
     **Raises:** `ReportError` if Matplotlib is missing.
     """
@@ -42,7 +44,7 @@ def figures(runs: Sequence[Run]) -> list[Figure]:
     for plot in plots(runs):
         with _drawn(plot, IN_PAGE) as drawing:
             text = _svg(drawing)
-        svg = _inline(text, plot.name, f"{plot.title}. {plot.caption}")
+        svg = _inline(text, plot.name, f"{plot.title}. {plot.caption}", plot.hover)
         drawn.append(Figure(plot.name, plot.section, plot.run, plot.title, plot.caption, svg))
     return drawn
 
@@ -103,8 +105,11 @@ def _svg(drawing: Any) -> str:
     return buffer.getvalue()
 
 
-def _inline(svg: str, name: str, description: str) -> str:
-    """Prepares an SVG for the page: adds a title, unique ids and the page's colours."""
+def _inline(svg: str, name: str, description: str, hover: Sequence[str]) -> str:
+    """Prepares an SVG for the page: adds titles, unique ids and the page's colours."""
+    for number, words in enumerate(hover):
+        for part in (f'<g id="run-{number}">', f'<g id="label-{number}">'):
+            svg = svg.replace(part, f"{part}<title>{_escaped(words)}</title>")
     svg = svg[svg.index("<svg") :].strip()
     # A style element would apply to the whole page, whose style sheet already has its rule.
     svg = re.sub(r"<(metadata|style)\b.*?</\1>", "", svg, flags=re.DOTALL)

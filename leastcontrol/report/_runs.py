@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import files
 from .._names import inside, printable, without_passwords
+from ._labels import short_labels
 
 
 class ReportError(ValueError):
@@ -31,24 +32,45 @@ class Trial:
 
 
 @dataclasses.dataclass(frozen=True)
+class Confusion:
+    """The answers to test samples, summed over the finished seeds.
+
+    * `counts`: by the class of the sample, then by the answer.
+    * `unsolved`: samples of each class whose rest point was not found.
+    """
+
+    counts: tuple[tuple[int, ...], ...]
+    unsolved: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Run:
     """A run with one or several seeds.
 
     * `name`: unique name in the report.
+    * `label`: short name, also unique.
     * `folder`: folder of the first seed; that of the run if there is one seed.
     * `config`, `command`, `commit`, `versions`: how the run was started.
+    * `seeds`: number of seeds that the run was started with.
     * `trials`: the seeds that have finished an epoch.
     * `sample`: content of `sample.json` in `folder`, if it exists.
+    * `strength`: what the summary of its first finished seed says of the strength of control; what
+      set it is α (`alpha`) or the share that was asked for (`asked`). `None` without control.
+    * `confusion`: of a classifier whose summaries count the answers.
     """
 
     name: str
+    label: str
     folder: Path
     config: dict[str, Any]
     command: str | None
     commit: str | None
     versions: dict[str, str]
+    seeds: int
     trials: tuple[Trial, ...]
     sample: dict[str, Any] | None
+    strength: dict[str, Any] | None
+    confusion: Confusion | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,9 +123,13 @@ def read(folders: Sequence[Path]) -> tuple[list[Run], list[Comparison]]:
     for path in paths:
         runs.append(_run(path))
     names = [run.name for run in runs]
+    unique = [
+        printable(path) if names.count(name) > 1 else name
+        for name, path in zip(names, paths, strict=True)
+    ]
     return [
-        dataclasses.replace(run, name=printable(path)) if names.count(run.name) > 1 else run
-        for run, path in zip(runs, paths, strict=True)
+        dataclasses.replace(run, name=name, label=label)
+        for run, name, label in zip(runs, unique, short_labels(unique), strict=True)
     ], comparisons
 
 
@@ -138,14 +164,52 @@ def _run(folder: Path) -> Run:
     first = places[0]
     trials = [_trial(place, seed) for place, seed in zip(places, seeds, strict=True)]
     summary = _summary(folder) or next((trial.summary for trial in trials if trial.summary), {})
+    name = _name(folder)
     return Run(
-        _name(folder),
+        name,
+        name,
         first,
         config,
         *_origin(summary, folder),
+        len(seeds),
         tuple(trial for trial in trials if trial.epochs["epoch"]),
         _sample(first),
+        _strength([trial.summary for trial in trials if trial.summary], config),
+        _confusion([trial.summary for trial in trials if trial.summary], folder),
     )
+
+
+def _strength(summaries: Sequence[dict[str, Any]], config: dict[str, Any]) -> dict[str, Any] | None:
+    """Reads what set the strength of control; older summaries leave that to the configuration."""
+    strength = summaries[0].get("strength") if summaries else None
+    if not isinstance(strength, dict):
+        return None
+    return {"alpha": config.get("alpha"), "asked": config.get("strength"), **strength}
+
+
+def _confusion(summaries: Sequence[dict[str, Any]], folder: Path) -> Confusion | None:
+    """Sums the counts of answers in the summaries of all finished seeds."""
+    if not summaries or any("confusion" not in summary for summary in summaries):
+        return None
+    try:
+        counted = [summary["confusion"] for summary in summaries]
+        each = [[*map(_counts, one["counts"]), _counts(one["unsolved"])] for one in counted]
+        *counts, unsolved = [
+            tuple(map(sum, zip(*rows, strict=True))) for rows in zip(*each, strict=True)
+        ]
+        if any(len(row) != len(counts) for row in (*counts, unsolved)):
+            raise ValueError("not a square of counts")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ReportError(
+            f"{folder} has a summary whose counts of answers are no square: it is damaged."
+        ) from error
+    return Confusion(tuple(counts), unsolved)
+
+
+def _counts(values: Any) -> list[int]:
+    if not isinstance(values, list) or not all(type(v) is int and v >= 0 for v in values):
+        raise ValueError(values)
+    return values
 
 
 def _origin(summary: dict[str, Any], folder: Path) -> tuple[Any, Any, dict[str, str]]:

@@ -16,7 +16,7 @@ from typing import Any
 from .. import files, training
 from .config import RunConfig
 from .folders import read_metrics, seed_folders
-from .measures import measure_of, summary_measures
+from .measures import measure_of, strength_shown, summary_measures
 from .options import ConfigError, flag
 from .origin import origin
 from .runner import claim_as
@@ -37,10 +37,13 @@ SHARED_OPTIONS = (
     "seed",
     "seeds",
 )
+# Shares of the free loss that control removed: the mean over a training, and in its last epoch.
+SHARES = ("removed_mean", "removed_end")
 # Compared figures in addition to the measures of quality.
 FIGURES = (
     "control_norm",
     "converged_fraction",
+    *SHARES,
     "step_ms_median",
     "step_bytes",
     "training_seconds",
@@ -193,10 +196,17 @@ def _row(arm: Arm, folder: Path, target: float | None) -> dict[str, Any]:
         "rule": arm.rule,
         "system": arm.system,
         "folder": arm.folder,
+        "strength": _set_by(trials),
         "mean": {name: mean_and_error(of_seeds)[0] for name, of_seeds in values.items()},
         "standard_error": {name: mean_and_error(of_seeds)[1] for name, of_seeds in values.items()},
         "seeds": trials,
     }
+
+
+def _set_by(trials: Sequence[dict[str, Any]]) -> str | None:
+    """Returns what set the strength of control, for a rule that has one."""
+    strength = trials[0]["strength"]
+    return None if strength is None else strength_shown(strength)
 
 
 def _trial(
@@ -234,6 +244,9 @@ def _trial(
         **{figure: summary[figure] for figure in _judged(config)},
         "control_norm": curve[-1]["control_norm"],
         "converged_fraction": summary["solve"]["converged_fraction"],
+        # Of a rule without control nothing is removed.
+        "strength": summary.get("strength"),
+        **{name: (summary.get("strength") or {}).get(name) for name in SHARES},
         "step_ms_median": summary["step_ms_median"],
         # It is 0 if XLA does not report the memory.
         "step_bytes": epochs[-1]["step_bytes"] or None,

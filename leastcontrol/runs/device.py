@@ -152,6 +152,10 @@ class DeviceJob(AbstractJob[DeviceConfig]):
         """Returns the epoch."""
         return f"epoch {figures.epoch}"
 
+    def share(self, figures: devices.DeviceMetrics) -> float:
+        """Returns the share of the epochs."""
+        return figures.epoch / self.config.optimiser.epochs
+
     def combined(self, summaries: Sequence[Summary]) -> Summary:
         """Returns the means of the figures, and the sums of what the certificates count."""
         figures = [self.figures(summary) for summary in summaries]

@@ -5,6 +5,7 @@ leaves its run folder. The hyperparameters are the least-control paper's for MNI
 of epochs, which was chosen on the validation split.
 """
 
+import functools
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -26,20 +27,20 @@ def next_folder(root: Path) -> Path:
     )
 
 
-def compare(out: Path, report: Callable[[str], None]) -> dict[str, dict[str, Any]]:
-    """Trains both rules into `out` and returns their summaries by name."""
+def folder_name(rule: str) -> str:
+    """Returns the name of a rule's run folder."""
+    return rule.replace(" ", "-")
+
+
+def compare(out: Path, report: Callable[[str, int, Any], None]) -> dict[str, dict[str, Any]]:
+    """Trains both rules into `out` and returns their summaries by name.
+
+    **Arguments:** `report`, called with the rule, the seed and the metrics of an epoch when it is
+    saved.
+    """
     from .train import run_training
 
-    summaries = {}
-    for name, config in RULES.items():
-
-        def done(seed: int, metrics: Any, name: str = name, config: RunConfig = config) -> None:
-            if metrics.epoch == config.optimiser.epochs:
-                report(
-                    f"{name}, seed {seed}: validation "
-                    f"{100 * metrics.validation.accuracy:.2f} % after {metrics.epoch} epochs"
-                )
-
-        folder = out / name.replace(" ", "-")
-        summaries[name] = run_training(config, folder, report=done)
-    return summaries
+    return {
+        name: run_training(config, out / folder_name(name), report=functools.partial(report, name))
+        for name, config in RULES.items()
+    }

@@ -154,6 +154,10 @@ class MetaJob(AbstractJob[MetaConfig]):
         """Returns the step."""
         return f"step {figures.step}"
 
+    def share(self, figures: training.MetaMetrics) -> float:
+        """Returns the share of the steps."""
+        return figures.step / self.config.steps()
+
     def combined(self, summaries: Sequence[Summary]) -> Summary:
         """Returns the means of what one seed's summary has."""
         figures = [self.figures(summary) for summary in summaries]

@@ -1,7 +1,7 @@
 """Trained systems as single files, and their predictions for unlabelled samples.
 
-A model is a sealed file with the configuration of the run in its header and the weights as arrays.
-It needs neither the run folder nor the data set, and loading it runs no code. Samples are read from
+A model is a file of safetensors with the configuration of the run in its header (`model_files`). It
+needs neither the run folder nor the data set, and loading it runs no code. Samples are read from
 images, CSV and NumPy files. Pixels are scaled to [0, 1] and preprocessed as in training.
 """
 
@@ -19,11 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32
 
-from .. import data, files, training
+from .. import data, files
 from ..equilibrium import FixedPoint, Tolerance, free_equilibrium, solved
 from ..files.images import read_image
 from ..systems import AbstractSystem
 from .config import RunConfig
+from .model_files import read_model, write_model
 from .options import ConfigError
 from .origin import versions
 from .samples import load_splits, outputs_of
@@ -31,7 +32,6 @@ from .trained import build_network, load_trained, read_with_data
 
 # Bounds the shape in a file; samples have at most rows, columns and channels.
 MOST_AXES = 4
-KIND = "model"
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
 
 
@@ -107,7 +107,7 @@ def export(
         _outputs_name(config): outputs_of(splits),
         "versions": versions(),
     }
-    training.write_sealed(out, KIND, header, system)
+    write_model(out, header, system)
     return header
 
 
@@ -120,10 +120,10 @@ def load_model(path: Path) -> Model:
 
     **Raises:** `ConfigError` or `training.FolderError` if the file is not a model or is damaged.
     """
-    sealed = training.read_sealed(path, KIND)
-    config = RunConfig.from_json(sealed.header.get("config"), str(path))
-    shape: Any = sealed.header.get("shape")
-    outputs: Any = sealed.header.get(_outputs_name(config))
+    file = read_model(path)
+    config = RunConfig.from_json(file.header.get("config"), str(path))
+    shape: Any = file.header.get("shape")
+    outputs: Any = file.header.get(_outputs_name(config))
     if (
         not isinstance(shape, list)
         or len(shape) > MOST_AXES
@@ -134,7 +134,7 @@ def load_model(path: Path) -> Model:
     like = eqx.filter_eval_shape(
         build_network, config, tuple(shape), outputs, config.all_seeds()[0]
     )
-    return Model(sealed.arrays(like), config, tuple(shape))
+    return Model(file.arrays(like), config, tuple(shape))
 
 
 def read_samples(

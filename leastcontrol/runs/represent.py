@@ -197,6 +197,12 @@ class RepresentJob(AbstractJob[RepresentConfig]):
         """Returns the name of the picture."""
         return figures.image
 
+    def share(self, figures: Look) -> float:
+        """Returns the share of the pictures, and of the steps of this one."""
+        names = [picture.name for picture in self.pictures]
+        learned = names.index(figures.image) + figures.step / self.config.optimiser.steps
+        return learned / len(names)
+
     def combined(self, summaries: Sequence[Summary]) -> Summary:
         """Adds nothing to the means and deviations of the figures."""
         return {}

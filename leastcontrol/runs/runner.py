@@ -90,6 +90,10 @@ class AbstractJob(abc.ABC, Generic[Config]):
     def place(self, figures: Any) -> str:
         """Returns how far a seed is by the figures of a part: "epoch 3"."""
 
+    @abc.abstractmethod
+    def share(self, figures: Any) -> float:
+        """Returns which share of a seed is done by the figures of a part."""
+
     def conditions(self) -> Summary:
         """Returns what a result depends on besides its command and the versions."""
         return {}

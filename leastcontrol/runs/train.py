@@ -1,5 +1,6 @@
 """What a training does with each of its seeds."""
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Callable, Sequence
@@ -8,9 +9,10 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
-from .. import training
+from .. import data, files, training
 from ..monitor.diagnosis import diagnosis
 from ..monitor.stability import WATCHED, stability_watch
 from .config import RunConfig
@@ -171,9 +173,17 @@ class TrainingJob(AbstractJob[RunConfig]):
                 "steps_mean": mean(epoch.steps_mean for epoch in epochs),
                 "steps_max": max(epoch.steps_max for epoch in epochs),
             },
-            **_strength([epoch.removed for epoch in epochs]),
+            **_strength(run.config, [epoch.removed for epoch in epochs]),
+            **self._confusion(trained),
             **({} if last is None else {"diagnostics": last}),
         }
+
+    def _confusion(self, trained: training.Trained) -> Summary:
+        test = self.splits.test
+        if isinstance(test, data.Regression):
+            return {}
+        counts = dataclasses.asdict(training.confusion(trained.system, test))
+        return {"confusion": files.strict(counts)}
 
     def figures(self, summary: Summary) -> dict[str, float]:
         """Returns what the data are judged by, and times."""
@@ -189,6 +199,10 @@ class TrainingJob(AbstractJob[RunConfig]):
     def place(self, figures: training.EpochMetrics) -> str:
         """Returns the epoch."""
         return f"epoch {figures.epoch}"
+
+    def share(self, figures: training.EpochMetrics) -> float:
+        """Returns the share of the epochs."""
+        return figures.epoch / self.config.optimiser.epochs
 
     def combined(self, summaries: Sequence[Summary]) -> Summary:
         """Returns the means of what one seed's summary has."""
@@ -207,6 +221,7 @@ class TrainingJob(AbstractJob[RunConfig]):
                 "steps_max": max(each["steps_max"] for each in solves),
             },
             **_mean_strength(summaries),
+            **_sum_of_confusions(summaries),
             **_mean_diagnostics(summaries),
         }
 
@@ -216,20 +231,40 @@ def _is_best(trained: training.Trained) -> bool:
     return last > max(before, default=-math.inf)
 
 
-def _strength(removed: Sequence[float | None]) -> Summary:
-    """Sums up the share of the free loss that control removed in each epoch, if it was measured."""
+def _strength(config: RunConfig, removed: Sequence[float | None]) -> Summary:
+    """Sums up the share of the free loss that control removed in each epoch, if it was measured.
+
+    Beside it stands what set the strength: α, or the share that was asked for.
+    """
     measured = [share for share in removed if share is not None]
     if not measured:
         return {}
     end = math.nan if removed[-1] is None else removed[-1]
-    return {"strength": {"removed_mean": mean(measured), "removed_end": end}}
+    asked, alpha = config.value("strength"), config.value("alpha")
+    set_by = {"alpha": alpha} if asked is None else {"asked": asked}
+    return {"strength": {**set_by, "removed_mean": mean(measured), "removed_end": end}}
 
 
 def _mean_strength(summaries: Sequence[Summary]) -> Summary:
     if any("strength" not in summary for summary in summaries):
         return {}
-    shares = [summary["strength"] for summary in summaries]
-    return {"strength": {name: mean(number(each[name]) for each in shares) for name in shares[0]}}
+    each = [summary["strength"] for summary in summaries]
+    shares = {
+        name: mean(number(one[name]) for one in each) for name in ("removed_mean", "removed_end")
+    }
+    return {"strength": {**each[0], **shares}}
+
+
+def _sum_of_confusions(summaries: Sequence[Summary]) -> Summary:
+    if any("confusion" not in summary for summary in summaries):
+        return {}
+    each = [summary["confusion"] for summary in summaries]
+    return {
+        "confusion": {
+            name: np.sum([np.asarray(one[name]) for one in each], axis=0).tolist()
+            for name in ("counts", "unsolved")
+        }
+    }
 
 
 def _mean_diagnostics(summaries: Sequence[Summary]) -> Summary:

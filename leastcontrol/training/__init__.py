@@ -27,8 +27,10 @@ from ._calibration import calibrate as calibrate
 from ._checkpoints import Checkpoints as Checkpoints
 from ._config import TrainingConfig as TrainingConfig
 from ._evaluation import AnyEvaluation as AnyEvaluation
+from ._evaluation import Confusion as Confusion
 from ._evaluation import Evaluation as Evaluation
 from ._evaluation import RegressionEvaluation as RegressionEvaluation
+from ._evaluation import confusion as confusion
 from ._evaluation import evaluate as evaluate
 from ._evaluation import evaluation_of as evaluation_of
 from ._folder import RunFolder as RunFolder
@@ -57,6 +59,8 @@ from ._program import ProgramMemory as ProgramMemory
 from ._sealed import FolderError as FolderError
 from ._sealed import PrecisionError as PrecisionError
 from ._sealed import Sealed as Sealed
+from ._sealed import check_precision as check_precision
+from ._sealed import precision as precision
 from ._sealed import read_sealed as read_sealed
 from ._sealed import write_sealed as write_sealed
 from ._strength import AbstractCourse as AbstractCourse

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import Any, overload
 
 import equinox as eqx
@@ -66,6 +67,18 @@ def evaluation_of(figures: dict[str, Any]) -> AnyEvaluation:
     return kind(**figures)
 
 
+@dataclasses.dataclass(frozen=True)
+class Confusion:
+    """How a classifier's answers are spread over the classes of a data set.
+
+    * `counts`: for each class of the samples, and for each answer, how many solved samples.
+    * `unsolved`: for each class of the samples, how many whose free equilibrium was not found.
+    """
+
+    counts: tuple[tuple[int, ...], ...]
+    unsolved: tuple[int, ...]
+
+
 @eqx.filter_jit
 def _measure(
     system: AbstractSystem,
@@ -74,16 +87,21 @@ def _measure(
     tolerance: Tolerance,
     inputs: Array,
     targets: Array,
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, Array, Array, Array]:
+    """Returns the sums of right answers, losses and solved samples, and each sample's answer.
+
+    The answer is −1 where the sample was not solved.
+    """
     solution = free_equilibrium(
         system, jax.vmap(system.drive)(inputs), solver=solver, tolerance=tolerance
     )
     outputs = jax.vmap(system.readout)(solution.value)
     right = jnp.zeros(len(targets), bool)
+    answers = jnp.where(solved(solution), jnp.argmax(outputs, axis=1), -1)
     if targets.ndim == 1:
-        right = (jnp.argmax(outputs, axis=1) == targets) & solved(solution)
+        right = answers == targets
     losses = jax.vmap(loss)(outputs, targets)
-    return jnp.sum(right), jnp.sum(losses), jnp.sum(solved(solution))
+    return jnp.sum(right), jnp.sum(losses), jnp.sum(solved(solution)), answers
 
 
 @overload
@@ -132,26 +150,54 @@ def evaluate(
             f"`batch_size` is {batch_size}, but samples are measured at least 1 at a time: write "
             "batch_size=1000."
         )
-    solver = FixedPoint(max_steps=400) if solver is None else solver
-    tolerance = Tolerance() if tolerance is None else tolerance
-    regression = isinstance(dataset, Regression)
-    loss = SquaredError() if regression else CrossEntropy()
     totals = np.zeros(3)
-    for first in range(0, len(dataset), batch_size):
-        part = slice(first, first + batch_size)
-        totals += [
-            float(total)
-            for total in _measure(
-                system,
-                loss,
-                solver,
-                tolerance,
-                jnp.asarray(dataset.inputs[part]),
-                jnp.asarray(dataset.targets[part]),
-            )
-        ]
+    for *sums, _ in _measured(system, dataset, solver, tolerance, batch_size):
+        totals += [float(part) for part in sums]
     right, total, converged = (totals / len(dataset)).tolist()
     total = total if math.isfinite(total) else math.nan
-    if regression:
+    if isinstance(dataset, Regression):
         return RegressionEvaluation(2 * total / dataset.targets.shape[1], converged)
     return Evaluation(right, total, converged)
+
+
+def confusion(
+    system: AbstractSystem,
+    dataset: Dataset,
+    *,
+    solver: FixedPoint | None = None,
+    tolerance: Tolerance | None = None,
+    batch_size: int = 1000,
+) -> Confusion:
+    """Counts the answers of a classifier by the class of the sample, without control.
+
+    The arguments are those of `evaluate`; with the same ones nothing is compiled again.
+    """
+    batches = _measured(system, dataset, solver, tolerance, batch_size)
+    answers = np.concatenate([np.asarray(each) for *_, each in batches])
+    targets, classes = np.asarray(dataset.targets), range(dataset.classes)
+    counts = np.zeros((dataset.classes, dataset.classes), int)
+    is_solved = answers >= 0
+    np.add.at(counts, (targets[is_solved], answers[is_solved]), 1)
+    unsolved = [int(np.sum(targets[~is_solved] == number)) for number in classes]
+    return Confusion(tuple(map(tuple, counts.tolist())), tuple(unsolved))
+
+
+def _measured(
+    system: AbstractSystem,
+    dataset: Samples,
+    solver: FixedPoint | None,
+    tolerance: Tolerance | None,
+    batch_size: int,
+) -> Iterator[tuple[Array, Array, Array, Array]]:
+    """Measures a data set batch by batch."""
+    loss = SquaredError() if isinstance(dataset, Regression) else CrossEntropy()
+    for first in range(0, len(dataset), batch_size):
+        part = slice(first, first + batch_size)
+        yield _measure(
+            system,
+            loss,
+            FixedPoint(max_steps=400) if solver is None else solver,
+            Tolerance() if tolerance is None else tolerance,
+            jnp.asarray(dataset.inputs[part]),
+            jnp.asarray(dataset.targets[part]),
+        )

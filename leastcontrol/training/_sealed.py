@@ -41,12 +41,7 @@ class Sealed:
         **Raises:** `FolderError` where their shapes, types or number are others; `PrecisionError`
         where this process computes with another precision.
         """
-        precision = self.header.get("precision", _precision())
-        if precision != _precision():
-            raise PrecisionError(
-                f"{self.path} holds numbers of {precision}, and this process computes with "
-                f"{_precision()}: set JAX_ENABLE_X64={int(precision == 'float64')}, and it goes on."
-            )
+        check_precision(self.path, self.header)
         try:
             return arrays_of(self.content, like)
         except Exception as error:
@@ -72,14 +67,25 @@ def arrays_of(content: bytes, like: PyTree[Any]) -> PyTree[Any]:
     return arrays
 
 
-def _precision() -> str:
+def check_precision(path: Path, header: dict[str, Any]) -> None:
+    """Raises `PrecisionError` for a file of another precision than this process computes with."""
+    written = header.get("precision", precision())
+    if written != precision():
+        raise PrecisionError(
+            f"{path} holds numbers of {written}, and this process computes with {precision()}: "
+            f"set JAX_ENABLE_X64={int(written == 'float64')}, and it goes on."
+        )
+
+
+def precision() -> str:
+    """Returns the name of the type of numbers that this process computes with."""
     return jnp.zeros(0).dtype.name
 
 
 def sealed(kind: str, header: dict[str, Any], arrays: PyTree[Any]) -> bytes:
     """Makes the content of a file from a header and the arrays of a pytree."""
     stream = io.BytesIO()
-    whole = {"kind": kind, "version": VERSION, "precision": _precision(), **header}
+    whole = {"kind": kind, "version": VERSION, "precision": precision(), **header}
     stream.write(json.dumps(whole).encode() + b"\n")
     eqx.tree_serialise_leaves(stream, arrays)
     content = stream.getvalue()

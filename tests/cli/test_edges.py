@@ -17,7 +17,7 @@ import pytest
 from leastcontrol import _names, report
 from leastcontrol.cli import main
 from leastcontrol.cli._console import complain, prepare, say, tell
-from leastcontrol.cli._display import Table, progress, show_progress, tell_above
+from leastcontrol.cli._display import Table, Work
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "pA55/w@rd"
@@ -260,9 +260,10 @@ def test_words_are_shown_as_they_are_and_steer_no_terminal(where, capsys, monkey
         table.add_row(HOSTILE if where == "cell" else "value")
         table.show()
     elif where == "work":
-        with progress() as shown:
-            show_progress(shown, HOSTILE)
-            tell_above(shown, HOSTILE)
+        with Work() as work:
+            work.at(HOSTILE)
+            work.tell(HOSTILE)
+            work.download(HOSTILE, 1, 2)
     else:
         {"say": say, "tell": tell, "complain": complain}[where](HOSTILE)
     out, error = capsys.readouterr()
@@ -272,8 +273,9 @@ def test_words_are_shown_as_they_are_and_steer_no_terminal(where, capsys, monkey
 
 def test_work_in_progress_is_described_in_words(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    shown = progress()
-    show_progress(shown, HOSTILE)
+    work = Work()
+    work.at(HOSTILE)
+    shown = work.display
     assert SHOWN in "".join(segment.text for segment in shown.console.render(shown))
 
 

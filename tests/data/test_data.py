@@ -370,6 +370,29 @@ class TestDownload:
         fails(lambda: data.load(source, cache_dir=tmp_path), "404")
         assert waits == [0.5, 1.0, 2.0]
 
+    def test_progress_is_reported_where_it_is_asked_for(self, tmp_path, mirror):
+        name = f"{NAMES[0]}.gz"
+        large = gzip.compress(CONTENT[NAMES[0]], compresslevel=0, mtime=0) + bytes(2 * 10**5)
+        mirror.files[name] = large
+        seen = []
+        with data.downloads_shown(lambda *words: seen.append(words)):
+            content = _download.download([mirror.url + name], QUICK, len)
+        assert content == large
+        assert {(named, total) for named, _, total in seen} == {(name, len(large))}
+        there = [count for _, count, _ in seen]
+        assert there == sorted(there)
+        assert len(set(there)) >= 3
+        assert there[-1] == len(large)
+        _download.download([mirror.url + name], QUICK, len)
+        assert len(there) == len(seen)
+
+    def test_a_file_beyond_all_known_sizes_is_refused(self, tmp_path, monkeypatch, mirror):
+        monkeypatch.setattr(_download, "LIMIT", 20)
+        fails(
+            lambda: _download.download([f"{mirror.url}{NAMES[0]}.gz"], QUICK, len),
+            "more than 20 bytes",
+        )
+
     def test_second_mirror(self, tmp_path, mirror):
         # Nothing listens on port 1.
         dead = "http://127.0.0.1:1/"

@@ -133,7 +133,10 @@ def reproduced(tmp_path_factory):
     out = tmp_path_factory.mktemp("reproduced")
     seen = []
 
-    def report(row, seed, place):
+    def report(row, seed, place, share):
+        # Of two epochs; the first row has two seeds, the other one.
+        done = int(place.removeprefix("epoch ")) / 2
+        assert share == {"one": (seed - 3 + done) / 2, "other": done}[row.name]
         seen.append((row.name, seed, int(place.removeprefix("epoch "))))
         if seen == [("one", 3, 1)]:
             raise Stopped
@@ -241,7 +244,8 @@ def test_a_row_may_be_a_meta_training(tmp_path):
     rows = (Row("meta", config, (Unpublished(META_LOSS),), 1),)
     seen = []
 
-    def report(row, seed, place):
+    def report(row, seed, place, share):
+        assert 0 < share <= 1
         seen.append((row.name, seed, place))
         if len(seen) == 1:
             raise Stopped
@@ -267,7 +271,8 @@ def test_a_row_may_be_pictures(tmp_path):
     table = dataclasses.replace(TABLE, rows=(Row("pictures", config, expectations, 1),))
     seen = []
 
-    def report(row, seed, place):
+    def report(row, seed, place, share):
+        assert 0 < share <= 1
         seen.append((row.name, seed, place))
         if len(seen) == 1:
             raise Stopped

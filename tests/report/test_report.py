@@ -354,12 +354,12 @@ def curves(tmp_path, *runs):
 
 def test_a_line_is_the_mean_over_the_seeds_and_the_band_their_range(tmp_path):
     (run,) = curves(tmp_path, ("a", {"seeds": (2, 4)}))
-    across, low, mean, high = report._plots.curve(run, "loss")
+    across, low, mean, high = report._curves.curve(run, "loss")
     assert across == [1, 2, 3]
     assert low == pytest.approx([1 / n + 2 for n in (1, 2, 3)])
     assert mean == pytest.approx([1 / n + 3 for n in (1, 2, 3)])
     assert high == pytest.approx([1 / n + 4 for n in (1, 2, 3)])
-    assert report._plots.curve(run, "accuracy", True)[0] == pytest.approx([0.75, 1.5, 2.25])
+    assert report._curves.curve(run, "accuracy", True)[0] == pytest.approx([0.75, 1.5, 2.25])
 
 
 def test_epochs_that_not_every_seed_has_are_left_out(tmp_path):
@@ -370,7 +370,7 @@ def test_epochs_that_not_every_seed_has_are_left_out(tmp_path):
     (folder / "seed-4" / "summary.json").unlink()
     path.write_text("".join(lines[:2]) + lines[2][:20], encoding="utf-8")
     ((run,), _) = report.read([folder])
-    assert report._plots.curve(run, "loss")[0] == [1, 2]
+    assert report._curves.curve(run, "loss")[0] == [1, 2]
 
 
 def test_a_number_that_was_not_finite_is_a_gap(tmp_path):

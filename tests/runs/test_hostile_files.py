@@ -15,7 +15,7 @@ from PIL import Image
 
 from leastcontrol import data, files, training
 from leastcontrol.cli import main
-from leastcontrol.runs import models, samples, trained
+from leastcontrol.runs import model_files, models, samples, trained
 from leastcontrol.runs.config import RunConfig
 
 CONFIG = RunConfig.of(rule="backpropagation", hidden=(4,))
@@ -74,6 +74,8 @@ def good(tmp_path_factory):
         checkpoints = training.Checkpoints(folder, CONFIG.identity())
         checkpoints.save(training.Trained(system, None, (row,), start.optimiser_states), 1.0)
         models.export(root / "run", root / "model")
+        header = model_files.read_model(root / "model").header
+        training.write_sealed(root / "old-model", "model", header, system)
     np.save(root / "rows.npy", np.zeros((2, 64)))
     return root
 
@@ -124,6 +126,7 @@ def test_the_bombs_go_off_where_they_are_unpickled(tmp_path, monkeypatch):
         ("run/metrics.jsonl", ("report", "run")),
         ("pairs/comparison.json", ("report", "pairs")),
         ("model", ("predict", "model", "rows.npy")),
+        ("old-model", ("predict", "old-model", "rows.npy")),
         ("rows.npy", ("predict", "model", "rows.npy")),
         ("rows.csv", ("predict", "model", "rows.csv")),
         ("image.png", ("predict", "model", "image.png")),
@@ -156,7 +159,7 @@ def sealed_with(content):
 @pytest.mark.parametrize(
     ("file", "command"),
     [
-        ("model", ("predict", "model", "rows.npy")),
+        ("old-model", ("predict", "old-model", "rows.npy")),
         ("run/checkpoints/state-000001.eqx", TRAIN),
     ],
 )

@@ -4,14 +4,16 @@ import csv
 import json
 import pickle
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 from PIL import Image
 
 from leastcontrol import files, training
 from leastcontrol.cli import main
-from leastcontrol.runs import models, trained
+from leastcontrol.runs import model_files, models, trained
 from leastcontrol.runs.config import RunConfig
 from leastcontrol.runs.options import ConfigError
 from leastcontrol.runs.samples import load_splits
@@ -180,6 +182,54 @@ def test_a_damaged_model_is_refused(exported, tmp_path):
             models.load_model(tmp_path / "model")
 
 
+def test_other_libraries_read_the_weights(exported):
+    arrays = safetensors.numpy.load_file(exported[1])
+    system = models.load_model(exported[1]).system
+    assert {name: array.shape for name, array in arrays.items()} == {
+        "layers.0.weight": (8, 64),
+        "layers.0.bias": (8,),
+        "layers.1.weight": (10, 8),
+        "layers.1.bias": (10,),
+    }
+    np.testing.assert_array_equal(arrays["layers.0.weight"], system.layers[0].weight)
+
+
+def test_every_changed_byte_is_noticed(exported, tmp_path):
+    content = exported[1].read_bytes()
+    rng = np.random.default_rng(0)
+    for place in (*range(0, 16), *rng.integers(16, len(content), 60)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        (tmp_path / "model").write_bytes(damaged)
+        with pytest.raises(training.FolderError, match="is no model of leastcontrol, or is dam"):
+            models.load_model(tmp_path / "model")
+
+
+def test_weights_of_another_library_are_no_model(tmp_path):
+    metadata = [None, {}, {"leastcontrol": "{}"}, {"leastcontrol": "[]", "sha256": ""}]
+    for each in metadata:
+        path = tmp_path / "model"
+        safetensors.numpy.save_file({"a": np.zeros(2)}, path, metadata=each)
+        with pytest.raises(training.FolderError, match="is no model of leastcontrol") as caught:
+            models.load_model(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_model_of_before_is_read(exported, tmp_path):
+    model, path = models.load_model(exported[1]), tmp_path / "model"
+    header = model_files.read_model(exported[1]).header
+    training.write_sealed(path, "model", header, model.system)
+    assert eqx.tree_equal(models.load_model(path).system, model.system)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(training.FolderError, match="is no model of leastcontrol, or is damaged"):
+        models.load_model(path)
+
+
+def test_a_model_of_another_precision_says_so(exported):
+    with jax.enable_x64(True), pytest.raises(training.PrecisionError, match="JAX_ENABLE_X64=0"):
+        models.load_model(exported[1])
+
+
 @pytest.mark.parametrize(
     ("header", "message"),
     [
@@ -194,9 +244,9 @@ def test_a_damaged_model_is_refused(exported, tmp_path):
     ids=str,
 )
 def test_a_header_that_does_not_fit_is_refused(header, message, exported, tmp_path):
-    model = training.read_sealed(exported[1], "model")
-    arrays = models.load_model(exported[1]).system
-    training.write_sealed(tmp_path / "model", "model", {**model.header, **header}, arrays)
+    model = model_files.read_model(exported[1])
+    system = models.load_model(exported[1]).system
+    model_files.write_model(tmp_path / "model", {**model.header, **header}, system)
     with pytest.raises((ConfigError, training.FolderError), match=message):
         models.load_model(tmp_path / "model")
 

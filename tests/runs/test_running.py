@@ -165,6 +165,29 @@ def test_several_seeds_have_folders_and_their_mean_and_deviation(pair):
         assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
 
 
+def test_the_answers_to_test_samples_are_counted(pair, single):
+    both = strict_json(pair[0] / "summary.json")["confusion"]
+    own = [strict_json(pair[0] / f"seed-{seed}" / "summary.json")["confusion"] for seed in (3, 4)]
+    for name in ("counts", "unsolved"):
+        assert np.array_equal(both[name], np.sum([np.array(one[name]) for one in own], axis=0))
+    summary = strict_json(single[0] / "summary.json")
+    counts = np.array(summary["confusion"]["counts"])
+    assert counts.shape == (10, 10)
+    total = counts.sum() + sum(summary["confusion"]["unsolved"])
+    assert np.trace(counts) / total == pytest.approx(summary["test_accuracy"])
+
+
+def test_the_strength_of_control_stands_beside_what_it_removed(pair, single):
+    strength = strict_json(single[0] / "summary.json")["strength"]
+    assert strength["alpha"] == strict_json(single[0] / "config.json")["alpha"] == 6.4
+    lines = (single[0] / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    removed = [json.loads(line)["removed"] for line in lines]
+    assert strength["removed_mean"] == pytest.approx(statistics.fmean(removed))
+    assert strength["removed_end"] == removed[-1]
+    # Backpropagation has no control.
+    assert "strength" not in strict_json(pair[0] / "summary.json")
+
+
 def test_a_mean_over_seeds_that_are_not_all_finite_is_strict_json(pair, tmp_path):
     folder, _, _ = pair
     own = [strict_json(folder / f"seed-{seed}" / "summary.json") for seed in (3, 4)]

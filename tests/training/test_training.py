@@ -452,6 +452,30 @@ def test_an_unsolved_sample_counts_as_wrong():
     assert hurried.converged_fraction == 0
 
 
+@pytest.mark.parametrize("batch_size", [1000, 7])
+def test_answers_are_counted_by_class(batch_size):
+    samples, system = dataset(count=30, classes=4), network(outputs=4)
+    first, last = system.layers
+    hidden = np.tanh(samples.inputs @ np.asarray(first.weight).T + np.asarray(first.bias))
+    outputs = hidden @ np.asarray(last.weight).T + np.asarray(last.bias)
+    answers = outputs.argmax(1)
+    expected = [
+        [int(np.sum((samples.targets == a) & (answers == b))) for b in range(4)] for a in range(4)
+    ]
+    found = training.confusion(system, samples, batch_size=batch_size)
+    assert found.counts == tuple(map(tuple, expected))
+    assert found.unsolved == (0, 0, 0, 0)
+    assert len(set(answers)) > 1
+
+
+def test_an_unsolved_sample_has_no_answer():
+    samples = dataset(count=30, classes=4)
+    hurried = lc.FixedPoint(max_steps=1)
+    found = training.confusion(recurrent(outputs=4), samples, solver=hurried)
+    assert np.sum(found.counts) == 0
+    assert found.unsolved == tuple(np.bincount(samples.targets, minlength=4))
+
+
 def test_a_batch_of_no_samples_is_refused():
     with pytest.raises(ValueError, match="`batch_size` is 0"):
         training.evaluate(network(), dataset(), batch_size=0)

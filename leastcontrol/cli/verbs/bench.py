@@ -1,12 +1,14 @@
 """`leastcontrol bench`."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ...bench.config import BenchConfig
 from ...runs.options import ConfigError
-from .._console import say, tell
+from .._console import say
+from .._display import Work
 from ._verb import AbstractPlainVerb, check_file, check_installed, write_result
 
 PLOT_SUFFIXES = (".pdf", ".png", ".svg")
@@ -46,7 +48,16 @@ class Bench(BenchConfig, AbstractPlainVerb):
         from ...bench.growth import plot_growth
         from ...bench.measuring import bench
 
-        rows = bench(self, command=command, report=lambda row: say(_line(row)), note=tell)
+        total = self.rows()
+        with Work(total, "rows") as work:
+            measured = itertools.count(1)
+
+            def report(row: dict[str, Any]) -> None:
+                say(_line(row))
+                # Every row is a line of the answer: nothing is left to say without a terminal.
+                work.move(f"{row['case']}, {row['rule']}", next(measured))
+
+            rows = bench(self, command=command, report=report, note=work.tell)
         write_result(self.json, rows)
         if self.plot is not None:
             plot_growth(rows, self.plot)

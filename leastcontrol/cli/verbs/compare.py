@@ -1,8 +1,10 @@
 """`leastcontrol compare`."""
 
 import dataclasses
+import itertools
 import math
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -11,8 +13,7 @@ from ...runs.configuration import AbstractPart
 from ...runs.interruption import interruptible
 from ...runs.measures import measure_of
 from ...runs.options import Choice, ConfigError, declared, flag, option
-from .._console import tell
-from .._display import Table
+from .._display import Table, Work
 from .._given import chosen, read_given, values_given, words_given
 from ._configured import AbstractConfiguredVerb, show_help
 from ._verb import check_out
@@ -111,19 +112,26 @@ class Compare(AbstractConfiguredVerb[RunConfig]):
         from ...runs.comparison import Arm, compare
 
         measure = measure_of(self.config)
-        with interruptible() as saved:
+        arms = [Arm(*words) for words in self.arms]
+        # The epochs that an arm begins with, and all of them.
+        before = [0, *itertools.accumulate(map(_epochs, arms))]
+        with Work(before[-1], "epochs") as work, interruptible() as saved:
 
             def report(arm: "Arm", seed: int, metrics: "EpochMetrics") -> None:
-                if metrics.epoch == arm.config.optimiser.epochs:
-                    tell(
-                        f"{arm.system}, {arm.rule}, seed {seed}: validation "
-                        f"{measure.shown(getattr(metrics.validation, measure.name))} after "
-                        f"{metrics.epoch} epochs"
-                    )
+                epochs = arm.config.optimiser.epochs
+                place = arm.config.all_seeds().index(seed)
+                value = measure.shown(getattr(metrics.validation, measure.name))
+                work.at(
+                    f"{arm.system}, {arm.rule}, seed {seed}: validation {value} after "
+                    f"{metrics.epoch} epochs",
+                    before[arms.index(arm)] + place * epochs + metrics.epoch,
+                    short=f"{arm.rule}: {value}",
+                    last=metrics.epoch == epochs,
+                )
                 saved(f"epoch {metrics.epoch} of {arm.rule}, seed {seed}")
 
             comparison = compare(
-                [Arm(*words) for words in self.arms],
+                arms,
                 check_out(self.verb, self.command.out, "folder"),
                 target=self.command.target,
                 command=command,
@@ -152,39 +160,73 @@ def _with_options(name: str, words: str) -> dict[str, Any]:
     return given
 
 
-# Heading, figure, scale and form of a comparison's columns, if it has the figure.
+# Heading, figure, scale and form of a comparison's columns, if it has the figure; the most
+# important ones first.
 _COLUMNS = (
     ("test, %", "test_accuracy", 100.0, ".2f"),
-    ("NLL, nats", "test_nll", 1.0, ".3f"),
     ("test squared error", "test_mean_squared_error", 1.0, ".4g"),
-    ("‖(ψ, u)‖", "control_norm", 1.0, ".3f"),
-    ("solved, %", "converged_fraction", 100.0, ".2f"),
-    ("ms/step", "step_ms_median", 1.0, ".2f"),
-    ("MiB", "step_bytes", 2.0**-20, ".2f"),
     ("epochs to target", "epochs_to_target", 1.0, ".1f"),
+    ("solved, %", "converged_fraction", 100.0, ".2f"),
+    ("ms a step", "step_ms_median", 1.0, ".2f"),
+    ("NLL, nats", "test_nll", 1.0, ".3f"),
+    ("‖(ψ, u)‖", "control_norm", 1.0, ".3f"),
+    ("MiB", "step_bytes", 2.0**-20, ".2f"),
     ("s to target", "seconds_to_target", 1.0, ".1f"),
 )
 
 
+def _epochs(arm: "Arm") -> int:
+    return len(arm.config.all_seeds()) * arm.config.optimiser.epochs
+
+
 def _print_comparison(comparison: dict[str, Any]) -> None:
-    known = comparison["arms"][0]["mean"]
-    columns = [
-        column
-        for column in _COLUMNS
-        if column[1] in known and (comparison["target"] is not None or "target" not in column[0])
-    ]
-    headings = ("system", "rule", *(column[0] for column in columns))
-    means = Table(*headings, title="mean ± standard error over the seeds")
-    differences = Table(*headings, title="less the first rule, seed by seed: mean ± standard error")
-    for row in comparison["arms"]:
-        cells = [_figure(row["mean"][n], row["standard_error"][n], s, d) for _, n, s, d in columns]
-        means.add_row(row["system"], row["rule"], *cells)
-    for row in comparison["differences"]:
-        cells = [_figure(row[n]["mean"], row[n]["standard_error"], s, d) for _, n, s, d in columns]
-        differences.add_row(row["system"], row["rule"], *cells)
+    arms, differences = comparison["arms"], comparison["differences"]
+    columns = [column for column in _COLUMNS if _is_measured(arms, column[1])]
+    systems = list(dict.fromkeys(row["system"] for row in arms))
+    # One system for all rows stands above them.
+    names = ("rule",) if len(systems) == 1 else ("rule", "system")
+    above = f"{systems[0]}: " if len(systems) == 1 else ""
+    first, *others = (column[0] for column in columns)
+    means = Table(
+        *(*names, "strength", first, "loss removed, mean / end, %", *others),
+        title=f"{above}mean ± standard error over the seeds",
+        numbers=True,
+        names=len(names) + 1,
+        kept=len(names) + 3,
+    )
+    for row in arms:
+        first, *others = (
+            _figure(row["mean"][n], row["standard_error"][n], s, d) for _, n, s, d in columns
+        )
+        named = [*(row[name] for name in names), row["strength"] or "–"]
+        means.add_row(*named, first, _removed(row["mean"]), *others)
     means.show()
-    if comparison["differences"]:
-        differences.show()
+    if not differences:
+        return
+    paired = Table(
+        *(*names, *(column[0] for column in columns)),
+        title=f"{above}less the first rule, seed by seed: mean ± standard error",
+        numbers=True,
+        names=len(names),
+        kept=len(names) + 1,
+    )
+    for row in differences:
+        cells = [_figure(row[n]["mean"], row[n]["standard_error"], s, d) for _, n, s, d in columns]
+        paired.add_row(*(row[name] for name in names), *cells)
+    paired.show()
+
+
+def _removed(mean: dict[str, float | None]) -> str:
+    """Shows the share of the loss that control removed, over a training and at its end."""
+    shares = (mean["removed_mean"], mean["removed_end"])
+    if shares == (None, None):
+        return "–"
+    return " / ".join(_figure(share, None, 100.0, ".1f") for share in shares)
+
+
+def _is_measured(rows: Sequence[dict[str, Any]], name: str) -> bool:
+    """Returns whether some row has a figure: of targets, say, only where one was asked for."""
+    return any(row["mean"].get(name) is not None for row in rows)
 
 
 def _figure(mean: float | None, error: float | None, scale: float, form: str) -> str:

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ...runs.device_config import DeviceConfig
 from ...runs.interruption import interruptible
-from .._console import tell
-from .._display import Table
+from .._display import Table, Work
 from ._configured import AbstractConfiguredVerb, CheckpointCommand
 from ._verb import check_file, check_keep_last, check_out, write_result
 
@@ -40,24 +39,28 @@ class Device(AbstractConfiguredVerb[DeviceConfig]):
         from ...runs.options import ConfigError
 
         said: set[str] = set()
+        seeds, epochs = self.config.all_seeds(), self.config.optimiser.epochs
 
-        def show(seed: int, metrics: "DeviceMetrics") -> None:
+        def show(work: Work, seed: int, metrics: "DeviceMetrics") -> None:
             counts = "  ".join(f"{name} {n}" for name, n in metrics.results.items() if n)
-            tell(
+            work.at(
                 f"seed {seed}  epoch {metrics.epoch:>3}  loss {metrics.loss:.4f} nats  validation "
                 f"{100 * metrics.validation.accuracy:.2f} %  {counts}  noise "
                 f"{metrics.noise_floor:.3g}  error left {100 * metrics.remaining_error:.0f} %  "
-                f"{metrics.settles} settles"
+                f"{metrics.settles} settles",
+                seeds.index(seed) * epochs + metrics.epoch,
+                short=f"seed {seed}, validation {100 * metrics.validation.accuracy:.2f} %",
+                last=metrics.epoch == epochs,
             )
             for fault in metrics.faults:
                 if fault not in said:
-                    tell(f"seed {seed}  {fault}")
+                    work.tell(f"seed {seed}  {fault}")
                     said.add(fault)
 
-        with interruptible() as saved:
+        with Work(epochs * len(seeds), "epochs") as work, interruptible() as saved:
 
             def report(seed: int, metrics: "DeviceMetrics") -> None:
-                show(seed, metrics)
+                show(work, seed, metrics)
                 saved(f"epoch {metrics.epoch} of seed {seed}")
 
             try:

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...runs.interruption import interruptible
 from ...runs.meta_config import MetaConfig
-from .._console import tell
-from .._display import Table
+from .._display import Table, Work
 from ._configured import AbstractConfiguredVerb, CheckpointCommand
 from ._verb import check_file, check_keep_last, check_out, write_result
 
@@ -30,10 +29,17 @@ class Meta(AbstractConfiguredVerb[MetaConfig]):
         """Runs the meta-training, shows how far it is, and prints the summary."""
         from ...runs.meta import run_meta
 
-        with interruptible() as saved:
+        seeds, steps = self.config.all_seeds(), self.config.steps()
+        with Work(steps * len(seeds), "steps") as work, interruptible() as saved:
 
             def report(seed: int, metrics: "MetaMetrics") -> None:
-                tell(self._line(seed, metrics))
+                done = seeds.index(seed) * steps + metrics.step
+                work.at(
+                    self._line(seed, metrics),
+                    done,
+                    short=f"seed {seed}, loss {metrics.validation.loss:.4f}",
+                    last=metrics.step == steps,
+                )
                 saved(f"step {metrics.step} of seed {seed}")
 
             summary = run_meta(

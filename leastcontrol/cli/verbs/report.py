@@ -37,7 +37,7 @@ class Report(AbstractPlainVerb):
         """Checks that there are folders, and what draws them."""
         if not self.folders:
             raise ConfigError("report has no folders: write report DIR.")
-        check_installed("report", "plot", "matplotlib")
+        check_installed("report", "plot", "jinja2", "matplotlib")
 
     def run(self, command: str) -> int:
         """Writes the page."""

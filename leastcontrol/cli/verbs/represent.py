@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...runs.interruption import interruptible
 from ...runs.represent_config import RepresentConfig
-from .._console import tell
-from .._display import Table
+from .._display import Table, Work
 from ._configured import AbstractConfiguredVerb, RunCommand
 from ._verb import check_file, check_installed, check_out, write_result
 
@@ -30,15 +29,23 @@ class Represent(AbstractConfiguredVerb[RepresentConfig]):
         """Learns the pictures, shows how far that is, and prints the summary."""
         from ...runs.represent import run_representations
 
+        seeds, steps = self.config.all_seeds(), self.config.optimiser.steps
+        names = self.config.pictures.images
+
         def look(seed: int, seen: "Look") -> None:
-            tell(
+            pictures = seeds.index(seed) * len(names) + names.index(seen.image)
+            work.at(
                 f"seed {seed}  {seen.image}  step {seen.step:>5} of {self.config.optimiser.steps}  "
                 f"{seen.psnr_test:.2f} dB  trained pixels {seen.psnr_train:.2f} dB  "
                 f"solved {100 * seen.converged_fraction:.2f} %  "
-                f"{seen.solve_steps:.1f} steps a solve  {seen.step_ms:.1f} ms a step"
+                f"{seen.solve_steps:.1f} steps a solve  {seen.step_ms:.1f} ms a step",
+                pictures * steps + seen.step,
+                short=f"seed {seed}, {seen.image}: {seen.psnr_test:.2f} dB",
+                last=seen.step == steps,
             )
 
-        with interruptible() as saved:
+        total = len(seeds) * len(names) * steps
+        with Work(total, "steps") as work, interruptible() as saved:
 
             def report(seed: int, seen: "Look") -> None:
                 look(seed, seen)

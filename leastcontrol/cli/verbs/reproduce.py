@@ -13,7 +13,7 @@ from ...papers import registry
 from ...runs.interruption import interruptible
 from ...runs.options import ConfigError
 from .._console import say, tell
-from .._display import Table, progress, show_progress
+from .._display import Table, Work
 from ._verb import AbstractPlainVerb, check_file, write_result
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Reproduce(AbstractPlainVerb):
         for experiment in chosen:
             began = time.perf_counter()
             tell(f"{experiment.name}: {_announced(experiment, self.quick)}")
-            with _row_report() as report:
+            with _row_report(experiment) as report:
                 judged = reproduce(
                     experiment,
                     self.out,
@@ -105,13 +105,15 @@ def _announced(experiment: registry.Experiment, quick: bool) -> str:
 
 
 @contextlib.contextmanager
-def _row_report() -> Iterator[Callable[[registry.Row, int, str], None]]:
+def _row_report(
+    experiment: registry.Experiment,
+) -> Iterator[Callable[[registry.Row, int, str, float], None]]:
     """Shows how far a row is, and ends the process where it was asked to."""
-    shown = progress()
-    with shown, interruptible("the same command") as saved:
+    rows = experiment.rows
+    with Work(float(len(rows))) as work, interruptible("the same command") as saved:
 
-        def report(row: registry.Row, seed: int, place: str) -> None:
-            show_progress(shown, f"{row.name}, seed {seed}, {place}")
+        def report(row: registry.Row, seed: int, place: str, share: float) -> None:
+            work.at(f"{row.name}, seed {seed}, {place}", rows.index(row) + share)
             saved(f"{place} of {row.name}, seed {seed}")
 
         yield report
@@ -121,8 +123,12 @@ def _print_judged(experiment: registry.Experiment, quick: bool, judged: Sequence
     reduced = (
         f"; reduced: {experiment.reduction.sentence}" if quick and experiment.reduction else ""
     )
+    strong = any(each.strength for each in judged)
     headings = ("row", "figure", "measured", "the paper", "verdict")
-    table = Table(*headings, title=f"{experiment.title} ({experiment.source}){reduced}")
+    title = f"{experiment.title} ({experiment.source}){reduced}"
+    strength = ("loss removed by control",) if strong else ()
+    table = Table(*headings, *strength, title=title, kept=len(headings))
     for each in judged:
-        table.add_row(each.row, each.quantity, each.measured, each.expected, each.verdict)
+        figures = (each.row, each.quantity, each.measured, each.expected, each.verdict)
+        table.add_row(*figures, *([each.strength or "–"] if strong else []))
     table.show()

@@ -11,8 +11,8 @@ from ...runs.interruption import interruptible
 from ...runs.measures import Measure, measure_of
 from ...runs.options import ConfigError
 from ...runs.sweep_config import read_sweep
-from .._console import complain, say, tell
-from .._display import Table
+from .._console import complain, say
+from .._display import Table, Work
 from ._verb import AbstractPlainVerb, check_installed
 
 if TYPE_CHECKING:
@@ -58,9 +58,16 @@ class Sweep(AbstractPlainVerb):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         searched = read_sweep(self.config)
         measure = measure_of(RunConfig.of(**searched.train))
-        with interruptible("the same command") as saved:
+        waiting = interruptible("the same command")
+        with Work(self.trials, "trials") as work, waiting as saved:
 
             def report(trial: int, seed: int, metrics: "EpochMetrics") -> None:
+                value = measure.shown(getattr(metrics.validation, measure.name))
+                work.at(
+                    f"trial {trial}, seed {seed}, epoch {metrics.epoch}: validation {value}",
+                    trial,
+                    short=f"trial {trial}: {value}",
+                )
                 saved(f"epoch {metrics.epoch} of trial {trial}, seed {seed}")
 
             result = sweep(
@@ -70,7 +77,7 @@ class Sweep(AbstractPlainVerb):
                 store=self.store,
                 command=command,
                 report=report,
-                done=lambda row: tell(_trial_line(row, measure)),
+                done=lambda row: work.tell(_trial_line(row, measure)),
             )
         return _print_sweep(result, self.out, measure)
 

@@ -1,15 +1,17 @@
 """`leastcontrol train`."""
 
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ...runs.config import RunConfig
 from ...runs.config_file import read_options
 from ...runs.interruption import interruptible
-from ...runs.measures import Measure, measure_of, summary_measures
+from ...runs.measures import Measure, measure_of, strength_shown, summary_measures
 from ...runs.options import ConfigError, flag, option
-from .._display import Table, progress, show_progress, tell_above
+from .._console import say
+from .._display import Table, Work, curve
 from .._given import values_given
 from ._configured import AbstractConfiguredVerb, CheckpointCommand
 from ._verb import check_file, check_installed, check_keep_last, check_out, write_result
@@ -73,18 +75,23 @@ class Train(AbstractConfiguredVerb[RunConfig]):
             connect(options.coordinator, options.processes, options.process)
         mesh = device_mesh(None if options.devices == "all" else options.devices)
         epochs, seeds = self.config.optimiser.epochs, self.config.all_seeds()
-        shown = progress(epochs * len(seeds), "epochs")
-        with shown, interruptible() as saved:
+        out, measure = check_out(self.verb, options.out), measure_of(self.config)
+        with Work(epochs * len(seeds), "epochs") as work, interruptible() as saved:
 
             def report(seed: int, metrics: "EpochMetrics") -> None:
-                tell_above(shown, self._line(seed, metrics))
                 done = seeds.index(seed) * epochs + metrics.epoch
-                show_progress(shown, f"seed {seed}", completed=done)
+                value = measure.shown(getattr(metrics.validation, measure.name))
+                work.at(
+                    self._line(seed, metrics),
+                    done,
+                    short=f"seed {seed}, validation {value}",
+                    last=metrics.epoch == epochs,
+                )
                 saved(f"epoch {metrics.epoch} of seed {seed}")
 
             summary = run_training(
                 self.config,
-                check_out(self.verb, options.out),
+                out,
                 command=command,
                 resume=options.resume,
                 keep_last=options.keep_last,
@@ -94,9 +101,28 @@ class Train(AbstractConfiguredVerb[RunConfig]):
                 report=report,
             )
         if is_first():
-            _print_summary(summary, summary_measures(self.config))
+            _print_summary(summary, summary_measures(self.config), self._curve(out))
             write_result(options.results, summary)
+            say(f"Look at it: leastcontrol report {shlex.quote(str(out))}")
         return 0
+
+    def _curve(self, out: Path) -> tuple[str, str]:
+        """Draws the validation samples' measure over the epochs, the mean over the seeds."""
+        from ...runs.folders import read_metrics, seed_folders
+
+        measure = measure_of(self.config)
+        lines = [
+            [row["validation"][measure.name] for row in read_metrics(folder)]
+            for folder in seed_folders(self.config, out).values()
+        ]
+        epochs = list(zip(*lines, strict=True))
+        means = [None if None in epoch else sum(epoch) / len(epoch) for epoch in epochs]
+        first, last = (
+            "–" if mean is None else f"{measure.scale * mean:{measure.form}}"
+            for mean in (means[0], means[-1])
+        )
+        shown = f"{curve(means)} {first} → {last} {measure.unit}".rstrip()
+        return f"validation {measure.title} by epoch", shown
 
     def _line(self, seed: int, metrics: "EpochMetrics") -> str:
         removed = metrics.removed
@@ -152,7 +178,9 @@ def _check_processes(command: TrainCommand) -> None:
         )
 
 
-def _print_summary(summary: dict[str, Any], measures: dict[str, tuple[str, Measure]]) -> None:
+def _print_summary(
+    summary: dict[str, Any], measures: dict[str, tuple[str, Measure]], line: tuple[str, str]
+) -> None:
     spread = summary.get("std", {})
 
     def figure(name: str, scale: float, form: str, unit: str) -> str:
@@ -165,11 +193,14 @@ def _print_summary(summary: dict[str, Any], measures: dict[str, tuple[str, Measu
     for name, (part, measure) in measures.items():
         text = figure(name, measure.scale, measure.form, measure.unit)
         table.add_row(f"{part} {measure.title}", text)
+    table.add_row(*line)
     table.add_row("step (median)", figure("step_ms_median", 1.0, ".2f", "ms"))
     solve = summary["solve"]
     table.add_row("solved", f"{100 * solve['converged_fraction']:.3f} %")
     if "strength" in summary:
-        mean, end = (100 * summary["strength"][name] for name in ("removed_mean", "removed_end"))
+        strength = summary["strength"]
+        mean, end = (100 * strength[name] for name in ("removed_mean", "removed_end"))
+        table.add_row("strength of control", strength_shown(strength))
         table.add_row(
             "loss removed by control", f"{mean:.1f} % mean, {end:.1f} % in the last epoch"
         )
