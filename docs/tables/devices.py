@@ -47,7 +47,7 @@ def _arms(document: Any) -> Iterable[Any]:
         if "angle" in rows[0]:
             row["angle"] = statistics.fmean(each["angle"] for each in rows)
             row["column_space"] = statistics.fmean(each["column_space"] for each in rows)
-        if name != "random":
+        if name != "random" and "random" in arms:
             row["lead"] = list(lead(_accuracies(rows), _accuracies(arms["random"])))
         yield row
 
