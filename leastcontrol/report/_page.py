@@ -165,12 +165,16 @@ def _run(run: Run, number: int, differing: Sequence[str]) -> dict[str, Any]:
     trials = []
     for trial in run.trials:
         certificate = _tables.certificate(run, trial, number)
-        faults = (trial.summary or {}).get("faults")
+        summary = trial.summary or {}
+        said = {name: summary.get(name) for name in ("faults", "limits")}
         trials.append(
             {
                 "seed": trial.seed,
                 "certificate": certificate,
-                "faults": faults if certificate and isinstance(faults, list) else [],
+                **{
+                    name: sentences if certificate and isinstance(sentences, list) else []
+                    for name, sentences in said.items()
+                },
                 "epochs": _tables.epochs(run, trial, number),
             }
         )

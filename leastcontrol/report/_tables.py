@@ -7,7 +7,7 @@ switch of the table. The most important column comes first.
 import dataclasses
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ._runs import Comparison, Run, Trial
@@ -248,11 +248,38 @@ def certificate(run: Run, trial: Trial, number: int) -> Table | None:
     for title, value in (
         ("noise floor of an output", measured.get("noise_floor")),
         ("error left under control", summary.get("remaining_error")),
+        *_compared(summary),
     ):
         rows.append((Cell(title), Cell(Figure(title, "", 1.0, 3).shown(value))))
     caption = f"What was measured of the device of {run.name}, seed {trial.seed}"
     name = f"certificate-{number}-{trial.seed}"
     return Table(name, caption, (Column("test samples"), Column("value")), tuple(rows))
+
+
+def _compared(summary: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Lists what a comparison of the device with a twin found, if there was one."""
+    known = []
+    for part, titles in (
+        (
+            "mismatch",
+            {
+                "response": "mismatch of the responses, relative",
+                "angle": "angle to the responses without mismatch, °",
+                "lines": "mismatch of the control lines, logarithmic",
+            },
+        ),
+        (
+            "alignment",
+            {
+                "angle": "angle of the feedback to the true response, °",
+                "column_space": "part of the feedback in the row space of the true response",
+            },
+        ),
+    ):
+        found = summary.get(part)
+        if isinstance(found, dict):
+            known += [(title, found.get(name)) for name, title in titles.items()]
+    return known
 
 
 def epochs(run: Run, trial: Trial, number: int) -> Table:

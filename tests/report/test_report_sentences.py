@@ -280,3 +280,44 @@ def test_the_switch_shows_columns_that_are_hidden_at_first(tmp_path):
     assert (
         len(re.findall(r'<th role="columnheader" scope="col" class="minor">', table)) == minor > 0
     )
+
+
+# --- devices --------------------------------------------------------------------------------------
+
+CERTIFICATE = {"counts": {"settled": 29, "drifting": 1}, "noise_floor": 0.012}
+
+
+def test_what_a_twin_showed_of_a_device_and_what_limits_it_is_told(tmp_path):
+    folder = finish(
+        write_run(tmp_path / "a"),
+        certificate=CERTIFICATE,
+        remaining_error=0.25,
+        limits=[["Noise changes the answer of 12% of the samples."]],
+        mismatch={"response": 0.5, "angle": 31.5, "lines": 0.42},
+        alignment={"angle": 21.25, "column_space": 0.875},
+    )
+    runs, _ = read(folder)
+    page = report.page(runs, [], [])
+    assert "<li>Noise changes the answer of 12% of the samples.</li>" in page
+    table = _tables.certificate(runs[0], runs[0].trials[0], 0)
+    shown = {row[0].text: row[1].text for row in table.rows}
+    assert shown == {
+        "settled": "29",
+        "drifting": "1",
+        "noise floor of an output": "0.012",
+        "error left under control": "0.250",
+        "mismatch of the responses, relative": "0.500",
+        "angle to the responses without mismatch, °": "31.500",
+        "mismatch of the control lines, logarithmic": "0.420",
+        "angle of the feedback to the true response, °": "21.250",
+        "part of the feedback in the row space of the true response": "0.875",
+    }
+
+
+def test_without_a_twin_nothing_is_claimed(tmp_path):
+    folder = finish(
+        write_run(tmp_path / "a"), certificate=CERTIFICATE, mismatch=None, alignment=None
+    )
+    runs, _ = read(folder)
+    table = _tables.certificate(runs[0], runs[0].trials[0], 0)
+    assert not [row for row in table.rows if "mismatch" in row[0].text or "angle" in row[0].text]
