@@ -78,6 +78,7 @@ def test_rounds_end_with_the_time_but_not_before_three(monkeypatch):
         assert timings[1].repeats == rounds
 
 
+@pytest.mark.slow
 def test_a_step_is_credit_and_adam_at_weights_that_stay():
     system, rule = feedforward(), lc.LeastControl(lc.DynamicInversion(), 1.0)
     own = batches()
@@ -119,12 +120,13 @@ def test_feedback_weights_learn_in_the_step():
 # --- memory ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("controller", "steps_of"),
     [
         (lc.DynamicInversion, lc.FixedPoint),
-        pytest.param(lc.Energy, lc.FixedPoint, marks=pytest.mark.slow),
-        pytest.param(lc.Exact, lc.TrustRegion, marks=pytest.mark.slow),
+        (lc.Energy, lc.FixedPoint),
+        (lc.Exact, lc.TrustRegion),
     ],
 )
 @pytest.mark.parametrize("system", [feedforward(), recurrent()], ids=["feedforward", "rnn"])
@@ -347,6 +349,7 @@ def test_what_cannot_be_measured_ends_with_one_sentence(options, said, call):
     assert said in error
 
 
+@pytest.mark.slow
 def test_weights_of_a_system_that_no_case_has_are_refused(call, trained):
     status, _, error = call("bench", *OPTIONS, "--cases", "rnn", "--weights", trained)
     assert status == 2

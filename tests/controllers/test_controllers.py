@@ -112,6 +112,7 @@ def test_newtons_road_ends_there_too_under_cross_entropy():
     assert distance(without, points(inverted))[found].max() < 1e-7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [recurrent, function_system])
 def test_newtons_road_ends_there_too(make):
     system, x, targets = make(), inputs(), vectors()
@@ -380,6 +381,7 @@ def test_leaks_are_those_at_rest():
     assert as_output_control(own) is own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "output_control",
     [

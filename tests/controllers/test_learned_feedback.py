@@ -58,6 +58,7 @@ def close(found, expected, accuracy=1e-9):
 # --- Kolen and Pollack's mirror
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [feedforward, recurrent])
 def test_a_mirror_with_the_systems_weights_finds_the_least_control(make):
     system, batch = make(), batch_of(make)
@@ -334,9 +335,8 @@ def test_a_sample_that_is_no_number_teaches_the_feedback_nothing(kind):
         assert np.isfinite(flat(spoilt.feedback_gradient)).all()
 
 
-@pytest.mark.parametrize(
-    ("kind", "bar"), [("feedforward", 0.85), pytest.param("rnn", 0.8, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "bar"), [("feedforward", 0.85), ("rnn", 0.8)])
 def test_linear_feedback_learns_the_digits(kind, bar):
     with jax.enable_x64(False):
         splits = data.load("digits")

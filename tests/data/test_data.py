@@ -759,6 +759,7 @@ REAL = Path(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [data.MNIST, data.FASHION_MNIST], ids=lambda source: source.name)
 def test_published_files(source):
     if not any((REAL / source.name / f"{NAMES[2]}{end}").is_file() for end in ("", ".gz")):

@@ -130,6 +130,7 @@ def test_every_solve_ends_in_a_minimum_on_kinks(make, batch, leak):
     assert bool((rise > 0).all())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "batch"), [(system, BATCH), (residual, VECTORS)])
 def test_the_gradient_on_kinks_is_that_of_the_least_energy(make, batch):
     own, leak = make(), 0.5
@@ -152,6 +153,7 @@ def test_the_gradient_on_kinks_is_that_of_the_least_energy(make, batch):
         np.testing.assert_allclose(expected, slope, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_single_precision_reaches_the_tolerance():
     with jax.enable_x64(False):
         own = lc.ConvolutionalFeedforward((1, 8, 8), LAYERS, (6,), OUTPUTS, key=KEY)

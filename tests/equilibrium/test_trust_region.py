@@ -89,6 +89,7 @@ def test_the_gradient_and_the_curvature_are_derivatives_of_the_energy(name):
     np.testing.assert_allclose(turn, (above[1] - below[1]) / (2 * step), rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leak", [1e3, 1.0, 1e-3, 1e-6])
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_every_sample_is_solved_at_any_strength(name, leak):

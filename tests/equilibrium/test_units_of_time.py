@@ -90,6 +90,7 @@ def test_states_that_are_right_are_called_so():
         assert not lc.solved(bad).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
 @pytest.mark.parametrize("rate", RATES)
 def test_exact_control_is_found_in_any_unit(rate, dtype):
@@ -138,6 +139,7 @@ def test_what_an_iteration_ended_with_is_what_is_said_of_it():
         assert lc.solved(credit.solution).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("controller", "rate"),
     # Descent of the energy by unit steps is not for an energy that is a million times as steep.

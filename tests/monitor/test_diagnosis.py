@@ -169,6 +169,7 @@ class Halved(lc.rules.AbstractRuleWithoutFeedback):
         return eqx.tree_at(lambda credit: credit.gradient, credit, gradient)
 
 
+@pytest.mark.slow
 def test_a_rule_of_another_kind_is_measured_by_the_aspects_that_it_gives():
     known = lc.DirectFeedbackAlignment()
     weights = known.init(SYSTEM, key=helpers.KEY)

@@ -124,6 +124,7 @@ SIMULATED = RunConfig.of(
 )
 
 
+@pytest.mark.slow
 def test_a_training_stops_before_it_learns_from_unstable_dynamics(tmp_path, capsys):
     unstable = SIMULATED.with_options(proportional_gain=40.0)
     words = (

@@ -149,6 +149,7 @@ def reproduced(tmp_path_factory):
     return out, seen, judged
 
 
+@pytest.mark.slow
 def test_a_stopped_table_goes_on_with_the_epoch_where_it_was(reproduced):
     _, seen, _ = reproduced
     trainings = (("one", 3), ("one", 4), ("other", 3))

@@ -151,6 +151,7 @@ LONG = fc.Dynamics(0.05, 6000, 0.1, 0.05, 0.5)
 SOLVED = fc.SteadyState(0.05, lc.Tolerance(1e-12))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("teaching", [NUDGED, fc.Strong()], ids=["nudged", "strong"])
 def test_the_solved_rest_point_is_where_a_long_simulation_ends(teaching):
     simulated = credit(fc.DeepFeedbackControl(fc.SimulatedSteadyState(LONG), teaching))
@@ -165,6 +166,7 @@ def test_the_solved_rest_point_is_where_a_long_simulation_ends(teaching):
         np.testing.assert_allclose(found, end, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_linearised_rest_point_is_the_limit_of_weak_nudges():
     def distance(step):
         found = [
@@ -266,6 +268,7 @@ def test_a_sample_that_was_not_solved_is_dropped():
 # --- simulation -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("noise", "apical"),
     [
@@ -410,6 +413,7 @@ def test_the_answer_of_the_output_is_that_of_its_jacobian():
         np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_quasi_static_feedback_decays_by_its_share():
     noise = draws(0)
 

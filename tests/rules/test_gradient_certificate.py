@@ -266,6 +266,7 @@ def test_a_rule_without_equations_is_refused():
         lc.credit_certificate(rule, network, BATCH_OF_RULES, found)
 
 
+@pytest.mark.slow
 def test_a_state_of_another_librarys_solver_is_certified_as_it_is():
     def root(x, steps):
         find = lambda state, _: field(PARAMS, state, x)  # noqa: E731

@@ -287,6 +287,7 @@ class TestLeastControl:
         gradient = flat(credit(rule, system, broken).gradient)
         assert np.isfinite(gradient).all()
 
+    @pytest.mark.slow
     def test_the_memory_does_not_grow_with_the_steps(self):
         system, batch = fast_weights((8,)), tasks()
         learned, fixed = eqx.partition(system, eqx.is_inexact_array)
@@ -306,6 +307,7 @@ class TestLeastControl:
 
 
 class TestBaselines:
+    @pytest.mark.slow
     def test_maml_is_the_derivative_through_its_steps(self):
         system, batch = fast_weights((3,)), tasks()
         adaptation = lc.meta.GradientDescent(3, 0.2)

@@ -143,6 +143,7 @@ def test_the_share_of_a_quadratic_loss_depends_on_kappa_alone(factor):
         np.testing.assert_allclose(share, 1 - (kappa / (kappa + 1)) ** 2, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_weak_control_descends_the_loss():
     system, batch = feedforward(), lc.Batch(inputs(TWO), labels(TWO))
     exact = flat(lc.Backpropagation(SOFT)(system, None, batch).gradient)
@@ -221,6 +222,7 @@ def test_the_share_of_a_fixed_leak_is_measured_over_the_samples_that_count():
     np.testing.assert_allclose(rule.aspects.removed(system, batch, dropped), expected, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_have_the_free_loss_of_all():
     system, batch = feedforward(), lc.Batch(inputs(), labels())
     rule = lc.LeastControl(INVERSION, lc.RelativeLeak(0.5), loss=SOFT)

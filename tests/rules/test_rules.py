@@ -67,7 +67,13 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        *("feedforward", "function"),
+        *(pytest.param(case, marks=pytest.mark.slow) for case in ("recurrent", "read off")),
+    ],
+)
 def test_the_gradient_is_that_of_the_least_energy(case):
     make, controller, loss, naive, leak = CASES[case]
     system, x = make(), inputs(3)
@@ -164,6 +170,7 @@ def implicit_loss(system, x, targets):
     return jnp.mean(jax.vmap(one)(x, targets))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "controller", "plain"),
     [(feedforward, ENERGY, plain_feedforward_loss), (recurrent, INVERSION, unrolled_loss)],

@@ -293,6 +293,7 @@ def sum_and_count(w, x, **options):
     return jnp.sum(jnp.where(lc.solved(solution)[:, None], solution.value**2, 0)), solution
 
 
+@pytest.mark.slow
 def test_samples_that_are_not_solved_add_nothing_and_spoil_nobody():
     slope = jax.jit(jax.value_and_grad(sum_and_count, argnums=(0, 1), has_aux=True))
     (value, solution), (of_w, of_x) = slope(jnp.asarray(1.0), RATES)

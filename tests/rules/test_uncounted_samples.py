@@ -128,6 +128,7 @@ def marks(name):
     return [pytest.mark.slow] if name in LONG else []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "batch"),
     [pytest.param(n, b, id=f"{n}-{fault}", marks=marks(n)) for n, fault, b in UNSOLVED],
@@ -174,6 +175,7 @@ def penalised(rule, states):
     ), value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXACT)
 def test_the_gradient_is_that_of_finite_differences(name):
     rule = EXACT[name]
@@ -221,6 +223,7 @@ def test_a_boolean_input_is_seen_as_it_is_by_the_gradient():
     assert gradient["p"] == 0
 
 
+@pytest.mark.slow
 def test_a_sample_that_is_not_finite_is_left_out_of_backpropagation():
     network = lc.Feedforward(2, (3,), 2, key=KEY)
     inputs = BATCH.inputs["vector"]
@@ -242,6 +245,7 @@ PHASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PHASES)
 @pytest.mark.parametrize("fault", ["input", "target"])
 def test_feedback_control_leaves_out_what_it_cannot_use(name, fault):
@@ -278,6 +282,7 @@ CASES = [("dynamic inversion", fault) for fault in TARGETS]
 CASES += [(name, "label ignored") for name in RULES if name not in ("dynamic inversion", "penalty")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "fault"), [pytest.param(n, fault, marks=marks(n)) for n, fault in CASES]
 )
@@ -365,6 +370,7 @@ def test_training_goes_on_inside_a_scan_of_ones_own():
 # --- What a user's functions are given, and give. ---
 
 
+@pytest.mark.slow
 def test_a_system_is_made_inside_a_trace():
     estimated = lc.LeastControl(lc.DynamicInversion(), 2.0, loss=LOSS)
 

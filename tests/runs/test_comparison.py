@@ -52,6 +52,7 @@ def test_an_arm_is_the_run_that_train_makes(compared, tmp_path):
         assert own.read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_options_of_a_rule_are_its_own(compared):
     epochs = {
         name: load(compared / name / "config.json")["epochs"]

@@ -89,6 +89,7 @@ def test_the_metrics_say_how_far_the_control_is_from_its_equilibrium():
     assert found.leak_residual_median == pytest.approx(np.median(away), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_training_moves_the_slow_weights_to_easier_adaptation():
     rule = lc.meta.MetaLeastControl(0.1, control=lc.meta.EulerControl(steps=30), unsolved=lc.Keep())
     before, after = system(), trained(rule, steps=150)
@@ -117,6 +118,7 @@ def test_every_training_has_its_own_learning_rate():
         np.testing.assert_allclose(moved[moved > 0], rate, rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_the_evaluation_is_mean_and_interval_over_tasks():
     own, adaptation, key = system(), lc.meta.Relaxation(steps=5), jax.random.key(4)
     found = training.meta_evaluate(own, adaptation, TASKS, 12, key=key, task_batch=5)

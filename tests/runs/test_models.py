@@ -54,6 +54,7 @@ def call(*arguments):
     return 0 if caught.value.code is None else caught.value.code
 
 
+@pytest.mark.slow
 def test_a_model_is_as_good_as_its_run(exported, pixels):
     folder, path = exported
     model, (values, targets) = models.load_model(path), pixels

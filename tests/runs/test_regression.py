@@ -148,6 +148,7 @@ def load(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_a_run_on_vectors_is_judged_by_its_error_and_knows_no_accuracy(compared):
     summary = load(compared / "feedforward-backpropagation" / "summary.json")
     assert "accuracy" not in json.dumps({**summary, "config": None, "command": None})
@@ -220,6 +221,7 @@ def test_a_sample_that_is_no_image_is_any_numbers(tmp_path):
         models.read_samples(tmp_path / "own.npy", (3,), pixels=False)
 
 
+@pytest.mark.slow
 def test_a_search_looks_for_the_least_error(tmp_path):
     train = {
         "data": "digits-autoencoder",

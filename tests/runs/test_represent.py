@@ -122,6 +122,7 @@ def seeded(tmp_path_factory):
     return out, seen, summary
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_with_the_picture_where_it_was(seeded):
     _, seen, _ = seeded
     each = [(seed, image) for seed in (0, 5) for image in SMALL.pictures.images]
@@ -300,6 +301,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
     assert set(tmp_path.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_the_verb_shows_its_figures_and_writes_them_into_a_file(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = "--images text-1 --size 4 --hidden 4 --steps 2 --reports 1 --seeds 0 3"

@@ -95,6 +95,7 @@ def whole(tmp_path_factory):
 # --- going on -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RULES)
 def test_a_resumed_run_leaves_what_an_uninterrupted_one_does(name, whole, tmp_path):
     folder = tmp_path / "run"
@@ -104,6 +105,7 @@ def test_a_resumed_run_leaves_what_an_uninterrupted_one_does(name, whole, tmp_pa
     assert results(folder) == results(whole / name)
 
 
+@pytest.mark.slow
 def test_several_seeds_go_on_with_the_one_that_was_interrupted(tmp_path):
     config = SMALL.with_options(epochs=2, seeds=(3, 4))
     run_training(config, tmp_path / "whole")

@@ -61,12 +61,10 @@ def call(*arguments):
     return caught.value.code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [
-        *("config.json", "metrics.jsonl", "summary.json", "last", "best"),
-        pytest.param("state-000003", marks=pytest.mark.slow),
-    ],
+    ["config.json", "metrics.jsonl", "summary.json", "last", "best", "state-000003"],
 )
 def test_a_changed_byte_is_seen_wherever_it_is(run, name):
     path = run / name if "." in name else run / "checkpoints" / f"{name}.eqx"
@@ -220,6 +218,7 @@ class TestOldFolders:
             rows = models.predict(model, np.zeros((1, 64), np.float32))
             assert len(rows[0].probabilities) == 10
 
+    @pytest.mark.slow
     def test_a_finished_run_is_finished_and_an_interrupted_one_goes_on(self, old):
         config = folders.read_config(old / "train")
         assert run_training(config, old / "train", resume=True)["epochs"] == 3

@@ -65,13 +65,14 @@ def single(tmp_path_factory):
 # --- training and feedback ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
         {"rule": "feedback-alignment"},
-        pytest.param({"rule": "direct-feedback-alignment"}, marks=pytest.mark.slow),
-        pytest.param({"rule": "centred-equilibrium-propagation"}, marks=pytest.mark.slow),
-        pytest.param({"controller": "kolen-pollack", "weight_decay": 1e-4}, marks=pytest.mark.slow),
+        {"rule": "direct-feedback-alignment"},
+        {"rule": "centred-equilibrium-propagation"},
+        {"controller": "kolen-pollack", "weight_decay": 1e-4},
         {"controller": "linear-feedback", "noise_steps": 10},
     ],
     ids=str,

@@ -218,6 +218,7 @@ def single_precision():
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("option", "place"), options_of(RunConfig, Option), ids=identifier)
 def test_no_option_of_any_word_is_ignored(option, place, monkeypatch):
     start = start_of(place, option.name)

@@ -193,6 +193,7 @@ def test_the_residual_network_is_the_formula():
     np.testing.assert_allclose(system.readout(state), expected, rtol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [1, 25])
 def test_all_blocks_of_a_residual_network_move_the_output_as_far_as_one_block(depth):
     system = lc.dense_residual_network(4, 3, depth, OUTPUTS, activation=lc.tanh, key=KEY)
@@ -383,6 +384,7 @@ def test_the_gradient_is_that_of_the_least_energy(case):
     np.testing.assert_allclose(mine, numeric, atol=1e-7 * np.abs(numeric).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_backpropagation_is_the_gradient_of_the_unrolled_loss(case):
     make, shape, *_ = CASES[case]
@@ -424,6 +426,7 @@ def test_statistics_are_those_of_the_batch_and_of_the_rest_points():
     assert other.calibrated(states) is other
 
 
+@pytest.mark.slow
 def test_the_gradient_goes_through_the_statistics_of_the_batch():
     system, x, labels = block(lc.Swapped), numbers(6, 4, 1, 4, 4), jnp.arange(4) % OUTPUTS
     rule = lc.PhantomGradient(SOFT, 1, 1.0)

@@ -78,6 +78,7 @@ def test_a_run_says_which_share_was_removed(options, low, high, tmp_path):
     assert summary["solve"]["converged_fraction"] > 0.999
 
 
+@pytest.mark.slow
 def test_a_rule_without_control_removes_nothing_that_is_shown(tmp_path):
     with jax.enable_x64(False):
         config = SMALL.with_options(rule="backpropagation", epochs=1)

@@ -35,6 +35,7 @@ class Recorded:
         self.closed += 1
 
 
+@pytest.mark.slow
 def test_a_tracker_is_told_every_epoch_of_its_seed(tmp_path):
     made = []
 

@@ -89,6 +89,7 @@ def order_of(inner, seed, epochs=3, batch_size=5):
 # --- the loop -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [network, recurrent])
 def test_a_warm_start_learns_the_same_in_fewer_steps(make):
     # Slow enough that a rest point is still near an epoch later.
@@ -213,7 +214,8 @@ class Paired(lc.AbstractRule):
         )
 
 
-@pytest.mark.parametrize("clip", [pytest.param(None, marks=pytest.mark.slow), 0.05])
+@pytest.mark.slow
+@pytest.mark.parametrize("clip", [None, 0.05])
 def test_feedback_learns_by_its_own_optimiser_and_decays_outside_of_it(clip):
     samples, system, rule = dataset(), network(hidden=(4, 3)), Paired()
     config = TrainingConfig(3, CLASSES, 1e-2, 1e-3, clip, 0.1, feedback_learning_rate=0.2)

@@ -700,6 +700,7 @@ def test_a_wrong_energy_fails_the_strength_of_control(wrong, expected, cases, mo
     assert rows[f"{expected}/feedforward"] == "failed"
 
 
+@pytest.mark.slow
 def test_the_recurrent_form_passes(cases):
     (row,) = properties.check_recurrent_form(cases[0])
     assert (row["name"], row["status"]) == ("recurrent-form/feedforward", "passed")
