@@ -360,7 +360,7 @@ def test_a_page_shows_every_name_as_it_is(tmp_path):
     page = report.page(runs, comparisons, report.figures(runs))
     page.encode()
     assert not re.search(r"<(b|i|u|s|em)\b|[\x00-\x08\x0b-\x1f\x7f-\x9f]", page)
-    assert r"&lt;b onclick=&quot;x&quot;&gt;&amp;\x1b[2J\udcff" in page
+    assert r"&lt;b onclick=&#34;x&#34;&gt;&amp;\x1b[2J\udcff" in page
 
 
 # --- other machines -------------------------------------------------------------------------------

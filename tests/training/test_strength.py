@@ -70,7 +70,9 @@ def test_a_run_says_which_share_was_removed(options, low, high, tmp_path):
         summary = run_training(SMALL.with_options(**options), tmp_path / "run")
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     shares = [files.parse_record(line, "line")["removed"] for line in lines]
+    set_by = {"alpha": options["alpha"]} if "alpha" in options else {"asked": options["strength"]}
     assert summary["strength"] == {
+        **set_by,
         "removed_mean": pytest.approx(np.mean(shares)),
         "removed_end": pytest.approx(shares[-1]),
     }
