@@ -276,9 +276,9 @@ def _compared(summary: Mapping[str, Any]) -> list[tuple[str, Any]]:
             },
         ),
     ):
-        found = summary.get(part)
-        if isinstance(found, dict):
-            known += [(title, found.get(name)) for name, title in titles.items()]
+        measured = summary.get(part)
+        if isinstance(measured, dict):
+            known += [(title, measured.get(name)) for name, title in titles.items()]
     return known
 
 
