@@ -126,6 +126,37 @@ LAYER = Table(
     ],
     under("rows"),
 )
+FIRST_CALLS = Table(
+    PERFORMANCE,
+    "first-calls",
+    _script("first_calls"),
+    [File("first-calls.json")],
+    [
+        words("first call", "case"),
+        Column("s", "seconds", "{:.2f}".format),
+        Column("of the processor, s", "processor_seconds", "{:.2f}".format),
+    ],
+    lambda document: [
+        {**document, **row, "case": case} for case, row in document["first_calls"].items()
+    ],
+    commands=False,
+)
+OVERHEAD = Table(
+    PERFORMANCE,
+    "first-calls",
+    _script("first_calls"),
+    [File("first-calls.json")],
+    [
+        words("call", "call"),
+        Column("calls", "calls", "{:d}".format),
+        Column("traced again", "retraces", "{:d}".format),
+        Column("ms", "milliseconds", "{:.2f}".format),
+        Column("under `jax.jit`, ms", "compiled_milliseconds", "{:.2f}".format),
+    ],
+    lambda document: [
+        {**document, **row, "call": call} for call, row in document["overhead"].items()
+    ],
+)
 CUT_SHORT = [
     Column("solves end after", "budget", "{:d}".format),
     Column("recurrent backpropagation, ms", "ms.0.median", "{:.1f}".format),
@@ -191,6 +222,8 @@ TABLES = (
         ],
         _priced,
     ),
+    FIRST_CALLS,
+    OVERHEAD,
     LAYER,
     dataclasses.replace(
         LAYER,
