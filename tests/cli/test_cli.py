@@ -185,6 +185,7 @@ def test_a_run_needs_a_folder(call):
     assert "--out DIR" in error
 
 
+@pytest.mark.slow
 def test_a_run_needs_a_new_folder(call, trained, tmp_path):
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     summary = (trained / "run" / "summary.json").read_bytes()

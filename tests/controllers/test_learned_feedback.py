@@ -156,6 +156,7 @@ def test_the_decay_makes_the_mirror_the_system():
 # --- linear feedback
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [feedforward, recurrent])
 def test_the_control_is_linear_in_that_of_the_output(make):
     system, batch = make(), batch_of(make)
@@ -236,8 +237,7 @@ def fixed_sample(make, copies=32):
     return make(factor=1.0), lc.Batch(jnp.tile(x, (copies, 1)), jnp.tile(target, (copies, 1)))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("make", [feedforward, recurrent])
+@pytest.mark.parametrize("make", [feedforward, pytest.param(recurrent, marks=pytest.mark.slow)])
 def test_feedback_of_one_sample_learns_the_row_space_of_its_jacobian(make):
     # Copies of the one sample, each with noise of its own.
     system, batch = fixed_sample(make)
@@ -316,6 +316,7 @@ def test_the_column_space_condition_is_the_share_in_the_row_space(make):
 # --- in a batch, and in training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mirror", "linear"])
 def test_a_sample_that_is_no_number_teaches_the_feedback_nothing(kind):
     system, x, targets = feedforward(), inputs(), vectors()

@@ -183,7 +183,6 @@ def test_stiff_units_come_to_rest_where_unprepared_ones_flip_for_ever():
     assert found[1] == 1
 
 
-@pytest.mark.slow
 def test_a_sample_whose_error_stays_where_it_is_goes_on_with_more_stiffness(monkeypatch):
     own = stronger(lc.ConvolutionalFeedforward((1, 8, 8), LAYERS, (6,), OUTPUTS, key=KEY), 1.95)
     samples = lc.Sample(jax.vmap(own.drive)(numbers(40, 12, 1, 8, 8)), jnp.arange(12) % OUTPUTS)

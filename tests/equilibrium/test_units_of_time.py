@@ -54,6 +54,7 @@ def distances(states, reference):
 settle = eqx.filter_jit(free_equilibrium)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
 @pytest.mark.parametrize("rate", RATES)
 def test_a_free_rest_point_is_found_in_any_unit(rate, dtype):

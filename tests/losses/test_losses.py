@@ -246,6 +246,7 @@ def test_the_response_of_a_function_is_that_of_the_closed_forms():
     np.testing.assert_allclose(center + 2 * derived, guess, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gain", [0.0, 0.5])
 @pytest.mark.parametrize("loss", [lc.SquaredError(), lc.CrossEntropy(), "huber", "entropy"])
 def test_the_change_of_the_response_is_that_of_the_dense_equation(loss, gain):
@@ -274,6 +275,7 @@ def test_the_laplacian_of_many_outputs_is_estimated_and_exact_for_a_diagonal_hes
     assert 0.7 < ratio < 1.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outputs", [N, 300])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_where_a_function_bends_down_it_is_not_convex(outputs, dtype):

@@ -48,6 +48,7 @@ def margin(own, dynamics):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

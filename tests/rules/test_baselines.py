@@ -112,10 +112,15 @@ def test_feedback_that_is_not_the_systems_is_refused(rule):
 # --- equilibrium propagation
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("centred", "order"), [(False, 1), (True, 2)])
 @pytest.mark.parametrize(
-    ("make", "loss"), [(feedforward, SQUARED), (feedforward, lc.CrossEntropy())]
+    ("centred", "order"), [pytest.param(False, 1, marks=pytest.mark.slow), (True, 2)]
+)
+@pytest.mark.parametrize(
+    ("make", "loss"),
+    [
+        (feedforward, SQUARED),
+        pytest.param(feedforward, lc.CrossEntropy(), marks=pytest.mark.slow),
+    ],
 )
 def test_propagation_tends_to_backpropagation(make, loss, centred, order):
     system = make()

@@ -413,7 +413,6 @@ def test_the_answer_of_the_output_is_that_of_its_jacobian():
         np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-15)
 
 
-@pytest.mark.slow
 def test_quasi_static_feedback_decays_by_its_share():
     noise = draws(0)
 

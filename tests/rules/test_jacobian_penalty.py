@@ -71,7 +71,6 @@ def test_a_call_without_a_key_is_refused():
         rule(recurrent(), None, lc.Batch(inputs(), labels()))
 
 
-@pytest.mark.slow
 def test_a_mirror_learns_the_penalty_as_the_system_does():
     system, batch = recurrent(), lc.Batch(inputs(), labels())
     plain = lc.LeastControl(lc.KolenPollack(), 2.0)

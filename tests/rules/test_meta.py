@@ -171,7 +171,6 @@ class TestFastWeights:
 
 
 class TestLeastControl:
-    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("control", "per_weight"), [(lc.meta.DirectControl, True), (lc.meta.OptimalControl, False)]
     )
@@ -287,7 +286,6 @@ class TestLeastControl:
         gradient = flat(credit(rule, system, broken).gradient)
         assert np.isfinite(gradient).all()
 
-    @pytest.mark.slow
     def test_the_memory_does_not_grow_with_the_steps(self):
         system, batch = fast_weights((8,)), tasks()
         learned, fixed = eqx.partition(system, eqx.is_inexact_array)
@@ -307,7 +305,6 @@ class TestLeastControl:
 
 
 class TestBaselines:
-    @pytest.mark.slow
     def test_maml_is_the_derivative_through_its_steps(self):
         system, batch = fast_weights((3,)), tasks()
         adaptation = lc.meta.GradientDescent(3, 0.2)
@@ -349,7 +346,6 @@ class TestBaselines:
         np.testing.assert_allclose(flat(own.gradient), flat(expected.gradient), rtol=1e-12)
         np.testing.assert_allclose(own.loss, expected.loss, rtol=1e-12)
 
-    @pytest.mark.slow
     def test_implicit_maml_is_the_derivative_at_the_free_equilibrium(self):
         system, batch = fast_weights(per_weight=True), tasks()
         rule = lc.meta.ImplicitMAML(lc.meta.Settled(EXACT), tolerance=EXACT, products=20)

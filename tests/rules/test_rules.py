@@ -429,6 +429,7 @@ def test_rules_have_no_feedback_to_learn():
 # --- your own f
 
 
+@pytest.mark.slow
 def test_least_control_of_your_own_functions():
     system, x, targets = function_system(), inputs(3), vectors(3)
     estimate = lc.least_control(

@@ -359,6 +359,20 @@ def test_a_backward_solve_that_fails_follows_the_policy():
     np.testing.assert_allclose(by_newton, [[0.0, -0.5]], atol=1e-8)
 
 
+def test_a_sample_that_is_not_solved_on_the_way_back_adds_nothing_to_that_of_others():
+    # Both start at rest. A unit step contracts by the gain, and so diverges on the way back for 2.
+    swap = jnp.asarray([[0.0, 1.0], [1.0, 0.0]])
+    f = lambda w, state, gain: gain * swap @ state - state + w - 1.0  # noqa: E731
+
+    def total(w, unsolved):
+        states = lc.settle(f, w, jnp.asarray([0.5, 2.0]), start=jnp.zeros(2), unsolved=unsolved)
+        return jnp.sum(states.value[:, 0])
+
+    # A state is (w − 1) / (1 − gain).
+    slope = jax.grad(total)(jnp.asarray(1.0), lc.Drop())
+    np.testing.assert_allclose(slope, 2.0, rtol=1e-4)
+
+
 def test_the_probe_names_the_samples_that_are_not_solved_on_the_way_back():
     # At rest from the start; the way back contracts for a rate below 1 alone.
     def f(w, state, x):

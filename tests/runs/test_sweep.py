@@ -66,6 +66,7 @@ def swept(tmp_path_factory):
     return root / "out"
 
 
+@pytest.mark.slow
 def test_every_trial_is_the_run_of_its_options(swept):
     found = load(swept / "sweep.json")
     assert [row["number"] for row in found["trials"]] == [0, 1]

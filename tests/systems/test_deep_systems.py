@@ -426,7 +426,6 @@ def test_statistics_are_those_of_the_batch_and_of_the_rest_points():
     assert other.calibrated(states) is other
 
 
-@pytest.mark.slow
 def test_the_gradient_goes_through_the_statistics_of_the_batch():
     system, x, labels = block(lc.Swapped), numbers(6, 4, 1, 4, 4), jnp.arange(4) % OUTPUTS
     rule = lc.PhantomGradient(SOFT, 1, 1.0)

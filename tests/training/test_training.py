@@ -155,6 +155,7 @@ def test_backpropagation_is_the_loop_written_by_hand(clip):
         np.testing.assert_allclose(found.bias, bias, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("system", "epochs", "learning_rate", "bar"),
     [("feedforward", 2, 1e-2, 0.85), ("rnn", 1, 1e-3, 0.2)],

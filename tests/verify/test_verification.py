@@ -212,6 +212,7 @@ def test_a_vector_is_replayed(kind, trainer, options, names, tmp_path):
         assert 0 <= row["error"] < 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["grad/weight", "grad/input_bias", "eq/integral", "eq/control", "free_output", "loss"]
 )
@@ -488,6 +489,7 @@ def test_a_missing_array(name, tmp_path, vector):
     refused(write(tmp_path / "v.npz", arrays, meta), f"lacks '{name}'")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "wrong", "expected"),
     [
@@ -632,6 +634,7 @@ def statuses(rows):
     return {row["name"]: row["status"] for row in rows}
 
 
+@pytest.mark.slow
 def test_the_checks_of_a_controller_pass(cases, quick):
     found = statuses(properties.check_controllers(cases[0]))
     controllers = ("dynamic-inversion", "energy", "exact")
