@@ -16,6 +16,7 @@ import pytest
 import leastcontrol as lc
 from leastcontrol import data, files, training
 from leastcontrol.training import TrainingConfig
+from leastcontrol.training._optimisers import updated_weights
 
 FEATURES, CLASSES = 5, 12
 MADE = data.Provenance(source="made here", licence="none", origin="memory", checksums={})
@@ -253,6 +254,14 @@ def test_feedback_learns_by_its_own_optimiser_and_decays_outside_of_it(clip):
         np.testing.assert_allclose(trained.feedback[name], expected, atol=1e-5)
     for found, expected in zip(leaves(trained.system), leaves(weights), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_weights_decay_by_their_share_and_biases_do_not():
+    weights = {"weight": jnp.full((2, 3), 4.0), "bias": jnp.full(2, 4.0)}
+    updates = {"weight": jnp.full((2, 3), 0.5), "bias": jnp.full(2, 0.5)}
+    moved = updated_weights(weights, updates, decay=0.25)
+    np.testing.assert_allclose(moved["weight"], 4 + 0.5 - 0.25 * 4)
+    np.testing.assert_allclose(moved["bias"], 4 + 0.5)
 
 
 def test_feedback_without_a_gradient_stays_as_it_was():
