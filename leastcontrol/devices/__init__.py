@@ -61,6 +61,7 @@ from ._physics_aware import PhysicsAwareRule as PhysicsAwareRule
 from ._process import ProcessDevice as ProcessDevice
 from ._responses import Responses as Responses
 from ._rule import AbstractDeviceRule as AbstractDeviceRule
+from ._rule import AbstractRuleWithoutControl as AbstractRuleWithoutControl
 from ._rule import Bench as Bench
 from ._rule import DeviceBatch as DeviceBatch
 from ._rule import Outcome as Outcome

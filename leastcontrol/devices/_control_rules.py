@@ -61,7 +61,7 @@ class AbstractControlRule(AbstractDeviceRule):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(
                     f"`{name}` is {getattr(self, name)}, but it is finite and above 0: write "
-                    f"LeastControlRule({name}=1e-3)."
+                    f"{type(self).__name__}({name}=1e-3)."
                 )
 
     def first_responses(

@@ -6,7 +6,6 @@ from; `NodePerturbationRule` perturbs the control lines, and has one of every sa
 perturbed parts the variance of such a direction is about P times the square of its mean.
 """
 
-import abc
 import dataclasses
 import math
 from typing import final
@@ -14,14 +13,13 @@ from typing import final
 import numpy as np
 from jaxtyping import Float
 
-from ._device import Description, Measurement, Weights
-from ._responses import Responses
-from ._rule import AbstractDeviceRule, Bench, DeviceBatch, Outcome, outcome_without_control
+from ._device import Measurement, Weights
+from ._rule import AbstractRuleWithoutControl, Bench, DeviceBatch
 from ._updates import finite, outer_products
 
 
 @dataclasses.dataclass(frozen=True)
-class AbstractPerturbationRule(AbstractDeviceRule):
+class AbstractPerturbationRule(AbstractRuleWithoutControl):
     """Perturbs, and learns from the difference of two losses; two settles a step.
 
     **Arguments:** `perturbation`, its size.
@@ -41,32 +39,6 @@ class AbstractPerturbationRule(AbstractDeviceRule):
     @property
     def settles(self) -> int:
         return 2
-
-    def first_responses(
-        self, bench: Bench, weights: Weights, inputs: Float[np.ndarray, "batch inputs"]
-    ) -> Responses:
-        del weights, inputs
-        return Responses.unknown(bench.description.neurons, bench.description.outputs)
-
-    def feedback_weights(self, description: Description, responses: Responses) -> None:
-        del description, responses
-
-    def step(
-        self,
-        bench: Bench,
-        weights: Weights,
-        responses: Responses,
-        batch: DeviceBatch,
-        random: np.random.Generator,
-    ) -> Outcome:
-        direction, output = self._direction(bench, weights, batch, random)
-        return outcome_without_control(direction, responses, output)
-
-    @abc.abstractmethod
-    def _direction(
-        self, bench: Bench, weights: Weights, batch: DeviceBatch, random: np.random.Generator
-    ) -> tuple[Weights, Float[np.ndarray, "batch outputs"]]:
-        """Finds the direction, and the output without a perturbation."""
 
 
 @final

@@ -6,7 +6,7 @@ else it uses, a twin, say, is a part of the rule.
 """
 
 import abc
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 import numpy as np
 from jaxtyping import Float
@@ -44,14 +44,6 @@ class Outcome(NamedTuple):
     control_energy: Float[np.ndarray, " batch"]
     remaining: Float[np.ndarray, " batch"]
     saturated: Float[np.ndarray, " batch"]
-
-
-def outcome_without_control(
-    direction: Weights, responses: Responses, output: Float[np.ndarray, "batch outputs"]
-) -> Outcome:
-    """Makes what a rule found that controls nothing."""
-    zero = np.zeros(len(output))
-    return Outcome(direction, responses, output, zero, zero + 1, zero)
 
 
 class Bench:
@@ -135,3 +127,37 @@ class AbstractDeviceRule(abc.ABC):
 
         **Arguments:** `weights`, as they were written; `random`, for perturbations.
         """
+
+
+class AbstractRuleWithoutControl(AbstractDeviceRule):
+    """Finds a direction without driving the output; it has no feedback and learns no responses."""
+
+    @final
+    def first_responses(
+        self, bench: Bench, weights: Weights, inputs: Float[np.ndarray, "batch inputs"]
+    ) -> Responses:
+        del weights, inputs
+        return Responses.unknown(bench.description.neurons, bench.description.outputs)
+
+    @final
+    def feedback_weights(self, description: Description, responses: Responses) -> None:
+        del description, responses
+
+    @final
+    def step(
+        self,
+        bench: Bench,
+        weights: Weights,
+        responses: Responses,
+        batch: DeviceBatch,
+        random: np.random.Generator,
+    ) -> Outcome:
+        direction, output = self._direction(bench, weights, batch, random)
+        zero = np.zeros(len(output))
+        return Outcome(direction, responses, output, zero, zero + 1, zero)
+
+    @abc.abstractmethod
+    def _direction(
+        self, bench: Bench, weights: Weights, batch: DeviceBatch, random: np.random.Generator
+    ) -> tuple[Weights, Float[np.ndarray, "batch outputs"]]:
+        """Finds the direction, and the output without a perturbation."""
