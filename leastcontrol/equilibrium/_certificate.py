@@ -315,13 +315,13 @@ def measured(
         # Values of f and h alone, so that f may be what JAX cannot differentiate.
         state = tree_add(problem.system.vector_field(point.state, sample.drive), point.control)
         read = problem.system.readout(point.state)
-        sizes = Sizes(norm(state), norm(lacking), norm(point.state), norm(point.control))
+        sizes = Sizes.of(state, lacking, point.state, point.control)
         return residuals_of(problem, sample, point.output_control, tolerance, sizes, read)
     field, read, pull = pullback_at_rest(problem.system, point.state, sample.drive)
     state = tree_add(field, point.control)
     optimality = pull(point.control, point.output_control)
     # Without control the rate is that along what is left of f.
-    sizes = Sizes(norm(state), norm(optimality), norm(point.state), norm(point.control))
+    sizes = Sizes.of(state, optimality, point.state, point.control)
     held = sizes.control > 0
     along = jax.tree.map(lambda *pair: jnp.where(held, *pair), point.control, field)
     rate = rate_of_pullback(problem.system, pull, along, point.output_control)
@@ -335,6 +335,16 @@ class Sizes(NamedTuple):
     optimality_residual: Float[Array, ""]
     state: Float[Array, ""]
     control: Float[Array, ""]
+
+    @staticmethod
+    def of(
+        state_residual: PyTree[Array],
+        optimality_residual: PyTree[Array],
+        state: PyTree[Array],
+        control: PyTree[Array],
+    ) -> "Sizes":
+        """Computes the norms, one by one."""
+        return Sizes(*map(norm, (state_residual, optimality_residual, state, control)))
 
 
 def residuals_of(

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PyTree
 from ..systems import AbstractSystem
 from ._certificate import Tolerance
 from ._driver import AbstractProblem
-from ._rate import AbstractLast, Last, LastOfUnitStep, while_known
+from ._rate import AbstractLast, first_record, while_known
 from ._trees import norm, norms, tree_add
 
 
@@ -52,9 +52,8 @@ class FreeProblem(AbstractProblem):
 
     def start_from(self, state: PyTree[Array]) -> Settling:
         """Makes the first iterate from a state."""
-        first = LastOfUnitStep.first if self.plain else Last.first
         unknown = jnp.full_like(norm(state), jnp.inf)
-        return Settling(state, first(self.system, state), unknown)
+        return Settling(state, first_record(self.system, state, plain=self.plain), unknown)
 
     def iterate(
         self, sample: Controlled, z: Settling

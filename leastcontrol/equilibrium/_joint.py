@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, PyTree
 from ._certificate import Point, Residuals, Sizes, Tolerance, residuals_of
 from ._driver import AbstractProblem
 from ._problem import ControlProblem, Sample
-from ._rate import AbstractLast, Last, LastOfUnitStep, while_known
+from ._rate import AbstractLast, first_record, while_known
 from ._sweep import Gain
 from ._trees import norms, tree_add
 
@@ -64,8 +64,7 @@ class JointProblem(AbstractProblem):
             point = point._replace(state=jax.lax.fori_loop(0, FREE_STEPS, free, point.state))
         gain = Gain.initial(self.problem, point.output_control)
         unknown = Residuals.unknown(point.output_control.dtype)
-        first = LastOfUnitStep.first if self.plain else Last.first
-        return Joint(point, gain, unknown, first(system, point.state))
+        return Joint(point, gain, unknown, first_record(system, point.state, plain=self.plain))
 
     def iterate(self, sample: Sample, z: Joint) -> tuple[Joint, Joint, Float[Array, ""]]:
         (state, control, guess), gain, _, last = z

@@ -23,7 +23,7 @@ from ._certificate import Point, Residuals, Sizes, Tolerance, residuals_of
 from ._driver import AbstractProblem
 from ._problem import ControlProblem, Sample
 from ._sweep import Gain, gain_along, share_asked_for
-from ._trees import norm, tree_scale, tree_subtract
+from ._trees import tree_scale, tree_subtract
 
 # With a good estimate a sweep leaves about a tenth of the error. If it leaves more than the share
 # `STAYS`, the stiffness is multiplied by `STIFFER`; a larger factor would only slow convergence.
@@ -87,7 +87,7 @@ class KinkedSweepProblem(AbstractProblem):
         signals, control, missing = settled.answer(output_control, last.control, stiffness)
         point = Point(settled.state, control, output_control)
         changed = tree_subtract(control, settled.control)
-        sizes = Sizes(norm(changed), norm(missing), norm(point.state), norm(control))
+        sizes = Sizes.of(changed, missing, point.state, control)
         residuals = residuals_of(
             problem, sample, output_control, self.tolerance, sizes, settled.read
         )

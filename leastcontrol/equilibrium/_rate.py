@@ -66,11 +66,6 @@ class Last(AbstractLast):
     state: PyTree[Array]
     field: PyTree[Array]
 
-    @staticmethod
-    def first(system: AbstractSystem, state: PyTree[Array]) -> "Last | None":
-        """Makes the record of a first iterate; `None` if no rate is measured."""
-        return None if system.unit_rate else Last(state, jax.tree.map(jnp.zeros_like, state))
-
     def along(
         self, state: PyTree[Array], field: PyTree[Array]
     ) -> tuple[PyTree[Array], Bool[Array, ""]]:
@@ -93,14 +88,6 @@ class LastOfUnitStep(AbstractLast):
     field: PyTree[Array]
     size: Float[Array, "*batch"]
 
-    @staticmethod
-    def first(system: AbstractSystem, state: PyTree[Array]) -> "LastOfUnitStep | None":
-        """Makes the record of a first iterate; `None` if no rate is measured."""
-        if system.unit_rate:
-            return None
-        none = jax.tree.map(jnp.zeros_like, state)
-        return LastOfUnitStep(none, norm(none))
-
     def along(
         self, state: PyTree[Array], field: PyTree[Array]
     ) -> tuple[PyTree[Array], Bool[Array, ""]]:
@@ -112,6 +99,19 @@ class LastOfUnitStep(AbstractLast):
     ) -> "LastOfUnitStep":
         del state
         return LastOfUnitStep(field, residual)
+
+
+def first_record(
+    system: AbstractSystem, state: PyTree[Array], *, plain: bool
+) -> AbstractLast | None:
+    """Makes the record of a first iterate; `None` if no rate is measured.
+
+    **Arguments:** `plain`, whether every step is as long as its residual.
+    """
+    if system.unit_rate:
+        return None
+    none = jax.tree.map(jnp.zeros_like, state)
+    return LastOfUnitStep(none, norm(none)) if plain else Last(state, none)
 
 
 def _in_proportion(change: PyTree[Array], size: Float[Array, ""]) -> PyTree[Array]:

@@ -177,6 +177,5 @@ def sweep_residuals(
     The control of the point is the pullback of its output control, so optimality holds exactly.
     """
     changed = tree_subtract(point.control, settled_control)
-    zero = jnp.zeros((), read.dtype)
-    sizes = Sizes(norm(changed), zero, norm(point.state), norm(point.control))
+    sizes = Sizes.of(changed, jnp.zeros((), read.dtype), point.state, point.control)
     return residuals_of(problem, sample, point.output_control, tolerance, sizes, read)
