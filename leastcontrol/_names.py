@@ -1,14 +1,16 @@
-"""Handling of untrusted text: names of files, text for the terminal, and addresses with passwords.
+"""Handling of untrusted text: names of files, text for the terminal, addresses, and summaries.
 
 A file from elsewhere may refer to a folder outside its own, contain terminal control characters, or
-contain a password. `inside` resolves a name safely, `printable` escapes text, and
-`without_passwords` removes passwords from addresses. This module imports nothing of the library, so
-every other module can use it.
+contain a password. `inside` resolves a name safely, `printable` escapes text, `without_passwords`
+removes passwords from addresses, and `is_finite` and `strength_shown` read what a summary says.
+This module imports nothing of the library, so every other module can use it.
 """
 
+import math
 import os
 import re
 from pathlib import Path
+from typing import Any, TypeGuard
 from urllib.parse import unquote, unquote_plus
 
 LONGEST = 255
@@ -53,6 +55,21 @@ def printable(words: object, *, keep: str = "") -> str:
         c if c.isprintable() or c in keep else c.encode("unicode_escape").decode()
         for c in str(words)
     )
+
+
+def is_finite(value: object) -> TypeGuard[float]:
+    """Returns whether a value is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def strength_shown(strength: dict[str, Any] | None) -> str:
+    """Returns what set the strength of control in a summary: "α = 320", or the share asked for."""
+    if strength is None:
+        return "–"
+    if strength.get("asked") is not None:
+        return f"asked {strength['asked']}"
+    alpha = strength.get("alpha")
+    return f"α = {alpha:g}" if is_finite(alpha) else "–"
 
 
 def without_passwords(words: str) -> str:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import files, training
+from .._names import strength_shown
 from ..runs.folders import read_json, read_metrics, seed_folders
-from ..runs.measures import strength_shown
 from ..runs.meta import MetaJob
 from ..runs.options import ConfigError
 from ..runs.represent import RepresentError, RepresentJob

@@ -10,8 +10,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from .._names import is_finite, strength_shown
 from ._runs import Comparison, Run, Trial
-from ._tables import figure_of, finished_summaries, mean_and_deviation, strength_shown
+from ._tables import figure_of, finished_summaries, mean_and_deviation
 
 CLEAR = 2.0
 # Share of the loss below which control is called weak.
@@ -44,7 +45,7 @@ def _paired(difference: dict[str, Any]) -> list[str]:
     rule, less, system = (str(difference.get(name)) for name in ("rule", "less", "system"))
     for measure in MEASURES:
         figures = difference.get(measure[0])
-        if not isinstance(figures, dict) or not _is_number(figures.get("mean")):
+        if not isinstance(figures, dict) or not is_finite(figures.get("mean")):
             continue
         over = f"standard error over {figures.get('pairs')} pairs of seeds"
         error = figures.get("standard_error")
@@ -107,7 +108,7 @@ def _difference(one: str, other: str, mean: float, error: Any, measure: Measure,
     if mean == 0:
         return f"{one} and {other} have the same {words}."
     better = "better" if (mean > 0) == rising else "worse"
-    if not _is_number(error):
+    if not is_finite(error):
         amount = f"{size} {unit}".rstrip()
         return (
             f"{one} is {amount} {better} than {other} in {words}, with too few seeds for a "
@@ -169,8 +170,4 @@ def _percent(share: float) -> str:
 
 
 def _mean(values: Sequence[Any]) -> float | None:
-    return sum(values) / len(values) if values and all(map(_is_number, values)) else None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return sum(values) / len(values) if values and all(map(is_finite, values)) else None

@@ -6,12 +6,11 @@ columns a table has is decided in `_tables`, what is said in sentences in `_conc
 
 import dataclasses
 import itertools
-import math
 import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .._names import printable
+from .._names import is_finite, printable
 from . import _tables
 from ._conclusion import conclusion
 from ._confusion import confusion
@@ -144,7 +143,7 @@ def _tiles(runs: Sequence[Run]) -> list[dict[str, str]]:
         means = []
         for run in runs:
             values = [summary.get(name) for summary in _tables.finished_summaries(run)]
-            known = [v for v in values if isinstance(v, int | float) and math.isfinite(v)]
+            known = [value for value in values if is_finite(value)]
             if known:
                 means.append((statistics.fmean(known), run.label))
         if means:

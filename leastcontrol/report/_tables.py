@@ -5,11 +5,11 @@ switch of the table. The most important column comes first.
 """
 
 import dataclasses
-import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from .._names import is_finite, strength_shown
 from ._runs import Comparison, Run, Trial
 
 
@@ -66,10 +66,10 @@ class Figure:
 
     def shown(self, mean: Any, spread: Any = None) -> str:
         """Formats a number and, if there is one, its spread."""
-        if not _is_finite(mean):
+        if not is_finite(mean):
             return "–"
         text = f"{self.scale * mean:.{self.digits}f}"
-        if _is_finite(spread):
+        if is_finite(spread):
             text += f" ± {self.scale * spread:.{self.digits}f}"
         return text
 
@@ -80,10 +80,13 @@ class Figure:
 
 
 # A table has those of labels, of target vectors, or both, depending on the data of its runs.
-RESULTS = (
+TEST = (
     Figure("test accuracy, %", "test_accuracy", 100.0, 2),
     Figure("test squared error", "test_mean_squared_error", 1.0, 5),
     Figure("test NLL, nats", "test_nll", 1.0, 4),
+)
+RESULTS = (
+    *TEST,
     Figure("solved, %", "solve.converged_fraction", 100.0, 2),
     Figure("loss removed, %", "strength.removed_mean", 100.0, 1),
     Figure("at the end, %", "strength.removed_end", 100.0, 1),
@@ -96,9 +99,7 @@ RESULTS = (
     Figure("seconds", "seconds", 1.0, 1, minor=True),
 )
 DIFFERENCES = (
-    Figure("test accuracy, %", "test_accuracy", 100.0, 2),
-    Figure("test squared error", "test_mean_squared_error", 1.0, 5),
-    Figure("test NLL, nats", "test_nll", 1.0, 4),
+    *TEST,
     Figure("solved, %", "converged_fraction", 100.0, 2),
     Figure("ms a step", "step_ms_median", 1.0, 2),
     Figure("epochs to target", "epochs_to_target", 1.0, 1, minor=True),
@@ -141,15 +142,6 @@ def results(runs: Sequence[Run]) -> Table:
     return Table("results", caption, tuple(columns), rows)
 
 
-def strength_shown(strength: dict[str, Any] | None) -> str:
-    """Returns what set the strength of a run's control: α, or the share that was asked for."""
-    if strength is None:
-        return "–"
-    if strength.get("asked") is not None:
-        return f"asked {strength['asked']}"
-    return f"α = {strength['alpha']:g}" if _is_finite(strength.get("alpha")) else "–"
-
-
 def named(run: Run) -> Cell:
     """Returns the cell of a run: its label, and its name on hover where that is another."""
     return Cell(run.label, "" if run.label == run.name else run.name)
@@ -173,7 +165,7 @@ def mean_and_deviation(run: Run, name: str) -> tuple[float | None, float | None]
     Both are `None` where a seed lacks the figure, the deviation for one seed too.
     """
     values = [figure_of(summary, name) for summary in finished_summaries(run)]
-    if not values or not all(map(_is_finite, values)):
+    if not values or not all(map(is_finite, values)):
         return None, None
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
@@ -309,10 +301,6 @@ def shown(value: Any) -> str:
     if value is None or value == []:
         return "–"
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _known(figures: Sequence[Figure], names: Iterable[str]) -> list[Figure]:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import files, training
+from .._names import strength_shown
 from .config import RunConfig
 from .folders import read_metrics, seed_folders
-from .measures import measure_of, strength_shown, summary_measures
+from .measures import measure_of, summary_measures
 from .options import ConfigError, flag
 from .origin import origin
 from .runner import claim_as

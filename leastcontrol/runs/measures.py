@@ -6,7 +6,6 @@ module imports nothing heavy.
 """
 
 import dataclasses
-from typing import Any
 
 from .config import RunConfig
 
@@ -57,11 +56,3 @@ def summary_measures(config: RunConfig) -> dict[str, tuple[str, Measure]]:
     if not config.data.regression:
         parts += [("test", LIKELIHOOD), ("train", LIKELIHOOD)]
     return {f"{part}_{measure.name}": (part, measure) for part, measure in parts}
-
-
-def strength_shown(strength: dict[str, Any]) -> str:
-    """Returns what set the strength of control in a summary: "α = 320", or the share asked for."""
-    if strength.get("asked") is not None:
-        return f"asked {strength['asked']}"
-    alpha = strength.get("alpha")
-    return "–" if alpha is None else f"α = {alpha:g}"

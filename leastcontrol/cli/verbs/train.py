@@ -5,10 +5,11 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from ..._names import strength_shown
 from ...runs.config import RunConfig
 from ...runs.config_file import read_options
 from ...runs.interruption import interruptible
-from ...runs.measures import Measure, measure_of, strength_shown, summary_measures
+from ...runs.measures import Measure, measure_of, summary_measures
 from ...runs.options import ConfigError, flag, option
 from .._console import say
 from .._display import Table, Work, curve
