@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from .. import data, files, training
 from ..monitor.diagnosis import diagnosis
 from ..monitor.stability import WATCHED, stability_watch
+from ..systems import AbstractSystem
 from .config import RunConfig
 from .measures import summary_measures
 from .options import ConfigError
@@ -150,8 +151,9 @@ class TrainingJob(AbstractJob[RunConfig]):
         return {**self._measured(run, trained), "seconds": recorder.seconds()}
 
     def _measured(self, run: SeedRun[RunConfig], trained: training.Trained) -> Summary:
+        tested, confusion = self._tested(trained.system)
         measured = {
-            "test": training.evaluate(trained.system, self.splits.test),
+            "test": tested,
             "train": training.evaluate(trained.system, self.splits.train),
             "validation": trained.metrics[-1].validation,
         }
@@ -174,16 +176,17 @@ class TrainingJob(AbstractJob[RunConfig]):
                 "steps_max": max(epoch.steps_max for epoch in epochs),
             },
             **_strength(run.config, [epoch.removed for epoch in epochs]),
-            **self._confusion(trained),
+            **confusion,
             **({} if last is None else {"diagnostics": last}),
         }
 
-    def _confusion(self, trained: training.Trained) -> Summary:
+    def _tested(self, system: AbstractSystem) -> tuple[training.AnyEvaluation, Summary]:
+        """Measures the test samples, and counts a classifier's answers."""
         test = self.splits.test
         if isinstance(test, data.Regression):
-            return {}
-        counts = dataclasses.asdict(training.confusion(trained.system, test))
-        return {"confusion": files.strict(counts)}
+            return training.evaluate(system, test), {}
+        tested, counts = training.evaluate_and_count(system, test)
+        return tested, {"confusion": files.strict(dataclasses.asdict(counts))}
 
     def figures(self, summary: Summary) -> dict[str, float]:
         """Returns what the data are judged by, and times."""

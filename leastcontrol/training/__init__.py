@@ -30,8 +30,8 @@ from ._evaluation import AnyEvaluation as AnyEvaluation
 from ._evaluation import Confusion as Confusion
 from ._evaluation import Evaluation as Evaluation
 from ._evaluation import RegressionEvaluation as RegressionEvaluation
-from ._evaluation import confusion as confusion
 from ._evaluation import evaluate as evaluate
+from ._evaluation import evaluate_and_count as evaluate_and_count
 from ._evaluation import evaluation_of as evaluation_of
 from ._folder import RunFolder as RunFolder
 from ._loop import train as train

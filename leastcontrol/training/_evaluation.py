@@ -2,8 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
-from typing import Any, overload
+from collections.abc import Sequence
+from typing import Any, NamedTuple, overload
 
 import equinox as eqx
 import jax
@@ -79,6 +79,18 @@ class Confusion:
     unsolved: tuple[int, ...]
 
 
+class _Part(NamedTuple):
+    """The sums over a batch of right answers, losses and solved samples, and each sample's answer.
+
+    The answer is −1 where the sample was not solved.
+    """
+
+    right: Array | np.ndarray
+    loss: Array | np.ndarray
+    solved: Array | np.ndarray
+    answers: Array | np.ndarray
+
+
 @eqx.filter_jit
 def _measure(
     system: AbstractSystem,
@@ -87,11 +99,7 @@ def _measure(
     tolerance: Tolerance,
     inputs: Array,
     targets: Array,
-) -> tuple[Array, Array, Array, Array]:
-    """Returns the sums of right answers, losses and solved samples, and each sample's answer.
-
-    The answer is −1 where the sample was not solved.
-    """
+) -> _Part:
     solution = free_equilibrium(
         system, jax.vmap(system.drive)(inputs), solver=solver, tolerance=tolerance
     )
@@ -101,7 +109,7 @@ def _measure(
     if targets.ndim == 1:
         right = answers == targets
     losses = jax.vmap(loss)(outputs, targets)
-    return jnp.sum(right), jnp.sum(losses), jnp.sum(solved(solution)), answers
+    return _Part(jnp.sum(right), jnp.sum(losses), jnp.sum(solved(solution)), answers)
 
 
 @overload
@@ -145,41 +153,45 @@ def evaluate(
 
     **Raises:** `ValueError` for a batch size below 1.
     """
-    if batch_size < 1:
-        raise ValueError(
-            f"`batch_size` is {batch_size}, but samples are measured at least 1 at a time: write "
-            "batch_size=1000."
-        )
-    totals = np.zeros(3)
-    for *sums, _ in _measured(system, dataset, solver, tolerance, batch_size):
-        totals += [float(part) for part in sums]
-    right, total, converged = (totals / len(dataset)).tolist()
-    total = total if math.isfinite(total) else math.nan
-    if isinstance(dataset, Regression):
-        return RegressionEvaluation(2 * total / dataset.targets.shape[1], converged)
-    return Evaluation(right, total, converged)
+    parts = _measured(system, dataset, solver, tolerance, batch_size)
+    return _figures(dataset, parts)
 
 
-def confusion(
+def evaluate_and_count(
     system: AbstractSystem,
     dataset: Dataset,
     *,
     solver: FixedPoint | None = None,
     tolerance: Tolerance | None = None,
     batch_size: int = 1000,
-) -> Confusion:
-    """Counts the answers of a classifier by the class of the sample, without control.
+) -> tuple[Evaluation, Confusion]:
+    """Measures a classifier, and counts its answers by the class of the sample, without control.
 
-    The arguments are those of `evaluate`; with the same ones nothing is compiled again.
+    The arguments are those of `evaluate`, which returns the same evaluation.
+
+    **Raises:** `ValueError` for a batch size below 1.
     """
-    batches = _measured(system, dataset, solver, tolerance, batch_size)
-    answers = np.concatenate([np.asarray(each) for *_, each in batches])
+    parts = _measured(system, dataset, solver, tolerance, batch_size)
+    evaluation = _figures(dataset, parts)
+    assert isinstance(evaluation, Evaluation)
+    answers = np.concatenate([part.answers for part in parts])
     targets, classes = np.asarray(dataset.targets), range(dataset.classes)
     counts = np.zeros((dataset.classes, dataset.classes), int)
     is_solved = answers >= 0
     np.add.at(counts, (targets[is_solved], answers[is_solved]), 1)
     unsolved = [int(np.sum(targets[~is_solved] == number)) for number in classes]
-    return Confusion(tuple(map(tuple, counts.tolist())), tuple(unsolved))
+    return evaluation, Confusion(tuple(map(tuple, counts.tolist())), tuple(unsolved))
+
+
+def _figures(dataset: Samples, parts: Sequence[_Part]) -> AnyEvaluation:
+    totals = np.zeros(3)
+    for part in parts:
+        totals += [float(total) for total in (part.right, part.loss, part.solved)]
+    right, total, converged = (totals / len(dataset)).tolist()
+    total = total if math.isfinite(total) else math.nan
+    if isinstance(dataset, Regression):
+        return RegressionEvaluation(2 * total / dataset.targets.shape[1], converged)
+    return Evaluation(right, total, converged)
 
 
 def _measured(
@@ -188,16 +200,25 @@ def _measured(
     solver: FixedPoint | None,
     tolerance: Tolerance | None,
     batch_size: int,
-) -> Iterator[tuple[Array, Array, Array, Array]]:
+) -> list[_Part]:
     """Measures a data set batch by batch."""
+    if batch_size < 1:
+        raise ValueError(
+            f"`batch_size` is {batch_size}, but samples are measured at least 1 at a time: write "
+            "batch_size=1000."
+        )
     loss = SquaredError() if isinstance(dataset, Regression) else CrossEntropy()
+    parts = []
     for first in range(0, len(dataset), batch_size):
-        part = slice(first, first + batch_size)
-        yield _measure(
+        here = slice(first, first + batch_size)
+        measured = _measure(
             system,
             loss,
             FixedPoint(max_steps=400) if solver is None else solver,
             Tolerance() if tolerance is None else tolerance,
-            jnp.asarray(dataset.inputs[part]),
-            jnp.asarray(dataset.targets[part]),
+            jnp.asarray(dataset.inputs[here]),
+            jnp.asarray(dataset.targets[here]),
         )
+        # Waits for the batch, so that one at a time is in memory.
+        parts.append(_Part(*map(np.asarray, measured)))
+    return parts

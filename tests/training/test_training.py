@@ -474,7 +474,8 @@ def test_answers_are_counted_by_class(batch_size):
     expected = [
         [int(np.sum((samples.targets == a) & (answers == b))) for b in range(4)] for a in range(4)
     ]
-    found = training.confusion(system, samples, batch_size=batch_size)
+    evaluation, found = training.evaluate_and_count(system, samples, batch_size=batch_size)
+    assert evaluation == training.evaluate(system, samples, batch_size=batch_size)
     assert found.counts == tuple(map(tuple, expected))
     assert found.unsolved == (0, 0, 0, 0)
     assert len(set(answers)) > 1
@@ -483,7 +484,7 @@ def test_answers_are_counted_by_class(batch_size):
 def test_an_unsolved_sample_has_no_answer():
     samples = dataset(count=30, classes=4)
     hurried = lc.FixedPoint(max_steps=1)
-    found = training.confusion(recurrent(outputs=4), samples, solver=hurried)
+    _, found = training.evaluate_and_count(recurrent(outputs=4), samples, solver=hurried)
     assert np.sum(found.counts) == 0
     assert found.unsolved == tuple(np.bincount(samples.targets, minlength=4))
 
