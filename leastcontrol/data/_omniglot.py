@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -168,6 +168,7 @@ class OmniglotSource:
 
         **Raises:** `DataError` if a part is missing, damaged or not Omniglot's.
         """
+        library = _library()
         folder = self._folder(data_dir, cache_dir)
         checksums: dict[str, str] = {}
         images: dict[str, dict[str, np.ndarray]] = {}
@@ -175,7 +176,7 @@ class OmniglotSource:
             path, drawings, checksum = part.read(folder)
             checksums |= checksum
             for drawing in drawings:
-                small = _reduced(drawing, where=str(path))
+                small = _reduced(library, drawing, where=str(path))
                 images.setdefault(drawing.character, {})[drawing.drawer] = small
         counts = {len(by_drawer) for by_drawer in images.values()}
         if len(counts) != 1:
@@ -235,8 +236,7 @@ class OmniglotSource:
         )
 
 
-def _reduced(drawing: Drawing, *, where: str) -> np.ndarray:
-    """Decodes a drawing, and reduces and inverts it."""
+def _library() -> Any:
     try:
         from PIL import Image
     except ImportError as error:
@@ -244,14 +244,19 @@ def _reduced(drawing: Drawing, *, where: str) -> np.ndarray:
             f"reading the drawings of Omniglot needs Pillow ({error}): write pip install "
             "'leastcontrol[plot]', or choose other tasks."
         ) from error
+    return Image
+
+
+def _reduced(library: Any, drawing: Drawing, *, where: str) -> np.ndarray:
+    """Decodes a drawing by Pillow, and reduces and inverts it."""
     named = f"{where}: the drawing {drawing.drawer} of {drawing.character}"
     try:
-        image = Image.open(io.BytesIO(drawing.packed), formats=("PNG",))
+        image = library.open(io.BytesIO(drawing.packed), formats=("PNG",))
         size = image.size
         image = image.convert("L") if size == _ORIGINAL else image
     except (
         *(OSError, ValueError, SyntaxError, EOFError, zlib.error),
-        Image.DecompressionBombError,
+        library.DecompressionBombError,
     ) as error:
         raise DataError(f"{named} is damaged ({error}): get the archive again.") from error
     if size != _ORIGINAL:
@@ -259,7 +264,7 @@ def _reduced(drawing: Drawing, *, where: str) -> np.ndarray:
             f"{named} has {size[0]}×{size[1]} pixels; expected the 105×105 of Omniglot: get the "
             "archive again."
         )
-    return 255 - np.asarray(image.resize(_SIZE, Image.Resampling.BOX))
+    return 255 - np.asarray(image.resize(_SIZE, library.Resampling.BOX))
 
 
 def _members(content: bytes, *, where: str) -> list[Drawing]:

@@ -115,7 +115,11 @@ def _metadata(content: bytes, path: Path) -> tuple[str, str]:
 def _named(tree: PyTree[Any]) -> dict[str, Any]:
     """Returns the arrays of a pytree, or their shapes, by their places."""
     leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(tree, _is_array))
-    return {jax.tree_util.keystr(place, simple=True, separator="."): leaf for place, leaf in leaves}
+    return {_name(place): leaf for place, leaf in leaves}
+
+
+def _name(place: Any) -> str:
+    return jax.tree_util.keystr(place, simple=True, separator=".")
 
 
 def _is_array(leaf: Any) -> bool:
@@ -144,7 +148,6 @@ def _put(path: Path, header: dict[str, Any], arrays: Arrays, like: PyTree[Any]) 
         )
 
     def of(place: Any, leaf: Any) -> Any:
-        name = jax.tree_util.keystr(place, simple=True, separator=".")
-        return jnp.asarray(arrays[name]) if _is_array(leaf) else leaf
+        return jnp.asarray(arrays[_name(place)]) if _is_array(leaf) else leaf
 
     return jax.tree_util.tree_map_with_path(of, like)
