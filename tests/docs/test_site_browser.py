@@ -8,7 +8,6 @@ import functools
 import http.server
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -17,28 +16,10 @@ from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 import pytest
+from chromium import in_a_browser, on_both_sizes, opened, show
 
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = shutil.which("chromium")
-DRIVER = shutil.which("chromedriver")
 pytestmark = pytest.mark.slow
-in_a_browser = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None,
-    reason="there is no browser: install Debian's chromium and chromium-driver",
-)
-
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-)
-DESKTOP, PHONE = (1280, 900), (390, 844)
 # Pages of every kind: doors, tables, long formulas, code side by side, signatures, pictures.
 PAGES = (
     "",
@@ -174,28 +155,15 @@ def address(site):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
+    with opened(tmp_path_factory.mktemp("profile"), performance="ALL") as driver:
+        yield driver
 
 
 @in_a_browser
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@on_both_sizes
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_and_can_be_read(scheme, size, browser, address, tmp_path):
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
-    width, height = size
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == PHONE}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    show(browser, scheme, size)
     faults = {}
     for page in PAGES:
         browser.get(address + page)
@@ -205,7 +173,7 @@ def test_pages_fit_and_can_be_read(scheme, size, browser, address, tmp_path):
             faults[page] = found
         picture = base64.b64decode(browser.execute_cdp_cmd("Page.captureScreenshot", {})["data"])
         name = page.strip("/").replace("/", "-") or "home"
-        (tmp_path / f"{name}-{scheme}-{width}.png").write_bytes(picture)
+        (tmp_path / f"{name}-{scheme}-{size[0]}.png").write_bytes(picture)
     lines = [f"{page or 'home'}: {fault}" for page, found in faults.items() for fault in found]
     assert not lines, "\n".join(lines)
 

@@ -8,38 +8,16 @@ test.
 import base64
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
+from chromium import DESKTOP, PHONE, in_a_browser, on_both_sizes, opened, show
 from test_report import sample, write_run
 from test_report_sentences import finish
 
 from leastcontrol.cli import main
 
-CHROMIUM = shutil.which("chromium")
-DRIVER = shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        CHROMIUM is None or DRIVER is None,
-        reason="there is no browser: install Debian's chromium and chromium-driver",
-    ),
-]
-
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-)
-DESKTOP, PHONE = (1280, 900), (390, 844)
-
+pytestmark = [pytest.mark.slow, in_a_browser]
 
 # Of ten classes, with counts as large as those of CIFAR-10 over ten seeds.
 ANSWERS = {
@@ -84,30 +62,9 @@ def page(tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser(page, tmp_path_factory):
     """A browser that has opened the page from disk."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    driver.get(page.as_uri())
-    yield driver
-    driver.quit()
-
-
-def show(browser, scheme, size):
-    browser.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia",
-        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
-    )
-    width, height = size
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == PHONE},
-    )
+    with opened(tmp_path_factory.mktemp("profile")) as driver:
+        driver.get(page.as_uri())
+        yield driver
 
 
 def style(browser, selector, name):
@@ -204,7 +161,7 @@ def photograph(browser, name, folder):
     return path
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@on_both_sizes
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_both_schemes_and_both_widths(scheme, size, browser, tmp_path):
     show(browser, scheme, size)
