@@ -12,8 +12,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-PART=15m
-PARTS=4
+# MiB of a part, and the number of parts.
+part=15
+parts=4
 python=${PYTHON:-python3}
 out='' data='' from='' seconds=520 size=()
 
@@ -59,11 +60,11 @@ keep() {
     packed=$(mktemp)
     tar -czf "$packed" -C "$state" .
     # Without checkpoints where they do not fit: finished runs need none.
-    if [ "$(stat -c %s "$packed")" -gt $((PARTS * 15 * 1024 * 1024)) ]; then
+    if [ "$(stat -c %s "$packed")" -gt $((parts * part * 1024 * 1024)) ]; then
         tar -czf "$packed" -C "$state" --exclude='checkpoints' .
     fi
     rm -f "$out"/state-*
-    split --numeric-suffixes --suffix-length=2 --bytes="$PART" "$packed" "$out/state-"
+    split --numeric-suffixes --suffix-length=2 --bytes="${part}m" "$packed" "$out/state-"
     rm -f "$packed"
 }
 

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from .description import DASH, EMPTY, SPREAD, Column, File, Row, Table, share, under, words
+from .description import DASH, EMPTY, SPREAD, Column, File, Row, Table, named, share, under, words
 
 SOLVER = "docs/how-to-choose-a-solver.md"
 PERFORMANCE = "docs/performance.md"
@@ -136,9 +136,7 @@ FIRST_CALLS = Table(
         Column("s", "seconds", "{:.2f}".format),
         Column("of the processor, s", "processor_seconds", "{:.2f}".format),
     ],
-    lambda document: [
-        {**document, **row, "case": case} for case, row in document["first_calls"].items()
-    ],
+    named("first_calls", "case"),
     commands=False,
 )
 OVERHEAD = Table(
@@ -153,9 +151,7 @@ OVERHEAD = Table(
         Column("ms", "milliseconds", "{:.2f}".format),
         Column("under `jax.jit`, ms", "compiled_milliseconds", "{:.2f}".format),
     ],
-    lambda document: [
-        {**document, **row, "call": call} for call, row in document["overhead"].items()
-    ],
+    named("overhead", "call"),
 )
 CUT_SHORT = [
     Column("solves end after", "budget", "{:d}".format),

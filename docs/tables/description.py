@@ -134,6 +134,13 @@ def under(name: str) -> Callable[[Any], list[Any]]:
     return lambda document: [{**document, **row} for row in document[name]]
 
 
+def named(entry: str, heading: str) -> Callable[[Any], list[Any]]:
+    """Returns what takes the rows of a table by name inside a file; a row has its name too."""
+    return lambda document: [
+        {**document, **row, heading: name} for name, row in document[entry].items()
+    ]
+
+
 @dataclasses.dataclass(frozen=True)
 class Table:
     """A table between two markers of a page; tables of the same markers stand below each other.
