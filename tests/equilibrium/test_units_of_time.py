@@ -8,7 +8,7 @@ import pytest
 from helpers import KEY
 
 import leastcontrol as lc
-from leastcontrol.equilibrium import Point, Sample, free_equilibrium
+from leastcontrol.equilibrium import ControlProblem, JointProblem, Point, Sample, free_equilibrium
 
 SIZE, BATCH = 8, 6
 RATES = (1e-6, 1e-4, 1e-3, 1.0, 1e3, 1e4)
@@ -156,3 +156,31 @@ def test_a_target_that_the_free_system_meets_needs_no_control(controller, rate):
     solution = eqx.filter_jit(controller.equilibrium)(problem, samples)
     assert lc.solved(solution).all()
     assert np.asarray(solution.stats.control_norm).max() < 1e-9
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_joint_iterate_is_judged_by_the_rate_along_the_last_step(plain):
+    own, leak, tolerance = system(0.05), 2.0, lc.Tolerance()
+    problem = ControlProblem(own, lc.SquaredError(), leak)
+    sample = Sample(own.drive(INPUTS[0]), TARGETS[0])
+    joint = JointProblem(problem, tolerance, plain=plain)
+    before = joint.initial(sample)
+    last, _, _ = joint.iterate(sample, before)
+    _, measured, error = joint.iterate(sample, last)
+
+    f = lambda state: own.vector_field(state, sample.drive)  # noqa: E731
+    state, control, u = measured.point
+    change, pull = jax.vjp(f, state)
+    optimality = pull(control)[0] + PARAMS["d"].T @ u
+    output = PARAMS["d"] @ state
+    step = state - before.point.state
+    rate = jnp.linalg.norm(change - f(before.point.state)) / jnp.linalg.norm(step)
+    size = jnp.sqrt(jnp.sum(control**2) + jnp.sum(u**2))
+    # The terms of rounding are 1e-10 of these.
+    expected = max(
+        jnp.linalg.norm(change + control) / (1e-5 * size),
+        jnp.linalg.norm(optimality) / (rate * 1e-5 * size),
+        jnp.linalg.norm(leak * u + output - TARGETS[0]) / (leak * 1e-5 * size),
+    )
+    np.testing.assert_allclose(error, expected, rtol=1e-6)
+    assert rate < 0.1
