@@ -2,12 +2,13 @@
 
     python benchmarks/meta_search.py --tasks sinusoid --json results/search-meta-sinusoid.json
     python benchmarks/meta_search.py --tasks glyphs --ways 20 --json FILE
+    python benchmarks/meta_search.py --tasks omniglot --data-dir FOLDER --json FILE
 
 A trial is one combination of the values in `RULES` and `TRIED`, of which every rule has as many.
 Every rule is trained with each of them, from the same seeds on the same tasks, and what it has
 learned is judged on validation tasks that are the same for all, by the mean over the seeds: of the
 loss of sinusoids, which are adapted to in as many steps for every rule, of each of a few sizes, and
-of the accuracy of letters. No test task is looked at. Several seeds matter for sinusoids, where the
+of the accuracy of letters and characters. No test task is looked at. Several seeds matter for sinusoids, where the
 rate that is best from one seed is lost from the next. The file is written after every trial, and
 the same command goes on with those that it does not hold yet; its `best` are the options with which
 the runs of `docs/meta-learning.md` are made.
@@ -34,6 +35,7 @@ from leastcontrol.runs.meta import (
     evaluation_adaptation,
 )
 from leastcontrol.runs.meta_config import MetaConfig
+from leastcontrol.runs.options import ConfigError
 from leastcontrol.training import (
     MetaEvaluation,
     MetaTrainingConfig,
@@ -61,9 +63,11 @@ RULES: dict[str, dict[str, dict[str, tuple[Any, ...]]]] = {
         "contrastive": {"step_size": (0.1,), "strength": (0.1, 1.0)},
     },
 }
+RULES["omniglot"] = RULES["glyphs"]
 TRIED: dict[str, dict[str, tuple[Any, ...]]] = {
     "sinusoid": {"task_batch": (4, 16), "learning_rate": (0.01, 0.03)},
     "glyphs": {"learning_rate": (0.001, 0.003, 0.01)},
+    "omniglot": {"learning_rate": (0.001, 0.003, 0.01)},
 }
 COMMON: dict[str, dict[str, Any]] = {
     "sinusoid": {"evaluation_steps": 100},
@@ -74,11 +78,13 @@ COMMON: dict[str, dict[str, Any]] = {
         "channels": 16,
         "inner_steps": 10,
     },
+    "omniglot": {"shots": 1, "channels": 16, "inner_steps": 10},
 }
 # Sizes of the steps of an evaluation; as in training where there is none.
 EVALUATION_STEP_SIZES: dict[str, tuple[float | None, ...]] = {
     "sinusoid": (0.01, 0.02),
     "glyphs": (None,),
+    "omniglot": (None,),
 }
 # What a search that goes on takes over, the command being the last one's.
 DONE = ("best", "trials")
@@ -146,6 +152,7 @@ def main() -> int:
     """Runs the search and returns its exit status."""
     parser = argparse.ArgumentParser(description="Search settings of meta-learning rules.")
     parser.add_argument("--tasks", choices=tuple(RULES), default="sinusoid")
+    parser.add_argument("--data-dir", type=Path, help="of Omniglot")
     parser.add_argument("--rules", nargs="+", help="these rules alone; all by default")
     parser.add_argument("--ways", type=int, default=5)
     parser.add_argument("--queries", type=int)
@@ -166,6 +173,8 @@ def main() -> int:
     for name in ("queries", "task_batch"):
         if getattr(options, name) is not None:
             common[name] = getattr(options, name)
+    # Where the drawings lie is no setting of the search.
+    place = {} if options.data_dir is None else {"data_dir": options.data_dir}
     result: dict[str, Any] = {
         **origin(),
         "seeds": options.seeds,
@@ -192,16 +201,20 @@ def main() -> int:
         tried = {**known[rule], **TRIED[options.tasks]}
         for values in itertools.product(*tried.values()):
             chosen = {"rule": rule, **dict(zip(tried, values, strict=True))}
-            config = MetaConfig.of(
-                tasks=options.tasks,
-                ways=options.ways,
-                total_tasks=options.total_tasks,
-                validation_tasks=options.validation_tasks,
-                seeds=tuple(options.seeds),
-                **common,
-                **chosen,
-            )
-            config.check()
+            try:
+                config = MetaConfig.of(
+                    tasks=options.tasks,
+                    ways=options.ways,
+                    total_tasks=options.total_tasks,
+                    validation_tasks=options.validation_tasks,
+                    seeds=tuple(options.seeds),
+                    **common,
+                    **chosen,
+                    **place,
+                )
+                config.check()
+            except ConfigError as error:
+                parser.error(str(error))
             held = [trial for trial in result["trials"] if chosen.items() <= trial.items()]
             if held or left < 1:
                 continue
