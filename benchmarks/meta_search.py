@@ -8,10 +8,10 @@ A trial is one combination of the values in `RULES` and `TRIED`, of which every 
 Every rule is trained with each of them, from the same seeds on the same tasks, and what it has
 learned is judged on validation tasks that are the same for all, by the mean over the seeds: of the
 loss of sinusoids, which are adapted to in as many steps for every rule, of each of a few sizes, and
-of the accuracy of letters and characters. No test task is looked at. Several seeds matter for sinusoids, where the
-rate that is best from one seed is lost from the next. The file is written after every trial, and
-the same command goes on with those that it does not hold yet; its `best` are the options with which
-the runs of `docs/meta-learning.md` are made.
+of the accuracy of letters and characters. No test task is looked at. Several seeds matter for
+sinusoids, where the rate that is best from one seed is lost from the next. The file is written
+after every trial, and the same command goes on with those that it does not hold yet; its `best` are
+the options with which the runs of `docs/meta-learning.md` are made.
 """
 
 import argparse
