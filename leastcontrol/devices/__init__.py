@@ -48,6 +48,7 @@ from ._metrics import DeviceEvaluation as DeviceEvaluation
 from ._metrics import DeviceMetrics as DeviceMetrics
 from ._metrics import classified as classified
 from ._metrics import settle_all as settle_all
+from ._metrics import settle_twice as settle_twice
 from ._output_control import AbstractOutputDrive as AbstractOutputDrive
 from ._output_control import Driven as Driven
 from ._output_control import LeakyIntegral as LeakyIntegral

@@ -35,7 +35,8 @@ RESULTS = {
 DISAGREEMENT = 6.0
 """Two settles never disagree where no output differs by more than so many noise floors."""
 FENCE = 5.0
-"""Nor where the logarithm of the largest difference is within so many deviations of its median."""
+"""Nor, of one sample, where the logarithm of its largest difference, less what all samples have in
+common, is within so many deviations of its median."""
 CERTAIN = 4.0
 """A response is not zero where it is larger than so many of its standard deviations."""
 FROZEN = 1.2
@@ -47,7 +48,8 @@ class Certificate:
     """What was measured of a device on some samples.
 
     * `noise_floor`: standard deviation of a reading of the output, over repeated settles.
-    * `drift`: by how much all samples move together between two settles, in noise floors.
+    * `drift`: by how much all samples move together between two settles, by a shift or in
+      proportion to what they read, in noise floors.
     * `disagreement`: largest difference of two settles, in noise floors.
     * `counts`: the number of samples of each result.
     """
@@ -61,9 +63,14 @@ class Certificate:
 def noise_floors(
     first: Float[np.ndarray, "batch readings"], second: Float[np.ndarray, "batch readings"]
 ) -> Float[np.ndarray, " readings"]:
-    """Computes the standard deviation of each reading from two settles, less a common shift."""
-    difference = np.where(np.isfinite(first - second), first - second, 0.0)
-    return np.std(difference, axis=0) / np.sqrt(2)
+    """Computes the standard deviation of each reading from two settles.
+
+    What all samples have in common, a shift and a factor, is no noise and is taken off.
+    """
+    known = np.isfinite(first - second)
+    difference = np.where(known, second - first, 0.0)
+    mean = np.where(known, (first + second) / 2, 0.0)
+    return np.std(difference - _common(difference, mean), axis=0) / np.sqrt(2)
 
 
 def judge(
@@ -87,17 +94,21 @@ def judge(
     ranked = np.sort(mean, axis=1)
     margin = ranked[:, -1] - ranked[:, -2] if mean.shape[1] > 1 else np.full(len(mean), np.inf)
     largest = np.max(np.abs(difference), axis=1)
+    common = _common(difference, mean)
+    rest = (difference - common)[finite]
+    allowed = DISAGREEMENT * np.sqrt(2) * unit
+    jumps = np.max(np.abs(difference - common), axis=1) > max(allowed, _fence(rest))
     # The later condition is the graver one.
     result = np.zeros(len(mean), int)
     for name, holds in (
         ("noise-limited", margin < 2 * floor),
         ("saturated", saturated),
-        ("drifting", largest > max(DISAGREEMENT * np.sqrt(2) * unit, _fence(difference[finite]))),
+        ("drifting", jumps | (np.max(np.abs(common), axis=1) > allowed)),
         ("failed", ~finite),
     ):
         result[holds] = tuple(RESULTS).index(name)
     counts = {name: int(np.sum(result == place)) for place, name in enumerate(RESULTS)}
-    shift = np.sqrt(np.mean(np.mean(difference, axis=0) ** 2)) if len(mean) else np.nan
+    shift = np.sqrt(np.mean(common**2)) if len(mean) else np.nan
     known = bool(finite.any())
     return Certificate(
         floor if known else float("nan"),
@@ -107,8 +118,28 @@ def judge(
     ), result
 
 
+def _common(
+    difference: Float[np.ndarray, "batch readings"], mean: Float[np.ndarray, "batch readings"]
+) -> Float[np.ndarray, "batch readings"]:
+    """Computes what the differences of two settles have in common: a shift and a factor.
+
+    Where all samples go on towards their rest, the difference is in proportion to the reading;
+    noise of the same size in both settles is not. Medians, so that one sample that jumps is not
+    taken for what all have in common.
+    """
+    if not len(difference):
+        return difference
+    middle, place = np.median(difference, axis=0), np.median(mean, axis=0)
+    apart = mean - place
+    ratios = np.where(apart == 0, np.nan, (difference - middle) / np.where(apart == 0, 1, apart))
+    varies = np.any(apart != 0, axis=0)
+    factor = np.zeros(difference.shape[1])
+    factor[varies] = np.nanmedian(ratios[:, varies], axis=0)
+    return middle + factor * apart
+
+
 def _fence(difference: Float[np.ndarray, "samples outputs"]) -> float:
-    """Computes up to where a sample's largest difference is one of the noise, if not of a shift.
+    """Computes up to where the largest difference of a sample alone is one of the noise.
 
     Noise reaches the output through slopes that differ from sample to sample, so that largest
     differences spread like a lognormal variable; its deviation is the median absolute one.

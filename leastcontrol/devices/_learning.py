@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from ._certificate import Watch, judge
 from ._device import AbstractDevice, DeviceError, Weights
-from ._metrics import DeviceMetrics, classified, settle_all, soft_targets
+from ._metrics import DeviceMetrics, classified, settle_twice, soft_targets
 from ._rule import AbstractDeviceRule, Bench, DeviceBatch
 from ._trained import TrainedDevice
 
@@ -130,8 +130,8 @@ class DeviceLearner:
             figures.append(step)
         means = np.mean(figures, axis=0)
         trained, write_error = self._read_back(trained)
-        pair = [settle_all(self._device, inputs) for _ in range(2)]
-        certificate, _ = judge(pair[0], pair[1], np.zeros(len(labels), bool))
+        first, second = settle_twice(self._device, inputs)
+        certificate, _ = judge(first, second, np.zeros(len(labels), bool))
         metrics = DeviceMetrics(
             epoch=number,
             settles=trained.settles,
@@ -147,7 +147,7 @@ class DeviceLearner:
             write_error=write_error,
             results=certificate.counts,
             faults=watch.faults(),
-            validation=classified(pair[0].output, labels),
+            validation=classified(first.output, labels),
             diagnostics={
                 "response": {
                     population.name: float(

@@ -9,6 +9,7 @@ tells it.
 import dataclasses
 import itertools
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -25,6 +26,9 @@ from ._device import (
     Weights,
 )
 from ._twins import NetworkTwin, Peculiarities
+
+if TYPE_CHECKING:
+    from ._network import Chain
 
 SECONDS_PER_SAMPLE = 1e-3
 """Time that a sample takes to settle, by which weights drift."""
@@ -49,9 +53,13 @@ class Difficulties:
     * `dead_units`: number of hidden neurons whose activity is always 0.
     * `control_limit`: largest absolute control of a line; infinite for none.
     * `settling_time`: time after which is measured, in time constants of a voltage, where a layer
-      sees the one before a fifth of a time constant late; infinite for rest.
+      sees the one before a fifth of a time constant late; infinite for rest. While the inputs stay
+      as they are, a settle goes on from where the last one ended; other inputs find silent neurons.
+    * `delay`: time by which readings are late, in time constants of a voltage, rounded to a fifth:
+      what is read is the state of so long before, perhaps that under the control before. It needs
+      a settling time.
 
-    **Raises:** `ValueError` for a value out of range.
+    **Raises:** `ValueError` for a value out of range, or a delay without a settling time.
     """
 
     mismatch: float = 0.0
@@ -64,9 +72,13 @@ class Difficulties:
     dead_units: int = 0
     control_limit: float = math.inf
     settling_time: float = math.inf
+    delay: float = 0.0
 
     def __post_init__(self):
-        for name in ("mismatch", "noise", "write_step", "write_asymmetry", "drift", "dead_units"):
+        for name in (
+            *("mismatch", "noise", "write_step", "write_asymmetry", "drift", "dead_units"),
+            "delay",
+        ):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(
                     f"`{name}` is {getattr(self, name)}, but it is finite and at least 0: write "
@@ -78,6 +90,11 @@ class Difficulties:
                     f"`{name}` is {getattr(self, name)}, but it is above 0: write "
                     f"Difficulties({name}=1)."
                 )
+        if self.delay and self.settling_time == math.inf:
+            raise ValueError(
+                f"`delay` is {self.delay}, but at rest nothing is late, and the settling time is "
+                f"infinite: write Difficulties(settling_time=20, delay={self.delay})."
+            )
 
 
 class SimulatedDevice(AbstractDevice):
@@ -106,6 +123,8 @@ class SimulatedDevice(AbstractDevice):
         self.difficulties = difficulties
         time = difficulties.settling_time
         self._steps = None if time == math.inf else math.ceil(time / _network.EULER_STEP)
+        self._lag = round(difficulties.delay / _network.EULER_STEP)
+        self._under_way: tuple[np.ndarray, Chain] | None = None
         sizes = (inputs, *hidden, outputs)
         names = [INPUTS, *(f"hidden {place + 1}" for place in range(len(hidden))), "output"]
         limit = None if difficulties.weight_limit == math.inf else difficulties.weight_limit
@@ -155,6 +174,7 @@ class SimulatedDevice(AbstractDevice):
         self, inputs: Float[np.ndarray, "batch inputs"], control: Float[np.ndarray, "batch neurons"]
     ) -> Measurement:
         """Settles all layers, or follows them for the settling time, and reads them with noise."""
+        inputs = np.asarray(inputs, np.float64)
         limit = self.difficulties.control_limit
         self._wander(len(inputs) * SECONDS_PER_SAMPLE / 60)
         effective = [
@@ -162,7 +182,7 @@ class SimulatedDevice(AbstractDevice):
             for weight, bias in zip(*[iter(self._description.connections)] * 2, strict=True)
         ]
         applied = np.clip(control, -limit, limit)
-        state, output = self._network.settled(
+        state, output, chain = self._network.settled(
             self._neurons,
             effective,
             self._noise,
@@ -171,7 +191,9 @@ class SimulatedDevice(AbstractDevice):
             self._seed,
             self._settles,
             self._steps,
+            self._begun(inputs),
         )
+        self._under_way = None if chain is None else (inputs.copy(), chain)
         self._settles += 1
         return Measurement(np.asarray(state, np.float64), np.asarray(output, np.float64))
 
@@ -190,14 +212,17 @@ class SimulatedDevice(AbstractDevice):
             self._weights[name] = np.clip(self._weights[name] + (1 + slant) * change, -limit, limit)
 
     def memory(self) -> Memory:
-        """Collects what changes over time, from which a device of the same seed can go on."""
+        """Collects what changes over time, from which a device of the same seed can go on.
+
+        Samples that are under way are none of it: their next settle begins with silent neurons.
+        """
         kept = {f"weights of {name}": weight for name, weight in self._weights.items()}
         kept |= {f"factors of {name}": factor for name, factor in self._factors.items()}
         return {**kept, "settles": np.asarray(float(self._settles))}
 
     def remember(self, memory: Memory) -> None:
         """Goes on from a memory: weights, drift and noise are those that would have followed."""
-        self._settles = int(memory["settles"])
+        self._settles, self._under_way = int(memory["settles"]), None
         for name in self._weights:
             self._weights[name] = memory[f"weights of {name}"].copy()
             self._factors[name] = memory[f"factors of {name}"].copy()
@@ -241,6 +266,14 @@ class SimulatedDevice(AbstractDevice):
             back = back @ self._effective(pairs[place + 1][0].name) * derivatives[place][:, None, :]
             blocks.insert(0, np.mean(back, axis=0) * gains[place])
         return np.concatenate(blocks, axis=1)
+
+    def _begun(self, inputs: np.ndarray) -> "Chain | None":
+        """Finds where the samples are: where the last settle left them, if it was of the same."""
+        if self._steps is None:
+            return None
+        if self._under_way is not None and np.array_equal(self._under_way[0], inputs):
+            return self._under_way[1]
+        return self._network.silent(self._neurons, len(inputs), self._lag)
 
     def _effective(self, name: str) -> np.ndarray:
         return self._weights[name] * self._factors[name]

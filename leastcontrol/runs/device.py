@@ -87,9 +87,9 @@ class DeviceJob(AbstractJob[DeviceConfig]):
             trained = learner.epoch(trained, splits.validation.inputs, splits.validation.targets)
             trained = dataclasses.replace(trained, memory=word.memory(device))
             recorder.save(trained.metrics[-1], trained)
-        pair = [devices.settle_all(device, splits.test.inputs) for _ in range(2)]
-        certificate, _ = devices.judge(pair[0], pair[1], np.zeros(len(splits.test), bool))
-        test = devices.classified(pair[0].output, splits.test.targets)
+        first, second = devices.settle_twice(device, splits.test.inputs)
+        certificate, _ = devices.judge(first, second, np.zeros(len(splits.test), bool))
+        test = devices.classified(first.output, splits.test.targets)
         last = trained.metrics[-1]
         return {
             "test_accuracy": test.accuracy,

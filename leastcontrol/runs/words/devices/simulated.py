@@ -5,7 +5,7 @@ import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...options import NON_NEGATIVE, POSITIVE, at_least, option
+from ...options import NON_NEGATIVE, POSITIVE, ConfigError, at_least, option
 from ..systems._system import LAYER
 from ._device import AbstractDeviceWord
 
@@ -45,6 +45,17 @@ class Simulated(AbstractDeviceWord):
     settling_time: float | None = option(
         None, "Time constants until a reading; long enough for rest by default", range=POSITIVE
     )
+    delay: float = option(
+        0.0, "Time constants by which readings are late; needs --settling-time", range=NON_NEGATIVE
+    )
+
+    def check(self, config: Any) -> None:
+        """Checks that there is a settling time if readings are late."""
+        if self.delay and self.settling_time is None:
+            raise ConfigError(
+                f"--delay is {self.delay:g}, but at rest nothing is late, and there is no "
+                "--settling-time: write --settling-time 20 besides."
+            )
 
     def opened(
         self, inputs: int, outputs: int, seed: int
@@ -63,6 +74,7 @@ class Simulated(AbstractDeviceWord):
             self.dead_units,
             math.inf if self.control_limit is None else self.control_limit,
             math.inf if self.settling_time is None else self.settling_time,
+            self.delay,
         )
         device = SimulatedDevice(inputs, self.hidden, outputs, difficulties, seed=seed)
         return nullcontext(device)
