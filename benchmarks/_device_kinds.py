@@ -18,7 +18,8 @@ DRIFT = {"drift": 0.01, "dead_units": 2}
 class Way:
     """A way to train a device.
 
-    * `rule`: made for a device, of a seed and of what a trial says of it.
+    * `rule`: made for a device, of a seed, of the perturbation by which responses are learned, and
+      of what a trial says of it.
     * `trials`: learning rates, and what else is tried.
     """
 
@@ -65,32 +66,32 @@ def trials(*rates: float, **other) -> tuple[Mapping, ...]:
     return tuple({"learning_rate": rate, **other} for rate in rates)
 
 
-def learned(device, seed: int) -> devices.AbstractDeviceRule:
-    """Makes the rule whose feedback learns."""
-    del device, seed
-    return devices.LeastControlRule()
+def least_control(feedback: Callable[[int], devices.AbstractDeviceFeedback]):
+    """Makes what makes the rule with the feedback of a seed."""
+    return lambda device, seed, perturbation: devices.LeastControlRule(
+        feedback(seed), perturbation=perturbation
+    )
 
 
-def random(device, seed: int) -> devices.AbstractDeviceRule:
-    """Makes the rule whose feedback stays random."""
-    del device
-    return devices.LeastControlRule(devices.RandomFeedback(seed))
-
-
-def two_phases(device, seed: int, gain: float) -> devices.AbstractDeviceRule:
+def two_phases(device, seed: int, perturbation: float, gain: float) -> devices.AbstractDeviceRule:
     """Makes the rule of two phases, whose second one is driven by a gain."""
     del device, seed
-    return devices.TwoPhaseRule(drive=devices.Proportional(gain))
+    return devices.TwoPhaseRule(perturbation=perturbation, drive=devices.Proportional(gain))
 
 
 def physics_aware(known: float) -> Callable[..., devices.AbstractDeviceRule]:
     """Makes what makes the rule with a twin that knows a part of the mismatch."""
-    return lambda device, seed: devices.PhysicsAwareRule(device.twin(known))
+    return lambda device, seed, perturbation: devices.PhysicsAwareRule(device.twin(known))
 
 
 def perturbing(kind: Callable[[float], devices.AbstractDeviceRule]):
-    """Makes what makes a rule that perturbs by some size."""
-    return lambda device, seed, size: kind(size)
+    """Makes what makes a rule that perturbs by some size of its trial."""
+    return lambda device, seed, perturbation, size: kind(size)
+
+
+LEARNED = least_control(lambda seed: devices.LearnedFeedback())
+BALANCED = least_control(lambda seed: devices.BalancedFeedback())
+RANDOM = least_control(devices.RandomFeedback)
 
 
 class Simulated(AbstractKind):
@@ -100,8 +101,9 @@ class Simulated(AbstractKind):
     ideal: ClassVar[Mapping] = {"mismatch": 0.0}
     search_seeds: ClassVar[tuple[int, ...]] = (100, 101)
     ways: ClassVar[Mapping[str, Way]] = {
-        "learned": Way(learned, trials(1e-2, 2e-2, 4e-2)),
-        "random": Way(random, trials(1e-2, 2e-2, 4e-2)),
+        "learned": Way(LEARNED, trials(1e-2, 2e-2, 4e-2)),
+        "balanced": Way(BALANCED, trials(1e-2, 2e-2, 4e-2)),
+        "random": Way(RANDOM, trials(1e-2, 2e-2, 4e-2)),
         "two phases": Way(two_phases, (*trials(1e-2, gain=1), *trials(1e-2, 2e-2, gain=4))),
         "physics-aware, good twin": Way(physics_aware(0.9), trials(5e-3, 1e-2, 2e-2)),
         "physics-aware, poor twin": Way(physics_aware(0.0), trials(5e-3, 1e-2, 2e-2)),
@@ -161,8 +163,8 @@ class Ngspice(AbstractKind):
     ideal: ClassVar[Mapping] = {"resistor_mismatch": 0.0, "offset": 0.0}
     search_seeds: ClassVar[tuple[int, ...]] = (100, 101)
     ways: ClassVar[Mapping[str, Way]] = {
-        "learned": Way(learned, trials(1e-2, 2e-2, 4e-2)),
-        "random": Way(random, trials(1e-2, 2e-2, 4e-2)),
+        "learned": Way(LEARNED, trials(1e-2, 2e-2, 4e-2)),
+        "random": Way(RANDOM, trials(1e-2, 2e-2, 4e-2)),
     }
     arms: ClassVar[Mapping[str, Arm]] = {
         "ideal": Arm("learned", ideal),

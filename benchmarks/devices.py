@@ -8,6 +8,7 @@ Every seed is a device of its own mismatch, a simulated network or a circuit in 
 train it:
 
 * `learned`: feedback weights that follow the measured responses;
+* `balanced`: the same, less the measured gains of the control lines;
 * `random`: feedback weights that stay as they were drawn, direct feedback alignment on the device.
 
 And for the simulated network:
@@ -69,7 +70,7 @@ def trained(kind: AbstractKind, device, way: Way, splits, options, seed: int, tr
     """Trains a device; returns what was measured, and the weights on the host."""
     began = time.process_time()
     parts = {name: value for name, value in trial.items() if name != "learning_rate"}
-    rule = way.rule(device, seed, **parts)
+    rule = way.rule(device, seed, options.perturbation, **parts)
     steps = len(splits.train) // options.batch_size
     epochs = round(options.settles / (steps * rule.settles))
     training = devices.DeviceTraining(epochs, options.batch_size, trial["learning_rate"])
@@ -126,7 +127,7 @@ class Study:
             if name not in ("json", "seeds", "device", "ways")
         }
         shown = dataclasses.asdict(devices.LeastControlRule())
-        self.settings |= {name: shown[name] for name in ("perturbation", "wandering", "drive")}
+        self.settings |= {name: shown[name] for name in ("wandering", "drive")}
         self.search: list[dict] = []
         self.runs: list[dict] = []
         if options.json.exists():
@@ -225,6 +226,8 @@ def main() -> None:
     kind.add_options(parser)
     parser.add_argument("--settles", type=int, default=kind.training["settles"])
     parser.add_argument("--batch-size", type=int, default=kind.training["batch_size"])
+    usual = devices.LeastControlRule().perturbation
+    parser.add_argument("--perturbation", type=float, default=usual)
     parser.add_argument("--ways", nargs="+", choices=kind.ways, default=list(kind.ways))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--json", type=Path, required=True)

@@ -4,8 +4,8 @@
 measure it, read the weights and change them. `DeviceLearner` trains any of them by a rule, from
 measurements alone. `LeastControlRule`: an output controller on the host (`Proportional`,
 `LeakyIntegral`) drives the output, its control reaches the neurons through feedback weights that
-follow the measured `Responses` to perturbations (`LearnedFeedback`) or stay random
-(`RandomFeedback`), and every weight changes by the control behind it times the activity before it.
+follow the measured `Responses` to perturbations (`LearnedFeedback`, and `BalancedFeedback` for
+control lines of unequal gains) or stay random (`RandomFeedback`), and every weight changes by the control behind it times the activity before it.
 `judge` and `Watch` say what the measurements are worth.
 
 The other rules are what that is compared with: `TwoPhaseRule`, whose update is the measured
@@ -34,6 +34,7 @@ from ._device import Measurement as Measurement
 from ._device import Memory as Memory
 from ._device import Population as Population
 from ._feedback import AbstractDeviceFeedback as AbstractDeviceFeedback
+from ._feedback import BalancedFeedback as BalancedFeedback
 from ._feedback import LearnedFeedback as LearnedFeedback
 from ._feedback import RandomFeedback as RandomFeedback
 from ._inspection import Alignment as Alignment

@@ -91,8 +91,8 @@ def settled(
                 newest = jnp.concatenate(_activities(neurons, voltages))
                 return Chain(voltages, jnp.concatenate([chain.line[1:], newest[None]]))
 
-            chain = jax.lax.fori_loop(0, steps, euler, chain)
-            read = chain.line[0]
+            reached: Chain = jax.lax.fori_loop(0, steps, euler, chain)
+            chain, read = reached, reached.line[0]
         output = read[-outputs:] + noise[1] * read_output
         return read + noise[1] * read_state, output, chain
 

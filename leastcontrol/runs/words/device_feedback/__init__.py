@@ -6,5 +6,6 @@ from ._feedback import AbstractDeviceFeedbackWord as AbstractDeviceFeedbackWord
 DEVICE_FEEDBACK: tuple[type[AbstractDeviceFeedbackWord], ...] = words_in(
     __name__,
     "learned",
+    "balanced",
     "random",
 )
