@@ -5,8 +5,9 @@ measure it, read the weights and change them. `DeviceLearner` trains any of them
 measurements alone. `LeastControlRule`: an output controller on the host (`Proportional`,
 `LeakyIntegral`) drives the output, its control reaches the neurons through feedback weights that
 follow the measured `Responses` to perturbations (`LearnedFeedback`, and `BalancedFeedback` for
-control lines of unequal gains) or stay random (`RandomFeedback`), and every weight changes by the control behind it times the activity before it.
-`judge` and `Watch` say what the measurements are worth.
+control lines of unequal gains) or stay random (`RandomFeedback`), and every weight changes by the
+control behind it times the activity before it. `judge` and `Watch` say what the measurements are
+worth.
 
 The other rules are what that is compared with: `TwoPhaseRule`, whose update is the measured
 difference of two phases; `PhysicsAwareRule`, forwards by the device and backwards by a twin, such
