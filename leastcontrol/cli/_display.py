@@ -55,6 +55,24 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
+def print_wrapped(words: object) -> None:
+    """Prints a sentence of the answer, wrapped at spaces to the terminal's width."""
+    console().print(printable(words))
+
+
+def matrix(headings: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """Writes numbers below each other in columns that are as wide as their longest cell.
+
+    **Arguments:** `rows`, each a name and its cells; a column wants less room than that of a table.
+    """
+    lines = [["", *headings], *([name, *cells] for name, cells in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        for line in lines
+    )
+
+
 class Work:
     """A display of work in progress, used in a `with` block; at its end nothing is left of it."""
 

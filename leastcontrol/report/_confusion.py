@@ -1,4 +1,4 @@
-"""The confusion matrix of a run as data; a template shows it."""
+"""The confusion matrix of a run as data; a template shows it, or a terminal."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -26,15 +26,17 @@ class Shown:
 
 def confusion(run: Run) -> Shown | None:
     """Makes what is shown of a run's answers; `None` if its summaries do not count them."""
-    counted = run.confusion
-    if counted is None:
-        return None
+    return None if run.confusion is None else answers(run.name, run.confusion)
+
+
+def answers(run: str, counted: Confusion) -> Shown:
+    """Makes what is shown of the answers of a run of some name."""
     classes = len(counted.counts)
     unsolved = any(counted.unsolved)
     headings = [str(number) for number in range(classes)] + (["unsolved"] if unsolved else [])
     fits = classes <= MOST_CLASSES
     return Shown(
-        run.name,
+        run,
         _sentence(counted),
         "Per cent of the test samples of a class (row) by the answer (column), over all seeds",
         tuple(headings),

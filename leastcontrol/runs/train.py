@@ -1,6 +1,5 @@
 """What a training does with each of its seeds."""
 
-import dataclasses
 import math
 import statistics
 from collections.abc import Callable, Sequence
@@ -9,20 +8,18 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
-from .. import data, files, training
+from .. import training
 from ..monitor.diagnosis import diagnosis
 from ..monitor.stability import WATCHED, stability_watch
-from ..systems import AbstractSystem
 from .config import RunConfig
 from .measures import summary_measures
 from .options import ConfigError
 from .runner import AbstractJob, Recorder, Report, SeedRun, Summary, run
 from .samples import first_samples, load_splits
 from .spread import mean, number
-from .trained import build_system
+from .trained import build_system, measure_test, sum_of_confusions
 
 # From a seed's folder and its configuration.
 Track = Callable[[Path, RunConfig], training.Tracker]
@@ -151,7 +148,7 @@ class TrainingJob(AbstractJob[RunConfig]):
         return {**self._measured(run, trained), "seconds": recorder.seconds()}
 
     def _measured(self, run: SeedRun[RunConfig], trained: training.Trained) -> Summary:
-        tested, confusion = self._tested(trained.system)
+        tested, confusion = measure_test(trained.system, self.splits.test)
         measured = {
             "test": tested,
             "train": training.evaluate(trained.system, self.splits.train),
@@ -179,14 +176,6 @@ class TrainingJob(AbstractJob[RunConfig]):
             **confusion,
             **({} if last is None else {"diagnostics": last}),
         }
-
-    def _tested(self, system: AbstractSystem) -> tuple[training.AnyEvaluation, Summary]:
-        """Measures the test samples, and counts a classifier's answers."""
-        test = self.splits.test
-        if isinstance(test, data.Regression):
-            return training.evaluate(system, test), {}
-        tested, counts = training.evaluate_and_count(system, test)
-        return tested, {"confusion": files.strict(dataclasses.asdict(counts))}
 
     def figures(self, summary: Summary) -> dict[str, float]:
         """Returns what the data are judged by, and times."""
@@ -224,7 +213,7 @@ class TrainingJob(AbstractJob[RunConfig]):
                 "steps_max": max(each["steps_max"] for each in solves),
             },
             **_mean_strength(summaries),
-            **_sum_of_confusions(summaries),
+            **sum_of_confusions(summaries),
             **_mean_diagnostics(summaries),
         }
 
@@ -256,18 +245,6 @@ def _mean_strength(summaries: Sequence[Summary]) -> Summary:
         name: mean(number(one[name]) for one in each) for name in ("removed_mean", "removed_end")
     }
     return {"strength": {**each[0], **shares}}
-
-
-def _sum_of_confusions(summaries: Sequence[Summary]) -> Summary:
-    if any("confusion" not in summary for summary in summaries):
-        return {}
-    each = [summary["confusion"] for summary in summaries]
-    return {
-        "confusion": {
-            name: np.sum([np.asarray(one[name]) for one in each], axis=0).tolist()
-            for name in ("counts", "unsolved")
-        }
-    }
 
 
 def _mean_diagnostics(summaries: Sequence[Summary]) -> Summary:

@@ -1,13 +1,15 @@
 """From the folder of a training to its system, and to its figures."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jaxtyping import PyTree
 
-from .. import data, training
+from .. import data, files, training
 from ..systems import AbstractSystem
 from .config import RunConfig
 from .folders import read_config, seed_folders
@@ -54,10 +56,34 @@ def load_trained(
     )
 
 
+def measure_test(
+    system: AbstractSystem, test: data.Samples
+) -> tuple[training.AnyEvaluation, dict[str, Any]]:
+    """Measures a system on test samples, and counts a classifier's answers under `confusion`."""
+    if isinstance(test, data.Regression):
+        return training.evaluate(system, test), {}
+    tested, counts = training.evaluate_and_count(system, test)
+    return tested, {"confusion": files.strict(dataclasses.asdict(counts))}
+
+
+def sum_of_confusions(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Sums the counts of answers over the seeds; nothing where one seed has none."""
+    if any("confusion" not in summary for summary in summaries):
+        return {}
+    each = [summary["confusion"] for summary in summaries]
+    return {
+        "confusion": {
+            name: np.sum([np.asarray(one[name]) for one in each], axis=0).tolist()
+            for name in ("counts", "unsolved")
+        }
+    }
+
+
 def evaluate_run(folder: Path, *, data_dir: Path | None = None) -> dict[str, Any]:
     """Measures the last weights of a finished run on its validation and test samples.
 
-    A run of several seeds is evaluated seed by seed.
+    A run of several seeds is evaluated seed by seed. A classifier's answers to the test samples are
+    counted under `confusion`, and summed over the seeds.
 
     **Raises:** `ConfigError`, `data.DataError` or `training.FolderError` for a folder that is none,
     or is damaged.
@@ -68,9 +94,11 @@ def evaluate_run(folder: Path, *, data_dir: Path | None = None) -> dict[str, Any
     for seed, path in seed_folders(config, folder).items():
         system, _ = load_trained(config, splits, path, seed)
         figures: dict[str, Any] = {"seed": seed}
-        for name in ("validation", "test"):
-            evaluation = training.evaluate(system, splits.parts()[name])
+        tested, confusion = measure_test(system, splits.test)
+        evaluations = {"validation": training.evaluate(system, splits.validation), "test": tested}
+        for name, evaluation in evaluations.items():
             for figure, value in dataclasses.asdict(evaluation).items():
                 figures[f"{name}_{figure}"] = value
-        rows.append(figures)
-    return {"folder": str(folder), "data": config.data.word, "seeds": rows}
+        rows.append({**figures, **confusion})
+    evaluated = {"folder": str(folder), "data": config.data.word, "seeds": rows}
+    return {**evaluated, **sum_of_confusions(rows)}

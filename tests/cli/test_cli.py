@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import jax
+import numpy as np
 import pytest
 
 from leastcontrol import files
@@ -218,6 +219,25 @@ def test_evaluate_finds_the_summarys_figures_again(trained, call, tmp_path):
     assert row["test_accuracy"] == summary["test_accuracy"]
     assert row["test_nll"] == summary["test_nll"]
     assert f"{100 * summary['test_accuracy']:.2f} %" in out
+    assert row["confusion"] == summary["confusion"] == load(tmp_path / "figures.json")["confusion"]
+
+
+def test_evaluate_shows_a_matrix_of_the_answers(trained, call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = call("evaluate", trained / "run")
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 80
+    counts = load(trained / "run" / "summary.json")["confusion"]["counts"]
+    top = lines.index(next(line for line in lines if line.split() == list("0123456789")))
+    assert "Per cent of the test samples" in lines[top - 2]
+    for number, row in enumerate(counts):
+        name, *cells = lines[top + 1 + number].split()
+        assert name == str(number)
+        # A share is rounded to per cent, and one that is none is a point.
+        shares = [0.0 if cell == "·" else float(cell) for cell in cells]
+        np.testing.assert_allclose(shares, 100 * np.asarray(row) / sum(row), atol=0.5)
+    wrong = sum(map(sum, counts)) - sum(counts[k][k] for k in range(10))
+    assert f"{wrong} of {sum(map(sum, counts))} answers are wrong" in lines[top + 11]
 
 
 def test_a_training_that_fails_ends_with_status_1(call, tmp_path):

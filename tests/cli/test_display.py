@@ -5,7 +5,7 @@ import re
 import pytest
 
 from leastcontrol.cli import _display, digits
-from leastcontrol.cli._display import Table, Work, curve
+from leastcontrol.cli._display import Table, Work, curve, matrix
 from leastcontrol.cli.verbs import compare, reproduce, train
 from leastcontrol.papers import registry
 from leastcontrol.papers.reproduction import Judged
@@ -39,6 +39,16 @@ def has_whole(out, *names):
     for name in names:
         for word in name.split():
             assert word in found, word
+
+
+def test_a_matrix_of_twelve_classes_fits_80_columns():
+    headings = [*map(str, range(12)), "unsolved"]
+    text = matrix(headings, [(str(k), ["100"] * 13) for k in range(12)])
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    # Every column ends below its heading.
+    place = lines[0].index("unsolved") + len("unsolved")
+    assert {line.rindex("100") + 3 for line in lines[1:]} == {place}
 
 
 # --- the tables of the verbs ----------------------------------------------------------------------

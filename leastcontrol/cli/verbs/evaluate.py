@@ -8,7 +8,8 @@ import tyro
 
 from ...runs.configuration import verb_of
 from ...runs.measures import summary_measures
-from .._display import Table
+from .._console import say
+from .._display import Table, matrix, print_wrapped
 from ._verb import AbstractPlainVerb, check_file, write_result
 from .meta import with_interval
 
@@ -43,6 +44,7 @@ class Evaluate(AbstractPlainVerb):
         return 0
 
     def _training(self) -> dict[str, Any]:
+        from ...report import Confusion, answers
         from ...runs.folders import read_config
         from ...runs.trained import evaluate_run
 
@@ -59,6 +61,19 @@ class Evaluate(AbstractPlainVerb):
                 f"{100 * row['test_converged_fraction']:.2f} %",
             )
         table.show()
+        if "confusion" in figures:
+            counts, unsolved = (figures["confusion"][name] for name in ("counts", "unsolved"))
+            shown_answers = answers(
+                str(self.folder), Confusion(tuple(map(tuple, counts)), tuple(unsolved))
+            )
+            if shown_answers.rows:
+                print_wrapped(f"{shown_answers.caption}:")
+                rows = [
+                    (row["heading"], [cell["text"] for cell in row["cells"]])
+                    for row in shown_answers.rows
+                ]
+                say(matrix(shown_answers.headings, rows))
+            print_wrapped(shown_answers.sentence)
         return figures
 
     def _meta(self) -> dict[str, Any]:
