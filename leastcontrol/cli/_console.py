@@ -6,7 +6,11 @@ cannot show a character gets another in its place.
 
 import codecs
 import io
+import os
+import shlex
+import shutil
 import sys
+from pathlib import Path
 
 from .._names import printable
 
@@ -43,6 +47,21 @@ def prepare() -> None:
         # What a test or a notebook put in their place may have no encoding.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="leastcontrol")
+
+
+def program() -> str:
+    """Finds how the program is called from here: by its name, or by its path if that is not known.
+
+    After `make train` it lies in an environment that is not active.
+    """
+    script = Path(sys.executable).with_name("leastcontrol")
+    named = shutil.which("leastcontrol")
+    if not script.exists() or (named is not None and os.path.samefile(named, script)):
+        return "leastcontrol"
+    here = Path.cwd()
+    if script.parent == here:
+        return f"./{script.name}"
+    return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
 
 
 def say(words: object) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..runs.comparison import SHARES
 from ..runs.digits import LEAST_CONTROL, RULES, compare, folder_name, next_folder
-from ._console import complain, prepare, say
+from ._console import complain, prepare, program, say
 from ._display import Table, Work
 
 
@@ -43,7 +43,7 @@ def main() -> None:
     print_summaries(summaries, seeds)
     say(
         f"The runs are in {out}. Look at them: "
-        f"leastcontrol report {' '.join(f'{out}/{folder_name(name)}' for name in RULES)}"
+        f"{program()} report {' '.join(f'{out}/{folder_name(name)}' for name in RULES)}"
     )
 
 

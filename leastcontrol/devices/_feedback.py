@@ -45,7 +45,7 @@ class LearnedFeedback(AbstractDeviceFeedback):
 class BalancedFeedback(AbstractDeviceFeedback):
     """Q = DMᵀ · outputs / tr(MDMᵀ), in which D takes the gains of the control lines out of M.
 
-    With the measured response d of each neuron to its own line and its standard deviation σ, D is
+    With the measured response d of each neuron to its line and its standard deviation σ, D is
     the diagonal of |d| / (d² + σ²): the inverse of |d|, and 0 for a line of which nothing is known.
     MD is the response of the output to the activities, so ψ is in units of the neurons.
     """
@@ -54,9 +54,9 @@ class BalancedFeedback(AbstractDeviceFeedback):
         self, description: Description, responses: Responses
     ) -> Float[np.ndarray, "neurons outputs"]:
         response, neurons = responses.output, description.neurons
-        own = np.diag(responses.state)
+        gains = np.diag(responses.state)
         variance = np.diag(responses.deviation()[:neurons]) ** 2
-        inverse = np.abs(own) / np.maximum(own**2 + variance, np.finfo(np.float64).tiny)
+        inverse = np.abs(gains) / np.maximum(gains**2 + variance, np.finfo(np.float64).tiny)
         trace = float(np.sum(response**2 * inverse))
         return (response * inverse).T * (description.outputs / trace if trace > 0 else 0.0)
 

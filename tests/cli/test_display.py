@@ -1,10 +1,11 @@
 """What a terminal shows: tables that fit, curves of characters, and work in progress."""
 
 import re
+import sys
 
 import pytest
 
-from leastcontrol.cli import _display, digits
+from leastcontrol.cli import _console, _display, digits
 from leastcontrol.cli._display import Table, Work, curve, matrix
 from leastcontrol.cli.verbs import compare, reproduce, train
 from leastcontrol.papers import registry
@@ -39,6 +40,22 @@ def has_whole(out, *names):
     for name in names:
         for word in name.split():
             assert word in found, word
+
+
+def test_a_command_to_type_is_one_that_can_be_run(tmp_path, monkeypatch):
+    folder = tmp_path / "an environment" / "bin"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert _console.program() == "leastcontrol"
+    (folder / "leastcontrol").touch(mode=0o755)
+    assert _console.program() == "'an environment/bin/leastcontrol'"
+    # A shell does not look for a bare name in the current folder.
+    monkeypatch.chdir(folder)
+    assert _console.program() == "./leastcontrol"
+    monkeypatch.setenv("PATH", str(folder))
+    assert _console.program() == "leastcontrol"
 
 
 def test_a_matrix_of_twelve_classes_fits_80_columns():

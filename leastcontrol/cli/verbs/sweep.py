@@ -11,7 +11,7 @@ from ...runs.interruption import interruptible
 from ...runs.measures import Measure, measure_of
 from ...runs.options import ConfigError
 from ...runs.sweep_config import read_sweep
-from .._console import complain, say
+from .._console import complain, program, say
 from .._display import Table, Work
 from ._verb import AbstractPlainVerb, check_installed
 
@@ -111,5 +111,5 @@ def _print_sweep(result: dict[str, Any], out: Path, measure: Measure) -> int:
         options = "\n".join(f"{each} = {_shown(value)}" for each, value in row["options"].items())
         table.add_row(str(row["number"]), options, measure.shown(row[name]))
     table.show()
-    say(f"Train with the best by: leastcontrol train --config {out / 'best.toml'} --out DIR")
+    say(f"Train with the best by: {program()} train --config {out / 'best.toml'} --out DIR")
     return 0

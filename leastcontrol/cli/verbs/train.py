@@ -11,7 +11,7 @@ from ...runs.config_file import read_options
 from ...runs.interruption import interruptible
 from ...runs.measures import Measure, measure_of, summary_measures
 from ...runs.options import ConfigError, flag, option
-from .._console import say
+from .._console import program, say
 from .._display import Table, Work, curve
 from .._given import values_given
 from ._configured import AbstractConfiguredVerb, CheckpointCommand
@@ -104,7 +104,7 @@ class Train(AbstractConfiguredVerb[RunConfig]):
         if is_first():
             _print_summary(summary, summary_measures(self.config), self._curve(out))
             write_result(options.results, summary)
-            say(f"Look at it: leastcontrol report {shlex.quote(str(out))}")
+            say(f"Look at it: {program()} report {shlex.quote(str(out))}")
         return 0
 
     def _curve(self, out: Path) -> tuple[str, str]:
