@@ -8,6 +8,7 @@ mismatch that does not change over time is not seen here.
 
 import dataclasses
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -39,6 +40,8 @@ FENCE = 5.0
 common, is within so many deviations of its median."""
 CERTAIN = 4.0
 """A response is not zero where it is larger than so many of its standard deviations."""
+CHANCE = 1e-3
+"""Probability that normal noise makes a line of a population look as if it moved another neuron."""
 FROZEN = 1.2
 """A reading is frozen where it varies by less than so many noise floors, whatever is applied."""
 
@@ -116,6 +119,11 @@ def judge(
         float(np.max(largest) / unit) if known else float("nan"),
         counts,
     ), result
+
+
+def _certain_of_many(neurons: int) -> float:
+    """Computes the deviations that no response to another neuron's line reaches by chance."""
+    return max(CERTAIN, NormalDist().inv_cdf(1 - CHANCE / (2 * neurons**2)))
 
 
 def _common(
@@ -233,14 +241,16 @@ class Watch:
             if frozen[line]:
                 continue
             part = self._peers(line)
-            certain = np.abs(state[part, line]) > CERTAIN * deviation[part, line]
-            strongest = part.start + int(np.argmax(np.where(certain, np.abs(state[part, line]), 0)))
-            if certain[line - part.start] and state[line, line] < 0:
+            size, unit = np.abs(state[part, line]), deviation[part, line]
+            certain = size[line - part.start] > CERTAIN * unit[line - part.start]
+            moved_most = size > _certain_of_many(len(size)) * unit
+            strongest = part.start + int(np.argmax(np.where(moved_most, size, 0)))
+            if certain and state[line, line] < 0:
                 faults.append(
                     f"The control line of {name} has its sign flipped: control upwards moves the "
                     "neuron downwards."
                 )
-            elif not certain[line - part.start] and certain.any() and strongest != line:
+            elif not certain and moved_most.any():
                 faults.append(
                     f"The control line of {name} is swapped: it moves {names[strongest]} and not "
                     "its own neuron."

@@ -424,6 +424,22 @@ def test_a_fault_is_named_within_an_epoch(on_control, on_measured, expected):
     assert all(np.isfinite(weight).all() for weight in weights)
 
 
+def test_chance_among_many_neurons_is_no_swapped_line():
+    """Neurons that differ between samples and answer to no line, and readings with noise."""
+    random = np.random.default_rng(0)
+    population = devices.Population("neurons", 300)
+    watch = devices.Watch(devices.Description(1, (population,), ()))
+    for _ in range(10):
+        sample = random.standard_normal((40, 300))
+        signs = random.choice([-1.0, 1.0], size=(40, 300))
+        shaken = [sample + 0.1 * random.standard_normal((40, 300)) for _ in range(2)]
+        pair = [Measurement(state, state) for state in shaken]
+        watch.add_pair(signs, *pair)
+        for each in pair:
+            watch.add(each)
+    assert not [fault for fault in watch.faults() if "swapped" in fault]
+
+
 def test_a_dead_neuron_is_named():
     device = device_of(noise=0.02, dead_units=2)
     faults = trained_on(device, epochs=1).metrics[-1].faults
