@@ -15,6 +15,13 @@ The unit of the base is 2V_T. Inputs are applied as voltages in whose unit a wei
 of the base; a unit of an output is (I R / 2) / (F n) for its n pairs of resistors. The control of a
 neuron is a current into its node, which moves it by as many units if nothing else does.
 
+With noise, a current of white noise flows into every node, and a capacitor there gives the node a
+time constant τ = C / G. The noise is drawn anew every NOISE_STEP τ; of a deviation
+
+    σ_I = σ_V G √(2 / NOISE_STEP)
+
+it moves the node by σ_V, as long as nothing else is at the node than its resistors.
+
 What belongs to the device and is not told: the factor of every resistor, and the offsets of every
 pair of transistors and of every output's amplifier.
 """
@@ -43,6 +50,13 @@ POSITIONS = 512
 """Steps of a weight between 0 and its limit."""
 CONTROL_LIMIT = 4.0
 """Largest absolute control, in units of the node that it moves."""
+
+TIME_CONSTANT = 1e-6
+"""Of a node with noise, in seconds."""
+NOISE_STEP = 0.5
+"""Time between two values of the noise, in time constants."""
+WAIT, WINDOW = 5.0, 10.0
+"""Time until a transient is looked at, and for which it is averaged then, in time constants."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +98,7 @@ class Circuit:
     * `inputs`, `pairs`, `outputs`: their numbers.
     * `factors`: of the resistances of the two layers, as `Layer.resistances` has them.
     * `pair_offsets`, `output_offsets`: in volts.
+    * `noise`: standard deviation of the voltage of a node, in the unit of the node.
     """
 
     inputs: int
@@ -92,6 +107,7 @@ class Circuit:
     factors: tuple[Float[np.ndarray, "2 pairs before"], Float[np.ndarray, "2 outputs hidden"]]
     pair_offsets: Float[np.ndarray, " pairs"]
     output_offsets: Float[np.ndarray, " outputs"]
+    noise: float
 
     @property
     def layers(self) -> tuple[Layer, Layer]:
@@ -169,6 +185,8 @@ class Circuit:
         lines += [f"vz{k} z{k} y{k} {offset}" for k, offset in enumerate(self.output_offsets)]
         for layer, factors in zip(self.layers, self.factors, strict=True):
             lines += [f"i{node} 0 {node} 0" for node in layer.nodes]
+            if self.noise:
+                lines += self._noisy(layer)
             resistances = factors * layer.resistances(_joined(layer, weights))
             for node, signal in np.ndindex(resistances.shape[1:]):
                 ends, ohms = layer.signals[signal], resistances[:, node, signal]
@@ -178,6 +196,22 @@ class Circuit:
         lines += [f".save v({node})" for node in self.readings()]
         lines += [".model pair npn (is=1e-15 bf=200 vaf=100)", ".options reltol=1e-4", ".end"]
         return "\n".join(lines) + "\n"
+
+    def _noisy(self, layer: Layer) -> list[str]:
+        """Writes the capacitors and the sources of noise of a layer's nodes."""
+        volts = self.noise * self._unit(layer)
+        amperes = volts * layer.total * np.sqrt(2 / NOISE_STEP)
+        lines = []
+        for node in layer.nodes:
+            lines += [
+                f"c{node} {node} 0 {TIME_CONSTANT * layer.total}",
+                f"inoise{node} 0 {node} dc 0 trnoise({amperes} {NOISE_STEP * TIME_CONSTANT} 0 0)",
+            ]
+        return lines
+
+    def _unit(self, layer: Layer) -> float:
+        """Finds the volts of one unit of a layer's nodes."""
+        return BASE_UNIT if layer == self.layers[0] else self.output_unit
 
     def rewired(self, before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> list[str]:
         """Lists the commands that change the resistors from some weights to others."""

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ._device import DeviceError
@@ -98,13 +98,46 @@ class Ngspice:
 
         A point that is not reached has no voltages.
         """
-        volts = {}
         # Otherwise ngspice keeps every operating point.
-        for line in self.ask([*commands, "op", "print all", "destroy all"]):
+        printed = self._printed([*commands, "op", "print all", "destroy all"])
+        return {name: value for name, value in printed.items() if name.isalnum()}
+
+    def mean_voltages(
+        self,
+        commands: Iterable[str],
+        nodes: Sequence[str],
+        step: float,
+        window: tuple[float, float],
+    ) -> dict[str, float]:
+        """Sends commands, follows the circuit from its operating point, and averages voltages.
+
+        Nodes have no voltages where a time could not be reached.
+
+        **Arguments:** `step`, the longest of the analysis, and the `window` of time, from and to,
+        over which is averaged; in seconds.
+        """
+        start, stop = window
+        names = {f"mean(v({node}))": node for node in nodes}
+        printed = self._printed(
+            [
+                *commands,
+                f"tran {step:g} {stop:g} {start:g}",
+                # Steps are of unequal lengths, and none of them weighs more than another.
+                "linearize",
+                f"print {' '.join(names)}",
+                "destroy all",
+            ]
+        )
+        return {node: printed[name] for name, node in names.items() if name in printed}
+
+    def _printed(self, commands: Iterable[str]) -> dict[str, float]:
+        values = {}
+        for line in self.ask(commands):
             name, equals, value = line.partition(" = ")
-            if equals and name.strip().isalnum():
-                volts[name.strip()] = float(value)
-        return volts
+            if equals:
+                with contextlib.suppress(ValueError):
+                    values[name.strip()] = float(value)
+        return values
 
     def close(self) -> None:
         """Ends the process."""

@@ -118,6 +118,42 @@ def test_resistors_are_written_in_steps_within_their_limits(opened):
 
 
 @needs_ngspice
+def test_a_transient_with_noise_is_averaged(opened):
+    """A linear output without pairs at work: the noise of a node is filtered by its capacitor."""
+    quiet = exact(opened, 1, 1, 1)
+    # Pairs that carry all their current on one side, so that their noise does not reach the output.
+    inputs, control, noise = np.full((60, 1), 20.0), np.zeros((60, 2)), 0.2
+    noisy = opened(1, 1, 1, resistor_mismatch=0.0, offset=0.0, noise=noise, seed=0)
+    rest = quiet.settle(inputs[:1], control[:1]).output[0, 0]
+    output = noisy.settle(inputs, control).output[:, 0]
+    # A mean over T of noise with a time constant τ has σ² · 2τ/T · (1 − τ/T (1 − exp(−T/τ))). The
+    # collectors' 20 kΩ are in series with resistors of 200 kΩ on the average, which makes τ longer.
+    expected = noise * np.sqrt(0.2 * (1 - 0.1))
+    assert 0.75 < output.std(ddof=1) / expected < 1.35
+    assert abs(output.mean() - rest) < 4 * expected / np.sqrt(60)
+    # The noise of another settle is another, and without noise two settles agree.
+    again = noisy.settle(inputs[:1], control[:1]).output[0, 0]
+    assert again != output[0]
+    first, second = (quiet.settle(inputs[:1], control[:1]).output for _ in range(2))
+    np.testing.assert_allclose(first, second, atol=1e-9)
+
+
+@needs_ngspice
+def test_what_is_read_under_noise_is_near_the_operating_point(opened):
+    quiet, noisy = (opened(3, 4, 2, noise=noise, seed=1) for noise in (0.0, 0.01))
+    random = np.random.default_rng(0)
+    inputs, control = random.uniform(-1, 1, (6, 3)), random.uniform(-1, 1, (6, 6))
+    inputs[2, 0] = np.nan
+    for each in (quiet, noisy):
+        each.write({"hidden to output": 0.5 - each.read()["hidden to output"]})
+    expected, measured = (each.settle(inputs, control) for each in (quiet, noisy))
+    assert np.isnan(measured.output[2]).all()
+    finite = np.arange(6) != 2
+    np.testing.assert_allclose(measured.state[finite], expected.state[finite], atol=0.06)
+    assert np.abs(measured.state[finite] - expected.state[finite]).max() > 1e-4
+
+
+@needs_ngspice
 def test_a_sample_without_an_operating_point_is_nan(opened):
     device = exact(opened, 1, 1, 1)
     inputs = np.asarray([[0.3], [np.nan], [1e100], [0.3]])
@@ -153,7 +189,12 @@ def test_a_machine_without_ngspice_is_told_what_to_install(tmp_path, monkeypatch
 
 @pytest.mark.parametrize(
     ("sizes", "options"),
-    [((0, 1, 1), {}), ((1, 1, 1), {"offset": -1.0}), ((1, 1, 1), {"resistor_mismatch": np.nan})],
+    [
+        ((0, 1, 1), {}),
+        ((1, 1, 1), {"offset": -1.0}),
+        ((1, 1, 1), {"resistor_mismatch": np.nan}),
+        ((1, 1, 1), {"noise": -0.1}),
+    ],
 )
 def test_a_circuit_that_cannot_be_built_is_refused(sizes, options):
     with pytest.raises(ValueError, match="write SpiceDevice"):

@@ -4,7 +4,7 @@ import dataclasses
 from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, ClassVar
 
-from ...options import Range, at_least, option
+from ...options import NON_NEGATIVE, Range, at_least, option
 from ._device import AbstractPhysicalDeviceWord
 
 if TYPE_CHECKING:
@@ -25,6 +25,12 @@ class Ngspice(AbstractPhysicalDeviceWord):
         0.002, "Deviation of the offsets of pairs and outputs, in volts", range=Range(0, 0.1)
     )
 
+    noise: float = option(
+        0.0,
+        "Deviation of the noise of every node, in its unit; above 0 a transient is averaged",
+        range=NON_NEGATIVE,
+    )
+
     def opened(
         self, inputs: int, outputs: int, seed: int
     ) -> "AbstractContextManager[AbstractDevice]":
@@ -38,6 +44,7 @@ class Ngspice(AbstractPhysicalDeviceWord):
                 outputs,
                 resistor_mismatch=self.resistor_mismatch,
                 offset=self.offset,
+                noise=self.noise,
                 seed=seed,
             )
         )
