@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from small_devices import samples
 
 from leastcontrol import devices
 from leastcontrol.devices import Difficulties, SimulatedDevice
@@ -21,13 +22,6 @@ RULES = {
 
 def device_of(**difficulties):
     return SimulatedDevice(4, HIDDEN, 3, Difficulties(**difficulties), seed=0)
-
-
-def samples(count=40, seed=0):
-    """Points around three corners, which a small network can tell apart."""
-    random = np.random.default_rng(seed)
-    labels = np.arange(count) % 3
-    return np.eye(4)[labels] * 2 + 0.2 * random.standard_normal((count, 4)), labels
 
 
 def batch_of(count=6):
