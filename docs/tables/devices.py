@@ -1,5 +1,6 @@
 """The comparisons of ways to train a device: simulated, in ngspice, and of spiking neurons."""
 
+import dataclasses
 import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -56,7 +57,10 @@ def _tries(document: Any) -> Iterable[Any]:
     """Makes one row of a kind of device: learned and random feedback beside each other."""
     arms = _by_arm(document)
     learned, random = arms["learned"], arms["random"]
+    balanced = {"balanced": _mean(_accuracies(arms["balanced"]))} if "balanced" in arms else {}
     yield {
+        **balanced,
+        "perturbation": document["settings"]["perturbation"],
         "device": "×".join(map(str, document["settings"]["hidden"])),
         "mismatch": document["settings"]["mismatch"],
         **{name: _mean(_accuracies(arms[name])) for name in ("ideal", "learned", "random")},
@@ -121,20 +125,25 @@ TABLES = (
         marker="devices-tries",
         writer="python benchmarks/devices.py --ways learned random --json FILE",
         files=[
-            File("devices.json", {"settings.mismatch": 0.5}),
+            File("devices_balanced.json", {"settings.mismatch": 0.5}),
             File("devices_narrow.json", {"settings.hidden": [10, 10]}),
             File("devices_narrow_deep.json", {"settings.hidden": [10, 10, 10, 10]}),
-            File("devices_mismatch.json", {"settings.mismatch": 1.0}),
+            *(
+                File(name, {"settings.mismatch": 1.0, "settings.perturbation": size})
+                for name, size in (("devices_mismatch.json", 0.2), ("devices_quiet.json", 0.05))
+            ),
         ],
         rows=_tries,
         columns=[
             words("hidden neurons", "device"),
             Column("mismatch", "mismatch", "{:g}".format),
+            Column("ε", "perturbation", "{:g}".format),
             percent("ideal, %", "ideal"),
             percent("programmed, %", "programmed"),
             percent("learned, %", "learned"),
+            percent("balanced, %", "balanced"),
             percent("random, %", "random"),
-            LEAD,
+            dataclasses.replace(LEAD, heading="learned over random, points"),
             Column("angle, learned and random, °", "angle.0 angle.1", "{:.0f}, {:.0f}".format),
             Column("random, before training, °", "before", "{:.0f}".format),
             Column(
