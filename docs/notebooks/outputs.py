@@ -2,13 +2,16 @@
 
 Each script runs in a process of its own, because some choose the precision of all of JAX. What is
 stored names the checksum of the script that printed it, so that a page never shows the output of
-another one.
+another one. `differences` compares it with what the script prints by now, because the library may
+have changed since.
 """
 
 import contextlib
 import io
+import itertools
 import json
 import multiprocessing
+import re
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -22,6 +25,9 @@ from .script import Script
 
 COMMAND = "make notebooks"
 FILE = "results/examples.json"
+NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+TOLERANCE = 0.05
+"""Relative difference of a number that another machine may make, besides that of rounding."""
 
 
 def run_cells(script: Script) -> list[str]:
@@ -69,3 +75,30 @@ def outputs_of(script: Script, stored: Mapping[str, Any]) -> list[str] | None:
     """Returns what the cells of a script print, or `None` if that is not stored of this text."""
     entry = stored.get(script.name)
     return entry["printed"] if entry and entry["sha256"] == script.digest else None
+
+
+def differences(stored: str, printed: str) -> list[str]:
+    """Lists the lines that differ in words, or in numbers by more than rounding and `TOLERANCE`.
+
+    A number may differ by two units of its last digit.
+    """
+    return [
+        f"stored: {before!r}, printed: {now!r}"
+        for before, now in itertools.zip_longest(stored.splitlines(), printed.splitlines())
+        if before is None or now is None or not _agree(before, now)
+    ]
+
+
+def _agree(stored: str, printed: str) -> bool:
+    if NUMBER.sub("#", stored) != NUMBER.sub("#", printed):
+        return False
+    return all(
+        abs(float(before) - float(now)) <= TOLERANCE * abs(float(before)) + 2 * _last_digit(before)
+        for before, now in zip(NUMBER.findall(stored), NUMBER.findall(printed), strict=True)
+    )
+
+
+def _last_digit(number: str) -> float:
+    """Computes the unit of the last digit of a number as it is written."""
+    mantissa, _, exponent = number.partition("e")
+    return 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))

@@ -100,3 +100,23 @@ def test_what_is_stored_is_of_the_examples_as_they_are():
     stale = [each.name for each in scripts(ROOT) if outputs.outputs_of(each, stored) is None]
     assert not stale, f"Run `{outputs.COMMAND}`."
     assert set(stored) == {each.name for each in scripts(ROOT)}
+
+
+@pytest.mark.parametrize(
+    ("stored", "printed", "lines"),
+    [
+        ("a 1.00 b\nc\n", "a 1.02 b\nc\n", 0),
+        ("a 1.00 b\nc\n", "a 1.08 b\nc\n", 1),
+        ("2.2e-04", "2.4e-04", 0),
+        ("2.2e-04", "2.2e-03", 1),
+        ("0.001 of", "0.003 of", 0),
+        ("0.001 of", "0.004 of", 1),
+        ("-0.07 of", "0.07 of", 1),
+        ("100 %", "92 %", 1),
+        ("a member is", "two members are", 1),
+        ("a\n", "a\nb\nc\n", 2),
+        ("a\nb\n", "a\n", 1),
+    ],
+)
+def test_output_may_differ_in_the_last_digits_alone(stored, printed, lines):
+    assert len(outputs.differences(stored, printed)) == lines

@@ -1,4 +1,7 @@
-"""Every example runs in a process of its own, as its readers run it, and shows what it claims."""
+"""Every example runs in a process of its own, as its readers run it, and shows what it claims.
+
+It prints what is stored of it for the documentation, too, up to what another machine may change.
+"""
 
 import json
 import os
@@ -8,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from notebooks import outputs
 
 pytestmark = pytest.mark.slow
 
@@ -55,8 +59,8 @@ CLAIMS: dict[str, dict[str, tuple[float, float]]] = {
 }
 
 
-def shown(name: str, claims: list[str], folder: Path) -> dict[str, float]:
-    """Run an example and return the values of expressions in its variables."""
+def shown(name: str, claims: list[str], folder: Path) -> tuple[str, dict[str, float]]:
+    """Runs an example; returns what it prints, and the values of expressions in its variables."""
     # The tests' own flags would give programs that are slower to run.
     environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
     run = subprocess.run(
@@ -69,7 +73,7 @@ def shown(name: str, claims: list[str], folder: Path) -> dict[str, float]:
     assert run.returncode == 0, run.stderr
     *sentences, last = run.stdout.splitlines()
     assert sentences, "It prints nothing of what it shows."
-    return json.loads(last)
+    return "\n".join(sentences), json.loads(last)
 
 
 def test_every_example_makes_a_claim():
@@ -80,10 +84,12 @@ def test_every_example_makes_a_claim():
 def test_an_example_shows_what_it_claims(name: str, tmp_path: Path):
     if name.startswith("flax") and find_spec("flax") is None:
         pytest.skip("Flax is not installed.")
-    values = shown(name, list(CLAIMS[name]), tmp_path)
+    printed, values = shown(name, list(CLAIMS[name]), tmp_path)
     missed = {
         claim: values[claim]
         for claim, (least, most) in CLAIMS[name].items()
         if not least <= values[claim] <= most
     }
     assert not missed
+    stored = "".join(outputs.read(ROOT)[name]["printed"])
+    assert not outputs.differences(stored, printed), f"Run `{outputs.COMMAND}`."
