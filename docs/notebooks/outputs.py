@@ -47,18 +47,15 @@ def run_cells(script: Script) -> list[str]:
 
 def store(root: Path, scripts: Sequence[Script]) -> None:
     """Runs scripts and stores what they print, beside what is stored of the others."""
+    # Before anything is written, which would count as a change of the checkout.
+    origin = {"commit": commit(), "versions": versions()}
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as processes:
         for script in scripts:
             began = time.perf_counter()
             printed = processes.submit(run_cells, script).result()
             print(f"{script.name}: {time.perf_counter() - began:.0f} s", flush=True)
-            entry = {
-                "sha256": script.digest,
-                "printed": printed,
-                "commit": commit(),
-                "versions": versions(),
-            }
+            entry = {"sha256": script.digest, "printed": printed, **origin}
             # After each, so that a fault in one loses nothing of the others.
             stored = {**read(root), script.name: entry}
             kept = {name: stored[name] for name in sorted(stored)}
