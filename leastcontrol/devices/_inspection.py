@@ -87,16 +87,16 @@ def limits(description: Description, metrics: DeviceMetrics, weights: Weights) -
     total = max(sum(metrics.results.values()), 1)
     sentences = []
     for result, sentence in (
-        ("failed", "{:.0%} of the samples could not be measured."),
-        ("drifting", "{:.0%} of the samples drift between two settles."),
-        ("noise-limited", "Noise changes the answer of {:.0%} of the samples."),
+        ("failed", "{} of the samples could not be measured."),
+        ("drifting", "{} of the samples drift between two settles."),
+        ("noise-limited", "Noise changes the answer of {} of the samples."),
     ):
         share = metrics.results[result] / total
         if share >= LIMITED:
-            sentences.append(sentence.format(share))
+            sentences.append(sentence.format(_per_cent(share)))
     if metrics.saturated_fraction >= LIMITED:
         sentences.append(
-            f"A control line is at its limit in {metrics.saturated_fraction:.0%} of cases."
+            f"A control line is at its limit in {_per_cent(metrics.saturated_fraction)} of cases."
         )
     ended = [
         np.mean(np.abs(weights[each.name]) >= each.limit)
@@ -104,9 +104,12 @@ def limits(description: Description, metrics: DeviceMetrics, weights: Weights) -
         if each.limit is not None
     ]
     if ended and max(ended) >= LIMITED:
-        sentences.append(f"Up to {max(ended):.0%} of a connection's weights are at their limit.")
+        share = _per_cent(float(max(ended)))
+        sentences.append(f"Up to {share} of a connection's weights are at their limit.")
     if metrics.write_error >= LIMITED:
-        sentences.append(f"Weights differ by {metrics.write_error:.0%} from what was written.")
+        sentences.append(
+            f"Weights differ by {_per_cent(metrics.write_error)} from what was written."
+        )
     return tuple(sentences)
 
 
@@ -117,6 +120,10 @@ def free_states(
     control = np.zeros((len(inputs), device.describe().neurons))
     state = np.asarray(device.settle(inputs.astype(np.float64), control).state)
     return state[np.all(np.isfinite(state), axis=1)]
+
+
+def _per_cent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _angle(first: np.ndarray, second: np.ndarray) -> float:

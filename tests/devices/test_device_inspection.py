@@ -1,6 +1,7 @@
 """What is said of a device after a training, against what it was made of."""
 
 import dataclasses
+import re
 
 import numpy as np
 
@@ -97,3 +98,5 @@ def test_limits_are_named():
     ):
         (sentence,) = devices.limits(description, dataclasses.replace(calm, **change), zero)
         assert word in sentence
+        # A number and its unit stand apart, as everywhere.
+        assert re.search(r"\d %", sentence)

@@ -109,13 +109,13 @@ def _print_summary(summary: dict[str, Any]) -> None:
         table.add_row(title, text + unit)
     for name, count in summary["certificate"]["counts"].items():
         table.add_row(f"test samples that are {name}", str(count))
-    for title, name, figure, form in (
-        ("responses off the description", "mismatch", "response", "{:.0%}"),
-        ("feedback to the true response", "alignment", "angle", "{:.0f}°"),
-        ("feedback in its row space", "alignment", "column_space", "{:.0%}"),
+    for title, name, figure, scale, unit in (
+        ("responses off the description", "mismatch", "response", 100, " %"),
+        ("feedback to the true response", "alignment", "angle", 1, "°"),
+        ("feedback in its row space", "alignment", "column_space", 100, " %"),
     ):
         if summary.get(name) is not None:
-            table.add_row(title, form.format(summary[name][figure]))
+            table.add_row(title, f"{scale * summary[name][figure]:.0f}{unit}")
     for sentence in summary.get("limits", ()):
         table.add_row("what limits", sentence)
     table.show()

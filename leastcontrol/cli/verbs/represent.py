@@ -67,7 +67,9 @@ class Represent(AbstractConfiguredVerb[RepresentConfig]):
 def _print_summary(summary: dict[str, Any]) -> None:
     several = "per_seed" in summary
     over = f"the seeds {' '.join(map(str, summary['seed']))}" if several else "the pictures"
-    table = Table("pictures", "PSNR of pixels not trained on", "count", title=f"± over {over}")
+    table = Table(
+        "pictures", "PSNR of pixels not trained on", "count", title=f"mean ± deviation over {over}"
+    )
     first = summary["per_seed"][0] if several else summary
     for name, figures in first["psnr_test"].items():
         value, deviation = figures["mean"], figures["std"]
