@@ -1,8 +1,9 @@
 """The published values of the quantities that runs measure, and verdicts on the measurements.
 
 A `Quantity` says where a value is stored in the files of a run. An expectation is a published
-number (`Published`), a place below another row (`BelowRow`, for figures without numbers), or
-nothing (`Unpublished`). Each returns a verdict on a measurement.
+number (`Published`), a place below or above another row (`BelowRow` and `AboveRow`, for claims
+about the order), or nothing (`Unpublished`). Each returns a verdict on a measurement. A reduced run
+is not judged by the published number, but by what such a run measured before (`Recorded`).
 """
 
 import abc
@@ -117,6 +118,13 @@ class AbstractExpectation(abc.ABC):
         * `rows`: the same quantity in all measured rows, by name.
         """
 
+    @abc.abstractmethod
+    def when_reduced(self, before: Measured | None) -> "AbstractExpectation":
+        """Returns what a reduced run is judged by.
+
+        **Arguments:** `before`, what such a run has measured before, if there is a record of it.
+        """
+
 
 @dataclasses.dataclass(frozen=True)
 class Published(AbstractExpectation):
@@ -144,25 +152,108 @@ class Published(AbstractExpectation):
         side = "above" if difference > 0 else "below"
         return f"{side} by {self.quantity.shown(abs(difference))}"
 
+    def when_reduced(self, before: Measured | None) -> AbstractExpectation:
+        return _recorded(self.quantity, before)
+
 
 @dataclasses.dataclass(frozen=True)
-class BelowRow(AbstractExpectation):
-    """A figure without published numbers, in which this row lies below another."""
+class Recorded(AbstractExpectation):
+    """The values v that another run of the same configuration measured, one for each seed.
+
+    The mean m of a run with the deviation d is as recorded if it differs from the mean of v by at
+    most twice the sum of both deviations: for three seeds each that is 4.9 standard errors of the
+    difference. A difference in the last displayed digit is never judged.
+    """
+
+    quantity: Quantity
+    values: Measured
+
+    def shown(self) -> str:
+        return self.values.shown(self.quantity)
+
+    def verdict(self, measured: Measured, rows: Mapping[str, Measured]) -> str:
+        del rows
+        difference = measured.mean - self.values.mean
+        if not math.isfinite(difference):
+            return "not a finite number"
+        spread = 2 * ((self.values.deviation or 0.0) + (measured.deviation or 0.0))
+        if abs(difference) <= spread + 10.0**-self.quantity.digits + ROUNDING:
+            return "as recorded"
+        side = "above" if difference > 0 else "below"
+        return f"{side} what was recorded, by {self.quantity.shown(abs(difference))}"
+
+    def when_reduced(self, before: Measured | None) -> AbstractExpectation:
+        del before
+        return self
+
+
+class _AbstractOrder(AbstractExpectation):
+    """A claim about the order of this row and another, seed by seed."""
 
     quantity: Quantity
     row: str
 
+    @property
+    @abc.abstractmethod
+    def side(self) -> str:
+        """The side of the other row on which this one is claimed to lie: below or above."""
+
+    @abc.abstractmethod
+    def holds(self, difference: float) -> bool:
+        """Returns whether this row minus the other is on the claimed side."""
+
     def shown(self) -> str:
-        return f"below {self.row}"
+        return f"{self.side} {self.row}"
 
     def verdict(self, measured: Measured, rows: Mapping[str, Measured]) -> str:
         if self.row not in rows:
             return f"{self.row} is not measured"
-        difference = measured.mean - rows[self.row].mean
-        if not math.isfinite(difference):
+        pairs = zip(measured.values, rows[self.row].values, strict=True)
+        differences = Measured(tuple(value - other for value, other in pairs))
+        if not math.isfinite(differences.mean):
             return "not a finite number"
-        side = "below" if difference < 0 else "not below"
-        return f"{side} {self.row}, by {self.quantity.shown(abs(difference))}"
+        error = differences.deviation
+        if error is not None:
+            error /= math.sqrt(len(differences.values))
+        size = _with_spread(self.quantity, abs(differences.mean), error)
+        said = self.side if self.holds(differences.mean) else f"not {self.side}"
+        return f"{said} {self.row}, by {size}"
+
+    def when_reduced(self, before: Measured | None) -> AbstractExpectation:
+        del before
+        return self
+
+
+@dataclasses.dataclass(frozen=True)
+class BelowRow(_AbstractOrder):
+    """A claim that this row lies below another. The verdict gives the mean difference over the
+    seeds, with its standard error.
+    """
+
+    quantity: Quantity
+    row: str
+
+    @property
+    def side(self) -> str:
+        return "below"
+
+    def holds(self, difference: float) -> bool:
+        return difference < 0
+
+
+@dataclasses.dataclass(frozen=True)
+class AboveRow(_AbstractOrder):
+    """A claim that this row lies above another, judged as by `BelowRow`."""
+
+    quantity: Quantity
+    row: str
+
+    @property
+    def side(self) -> str:
+        return "above"
+
+    def holds(self, difference: float) -> bool:
+        return difference > 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,3 +268,28 @@ class Unpublished(AbstractExpectation):
     def verdict(self, measured: Measured, rows: Mapping[str, Measured]) -> str:
         del measured, rows
         return "no published number"
+
+    def when_reduced(self, before: Measured | None) -> AbstractExpectation:
+        return _recorded(self.quantity, before)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unrecorded(AbstractExpectation):
+    """Nothing to judge a reduced run by: no such run has been recorded."""
+
+    quantity: Quantity
+
+    def shown(self) -> str:
+        return "–"
+
+    def verdict(self, measured: Measured, rows: Mapping[str, Measured]) -> str:
+        del measured, rows
+        return "nothing recorded"
+
+    def when_reduced(self, before: Measured | None) -> AbstractExpectation:
+        del before
+        return self
+
+
+def _recorded(quantity: Quantity, before: Measured | None) -> AbstractExpectation:
+    return Unrecorded(quantity) if before is None else Recorded(quantity, before)
