@@ -54,7 +54,7 @@ class Reproduce(AbstractPlainVerb):
                 "--list runs nothing that --results could hold: leave one of them out."
             )
         for name in self.names:
-            registry.find(name, registry.EXPERIMENTS)
+            registry.find(name, registry.EXPERIMENTS, quick=self.quick)
         check_file("results", self.results)
 
     def run(self, command: str) -> int:
@@ -69,7 +69,8 @@ class Reproduce(AbstractPlainVerb):
         chosen = [
             each
             for each in registry.EXPERIMENTS
-            if each.name in self.names or (self.all and not each.missing)
+            if each.name in self.names
+            or (self.all and each.rows and (each.reduction or not self.quick))
         ]
         about = origin(command)
         failed, experiments = 0, []
