@@ -523,7 +523,7 @@ def test_the_list_shows_every_row_without_running_anything(call):
         for row in experiment.rows:
             assert row.name in out
     assert "test accuracy 98.29 ± 0.14 %" in out
-    assert "2 epochs instead of 30" in out
+    assert "12 000 of the training images, and 2 epochs instead of 30" in out
     assert "needs MNIST" in out
 
 
