@@ -1,9 +1,9 @@
 """The published values of the quantities that runs measure, and verdicts on the measurements.
 
 A `Quantity` says where a value is stored in the files of a run. An expectation is a published
-number (`Published`), a place below or above another row (`BelowRow` and `AboveRow`, for claims
-about the order), or nothing (`Unpublished`). Each returns a verdict on a measurement. A reduced run
-is not judged by the published number, but by what such a run measured before (`Recorded`).
+number (`Published`), a claim about this row and another (`BelowRow`, `AboveRow`, `NearRow`), or
+nothing (`Unpublished`). Each returns a verdict on a measurement. A reduced run is not judged by the
+published number, but by what such a run measured before (`Recorded`).
 """
 
 import abc
@@ -187,6 +187,14 @@ class Recorded(AbstractExpectation):
         return self
 
 
+def _paired_difference(measured: Measured, other: Measured) -> tuple[float, float | None]:
+    """Computes the mean difference of two rows over their seeds, and its standard error."""
+    pairs = zip(measured.values, other.values, strict=True)
+    differences = Measured(tuple(value - another for value, another in pairs))
+    error = differences.deviation
+    return differences.mean, None if error is None else error / math.sqrt(len(differences.values))
+
+
 class _AbstractOrder(AbstractExpectation):
     """A claim about the order of this row and another, seed by seed."""
 
@@ -208,15 +216,11 @@ class _AbstractOrder(AbstractExpectation):
     def verdict(self, measured: Measured, rows: Mapping[str, Measured]) -> str:
         if self.row not in rows:
             return f"{self.row} is not measured"
-        pairs = zip(measured.values, rows[self.row].values, strict=True)
-        differences = Measured(tuple(value - other for value, other in pairs))
-        if not math.isfinite(differences.mean):
+        difference, error = _paired_difference(measured, rows[self.row])
+        if not math.isfinite(difference):
             return "not a finite number"
-        error = differences.deviation
-        if error is not None:
-            error /= math.sqrt(len(differences.values))
-        size = _with_spread(self.quantity, abs(differences.mean), error)
-        said = self.side if self.holds(differences.mean) else f"not {self.side}"
+        size = _with_spread(self.quantity, abs(difference), error)
+        said = self.side if self.holds(difference) else f"not {self.side}"
         return f"{said} {self.row}, by {size}"
 
     def when_reduced(self, before: Measured | None) -> AbstractExpectation:
@@ -254,6 +258,32 @@ class AboveRow(_AbstractOrder):
 
     def holds(self, difference: float) -> bool:
         return difference > 0
+
+
+@dataclasses.dataclass(frozen=True)
+class NearRow(AbstractExpectation):
+    """A claim that this row lies at most `within` below another, judged as by `BelowRow`."""
+
+    quantity: Quantity
+    row: str
+    within: float
+
+    def shown(self) -> str:
+        return f"at most {self.quantity.shown(self.within)} below {self.row}"
+
+    def verdict(self, measured: Measured, rows: Mapping[str, Measured]) -> str:
+        if self.row not in rows:
+            return f"{self.row} is not measured"
+        difference, error = _paired_difference(measured, rows[self.row])
+        if not math.isfinite(difference):
+            return "not a finite number"
+        side = "below" if difference < 0 else "above"
+        said = "as claimed" if -difference <= self.within else "not as claimed"
+        return f"{said}: {side} by {_with_spread(self.quantity, abs(difference), error)}"
+
+    def when_reduced(self, before: Measured | None) -> AbstractExpectation:
+        del before
+        return self
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,6 +38,7 @@ from .expectations import (
     AboveRow,
     AbstractExpectation,
     BelowRow,
+    NearRow,
     Published,
     Unpublished,
 )
@@ -781,6 +782,42 @@ CONVOLUTIONAL_TABLE = Experiment(
     "size has not been run.",
 )
 
+SMALL_CONVOLUTIONAL = RunConfig.of(
+    data="cifar10",
+    preprocessing="standardise",
+    system="convolutional",
+    activation="relu",
+    epochs=6,
+    seeds=SEEDS,
+)
+SMALL_CONVOLUTIONAL_TABLE = Experiment(
+    "cifar10-feedforward-small",
+    "CIFAR-10, two convolutions of 16 and 32 maps, 6 epochs",
+    "this project; the network of the paper is larger",
+    (
+        Row(
+            "backpropagation",
+            SMALL_CONVOLUTIONAL.with_options(rule="backpropagation"),
+            (Unpublished(TEST_ACCURACY),),
+            5,
+        ),
+        Row(
+            "weak-control",
+            SMALL_CONVOLUTIONAL.with_options(controller="dynamic-inversion", alpha=320.0),
+            (NearRow(TEST_ACCURACY, "backpropagation", 0.5),),
+            12,
+        ),
+        Row(
+            "half-the-loss-removed",
+            SMALL_CONVOLUTIONAL.with_options(controller="dynamic-inversion", strength="0.5"),
+            (NearRow(TEST_ACCURACY, "backpropagation", 1.0),),
+            15,
+        ),
+    ),
+    needs=("CIFAR-10", "nothing"),
+    differences="Every rule has this library's settings, and none was searched for.",
+)
+
 DEEP_EQUILIBRIUM = RunConfig.of(
     data="cifar10",
     preprocessing="standardise",
@@ -932,6 +969,7 @@ EXPERIMENTS = (
     FASHION_TABLE,
     ALIGNMENT_FIGURE,
     CONVOLUTIONAL_TABLE,
+    SMALL_CONVOLUTIONAL_TABLE,
     DEEP_EQUILIBRIUM_TABLE,
     REPRESENTATION_TABLE,
     *MISSING,

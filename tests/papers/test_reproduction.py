@@ -23,6 +23,7 @@ from leastcontrol.papers.expectations import (
     AboveRow,
     BelowRow,
     Measured,
+    NearRow,
     Published,
     Recorded,
     Unpublished,
@@ -123,6 +124,23 @@ def test_a_figure_says_which_row_is_below_which(own, other, verdict):
 def test_a_figure_says_which_row_is_above_which(own, verdict):
     above = AboveRow(CONTROL_NORM, "one")
     assert above.verdict(Measured((own,)), {"one": Measured((2.0,))}) == verdict
+
+
+@pytest.mark.parametrize(
+    ("own", "verdict"),
+    [
+        ((95.0, 96.0), "as claimed: above by 1.00 ± 1.00 %"),
+        ((94.0, 95.0), "as claimed: above by 0.00 ± 1.00 %"),
+        ((93.5, 94.5), "as claimed: below by 0.50 ± 1.00 %"),
+        ((93.4, 94.4), "not as claimed: below by 0.60 ± 1.00 %"),
+        ((math.nan, 94.0), "not a finite number"),
+    ],
+)
+def test_a_figure_says_which_row_is_near_which(own, verdict):
+    near = NearRow(TEST_ACCURACY, "one", 0.5)
+    assert near.shown() == "at most 0.50 % below one"
+    assert near.verdict(Measured(own), {"one": Measured((95.0, 94.0))}) == verdict
+    assert near.verdict(Measured(own), {}) == "one is not measured"
 
 
 @pytest.mark.parametrize(
@@ -384,7 +402,7 @@ def test_every_row_can_be_run_in_full_and_reduced(experiment):
             assert config.all_seeds() == (0, 1, 2)
         assert row.minutes > 0
         for expected in row.expectations:
-            if isinstance(expected, BelowRow | AboveRow):
+            if isinstance(expected, BelowRow | AboveRow | NearRow):
                 assert expected.row in [own.name for own in experiment.rows]
 
 
