@@ -44,8 +44,8 @@ TABLES = (
         "reproduce-small",
         "leastcontrol reproduce NAME --results FILE",
         [
-            File("omniglot-20-way-small.json"),
-            File("omniglot-5-way-small.json"),
+            File("omniglot-20-way.json"),
+            File("omniglot-5-way.json"),
             File("cifar10-feedforward-small.json"),
         ],
         (
