@@ -5,7 +5,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import accuracy, bench, devices, meta, pages, reasoner, represent, reproduction, strength
+from . import (
+    accuracy,
+    bench,
+    devices,
+    meta,
+    pages,
+    reasoner,
+    recorded,
+    represent,
+    reproduction,
+    strength,
+)
 from .description import Table, TablesError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +40,7 @@ def main(
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if stale")
     check = parser.parse_args(arguments).check
     try:
-        changed = pages.stale(root, tables)
+        changed = {**pages.stale(root, tables), **recorded.stale(root)}
         if not check:
             pages.write(changed)
     except TablesError as error:

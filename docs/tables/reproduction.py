@@ -1,4 +1,6 @@
-"""The table of the reduced reproductions: an experiment a row, and all together."""
+"""The tables of the reproductions: the reduced ones by experiment, the small ones row by row."""
+
+from typing import Any
 
 from .description import Column, File, Row, Table, under, words
 
@@ -6,6 +8,14 @@ from .description import Column, File, Row, Table, under, words
 def _verdicts(row: Row) -> dict[str, int]:
     failed = [bool(verdict["failed"]) for verdict in row["verdicts"]]
     return {"judged": failed.count(False), "failed": failed.count(True)}
+
+
+def _row_by_row(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {**document, "experiment": experiment["experiment"], **verdict}
+        for experiment in document["experiments"]
+        for verdict in experiment["verdicts"]
+    ]
 
 
 def _with_total(rows: list[Row]) -> list[Row]:
@@ -28,5 +38,23 @@ TABLES = (
         ),
         under("experiments"),
         _with_total,
+    ),
+    Table(
+        "docs/reproduce.md",
+        "reproduce-small",
+        "leastcontrol reproduce NAME --results FILE",
+        [
+            File("omniglot-20-way.json"),
+            File("omniglot-5-way.json"),
+            File("cifar10-feedforward-small.json"),
+        ],
+        (
+            words("name", "experiment", "`{}`".format),
+            words("row", "row"),
+            Column("test accuracy", "measured", left=True),
+            words("claim", "expected"),
+            words("verdict", "verdict"),
+        ),
+        _row_by_row,
     ),
 )

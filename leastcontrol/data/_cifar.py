@@ -84,6 +84,19 @@ class CifarSource(AbstractSource):
     policy: DownloadPolicy = field(default_factory=DownloadPolicy)
     name: str = "cifar10"
 
+    def is_at_hand(self, data_dir: Folder | None = None, cache_dir: Folder | None = None) -> bool:
+        """Returns whether `read` would find files of CIFAR-10 without downloading them."""
+        return any(
+            (folder / form.archive).is_file()
+            or any(
+                (place / name).is_file()
+                for place in (folder / form.folder, folder)
+                for name in form.files()
+            )
+            for folder in self._folders(data_dir, cache_dir)
+            for form in self.forms
+        )
+
     def read(self, data_dir: Folder | None, cache_dir: Folder | None) -> Pool:
         form, contents, origin = self._contents(data_dir, cache_dir)
         batches = []
@@ -123,27 +136,34 @@ class CifarSource(AbstractSource):
         self, data_dir: Folder | None, cache_dir: Folder | None
     ) -> tuple[CifarForm, dict[str, bytes], str]:
         """Reads the batches; returns their form, their contents by name, and their location."""
-        named = data_dir if data_dir is not None else os.environ.get(DATA_VARIABLE)
-        if named:
-            root = Path(named).expanduser()
-            for folder in (root / self.name, root):
+        folders = self._folders(data_dir, cache_dir)
+        if len(folders) > 1:
+            for folder in folders:
                 for form in self.forms:
                     batches = self._batches_in(folder, form)
                     if batches is not None:
                         return form, *batches
             given_by = "data_dir" if data_dir is not None else DATA_VARIABLE
             raise DataError(
-                f"{given_by}={root}: neither it nor its subfolder {self.name} holds CIFAR-10; put "
-                f"{' or '.join(form.archive for form in self.forms)} there, or what one unpacks "
-                f"to, or leave out {given_by} to have it downloaded."
+                f"{given_by}={folders[-1]}: neither it nor its subfolder {self.name} holds "
+                f"CIFAR-10; put {' or '.join(form.archive for form in self.forms)} there, or what "
+                f"one unpacks to, or leave out {given_by} to have it downloaded."
             )
-        folder = cache_folder(cache_dir) / self.name
+        folder = folders[0]
         form = self.forms[0]
         if not (folder / form.archive).is_file():
             self._download(form, folder)
         batches = self._batches_in(folder, form)
         assert batches is not None
         return form, *batches
+
+    def _folders(self, data_dir: Folder | None, cache_dir: Folder | None) -> tuple[Path, ...]:
+        """Returns where files are looked for: in two places of a given folder, or in the cache."""
+        named = data_dir if data_dir is not None else os.environ.get(DATA_VARIABLE)
+        if not named:
+            return (cache_folder(cache_dir) / self.name,)
+        root = Path(named).expanduser()
+        return root / self.name, root
 
     def _batches_in(self, folder: Path, form: CifarForm) -> tuple[dict[str, bytes], str] | None:
         archive = folder / form.archive

@@ -156,6 +156,14 @@ class OmniglotSource:
     mirrors: tuple[str, ...]
     policy: DownloadPolicy = field(default_factory=DownloadPolicy)
 
+    def is_at_hand(self, data_dir: Folder | None = None, cache_dir: Folder | None = None) -> bool:
+        """Returns whether `read` would find a part of Omniglot without downloading it."""
+        return any(
+            part.is_in(folder)
+            for folder in self._folders(data_dir, cache_dir)
+            for part in self.parts
+        )
+
     def read(self, data_dir: Folder | None = None, cache_dir: Folder | None = None) -> Characters:
         """Reads all characters.
 
@@ -202,20 +210,27 @@ class OmniglotSource:
     def _names(self) -> str:
         return " and ".join(part.archive for part in self.parts)
 
-    def _folder(self, data_dir: Folder | None, cache_dir: Folder | None) -> Path:
+    def _folders(self, data_dir: Folder | None, cache_dir: Folder | None) -> tuple[Path, ...]:
+        """Returns where parts are looked for: three places of a given folder, or the cache."""
         named = data_dir if data_dir is not None else os.environ.get(DATA_VARIABLE)
-        if named:
-            root = Path(named).expanduser()
-            for candidate in (root / "omniglot", root / "omniglot-py", root):
+        if not named:
+            return (cache_folder(cache_dir) / "omniglot",)
+        root = Path(named).expanduser()
+        return root / "omniglot", root / "omniglot-py", root
+
+    def _folder(self, data_dir: Folder | None, cache_dir: Folder | None) -> Path:
+        folders = self._folders(data_dir, cache_dir)
+        if len(folders) > 1:
+            for candidate in folders:
                 if any(part.is_in(candidate) for part in self.parts):
                     return candidate
             given_by = "data_dir" if data_dir is not None else DATA_VARIABLE
             raise DataError(
-                f"{given_by}={root}: neither it nor its subfolder omniglot holds an archive of "
-                f"Omniglot; put {self._names()} there, packed or unpacked, or leave the folder "
+                f"{given_by}={folders[-1]}: neither it nor its subfolder omniglot holds an archive "
+                f"of Omniglot; put {self._names()} there, packed or unpacked, or leave the folder "
                 "out to have them downloaded."
             )
-        folder = cache_folder(cache_dir) / "omniglot"
+        folder = folders[0]
         for part in self.parts:
             if not part.is_in(folder):
                 self._download(part, folder)

@@ -1,8 +1,9 @@
 """The published values of the quantities that runs measure, and verdicts on the measurements.
 
 A `Quantity` says where a value is stored in the files of a run. An expectation is a published
-number (`Published`), a place below another row (`BelowRow`, for figures without numbers), or
-nothing (`Unpublished`). Each returns a verdict on a measurement.
+number (`Published`), a claim about this row and another (`BelowRow`, `AboveRow`, `NearRow`), or
+nothing (`Unpublished`). Each returns a verdict on a measurement. A reduced run is not judged by the
+published number, but by what such a run measured before (`Recorded`).
 """
 
 import abc
@@ -117,6 +118,13 @@ class AbstractExpectation(abc.ABC):
         * `rows`: the same quantity in all measured rows, by name.
         """
 
+    @abc.abstractmethod
+    def when_reduced(self, before: Measured | None) -> "AbstractExpectation":
+        """Returns what a reduced run is judged by.
+
+        **Arguments:** `before`, what such a run has measured before, if there is a record of it.
+        """
+
 
 @dataclasses.dataclass(frozen=True)
 class Published(AbstractExpectation):
@@ -144,25 +152,138 @@ class Published(AbstractExpectation):
         side = "above" if difference > 0 else "below"
         return f"{side} by {self.quantity.shown(abs(difference))}"
 
+    def when_reduced(self, before: Measured | None) -> AbstractExpectation:
+        return _recorded(self.quantity, before)
+
 
 @dataclasses.dataclass(frozen=True)
-class BelowRow(AbstractExpectation):
-    """A figure without published numbers, in which this row lies below another."""
+class Recorded(AbstractExpectation):
+    """The values v that another run of the same configuration measured, one for each seed.
+
+    The mean m of a run with the deviation d is as recorded if it differs from the mean of v by at
+    most twice the sum of both deviations: for three seeds each that is 4.9 standard errors of the
+    difference. A difference in the last displayed digit is never judged.
+    """
+
+    quantity: Quantity
+    values: Measured
+
+    def shown(self) -> str:
+        return self.values.shown(self.quantity)
+
+    def verdict(self, measured: Measured, rows: Mapping[str, Measured]) -> str:
+        del rows
+        difference = measured.mean - self.values.mean
+        if not math.isfinite(difference):
+            return "not a finite number"
+        spread = 2 * ((self.values.deviation or 0.0) + (measured.deviation or 0.0))
+        if abs(difference) <= spread + 10.0**-self.quantity.digits + ROUNDING:
+            return "as recorded"
+        side = "above" if difference > 0 else "below"
+        return f"{side} what was recorded, by {self.quantity.shown(abs(difference))}"
+
+    def when_reduced(self, before: Measured | None) -> AbstractExpectation:
+        del before
+        return self
+
+
+def _paired_difference(measured: Measured, other: Measured) -> tuple[float, float | None]:
+    """Computes the mean difference of two rows over their seeds, and its standard error."""
+    pairs = zip(measured.values, other.values, strict=True)
+    differences = Measured(tuple(value - another for value, another in pairs))
+    error = differences.deviation
+    return differences.mean, None if error is None else error / math.sqrt(len(differences.values))
+
+
+class _AbstractOrder(AbstractExpectation):
+    """A claim about the order of this row and another, seed by seed."""
 
     quantity: Quantity
     row: str
 
+    @property
+    @abc.abstractmethod
+    def side(self) -> str:
+        """The side of the other row on which this one is claimed to lie: below or above."""
+
+    @abc.abstractmethod
+    def holds(self, difference: float) -> bool:
+        """Returns whether this row minus the other is on the claimed side."""
+
     def shown(self) -> str:
-        return f"below {self.row}"
+        return f"{self.side} {self.row}"
 
     def verdict(self, measured: Measured, rows: Mapping[str, Measured]) -> str:
         if self.row not in rows:
             return f"{self.row} is not measured"
-        difference = measured.mean - rows[self.row].mean
+        difference, error = _paired_difference(measured, rows[self.row])
         if not math.isfinite(difference):
             return "not a finite number"
-        side = "below" if difference < 0 else "not below"
-        return f"{side} {self.row}, by {self.quantity.shown(abs(difference))}"
+        size = _with_spread(self.quantity, abs(difference), error)
+        said = self.side if self.holds(difference) else f"not {self.side}"
+        return f"{said} {self.row}, by {size}"
+
+    def when_reduced(self, before: Measured | None) -> AbstractExpectation:
+        del before
+        return self
+
+
+@dataclasses.dataclass(frozen=True)
+class BelowRow(_AbstractOrder):
+    """A claim that this row lies below another. The verdict gives the mean difference over the
+    seeds, with its standard error.
+    """
+
+    quantity: Quantity
+    row: str
+
+    @property
+    def side(self) -> str:
+        return "below"
+
+    def holds(self, difference: float) -> bool:
+        return difference < 0
+
+
+@dataclasses.dataclass(frozen=True)
+class AboveRow(_AbstractOrder):
+    """A claim that this row lies above another, judged as by `BelowRow`."""
+
+    quantity: Quantity
+    row: str
+
+    @property
+    def side(self) -> str:
+        return "above"
+
+    def holds(self, difference: float) -> bool:
+        return difference > 0
+
+
+@dataclasses.dataclass(frozen=True)
+class NearRow(AbstractExpectation):
+    """A claim that this row lies at most `within` below another, judged as by `BelowRow`."""
+
+    quantity: Quantity
+    row: str
+    within: float
+
+    def shown(self) -> str:
+        return f"at most {self.quantity.shown(self.within)} below {self.row}"
+
+    def verdict(self, measured: Measured, rows: Mapping[str, Measured]) -> str:
+        if self.row not in rows:
+            return f"{self.row} is not measured"
+        difference, error = _paired_difference(measured, rows[self.row])
+        if not math.isfinite(difference):
+            return "not a finite number"
+        side = "below" if difference < 0 else "above"
+        said = "as claimed" if -difference <= self.within else "not as claimed"
+        return f"{said}: {side} by {_with_spread(self.quantity, abs(difference), error)}"
+
+    def when_reduced(self, before: Measured | None) -> AbstractExpectation:
+        del before
+        return self
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,3 +298,28 @@ class Unpublished(AbstractExpectation):
     def verdict(self, measured: Measured, rows: Mapping[str, Measured]) -> str:
         del measured, rows
         return "no published number"
+
+    def when_reduced(self, before: Measured | None) -> AbstractExpectation:
+        return _recorded(self.quantity, before)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unrecorded(AbstractExpectation):
+    """Nothing to judge a reduced run by: no such run has been recorded."""
+
+    quantity: Quantity
+
+    def shown(self) -> str:
+        return "–"
+
+    def verdict(self, measured: Measured, rows: Mapping[str, Measured]) -> str:
+        del measured, rows
+        return "nothing recorded"
+
+    def when_reduced(self, before: Measured | None) -> AbstractExpectation:
+        del before
+        return self
+
+
+def _recorded(quantity: Quantity, before: Measured | None) -> AbstractExpectation:
+    return Unrecorded(quantity) if before is None else Recorded(quantity, before)

@@ -4,6 +4,11 @@ Each row is a run by `runner.run`, in the run folder `OUT/EXPERIMENT/ROW`. The f
 `OUT/EXPERIMENT/ROW.json` is written when all seeds of the row have finished, and the row is not run
 again. A row that was interrupted resumes at its last checkpoint, or after its last picture. The
 verdicts are computed each time from the values in these files.
+
+A row in full is judged by what the paper reports. A reduced one is judged by the claims about the
+order of the rows, and else by the values that the same reduced run has measured before, which lie
+in `recorded.json`; the paper's number is shown as what the full size is judged by. `make tables`
+writes that file from `results/`, so that nothing in it is entered by hand.
 """
 
 import dataclasses
@@ -11,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import files, training
+from .. import data, files, training
 from .._names import strength_shown
 from ..runs.folders import read_json, read_metrics, seed_folders
 from ..runs.meta import MetaJob
@@ -20,10 +25,14 @@ from ..runs.represent import RepresentError, RepresentJob
 from ..runs.runner import AbstractJob, run
 from ..runs.train import TrainingJob
 from .expectations import Measured, Quantity
-from .registry import Config, Experiment, Row, configuration
+from .registry import Config, Experiment, Reduction, Row, configuration
 
 # Called with a row, a seed, its progress in words, and the share of the row that is done.
 Report = Callable[[Row, int, str, float], None]
+# The data sets whose presence decides how an experiment is reduced.
+SOURCES = {"omniglot": data.OMNIGLOT, "cifar10": data.CIFAR10}
+# What previous reduced runs measured.
+RECORDED = Path(__file__).with_name("recorded.json")
 FAILURES = (training.TrainingError, training.MetaTrainingError, RepresentError)
 # The job that runs a configuration, by the verb of the configuration.
 JOBS: dict[str, Callable[[Any], AbstractJob[Any]]] = {
@@ -35,6 +44,8 @@ JOBS: dict[str, Callable[[Any], AbstractJob[Any]]] = {
 class Judged:
     """One quantity of one row with its verdict, formatted for display.
 
+    * `values`: of each seed, in the displayed unit; none if the row failed.
+    * `published`: what the paper reports of the full size, if the row is a reduced one.
     * `strength`: the share of the loss that control removed in the row, and what set it.
     """
 
@@ -44,6 +55,8 @@ class Judged:
     expected: str
     verdict: str
     failed: bool = False
+    values: tuple[float, ...] = ()
+    published: str | None = None
     strength: str | None = None
 
 
@@ -51,7 +64,7 @@ def reproduce(
     experiment: Experiment,
     out: Path,
     *,
-    quick: bool = False,
+    reduction: Reduction | None = None,
     data_dir: Path | None = None,
     command: str | None = None,
     report: Report | None = None,
@@ -62,27 +75,27 @@ def reproduce(
 
     * `experiment`: an experiment with rows.
     * `out`: the folder of all experiments; that of this one is `OUT/NAME`, or `OUT/NAME-quick`.
-    * `quick`: whether to run the reduced version.
+    * `reduction`: that of the reduced version to run; none for the full size.
     * `data_dir`: the folder with the files of the data set, if they are not in the default one.
     * `command`: the command line, for the files of the rows.
     * `report`: called when a part of a row's seed is saved; may raise to stop there.
 
-    If the training of a row fails, its verdict contains the error, and the other rows are run.
+    If the training of a row fails, its verdict contains the error, and the other rows are run. A
+    reduced version is judged by its record and not by the paper.
 
     **Raises:** `ConfigError`, `data.DataError` or `training.FolderError`.
     """
-    folder = out / (f"{experiment.name}-quick" if quick else experiment.name)
+    folder = out / (experiment.name if reduction is None else f"{experiment.name}-quick")
+    recorded = _recorded(experiment, reduction)
     with training.RunFolder.held(folder, resume=True):
         values, strengths = {}, {}
         for row in experiment.rows:
-            config = configuration(row, experiment, quick=quick, data_dir=data_dir)
+            config = configuration(row, reduction, data_dir)
             labels = {
                 "experiment": experiment.name,
                 "row": row.name,
                 "source": experiment.source,
-                "reduced": experiment.reduction.sentence
-                if quick and experiment.reduction
-                else None,
+                "reduced": None if reduction is None else reduction.sentence,
             }
             try:
                 values[row.name] = _values(row, config, folder, labels, command, report)
@@ -92,12 +105,25 @@ def reproduce(
     return [
         dataclasses.replace(judged, strength=strengths.get(row.name))
         for row in experiment.rows
-        for judged in _judged(row, values)
+        for judged in _judged(row, values, None if reduction is None else recorded)
     ]
 
 
+def reduction_of(experiment: Experiment, *, quick: bool, data_dir: Path | None) -> Reduction | None:
+    """Returns the reduction with which an experiment is run; `None` for its full size."""
+    reduction = experiment.reduction if quick else None
+    if reduction is None or reduction.with_data is None:
+        return reduction
+    at_hand = SOURCES[reduction.with_data.data].is_at_hand(data_dir)
+    return reduction.with_data if at_hand else reduction
+
+
 def verdicts(
-    experiment: Experiment, judged: Sequence[Judged], *, quick: bool, seconds: float
+    experiment: Experiment,
+    judged: Sequence[Judged],
+    *,
+    reduction: Reduction | None,
+    seconds: float,
 ) -> dict[str, Any]:
     """Converts the verdicts on an experiment to JSON.
 
@@ -105,10 +131,9 @@ def verdicts(
 
     * `experiment`: the experiment.
     * `judged`: the result of `reproduce` for it.
-    * `quick`: whether that was the reduced version.
+    * `reduction`: with which it was run.
     * `seconds`: the duration of the call, without rows that had finished before.
     """
-    reduction = experiment.reduction if quick else None
     minutes = experiment.minutes if reduction is None else reduction.minutes
     return {
         "experiment": experiment.name,
@@ -204,15 +229,38 @@ def _strength(path: Path) -> str | None:
     return f"{100 * strength['removed_mean']:.1f} % ({strength_shown(strength)})"
 
 
-def _judged(row: Row, values_of: dict[str, dict[str, list[float]] | str]) -> list[Judged]:
-    """Judges the quantities of a row, given the values of each row, or the error that ended it."""
+def _recorded(
+    experiment: Experiment, reduction: Reduction | None
+) -> dict[tuple[str, str], Measured]:
+    """Reads what was measured with a reduction before, by row and quantity."""
+    if reduction is None:
+        return {}
+    return {
+        (entry["row"], entry["quantity"]): Measured(tuple(entry["values"]))
+        for entry in files.read_json(RECORDED)
+        if (entry["experiment"], entry["reduced"]) == (experiment.name, reduction.sentence)
+    }
+
+
+def _judged(
+    row: Row,
+    values_of: dict[str, dict[str, list[float]] | str],
+    recorded: dict[tuple[str, str], Measured] | None,
+) -> list[Judged]:
+    """Judges the quantities of a row, given the values of each row, or the error that ended it.
+
+    `recorded` has what was measured before with the reduction of the row, if it has one.
+    """
     judged = []
     values = values_of[row.name]
     for expected in row.expectations:
-        quantity = expected.quantity
+        quantity, published = expected.quantity, None
+        if recorded is not None:
+            published = expected.shown()
+            expected = expected.when_reduced(recorded.get((row.name, quantity.name)))
         if isinstance(values, str):
             words = (row.name, quantity.name, "–", expected.shown(), f"failed: {values}")
-            judged.append(Judged(*words, failed=True))
+            judged.append(Judged(*words, failed=True, published=published))
             continue
         of_rows = {
             name: Measured(tuple(other[quantity.name]))
@@ -227,6 +275,8 @@ def _judged(row: Row, values_of: dict[str, dict[str, list[float]] | str]) -> lis
                 measured.shown(quantity),
                 expected.shown(),
                 expected.verdict(measured, of_rows),
+                values=measured.values,
+                published=published,
             )
         )
     return judged

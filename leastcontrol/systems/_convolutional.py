@@ -17,6 +17,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from ._chain import (
+    Layers,
+    chain_field_and_readout,
+    chain_stiffness,
+    settle_chain_by_signals,
+)
 from ._convolve import ConvolutionalLayer
 from ._initialisation import AbstractInitialisation, FanInUniform
 from ._kinks import Kinked
@@ -260,55 +266,16 @@ class ConvolutionalFeedforward(AbstractRectifiedSystem, AbstractSystemWithoutDir
 
     def settle_by_signals(self, drive: Map, signals: State, last: State) -> SettledOnKinks:
         """Settles the network under signals, layer after layer."""
-        targets, states, controls, backs, target = [], [], [], [], drive
-        for index, (signal, before) in enumerate(zip(signals, last, strict=True)):
-            kinked = self._kinked(index)
-            state, control = kinked.settle(target, signal, before)
-            targets.append(target)
-            states.append(state)
-            controls.append(control)
-            layer_after = functools.partial(self._layer_after, index)
-            target, back = jax.vjp(layer_after, kinked.activity(state))
-            backs.append(back)
-
-        def answer(
-            output_control: Float[Array, " outputs"], before: State, stiffness: State
-        ) -> tuple[State, State, State]:
-            sent_signals, requested, missing, cotangent = [], [], [], output_control
-            for index in reversed(range(len(states))):
-                kinked, state = self._kinked(index), states[index]
-                (signal,) = backs[index](cotangent)
-                cotangent = kinked.answer(
-                    targets[index], signal, state, before[index], stiffness[index]
-                )
-                sent_signals.append(signal)
-                requested.append(cotangent)
-                missing.append(kinked.unanswered(state, signal, cotangent))
-            return tuple(sent_signals[::-1]), tuple(requested[::-1]), tuple(missing[::-1])
-
-        return SettledOnKinks(tuple(states), tuple(controls), target, answer)
+        return settle_chain_by_signals(self._chain(), drive, signals, last)
 
     def stiffness(self) -> State:
         """Estimates κ_i = ½ Σ_j W_ij² (1 + κ_j), assuming that half of the units are active."""
-        stiffness = [jnp.zeros(())]
-        for layer in (*self.convolutions[1:], *self.dense[:-1]):
-            square = layer.weight**2
-            if square.ndim == 4:
-                square = jnp.sum(square, axis=(2, 3))
-            before = 1 + stiffness[-1].reshape(-1)
-            before = jnp.repeat(before, square.shape[1] // before.size)
-            kappa = 0.5 * square @ before
-            stiffness.append(kappa[:, None, None] if layer.weight.ndim == 4 else kappa)
-        return tuple(stiffness)
+        layers = (*self.convolutions[1:], *self.dense[:-1])
+        return chain_stiffness([layer.weight for layer in layers])
 
     def field_and_readout(self, state: State, drive: Map) -> tuple[State, Float[Array, " outputs"]]:
         """Computes f and h; their pullback is the generalised gradient on a kink."""
-        field, target = [], drive
-        for index, phi in enumerate(state):
-            copy, active = self._kinked(index).split(phi)
-            field.append(target - copy)
-            target = self._layer_after(index, active)
-        return tuple(field), target
+        return chain_field_and_readout(self._chain(), state, drive)
 
     @property
     def _count(self) -> int:
@@ -333,6 +300,12 @@ class ConvolutionalFeedforward(AbstractRectifiedSystem, AbstractSystemWithoutDir
         if index + 1 < len(self.convolutions):
             return self.convolutions[index + 1](activity)
         return self.dense[index + 1 - len(self.convolutions)](activity.reshape(-1))
+
+    def _chain(self) -> Layers:
+        return [
+            (self._kinked(index), functools.partial(self._layer_after, index))
+            for index in range(self._count)
+        ]
 
     def _kinked(self, index: int) -> Kinked:
         pool = self.pools[index] if index < len(self.pools) else None

@@ -1,7 +1,8 @@
 """A fully connected feedforward network whose rest point is its forward pass.
 
 The state holds the pre-activations of the hidden layers. Layer i is driven by layer i − 1 alone, so
-∂_φf is block lower triangular and one pass settles the network, with or without control.
+∂_φf is block lower triangular and one pass settles the network, with or without control. With relu
+it is settled on its kinks, as any chain of layers (`_chain`).
 """
 
 from collections.abc import Sequence
@@ -12,20 +13,36 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from ._chain import (
+    Layers,
+    chain_field_and_readout,
+    chain_stiffness,
+    settle_chain_by_signals,
+)
 from ._initialisation import AbstractInitialisation, FanInUniform
-from ._system import AbstractOrderedSystem, Activation, Affine, check_size, tanh
+from ._kinks import Kinked
+from ._system import (
+    AbstractRectifiedSystem,
+    Activation,
+    Affine,
+    SettledOnKinks,
+    check_size,
+    relu,
+    tanh,
+)
 
 State = tuple[Float[Array, " _"], ...]
 
 
-class Feedforward(AbstractOrderedSystem):
+class Feedforward(AbstractRectifiedSystem):
     """A multilayer perceptron with hidden states φ_1 … φ_L and a linear readout.
 
         f_1 = −φ_1 + W_1 x + b_1
         f_i = −φ_i + W_i σ(φ_{i−1}) + b_i,   i = 2 … L
         h   = W_{L+1} σ(φ_L) + b_{L+1}
 
-    At rest without control this is the ordinary forward pass (arXiv 2207.01332, section 4.1).
+    At rest without control this is the ordinary forward pass (arXiv 2207.01332, section 4.1). With
+    relu a controlled state usually lies on kinks (docs/derivations/rectified-units.md).
 
     **Arguments:**
 
@@ -117,3 +134,30 @@ class Feedforward(AbstractOrderedSystem):
         for layer, layer_control in zip(self.layers[1:-1], control[1:], strict=True):
             state.append(layer(self.activation(state[-1])) + layer_control)
         return tuple(state)
+
+    @property
+    def rectified(self) -> bool:
+        return self.activation is relu
+
+    def initial_signals(self, drive: Float[Array, " first"]) -> State:
+        """Returns zeros."""
+        return self.initial_state(drive)
+
+    def settle_by_signals(
+        self, drive: Float[Array, " first"], signals: State, last: State
+    ) -> SettledOnKinks:
+        """Settles the network under signals, layer after layer."""
+        return settle_chain_by_signals(self._chain(), drive, signals, last)
+
+    def stiffness(self) -> tuple[Float[Array, "..."], ...]:
+        """Estimates κ_i = ½ Σ_j W_ij² (1 + κ_j), assuming that half of the units are active."""
+        return chain_stiffness([layer.weight for layer in self.layers[1:-1]])
+
+    def field_and_readout(
+        self, state: State, drive: Float[Array, " first"]
+    ) -> tuple[State, Float[Array, " outputs"]]:
+        """Computes f and h; their pullback is the generalised gradient on a kink."""
+        return chain_field_and_readout(self._chain(), state, drive)
+
+    def _chain(self) -> Layers:
+        return [(Kinked(), layer) for layer in self.layers[1:]]

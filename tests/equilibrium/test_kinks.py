@@ -29,6 +29,10 @@ def system():
     return stronger(lc.ConvolutionalFeedforward((1, 8, 8), LAYERS, (6,), OUTPUTS, key=KEY), 1.3)
 
 
+def dense():
+    return stronger(lc.Feedforward(8, (6, 6), OUTPUTS, activation=lc.relu, key=KEY), 1.6)
+
+
 def residual():
     return stronger(dense_residual_network(8, 6, 9, OUTPUTS, key=KEY), 1.4)
 
@@ -102,7 +106,12 @@ def energy_of(system, leak):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "batch", "leak"),
-    [(system, BATCH, 0.3), (system, BATCH, 3.0), (residual, VECTORS, 0.5)],
+    [
+        (system, BATCH, 0.3),
+        (system, BATCH, 3.0),
+        (dense, VECTORS, 0.3),
+        (residual, VECTORS, 0.5),
+    ],
 )
 def test_every_solve_ends_in_a_minimum_on_kinks(make, batch, leak):
     own = make()
@@ -131,7 +140,9 @@ def test_every_solve_ends_in_a_minimum_on_kinks(make, batch, leak):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("make", "batch"), [(system, BATCH), (residual, VECTORS)])
+@pytest.mark.parametrize(
+    ("make", "batch"), [(system, BATCH), (dense, VECTORS), (residual, VECTORS)]
+)
 def test_the_gradient_on_kinks_is_that_of_the_least_energy(make, batch):
     own, leak = make(), 0.5
     rule = lc.LeastControl(TIGHT, leak, loss=SOFT)
@@ -231,6 +242,8 @@ def test_only_rectified_units_in_whole_windows_have_these_kinks():
     assert make(None, lc.relu).rectified
     assert not make(lc.MaxPool(2), lc.tanh).rectified
     assert not make(lc.MaxPool(3, stride=1), lc.relu).rectified
+    assert dense().rectified
+    assert not lc.Feedforward(8, (6,), OUTPUTS, key=KEY).rectified
 
 
 class UnpreparedResidual(ResidualNetwork):

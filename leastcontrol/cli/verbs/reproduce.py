@@ -54,7 +54,7 @@ class Reproduce(AbstractPlainVerb):
                 "--list runs nothing that --results could hold: leave one of them out."
             )
         for name in self.names:
-            registry.find(name, registry.EXPERIMENTS)
+            registry.find(name, registry.EXPERIMENTS, quick=self.quick)
         check_file("results", self.results)
 
     def run(self, command: str) -> int:
@@ -62,33 +62,35 @@ class Reproduce(AbstractPlainVerb):
         if self.list:
             say(registry.listing(registry.EXPERIMENTS))
             return 0
-        from ...papers.reproduction import reproduce, verdicts
+        from ...papers.reproduction import reduction_of, reproduce, verdicts
         from ...runs.origin import origin
 
         # Each once, in the order of the list.
         chosen = [
             each
             for each in registry.EXPERIMENTS
-            if each.name in self.names or (self.all and not each.missing)
+            if each.name in self.names
+            or (self.all and each.rows and (each.reduction or not self.quick))
         ]
         about = origin(command)
         failed, experiments = 0, []
         for experiment in chosen:
             began = time.perf_counter()
-            tell(f"{experiment.name}: {_announced(experiment, self.quick)}")
+            reduction = reduction_of(experiment, quick=self.quick, data_dir=self.data_dir)
+            tell(f"{experiment.name}: {_announced(experiment, reduction)}")
             with _row_report(experiment) as report:
                 judged = reproduce(
                     experiment,
                     self.out,
-                    quick=self.quick,
+                    reduction=reduction,
                     data_dir=self.data_dir,
                     command=command,
                     report=report,
                 )
             seconds = time.perf_counter() - began
-            _print_judged(experiment, self.quick, judged)
+            _print_judged(experiment, reduction, judged)
             failed += sum(each.failed for each in judged)
-            experiments.append(verdicts(experiment, judged, quick=self.quick, seconds=seconds))
+            experiments.append(verdicts(experiment, judged, reduction=reduction, seconds=seconds))
             total = sum(each["seconds"] for each in experiments)
             write_result(self.results, {"seconds": total, "experiments": experiments, **about})
         for each in registry.EXPERIMENTS if self.all else ():
@@ -97,9 +99,9 @@ class Reproduce(AbstractPlainVerb):
         return 1 if failed else 0
 
 
-def _announced(experiment: registry.Experiment, quick: bool) -> str:
-    rows, reduction = f"{len(experiment.rows)} rows", experiment.reduction
-    if not quick or reduction is None:
+def _announced(experiment: registry.Experiment, reduction: registry.Reduction | None) -> str:
+    rows = f"{len(experiment.rows)} rows"
+    if reduction is None:
         return f"{rows}, {registry.duration(experiment.minutes)}"
     return f"{rows}, {registry.duration(reduction.minutes)}; {reduction.sentence}"
 
@@ -119,16 +121,23 @@ def _row_report(
         yield report
 
 
-def _print_judged(experiment: registry.Experiment, quick: bool, judged: Sequence["Judged"]) -> None:
-    reduced = (
-        f"; reduced: {experiment.reduction.sentence}" if quick and experiment.reduction else ""
-    )
-    strong = any(each.strength for each in judged)
-    headings = ("row", "figure", "measured", "the paper", "verdict")
-    title = f"{experiment.title} ({experiment.source}){reduced}"
-    strength = ("loss removed by control",) if strong else ()
-    table = Table(*headings, *strength, title=title, kept=len(headings))
-    for each in judged:
-        figures = (each.row, each.quantity, each.measured, each.expected, each.verdict)
-        table.add_row(*figures, *([each.strength or "–"] if strong else []))
+def _print_judged(
+    experiment: registry.Experiment,
+    reduction: registry.Reduction | None,
+    judged: Sequence["Judged"],
+) -> None:
+    title = f"{experiment.title} ({experiment.source})"
+    expected = "the paper"
+    if reduction is not None:
+        title, expected = f"{title}; reduced: {reduction.sentence}", "expected"
+    headings = ("row", "figure", "measured", expected, "verdict")
+    extra = {
+        "the paper, full size": [each.published for each in judged],
+        "loss removed by control": [each.strength for each in judged],
+    }
+    shown = {name: values for name, values in extra.items() if any(values)}
+    table = Table(*headings, *shown, title=title, kept=len(headings))
+    for place, each in enumerate(judged):
+        cells = (each.row, each.quantity, each.measured, each.expected, each.verdict)
+        table.add_row(*cells, *(values[place] or "–" for values in shown.values()))
     table.show()
