@@ -135,7 +135,7 @@ def flat(gradient):
     [
         {"hidden": (32, 32)},
         {"system": "rnn", "hidden": (32,), "jacobian_penalty": 1.0},
-        {"system": "convolutional", "hidden": (16,)},
+        {"system": "convolutional", "hidden": (16,), "activation": "relu"},
     ],
     ids=["digits", "rnn", "convolutional"],
 )
