@@ -46,7 +46,7 @@ TOPICS = {
         "Backpropagation and its family": "_backpropagation _through_time _jacobian_free",
         "Feedback alignment": "_feedback_alignment",
         "Equilibrium propagation": "_equilibrium_propagation",
-        "Gradient certificates": "_gradient_certificate",
+        "Gradient certificates": "_gradient_certificate _gradient_noise",
         "Rules around rules": "_jacobian_penalty _batch_statistics _parts",
         "Unsolved samples": "_policy",
         "Abstract rules": "_rule",
@@ -85,7 +85,7 @@ TOPICS = {
         "Sources and files": "_source _download _idx _glyphs",
     },
     "training": {
-        "Train": "_loop _config _trained _optimisers _strength _augmentation",
+        "Train": "_loop _config _trained _optimisers _strength _tolerance _augmentation",
         "Evaluate": "_evaluation _calibration",
         "Meta-training": "_meta _meta_evaluation",
         "Several devices and processes": "_processes _program",

@@ -2,5 +2,6 @@
 
 `description` says what a table is and turns the files of one into Markdown; `pages` puts that
 between the markers of a page; `accuracy`, `bench`, `devices`, `meta`, `reasoner`, `represent`,
-`reproduction` and `strength` describe the tables there are; `__main__` makes all of them.
+`reproduction`, `strength` and `tolerance` describe the tables there are; `__main__` makes all of
+them.
 """

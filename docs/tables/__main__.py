@@ -16,13 +16,24 @@ from . import (
     represent,
     reproduction,
     strength,
+    tolerance,
 )
 from .description import Table, TablesError
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = [
     table
-    for group in (accuracy, bench, devices, meta, reasoner, represent, reproduction, strength)
+    for group in (
+        accuracy,
+        bench,
+        devices,
+        meta,
+        reasoner,
+        represent,
+        reproduction,
+        strength,
+        tolerance,
+    )
     for table in group.TABLES
 ]
 

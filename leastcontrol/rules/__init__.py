@@ -44,6 +44,8 @@ from ._feedback_alignment import FeedbackAlignment as FeedbackAlignment
 from ._gradient_certificate import GradientCertificate as GradientCertificate
 from ._gradient_certificate import credit_certificate as credit_certificate
 from ._gradient_certificate import gradient_certificate as gradient_certificate
+from ._gradient_noise import GradientNoise as GradientNoise
+from ._gradient_noise import gradient_noise as gradient_noise
 from ._jacobian_free import PhantomGradient as PhantomGradient
 from ._jacobian_free import jacobian_free_backpropagation as jacobian_free_backpropagation
 from ._jacobian_penalty import JacobianPenalty as JacobianPenalty

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from .configuration import AbstractConfig, AbstractPart
 from .old_words import ADDED
 from .options import (
+    AUTO,
     NON_NEGATIVE,
     PART,
     POSITIVE,
@@ -55,6 +56,12 @@ class Optimiser(AbstractPart):
 
     def check(self, config: Any) -> None:
         """Checks the options that depend on each other."""
+        if self.batch_size < 2 and config.value("tolerance") == AUTO:
+            raise ConfigError(
+                f"--tolerance is {AUTO} and --batch-size is {self.batch_size}, but the noise of a "
+                "gradient is the spread between the samples of a batch: write --batch-size 64, or "
+                "--tolerance 1e-5."
+            )
         if self.batch_size % self.accumulation_steps:
             refuse(
                 "batch_size",
@@ -165,7 +172,7 @@ class RunConfig(AbstractSeededConfig):
 
     def build_training(self) -> "TrainingConfig":
         """Makes what the training loop is given."""
-        from ..training import TrainingConfig
+        from ..training import ToleranceFromNoise, TrainingConfig
 
         optimiser = self.optimiser
         return TrainingConfig(
@@ -180,4 +187,5 @@ class RunConfig(AbstractSeededConfig):
             warm_start=self.value("start") == "warm",
             accumulation_steps=optimiser.accumulation_steps,
             strength=self.rule.course(),
+            tolerance=ToleranceFromNoise() if self.value("tolerance") == AUTO else None,
         )

@@ -15,12 +15,16 @@ import importlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from .configuration import AbstractOptions, AbstractWord
 
 _KEY = "leastcontrol"
+
+# A number that may be left to be chosen by what is measured.
+AUTO = "auto"
+FloatOrAuto = float | Literal["auto"]
 
 
 class ConfigError(ValueError):
@@ -100,6 +104,7 @@ class Option:
         """
         if not fits(self.type, plain(value)):
             kind = getattr(self.type, "__name__", str(self.type))
+            kind = f"number, and not {AUTO}" if self.type == FloatOrAuto else kind
             raise ConfigError(f"{self.flag} is {value!r}, which is no {kind}.")
         return converted(self.type, plain(value))
 
@@ -112,7 +117,8 @@ class Option:
         if self.choices is not None:
             for each in values:
                 check_choice(self.flag, each, tuple(self.choices))
-        if self.range is not None and any(each not in self.range for each in values):
+        numbers = [each for each in values if self.type != FloatOrAuto or each != AUTO]
+        if self.range is not None and any(each not in self.range for each in numbers):
             each = "each " if isinstance(value, tuple) else ""
             refuse(self.name, value, f"{each}{self.range}", self.example())
 
@@ -260,6 +266,8 @@ def fits(annotation: Any, value: Any) -> bool:
     real = isinstance(value, float) or (whole and abs(value) < 2**53)
     if annotation is float:
         return real
+    if annotation == FloatOrAuto:
+        return real or value == AUTO
     if value is None:
         return True
     if annotation == (int | None):
@@ -273,7 +281,7 @@ def converted(annotation: Any, value: Any) -> Any:
     """Returns a value that fits as the option has it."""
     if isinstance(value, list):
         return tuple(value)
-    if annotation in (float, float | None) and value is not None:
+    if annotation in (float, float | None, FloatOrAuto) and value not in (None, AUTO):
         return float(value)
     return Path(value) if annotation == (Path | None) and value is not None else value
 

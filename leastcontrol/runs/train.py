@@ -167,12 +167,12 @@ class TrainingJob(AbstractJob[RunConfig]):
             "seed": run.seed,
             "solve": {
                 "converged_fraction": mean(epoch.converged_fraction for epoch in epochs),
-                "residual_max": run.config.value("tolerance", 1e-5)
-                * max(epoch.residual_max for epoch in epochs),
+                "residual_max": max(_largest_residual(run.config, epoch) for epoch in epochs),
                 "steps_mean": mean(epoch.steps_mean for epoch in epochs),
                 "steps_max": max(epoch.steps_max for epoch in epochs),
             },
             **_strength(run.config, [epoch.removed for epoch in epochs]),
+            **_tolerance(trained),
             **confusion,
             **({} if last is None else {"diagnostics": last}),
         }
@@ -213,6 +213,7 @@ class TrainingJob(AbstractJob[RunConfig]):
                 "steps_max": max(each["steps_max"] for each in solves),
             },
             **_mean_strength(summaries),
+            **_tolerance_of_all(summaries),
             **sum_of_confusions(summaries),
             **_mean_diagnostics(summaries),
         }
@@ -245,6 +246,32 @@ def _mean_strength(summaries: Sequence[Summary]) -> Summary:
         name: mean(number(one[name]) for one in each) for name in ("removed_mean", "removed_end")
     }
     return {"strength": {**each[0], **shares}}
+
+
+def _largest_residual(config: RunConfig, epoch: training.EpochMetrics) -> float:
+    """Bounds the relative residuals of an epoch's solved samples."""
+    chosen = epoch.tolerance
+    return epoch.residual_max * (config.value("tolerance", 1e-5) if chosen is None else chosen)
+
+
+def _tolerance(trained: training.Trained) -> Summary:
+    """Says which relative residuals were allowed, if they were chosen by the gradient's noise."""
+    if trained.tolerance is None:
+        return {}
+    each = [epoch.tolerance for epoch in trained.metrics if epoch.tolerance is not None]
+    return {"tolerance": {"largest": max(each), "end": float(trained.tolerance)}}
+
+
+def _tolerance_of_all(summaries: Sequence[Summary]) -> Summary:
+    if any("tolerance" not in summary for summary in summaries):
+        return {}
+    each = [summary["tolerance"] for summary in summaries]
+    return {
+        "tolerance": {
+            "largest": max(number(one["largest"]) for one in each),
+            "end": mean(number(one["end"]) for one in each),
+        }
+    }
 
 
 def _mean_diagnostics(summaries: Sequence[Summary]) -> Summary:

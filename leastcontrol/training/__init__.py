@@ -16,6 +16,7 @@ Each of these pieces can be used alone:
 * `meta_train` and `meta_evaluate` do the same for the rules of `FastWeights`, whose samples are
   tasks that are drawn as they are needed.
 * An `AbstractCourse` says which share of the loss control is asked to remove at what time.
+* `ToleranceFromNoise` chooses the tolerance of the solves as a training goes.
 * A `Tracker` receives the figures of every epoch.
 """
 
@@ -66,6 +67,7 @@ from ._sealed import write_sealed as write_sealed
 from ._strength import AbstractCourse as AbstractCourse
 from ._strength import CosineCourse as CosineCourse
 from ._strength import LinearCourse as LinearCourse
+from ._tolerance import ToleranceFromNoise as ToleranceFromNoise
 from ._tracking import TensorBoard as TensorBoard
 from ._tracking import Tracker as Tracker
 from ._tracking import TrackingError as TrackingError

@@ -5,6 +5,7 @@ import math
 
 from ._augmentation import AbstractAugmentation
 from ._strength import AbstractCourse
+from ._tolerance import ToleranceFromNoise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,8 @@ class TrainingConfig:
       checkpoints. Only `LeastControl` uses them.
     * `strength`: the share of the free loss that control is to remove, as a course over the
       training. The rule needs a `RelativeLeak`, whose κ follows the measured share in every step.
+    * `tolerance`: how the tolerance of the rule's solves is chosen as the training goes; `None` for
+      the rule's own.
 
     **Raises:** `ValueError` for a value out of its range.
     """
@@ -50,6 +53,7 @@ class TrainingConfig:
     warm_start: bool = False
     accumulation_steps: int = 1
     strength: AbstractCourse | None = None
+    tolerance: ToleranceFromNoise | None = None
 
     def __post_init__(self):
         for name, example in (("epochs", 30), ("batch_size", 64), ("accumulation_steps", 4)):

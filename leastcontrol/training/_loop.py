@@ -19,7 +19,8 @@ from jaxtyping import Array, PyTree
 from ..data import Samples
 from ..equilibrium import Point
 from ..losses import AbstractLoss
-from ..rules import AbstractRule, Batch, InParts
+from ..rules import AbstractRule, Batch, InParts, without_safeguard
+from ..rules._gradient_noise import with_tolerance
 from ..systems import AbstractSystem
 from ._calibration import calibrate
 from ._config import TrainingConfig
@@ -41,7 +42,8 @@ def untrained(
 ) -> Trained:
     """Prepares what training with the same arguments starts from.
 
-    **Raises:** `ValueError` where a batch does not fit into the training set.
+    **Raises:** `ValueError` where a batch does not fit into the training set, or where a tolerance
+    is to be chosen for a rule without a solve.
     """
     total = _steps(training, config) * config.epochs
     system = calibrate(system, training)
@@ -57,7 +59,13 @@ def untrained(
     # One compilation, and not one for the zeros of every shape.
     states = jax.jit(first_states)(learned, weights)
     kappa = None if config.strength is None else config.strength.first_kappa()
-    return Trained(system, feedback, (), states, _first_points(system, training, config), kappa)
+    tolerance = None
+    if config.tolerance is not None:
+        with_tolerance(rule, config.tolerance.first)
+        config.tolerance.parts(config.batch_size)
+        tolerance = jnp.asarray(config.tolerance.first)
+    points = _first_points(system, training, config)
+    return Trained(system, feedback, (), states, points, kappa, tolerance)
 
 
 def _first_points(
@@ -127,7 +135,7 @@ def train(
     for unsolved samples is to raise, where no sample of an epoch counted, and where `watch` stops
     the training.
     """
-    rule = _in_parts(rule, config, mesh)
+    whole, rule = rule, _in_parts(rule, config, mesh)
     if start is None:
         start = untrained(system, rule, training, config, seed=seed)
     if len(start.metrics) >= config.epochs:
@@ -142,7 +150,9 @@ def train(
     samples = placement.spread(Batch(training.inputs, training.targets))
     step = TrainingStep(rule, config, steps * config.epochs, fixed)
     order = Order(order_key, noise_key, len(training), config.batch_size, steps)
-    epochs = Epochs(step, order, samples, placement, carry)
+    # A measurement takes a batch in parts by itself.
+    measured = dataclasses.replace(step, rule=without_safeguard(whole) or whole)
+    epochs = Epochs(step, order, samples, placement, carry, measured)
     _check_targets(rule.loss, system, placement.local(samples))
     metrics = list(start.metrics)
     for number in range(len(metrics), config.epochs):
@@ -244,12 +254,18 @@ def _metrics(
         diagnostics=diagnostics,
         removed=_mean_of_measured(np.asarray(figures.removed)),
         kappa=None if kappa is None else float(kappa),
+        tolerance=_largest_of_known(np.asarray(figures.tolerance)),
     )
 
 
 def _mean_of_measured(shares: np.ndarray) -> float | None:
     measured = shares[np.isfinite(shares)]
     return float(measured.mean()) if measured.size else None
+
+
+def _largest_of_known(tolerances: np.ndarray) -> float | None:
+    known = tolerances[np.isfinite(tolerances)]
+    return float(known.max()) if known.size else None
 
 
 def _look(watch: Callable[[AbstractSystem, PyTree[Any]], None] | None, before: Trained) -> None:

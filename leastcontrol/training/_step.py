@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray, PyTree
 
 from ..equilibrium import Point, solved, tree_where
 from ..rules import AbstractRule, Batch, Credit
+from ..rules._gradient_noise import GradientNoise, gradient_noise, with_tolerance
 from ..rules._strength import with_kappa
 from ..systems import AbstractSystem
 from ._augmentation import augmented
@@ -28,7 +29,7 @@ class Carry(eqx.Module):
 
     * `learned`, `feedback`: the arrays that are learned, of the system and of its feedback.
     * `optimiser_state`, `feedback_state`: the states of their optimisers.
-    * `points`, `kappa`: those of `Trained`.
+    * `points`, `kappa`, `tolerance`: those of `Trained`.
     """
 
     learned: PyTree[Any]
@@ -37,6 +38,7 @@ class Carry(eqx.Module):
     feedback_state: PyTree[Any]
     points: Point | None
     kappa: Float[Array, ""] | None
+    tolerance: Float[Array, ""] | None
 
 
 class Fixed(eqx.Module):
@@ -55,7 +57,8 @@ class Fixed(eqx.Module):
     def trained(self, carry: Carry, metrics: list[EpochMetrics]) -> Trained:
         """Puts together what training leaves."""
         states = (carry.optimiser_state, carry.feedback_state)
-        return Trained(*self.joined(carry), tuple(metrics), states, carry.points, carry.kappa)
+        following = (carry.points, carry.kappa, carry.tolerance)
+        return Trained(*self.joined(carry), tuple(metrics), states, *following)
 
 
 def divided(trained: Trained) -> tuple[Carry, Fixed]:
@@ -63,7 +66,8 @@ def divided(trained: Trained) -> tuple[Carry, Fixed]:
     learned, fixed = eqx.partition(trained.system, eqx.is_inexact_array)
     feedback, fixed_feedback = eqx.partition(trained.feedback, eqx.is_inexact_array)
     optimiser_state, feedback_state = trained.optimiser_states
-    carry = Carry(learned, optimiser_state, feedback, feedback_state, trained.points, trained.kappa)
+    following = (trained.points, trained.kappa, trained.tolerance)
+    carry = Carry(learned, optimiser_state, feedback, feedback_state, *following)
     return carry, Fixed(fixed, fixed_feedback)
 
 
@@ -76,6 +80,7 @@ class StepFigures(eqx.Module):
     * `residual_max`: the largest error of a solved sample.
     * `steps_mean`, `steps_max`: iterations of a sample's solve.
     * `removed`: share of the free loss that is gone at rest; NaN where it was not measured.
+    * `tolerance`: the relative residual that was allowed; NaN where it is the rule's own.
     """
 
     loss: Num[Array | np.ndarray, "*steps"]
@@ -88,10 +93,13 @@ class StepFigures(eqx.Module):
     steps_max: Num[Array | np.ndarray, "*steps"]
     count: Num[Array | np.ndarray, "*steps"]
     removed: Num[Array | np.ndarray, "*steps"]
+    tolerance: Num[Array | np.ndarray, "*steps"]
 
     @staticmethod
-    def of(credit: Credit, removed: Float[Array, ""]) -> "StepFigures":
-        """Measures the figures of a step by its credit, besides the share that was removed."""
+    def of(
+        credit: Credit, removed: Float[Array, ""], tolerance: Float[Array, ""] | None
+    ) -> "StepFigures":
+        """Measures the figures of a step by its credit, besides those that are given."""
         stats, converged = credit.solution.stats, solved(credit.solution)
         return StepFigures(
             loss=credit.loss,
@@ -104,6 +112,7 @@ class StepFigures(eqx.Module):
             steps_max=jnp.max(stats.steps),
             count=credit.count,
             removed=removed,
+            tolerance=jnp.asarray(jnp.nan) if tolerance is None else tolerance,
         )
 
     @staticmethod
@@ -174,7 +183,7 @@ class TrainingStep:
         `progress`, of the training, from 0 to 1.
         """
         batch = self._batch(carry, samples, indices, key)
-        rule = self.rule if carry.kappa is None else with_kappa(self.rule, carry.kappa)
+        rule = self._rule(carry)
         system, feedback = self.fixed.joined(carry)
         credit = rule(system, feedback, batch, key=key)
         removed = self._removed(system, batch, credit, number)
@@ -197,8 +206,36 @@ class TrainingStep:
         if self.attempt:
             after = tree_where(taken, after, dataclasses.replace(carry, points=None))
         return Stepped(
-            taken, dataclasses.replace(after, points=points), StepFigures.of(credit, removed)
+            taken,
+            dataclasses.replace(after, points=points),
+            StepFigures.of(credit, removed, carry.tolerance),
         )
+
+    def noise(
+        self, carry: Carry, samples: Batch, indices: Int[Array, " batch"], key: PRNGKeyArray
+    ) -> GradientNoise:
+        """Measures the gradient's noise, and the effect of the tolerance, on the batch of a step.
+
+        **Arguments:** as for a step.
+        """
+        assert self.config.tolerance is not None
+        assert carry.tolerance is not None
+        batch = self._batch(carry, samples, indices, key)
+        system, feedback = self.fixed.joined(carry)
+        return gradient_noise(
+            self._rule(carry),
+            system,
+            feedback,
+            batch,
+            tolerance=carry.tolerance,
+            parts=self.config.tolerance.parts(self.config.batch_size),
+            key=key,
+        )
+
+    def _rule(self, carry: Carry) -> AbstractRule:
+        """Returns the rule with what follows measurements."""
+        rule = self.rule if carry.kappa is None else with_kappa(self.rule, carry.kappa)
+        return rule if carry.tolerance is None else with_tolerance(rule, carry.tolerance)
 
     def _removed(
         self, system: AbstractSystem, batch: Batch, credit: Credit, number: Int[Array, ""]

@@ -45,6 +45,7 @@ class EpochMetrics:
     * `removed`: share of the free loss that control removes at rest, the mean over the steps in
       which it was measured; `None` for a rule without control.
     * `kappa`: the relative leak at the end, if a share of the loss is asked for.
+    * `tolerance`: the largest relative residual that a step allowed, if it is chosen by the noise.
     """
 
     epoch: int
@@ -64,6 +65,7 @@ class EpochMetrics:
     diagnostics: Diagnostics | None = None
     removed: float | None = None
     kappa: float | None = None
+    tolerance: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Trained:
     * `optimiser_states`: the states of the system's optimiser and of the feedback's.
     * `points`: the last controlled rest point of every training sample, with `warm_start`.
     * `kappa`: the relative leak that the last step ended with, if a share of the loss is asked for.
+    * `tolerance`: the relative residual that the last step allowed, if it is chosen by the noise.
     """
 
     system: AbstractSystem
@@ -83,16 +86,18 @@ class Trained:
     optimiser_states: PyTree[Any]
     points: Point | None = None
     kappa: Float[Array, ""] | None = None
+    tolerance: Float[Array, ""] | None = None
 
     def kept(self) -> PyTree[Any]:
         """Collects the arrays that `Checkpoints` keeps."""
         # What is `None` has no arrays: states of versions without κ are read as ever.
-        return self.system, self.feedback, self.optimiser_states, self.points, self.kappa
+        following = (self.points, self.kappa, self.tolerance)
+        return self.system, self.feedback, self.optimiser_states, *following
 
     def restored(self, kept: PyTree[Any], rows: list[dict[str, Any]]) -> "Trained":
         """Makes the same from the arrays of `kept` and from figures as JSON has them."""
         metrics = tuple(
             EpochMetrics(**{**row, "validation": evaluation_of(row["validation"])}) for row in rows
         )
-        system, feedback, optimiser_states, points, kappa = kept
-        return Trained(system, feedback, metrics, optimiser_states, points, kappa)
+        system, feedback, optimiser_states, *following = kept
+        return Trained(system, feedback, metrics, optimiser_states, *following)

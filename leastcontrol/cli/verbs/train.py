@@ -126,13 +126,14 @@ class Train(AbstractConfiguredVerb[RunConfig]):
         return f"validation {measure.title} by epoch", shown
 
     def _line(self, seed: int, metrics: "EpochMetrics") -> str:
-        removed = metrics.removed
+        removed, tolerance = metrics.removed, metrics.tolerance
         measure, unit = measure_of(self.config), "" if self.config.data.regression else " nats"
         return (
             f"seed {seed}  epoch {metrics.epoch:>3}  loss {metrics.loss:.4f}{unit}  "
             f"validation {measure.shown(getattr(metrics.validation, measure.name))}  solved "
             f"{100 * metrics.converged_fraction:.2f} %  {metrics.steps_mean:.1f} steps a solve"
             f"{'' if removed is None else f'  removed {100 * removed:.1f} %'}"
+            f"{'' if tolerance is None else f'  tolerance {tolerance:.1e}'}"
             f"  {metrics.step_ms:.2f} ms a step"
         )
 
@@ -204,6 +205,12 @@ def _print_summary(
         table.add_row("strength of control", strength_shown(strength))
         table.add_row(
             "loss removed by control", f"{mean:.1f} % mean, {end:.1f} % in the last epoch"
+        )
+    if "tolerance" in summary:
+        tolerance = summary["tolerance"]
+        table.add_row(
+            "tolerance, by the gradient's noise",
+            f"{tolerance['largest']:.1e} at most, {tolerance['end']:.1e} at the end",
         )
     table.add_row("largest residual of a solved sample", f"{solve['residual_max']:.1e} relative")
     table.add_row("steps a solve", f"{solve['steps_mean']:.1f} mean, {solve['steps_max']} at most")

@@ -4,7 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from ..configuration import AbstractOptions
-from ..options import SHARE, at_least, option
+from ..options import AUTO, SHARE, FloatOrAuto, at_least, option
 
 if TYPE_CHECKING:
     from ...equilibrium import FixedPoint, Tolerance
@@ -34,18 +34,21 @@ class AbstractPolicy(AbstractOptions):
 class AbstractSolve(AbstractOptions):
     """An iteration to a rest point, with its tolerance and its budget."""
 
-    tolerance: float = option(
-        1e-5, "Largest relative residual; relative to the control or the state", range=SHARE
+    tolerance: FloatOrAuto = option(
+        1e-5,
+        "Largest relative residual, or auto; relative to the control or the state; auto chooses it "
+        "by the gradient's noise",
+        range=SHARE,
     )
     max_steps: int | None = option(
         None, "Budget of a solve, in steps; by default the solver's own", range=at_least(1)
     )
 
     def allowance(self) -> "Tolerance":
-        """Makes the tolerance."""
+        """Makes the tolerance; the default one where a training chooses it as it goes."""
         from ...equilibrium import Tolerance
 
-        return Tolerance(relative=self.tolerance)
+        return Tolerance() if self.tolerance == AUTO else Tolerance(relative=self.tolerance)
 
     def fixed_point(self) -> "FixedPoint | None":
         """Makes the iteration with its budget; `None` for the default one."""

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...options import ConfigError
+from ...options import AUTO, ConfigError
 from ._rule import AbstractFreeRule
 
 if TYPE_CHECKING:
@@ -26,9 +26,14 @@ class BackpropagationThroughTime(AbstractFreeRule):
         )
 
     def check(self, config: Any) -> None:
-        """Checks that the system is recurrent."""
+        """Checks that the system is recurrent, and that no tolerance is to be chosen."""
         if not config.system.recurrent:
             raise ConfigError(
                 f"--rule {self.word} takes the steps of a recurrent system, and --system is "
                 f"{config.system.word}: write --rule backpropagation."
+            )
+        if self.tolerance == AUTO:
+            raise ConfigError(
+                f"--tolerance is {AUTO}, but --rule {self.word} takes a fixed number of steps and "
+                "solves nothing that a tolerance could end: leave it out."
             )
