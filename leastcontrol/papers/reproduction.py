@@ -20,10 +20,9 @@ from ..runs.represent import RepresentError, RepresentJob
 from ..runs.runner import AbstractJob, run
 from ..runs.train import TrainingJob
 from .expectations import Measured, Quantity
+from .experiment import AbstractExperiment, Report
 from .registry import Config, Experiment, Row, configuration
 
-# Called with a row, a seed, its progress in words, and the share of the row that is done.
-Report = Callable[[Row, int, str, float], None]
 FAILURES = (training.TrainingError, training.MetaTrainingError, RepresentError)
 # The job that runs a configuration, by the verb of the configuration.
 JOBS: dict[str, Callable[[Any], AbstractJob[Any]]] = {
@@ -97,7 +96,7 @@ def reproduce(
 
 
 def verdicts(
-    experiment: Experiment, judged: Sequence[Judged], *, quick: bool, seconds: float
+    experiment: AbstractExperiment, judged: Sequence[Judged], *, quick: bool, seconds: float
 ) -> dict[str, Any]:
     """Converts the verdicts on an experiment to JSON.
 
@@ -139,7 +138,7 @@ def _values(
         if report is not None:
             seeds = config.all_seeds()
             share = (seeds.index(seed) + job.share(figures)) / len(seeds)
-            report(row, seed, job.place(figures), share)
+            report(row.name, f"seed {seed}, {job.place(figures)}", share)
 
     run_folder = folder / row.name
     summary = run(job, run_folder, command=command, resume=True, report=each)

@@ -124,6 +124,11 @@ def test_a_measurement_is_shown_with_its_deviation(values, shown):
     assert Measured(values).shown(TEST_ACCURACY) == shown
 
 
+def seed_and_place(words):
+    seed, place = words.removeprefix("seed ").split(", ")
+    return int(seed), place
+
+
 # --- running --------------------------------------------------------------------------------------
 
 
@@ -133,11 +138,12 @@ def reproduced(tmp_path_factory):
     out = tmp_path_factory.mktemp("reproduced")
     seen = []
 
-    def report(row, seed, place, share):
+    def report(row, place, share):
+        seed, place = seed_and_place(place)
         # Of two epochs; the first row has two seeds, the other one.
         done = int(place.removeprefix("epoch ")) / 2
-        assert share == {"one": (seed - 3 + done) / 2, "other": done}[row.name]
-        seen.append((row.name, seed, int(place.removeprefix("epoch "))))
+        assert share == {"one": (seed - 3 + done) / 2, "other": done}[row]
+        seen.append((row, seed, int(place.removeprefix("epoch "))))
         if seen == [("one", 3, 1)]:
             raise Stopped
 
@@ -245,9 +251,9 @@ def test_a_row_may_be_a_meta_training(tmp_path):
     rows = (Row("meta", config, (Unpublished(META_LOSS),), 1),)
     seen = []
 
-    def report(row, seed, place, share):
+    def report(row, place, share):
         assert 0 < share <= 1
-        seen.append((row.name, seed, place))
+        seen.append((row, *seed_and_place(place)))
         if len(seen) == 1:
             raise Stopped
 
@@ -272,9 +278,9 @@ def test_a_row_may_be_pictures(tmp_path):
     table = dataclasses.replace(TABLE, rows=(Row("pictures", config, expectations, 1),))
     seen = []
 
-    def report(row, seed, place, share):
+    def report(row, place, share):
         assert 0 < share <= 1
-        seen.append((row.name, seed, place))
+        seen.append((row, *seed_and_place(place)))
         if len(seen) == 1:
             raise Stopped
 

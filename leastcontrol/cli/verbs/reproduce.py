@@ -3,13 +3,14 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import tyro
 
 from ...papers import registry
+from ...papers.experiment import AbstractExperiment, Report
 from ...runs.interruption import interruptible
 from ...runs.options import ConfigError
 from .._console import say, tell
@@ -62,7 +63,7 @@ class Reproduce(AbstractPlainVerb):
         if self.list:
             say(registry.listing(registry.EXPERIMENTS))
             return 0
-        from ...papers.reproduction import reproduce, verdicts
+        from ...papers.reproduction import verdicts
         from ...runs.origin import origin
 
         # Each once, in the order of the list.
@@ -76,9 +77,8 @@ class Reproduce(AbstractPlainVerb):
         for experiment in chosen:
             began = time.perf_counter()
             tell(f"{experiment.name}: {_announced(experiment, self.quick)}")
-            with _row_report(experiment) as report:
-                judged = reproduce(
-                    experiment,
+            with _part_report(experiment) as report:
+                judged = experiment.run(
                     self.out,
                     quick=self.quick,
                     data_dir=self.data_dir,
@@ -88,7 +88,12 @@ class Reproduce(AbstractPlainVerb):
             seconds = time.perf_counter() - began
             _print_judged(experiment, self.quick, judged)
             failed += sum(each.failed for each in judged)
-            experiments.append(verdicts(experiment, judged, quick=self.quick, seconds=seconds))
+            experiments.append(
+                {
+                    **verdicts(experiment, judged, quick=self.quick, seconds=seconds),
+                    **experiment.entries(self.out, quick=self.quick),
+                }
+            )
             total = sum(each["seconds"] for each in experiments)
             write_result(self.results, {"seconds": total, "experiments": experiments, **about})
         for each in registry.EXPERIMENTS if self.all else ():
@@ -97,34 +102,32 @@ class Reproduce(AbstractPlainVerb):
         return 1 if failed else 0
 
 
-def _announced(experiment: registry.Experiment, quick: bool) -> str:
-    rows, reduction = f"{len(experiment.rows)} rows", experiment.reduction
+def _announced(experiment: AbstractExperiment, quick: bool) -> str:
+    parts, reduction = f"{len(experiment.parts)} rows", experiment.reduction
     if not quick or reduction is None:
-        return f"{rows}, {registry.duration(experiment.minutes)}"
-    return f"{rows}, {registry.duration(reduction.minutes)}; {reduction.sentence}"
+        return f"{parts}, {registry.duration(experiment.minutes)}"
+    return f"{registry.duration(reduction.minutes)}; {reduction.sentence}"
 
 
 @contextlib.contextmanager
-def _row_report(
-    experiment: registry.Experiment,
-) -> Iterator[Callable[[registry.Row, int, str, float], None]]:
-    """Shows how far a row is, and ends the process where it was asked to."""
-    rows = experiment.rows
-    with Work(float(len(rows))) as work, interruptible("the same command") as saved:
+def _part_report(experiment: AbstractExperiment) -> Iterator[Report]:
+    """Shows how far a part is, and ends the process where it was asked to."""
+    parts = experiment.parts
+    with Work(float(len(parts))) as work, interruptible("the same command") as saved:
 
-        def report(row: registry.Row, seed: int, place: str, share: float) -> None:
-            work.at(f"{row.name}, seed {seed}, {place}", rows.index(row) + share)
-            saved(f"{place} of {row.name}, seed {seed}")
+        def report(name: str, place: str, share: float) -> None:
+            work.at(f"{name}, {place}", parts.index(name) + share)
+            saved(f"{place} of {name}")
 
         yield report
 
 
-def _print_judged(experiment: registry.Experiment, quick: bool, judged: Sequence["Judged"]) -> None:
+def _print_judged(experiment: AbstractExperiment, quick: bool, judged: Sequence["Judged"]) -> None:
     reduced = (
         f"; reduced: {experiment.reduction.sentence}" if quick and experiment.reduction else ""
     )
     strong = any(each.strength for each in judged)
-    headings = ("row", "figure", "measured", "the paper", "verdict")
+    headings = ("row", "figure", "measured", experiment.compared_with, "verdict")
     title = f"{experiment.title} ({experiment.source}){reduced}"
     strength = ("loss removed by control",) if strong else ()
     table = Table(*headings, *strength, title=title, kept=len(headings))
