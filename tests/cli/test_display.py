@@ -117,6 +117,7 @@ def test_the_table_of_reproduce_cuts_no_word(capsys):
             "1.8 % (α = 320)",
         )
         for experiment in registry.EXPERIMENTS
+        if isinstance(experiment, registry.Experiment)
         for row in experiment.rows
         for each in row.expectations
     ]

@@ -109,14 +109,20 @@ def _strength(share: float) -> Arm:
 
 
 ARMS = (
-    Arm("backpropagation, Adam", _backpropagation, passes=2, passes_per_iteration=0, baseline=True),
+    Arm(
+        "backpropagation, Adam",
+        _backpropagation,
+        passes=2.0,
+        passes_per_iteration=0.0,
+        baseline=True,
+    ),
     Arm(
         "backpropagation, SGD",
         _backpropagation,
         adam=False,
         rates=SGD_RATES,
-        passes=2,
-        passes_per_iteration=0,
+        passes=2.0,
+        passes_per_iteration=0.0,
         baseline=True,
     ),
     _strength(0.05),
@@ -125,6 +131,6 @@ ARMS = (
     Arm("predictive coding", _predictive_coding),
     Arm("equilibrium propagation", _equilibrium_propagation),
     # The free pass, and a second solve for the feedback.
-    Arm("Strong-DFC", _strong_feedback, passes=1, passes_per_iteration=4),
-    Arm("feedback alignment", _feedback_alignment, passes=2, passes_per_iteration=0),
+    Arm("Strong-DFC", _strong_feedback, passes=1.0, passes_per_iteration=4.0),
+    Arm("feedback alignment", _feedback_alignment, passes=2.0, passes_per_iteration=0.0),
 )

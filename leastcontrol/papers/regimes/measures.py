@@ -2,10 +2,11 @@
 
 import abc
 import dataclasses
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-import numpy as np
-from jaxtyping import Float
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float
 
 
 class Figure(NamedTuple):
@@ -35,9 +36,9 @@ class Asked(NamedTuple):
     """
 
     steps: tuple[int, ...]
-    accuracy: Float[np.ndarray, "times seeds"]
-    loss: Float[np.ndarray, "times seeds"]
-    passes: Float[np.ndarray, " seeds"]
+    accuracy: 'Float[np.ndarray, "times seeds"]'
+    loss: 'Float[np.ndarray, "times seeds"]'
+    passes: 'Float[np.ndarray, " seeds"]'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ class AbstractMeasure(abc.ABC):
     on_training_images: ClassVar[bool] = False
 
     @abc.abstractmethod
-    def values(self, asked: Asked) -> list[Float[np.ndarray, " seeds"]]:
+    def values(self, asked: Asked) -> 'list[Float[np.ndarray, " seeds"]]':
         """Computes the value of each figure for each seed."""
 
 
@@ -58,7 +59,7 @@ class LastAccuracy(AbstractMeasure):
 
     figures = (Figure("accuracy", "%", 100.0, 2, 1, 1.0),)
 
-    def values(self, asked: Asked) -> list[Float[np.ndarray, " seeds"]]:
+    def values(self, asked: Asked) -> 'list[Float[np.ndarray, " seeds"]]':
         return [asked.accuracy[-1]]
 
 
@@ -68,7 +69,7 @@ class MeanAccuracy(AbstractMeasure):
 
     figures = (Figure("mean accuracy", "%", 100.0, 2, 1, 1.0),)
 
-    def values(self, asked: Asked) -> list[Float[np.ndarray, " seeds"]]:
+    def values(self, asked: Asked) -> 'list[Float[np.ndarray, " seeds"]]':
         return [asked.accuracy.mean(axis=0)]
 
 
@@ -88,7 +89,9 @@ class StepsToLoss(AbstractMeasure):
     )
     on_training_images = True
 
-    def values(self, asked: Asked) -> list[Float[np.ndarray, " seeds"]]:
+    def values(self, asked: Asked) -> 'list[Float[np.ndarray, " seeds"]]':
+        import numpy as np
+
         reached = asked.loss <= self.loss
         steps = np.array([*asked.steps, asked.steps[-1] + asked.steps[0]], float)
         first = np.where(reached.any(axis=0), reached.argmax(axis=0), len(asked.steps))

@@ -1,16 +1,18 @@
 """Streams: the images and labels of every step of a training, and the questions along the way.
 
 A protocol draws a stream from the labels of a pool of images by a random generator, without the
-images themselves. A stream asks at several steps for the class of images that are not in the pool.
+images themselves. NumPy is imported where a stream is drawn, so that the list of experiments
+appears at once. A stream asks at several steps for the class of images that are not in the pool.
 What the right answer is may change along the way, and images of some classes may not be asked for.
 """
 
 import abc
 import dataclasses
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-from jaxtyping import Int
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Int
 
 # The steps that one compiled program takes; streams ask at multiples of it.
 CHUNK = 16
@@ -28,10 +30,10 @@ class Stream(NamedTuple):
     * `answers`: the right answer for an image of each class, each time.
     """
 
-    images: Int[np.ndarray, "steps batch"]
-    labels: Int[np.ndarray, "steps batch"]
+    images: 'Int[np.ndarray, "steps batch"]'
+    labels: 'Int[np.ndarray, "steps batch"]'
     asked: tuple[int, ...]
-    answers: Int[np.ndarray, "times classes"]
+    answers: 'Int[np.ndarray, "times classes"]'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +57,9 @@ class AbstractProtocol(abc.ABC):
             )
 
     @abc.abstractmethod
-    def stream(self, labels: Int[np.ndarray, " pool"], generator: np.random.Generator) -> Stream:
+    def stream(
+        self, labels: 'Int[np.ndarray, " pool"]', generator: "np.random.Generator"
+    ) -> Stream:
         """Draws a stream from the labels of a pool of images."""
 
     @abc.abstractmethod
@@ -77,7 +81,11 @@ class Passes(AbstractProtocol):
     images: int
     every: int = 0
 
-    def stream(self, labels: Int[np.ndarray, " pool"], generator: np.random.Generator) -> Stream:
+    def stream(
+        self, labels: 'Int[np.ndarray, " pool"]', generator: "np.random.Generator"
+    ) -> Stream:
+        import numpy as np
+
         chosen = generator.choice(len(labels), self.images, replace=False)
         needed = self.steps * self.batch
         passes = [generator.permutation(chosen) for _ in range(-(-needed // self.images))]
@@ -106,7 +114,11 @@ class Drift(AbstractProtocol):
 
     every: int
 
-    def stream(self, labels: Int[np.ndarray, " pool"], generator: np.random.Generator) -> Stream:
+    def stream(
+        self, labels: 'Int[np.ndarray, " pool"]', generator: "np.random.Generator"
+    ) -> Stream:
+        import numpy as np
+
         images = generator.choice(len(labels), self.steps * self.batch, replace=False)
         images = images.reshape(self.steps, self.batch)
         meaning = np.arange(CLASSES)
@@ -140,7 +152,11 @@ class Turns(AbstractProtocol):
     turn: int
     answers: tuple[int, ...] = tuple(range(CLASSES))
 
-    def stream(self, labels: Int[np.ndarray, " pool"], generator: np.random.Generator) -> Stream:
+    def stream(
+        self, labels: 'Int[np.ndarray, " pool"]', generator: "np.random.Generator"
+    ) -> Stream:
+        import numpy as np
+
         answers, images, asked = np.array(self.answers), [], []
         for number, first in enumerate(range(0, self.steps, self.turn)):
             group = self.groups[number % len(self.groups)]
