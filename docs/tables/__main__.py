@@ -5,13 +5,34 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import accuracy, bench, devices, meta, pages, reasoner, represent, reproduction, strength
+from . import (
+    accuracy,
+    bench,
+    devices,
+    meta,
+    pages,
+    reasoner,
+    regimes,
+    represent,
+    reproduction,
+    strength,
+)
 from .description import Table, TablesError
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = [
     table
-    for group in (accuracy, bench, devices, meta, reasoner, represent, reproduction, strength)
+    for group in (
+        accuracy,
+        bench,
+        devices,
+        meta,
+        reasoner,
+        regimes,
+        represent,
+        reproduction,
+        strength,
+    )
     for table in group.TABLES
 ]
 

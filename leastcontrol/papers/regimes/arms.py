@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ...rules import AbstractRule
 
 ADAM_RATES = (1e-4, 3.2e-4, 1e-3, 3.2e-3, 1e-2)
-SGD_RATES = (3.2e-3, 1e-2, 3.2e-2, 1e-1, 3.2e-1)
+SGD_RATES = (1e-3, 3.2e-3, 1e-2, 3.2e-2, 1e-1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -167,7 +167,7 @@ REGIMES = (
         "it settles, in every update, or in the weights after training; accuracy without the noise "
         "of the neurons",
         (
-            *(_disturbed(f"neurons {level:g}", neurons=level) for level in (0.05, 0.1, 0.2, 0.3)),
+            *(_disturbed(f"neurons {level:g}", neurons=level) for level in (0.05, 0.1, 0.3)),
             *(_disturbed(f"updates {level:g}", updates=level) for level in (1.0, 3.0)),
             *(_disturbed(f"weights {level:g}", weights=level) for level in (0.3, 0.6)),
         ),
