@@ -88,8 +88,8 @@ def finish(
     * `folder`: of their files.
     * `laboratory`: makes the `Laboratory` that trains, if there is anything to train.
     * `command`: for the files.
-    * `report`: called with a unit's name, a place in words and the share of the unit that is done;
-      may raise to stop there.
+    * `report`: called with a unit's name, a place in words and the share of the unit that is saved,
+      when it is; may raise to stop there.
 
     **Raises:** `ConfigError` for a file that is damaged or of other options; `data.DataError`.
     """
@@ -101,7 +101,8 @@ def finish(
             continue
         trained = laboratory() if trained is None else trained
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_json(path, files.with_checksum(_trials(unit, plan, trained, command, report)))
+        files.write_json(path, files.with_checksum(_trials(unit, plan, trained, command)))
+        report(unit.name, "the last trial", 1.0)
 
 
 def _trials(
@@ -109,10 +110,9 @@ def _trials(
     plan: Plan,
     laboratory: Any,
     command: str | None,
-    report: Callable[[str, str, float], None],
 ) -> dict[str, Any]:
     """Chooses the learning rate of an arm, and measures its trials with it."""
-    arm, figures, total = unit.arm, unit.setting.measure.figures, unit.setting.protocol.steps
+    arm, figures = unit.arm, unit.setting.measure.figures
     pairs = [(seed, rate) for rate in arm.rates for seed in plan.tuning_seeds]
     tried = laboratory.trials(
         unit.setting,
@@ -120,7 +120,6 @@ def _trials(
         [seed for seed, _ in pairs],
         [rate for _, rate in pairs],
         tuning=True,
-        report=lambda step: report(unit.name, f"tuning, step {step}", step / total / 2),
     )
     (first, *_) = unit.setting.measure.values(tried.asked)
     count = len(plan.tuning_seeds)
@@ -135,7 +134,6 @@ def _trials(
         plan.seeds,
         [rate] * len(plan.seeds),
         tuning=False,
-        report=lambda step: report(unit.name, f"step {step}", (1 + step / total) / 2),
     )
     values = unit.setting.measure.values(trials.asked)
     return {

@@ -7,7 +7,7 @@ weights, stream and noise for a seed, so that their figures can be compared in p
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -112,7 +112,6 @@ class Programs:
         images: Images,
         questions: Images,
         disturbance: Disturbance,
-        report: Callable[[int], None],
     ) -> tuple[Feedforward, Trials]:
         """Trains all lanes; returns the trained systems and what was measured.
 
@@ -121,7 +120,7 @@ class Programs:
         * `systems`, `seeds`, `rates`: the first weights of each lane, its seed, its learning rate.
         * `stream`: the streams of the lanes, with a first axis for the lanes.
         * `images`, `questions`: what is learned from, and what is asked about.
-        * `report`: called with the number of steps that were taken.
+        * `disturbance`: the noise.
         """
         keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
         lanes = self._start(systems, keys)
@@ -141,7 +140,6 @@ class Programs:
                 answered.append(
                     _answers(lanes.system, keys, jnp.asarray(questions.inputs), right, scale)
                 )
-            report(first + CHUNK)
         accuracy, loss = (np.array([own[place] for own in answered]) for place in (0, 1))
         per_step = np.concatenate([np.asarray(chunk) for chunk in figures], axis=1)
         solved_share, iterations, removed = np.moveaxis(per_step, 2, 0)
@@ -294,7 +292,6 @@ class Laboratory:
         rates: Sequence[float],
         *,
         tuning: bool,
-        report: Callable[[int], None],
     ) -> Trials:
         """Trains an arm for each pair of a seed and a learning rate.
 
@@ -315,7 +312,6 @@ class Laboratory:
             parts.train,
             Images(questions.inputs[:ASKED_IMAGES], questions.labels[:ASKED_IMAGES]),
             setting.disturbance,
-            report,
         )
         return trials
 
@@ -345,7 +341,6 @@ class Laboratory:
                     parts.train,
                     Images(parts.train.inputs[:1], parts.train.labels[:1]),
                     Disturbance(),
-                    lambda _: None,
                 )
             self._before[place] = systems
         return self._before[place]
