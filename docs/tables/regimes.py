@@ -4,7 +4,7 @@ One table counts the verdicts on every arm in every regime; one for each regime 
 every setting, with their paired differences to backpropagation.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from .description import DASH, Column, File, Row, Table, share, under, words
 
@@ -47,7 +47,8 @@ def _verdicts(rows: list[Row]) -> list[Row]:
     ]
 
 
-def _signed(mean: float, error: float, digits: int) -> str:
+def _signed(difference: Sequence[float], digits: int) -> str:
+    mean, error = difference
     return f"{mean:+.{digits}f} ± {error:.{digits}f}"
 
 
@@ -60,7 +61,7 @@ def _arms(name: str) -> Callable[[list[Row]], list[Row]]:
             for arm in setting["arms"]:
                 better = arm["arm"] == setting["better_baseline"]
                 differences = {
-                    baseline: _signed(*arm["differences"][baseline], digits)
+                    baseline: _signed(arm["differences"][baseline], digits)
                     for baseline in BASELINES
                     if baseline != arm["arm"]
                 }
