@@ -126,7 +126,12 @@ class Programs:
         lanes = self._start(systems, keys)
         inputs = jnp.asarray(images.inputs)
         targets = np.eye(CLASSES, dtype=np.float32)[stream.labels]
-        noise = (jnp.asarray(disturbance.neurons), jnp.asarray(disturbance.updates))
+        # Programs without noise compile in a fraction of the time.
+        noise, weights = None, None
+        if disturbance.neurons or disturbance.updates:
+            noise = (jnp.asarray(disturbance.neurons), jnp.asarray(disturbance.updates))
+        if disturbance.weights:
+            weights = jnp.asarray(disturbance.weights)
         rates_of_lanes = jnp.asarray(rates, jnp.float32)
         steps, figures, answered = stream.images.shape[1], [], []
         for first in range(0, steps, CHUNK):
@@ -136,9 +141,8 @@ class Programs:
             figures.append(chunk)
             if first + CHUNK in stream.asked:
                 right = stream.answers[:, stream.asked.index(first + CHUNK)][:, questions.labels]
-                scale = jnp.asarray(disturbance.weights)
                 answered.append(
-                    _answers(lanes.system, keys, jnp.asarray(questions.inputs), right, scale)
+                    _answers(lanes.system, keys, jnp.asarray(questions.inputs), right, weights)
                 )
         accuracy, loss = (np.array([own[place] for own in answered]) for place in (0, 1))
         per_step = np.concatenate([np.asarray(chunk) for chunk in figures], axis=1)
@@ -163,14 +167,14 @@ class Programs:
         images: Int[Array, "steps batch"],
         targets: Float[Array, "steps batch classes"],
         rate: Float[Array, ""],
-        noise: tuple[Float[Array, ""], Float[Array, ""]],
+        noise: tuple[Float[Array, ""], Float[Array, ""]] | None,
     ) -> tuple[Lanes, Float[Array, "steps figures"]]:
         arrays, static = eqx.partition(lanes, eqx.is_array)
 
         def step(arrays: PyTree, batch: tuple[Array, Array]) -> tuple[PyTree, Array]:
             chosen, taught = batch
             after, figures = self._step(
-                eqx.combine(arrays, static), Batch(inputs[chosen], taught), rate, *noise
+                eqx.combine(arrays, static), Batch(inputs[chosen], taught), rate, noise
             )
             return eqx.filter(after, eqx.is_array), figures
 
@@ -182,12 +186,13 @@ class Programs:
         lane: Lanes,
         batch: Batch,
         rate: Float[Array, ""],
-        neurons: Float[Array, ""],
-        updates: Float[Array, ""],
+        noise: tuple[Float[Array, ""], Float[Array, ""]] | None,
     ) -> tuple[Lanes, Float[Array, " figures"]]:
         key, rule_key, neuron_key, update_key = jax.random.split(lane.key, 4)
         rule = self._rule if self._course is None else with_kappa(self._rule, lane.kappa)
-        system = _with_noisy_neurons(lane.system, neurons, neuron_key)
+        system = lane.system
+        if noise is not None:
+            system = _with_noisy_neurons(system, noise[0], neuron_key)
         credit = rule(system, lane.feedback, batch, key=rule_key)
         measure = self._rule.aspects.removed
         removed = jnp.asarray(jnp.nan)
@@ -196,13 +201,15 @@ class Programs:
         kappa = lane.kappa
         if self._course is not None:
             kappa = self._course.adjusted(kappa, removed, jnp.zeros(()))
-        # The same for all lanes, so that arrays are disturbed only where they are asked to be.
-        gradient = jax.lax.cond(
-            updates > 0,
-            lambda slope: _with_noise(slope, updates, update_key),
-            lambda slope: slope,
-            credit.gradient,
-        )
+        gradient = credit.gradient
+        if noise is not None:
+            # The same for all lanes, so that arrays are disturbed only where they are asked to be.
+            gradient = jax.lax.cond(
+                noise[1] > 0,
+                lambda slope: _with_noise(slope, noise[1], update_key),
+                lambda slope: slope,
+                gradient,
+            )
         adam = optax.scale_by_adam()
         moments, feedback, feedback_moments = lane.moments, lane.feedback, lane.feedback_moments
         if self._arm.adam:
@@ -255,11 +262,12 @@ def _answers(
     key: Array,
     inputs: Float[Array, "images pixels"],
     right: Int[Array, " images"],
-    weights: Float[Array, ""],
+    weights: Float[Array, ""] | None,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Computes the accuracy and the loss over the images that are asked for."""
-    learned, fixed = eqx.partition(system, eqx.is_inexact_array)
-    system = eqx.combine(_with_noise(learned, weights, key), fixed)
+    if weights is not None:
+        learned, fixed = eqx.partition(system, eqx.is_inexact_array)
+        system = eqx.combine(_with_noise(learned, weights, key), fixed)
 
     def output(x: Array) -> Array:
         drive = system.drive(x)
