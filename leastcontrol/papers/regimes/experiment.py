@@ -146,7 +146,7 @@ REGIMES_EXPERIMENT = RegimesExperiment(
     "images are 14 × 14, means of 2 × 2 pixels; networks have two layers of 64 tanh units unless "
     "said otherwise; the loss is the squared error for every arm; learning rates are constant; 2 "
     "tuning seeds; 1 000 test images. Smaller than planned: 960 steps of drift in the place of "
-    "3 000, at most 960 steps on few data, 2 and 15 layers of fast learning in the place of 2 to "
+    "3 000, at most 960 steps on few data, two layers of fast learning in the place of 2 to "
     "50, 1 024 images under noise, 320 and 160 steps of the narrow network. "
     "A Newton step of predictive coding counts as two products, which is fewer than it takes.",
     45,

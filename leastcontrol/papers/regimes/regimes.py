@@ -191,7 +191,7 @@ REGIMES = (
         "fast-learning",
         "Fast learning",
         "steps, and passes through the network, until the squared error on training images is 0.2; "
-        "two layers of 64 units or 15 of 32, at most 384 or 192 steps of ten new images",
-        (_fast(2, HIDDEN, 384), _fast(15, DEEP, 192)),
+        "two layers of 64 units, at most 384 steps of ten new images",
+        (_fast(2, HIDDEN, 384),),
     ),
 )
