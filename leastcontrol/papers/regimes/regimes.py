@@ -108,7 +108,7 @@ def _few(images: int, steps: int) -> Setting:
 
 def _fast(layers: int, hidden: tuple[int, ...], steps: int) -> Setting:
     protocol = Passes(steps, BATCH, steps * BATCH, every=CHUNK)
-    return Setting(f"{layers} layers", protocol, StepsToLoss(0.2), hidden=hidden)
+    return Setting(f"{layers} layers", protocol, StepsToLoss(0.3), hidden=hidden)
 
 
 REGIMES = (
@@ -190,7 +190,7 @@ REGIMES = (
     Regime(
         "fast-learning",
         "Fast learning",
-        "steps, and passes through the network, until the squared error on training images is 0.2; "
+        "steps, and passes through the network, until the squared error on training images is 0.3; "
         "two layers of 64 units, at most 384 steps of ten new images",
         (_fast(2, HIDDEN, 384),),
     ),
