@@ -36,7 +36,7 @@ def stale(root: Path) -> dict[Path, str]:
                 for experiment in json.loads(path.read_text(encoding="utf-8"))["experiments"]
                 for verdict in experiment["verdicts"]
                 # A value that is not finite, which is written as null, is nothing to judge by.
-                if not verdict["failed"] and None not in verdict["values"]
+                if verdict["values"] and None not in verdict["values"]
             ]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise TablesError(

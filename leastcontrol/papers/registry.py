@@ -12,9 +12,9 @@ shared machine: measured, or scaled from measured epochs; those of ten hours and
 
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..runs.config import RunConfig
 from ..runs.meta_config import MetaConfig
@@ -42,6 +42,11 @@ from .expectations import (
     Published,
     Unpublished,
 )
+from .experiment import AbstractExperiment, Reduction, Report
+from .regimes.experiment import REGIMES_EXPERIMENT
+
+if TYPE_CHECKING:
+    from .reproduction import Judged
 
 LEAST_CONTROL = "arXiv 2207.01332"
 STRONG_CONTROL = "arXiv 2204.07249"
@@ -71,30 +76,8 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True)
-class Reduction:
-    """The options of a smaller version of an experiment.
-
-    **Arguments:**
-
-    * `sentence`: describes what is reduced. The values that such a run measured before are stored
-      under it (`recorded`).
-    * `options`: replace the options of every row.
-    * `minutes`: the approximate time of all rows on two cores.
-    * `data`: the name of the data set that it takes if it is at hand; empty for what is there
-      anyway or downloaded.
-    * `with_data`: the smaller version to run instead where its data set is at hand.
-    """
-
-    sentence: str
-    options: Mapping[str, Any]
-    minutes: int
-    data: str = ""
-    with_data: "Reduction | None" = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Experiment:
-    """A table or a figure.
+class Experiment(AbstractExperiment):
+    """A table or a figure of a paper.
 
     **Arguments:**
 
@@ -116,11 +99,45 @@ class Experiment:
     needs: tuple[str, str] = ("nothing", "nothing")
     differences: str = ""
     missing: str = ""
+    compared_with: ClassVar[str] = "the paper"
+    reduced_compared_with: ClassVar[str] = "expected"
 
     @property
     def minutes(self) -> int:
-        """The approximate time of all rows on two cores."""
         return sum(row.minutes for row in self.rows)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(row.name for row in self.rows)
+
+    def described_parts(self) -> list[str]:
+        lines = []
+        for row in self.rows:
+            expected = "; ".join(
+                f"{each.quantity.name} {each.shown()}" for each in row.expectations
+            )
+            lines.append(f"    {row.name:<28} {expected}")
+        return lines
+
+    def run(
+        self,
+        out: Path,
+        *,
+        reduction: Reduction | None,
+        data_dir: Path | None,
+        command: str | None,
+        report: Report | None,
+    ) -> "list[Judged]":
+        # Imported here because it imports everything that trains.
+        from .reproduction import reproduce
+
+        return reproduce(
+            self, out, reduction=reduction, data_dir=data_dir, command=command, report=report
+        )
+
+    def entries(self, out: Path, *, reduction: Reduction | None) -> dict[str, Any]:
+        del out, reduction
+        return {}
 
 
 def configuration(row: Row, reduction: Reduction | None, data_dir: Path | None) -> Config:
@@ -134,7 +151,9 @@ def configuration(row: Row, reduction: Reduction | None, data_dir: Path | None) 
     return config.with_options(data_dir=data_dir) if "data_dir" in config.flat() else config
 
 
-def find(name: str, experiments: Sequence[Experiment], *, quick: bool) -> Experiment:
+def find(
+    name: str, experiments: Sequence[AbstractExperiment], *, quick: bool
+) -> AbstractExperiment:
     """Finds an experiment by its name.
 
     **Raises:** `ConfigError` for an unknown name, an experiment without rows, or one that is to be
@@ -156,20 +175,16 @@ def find(name: str, experiments: Sequence[Experiment], *, quick: bool) -> Experi
     return found
 
 
-def listing(experiments: Sequence[Experiment]) -> str:
+def listing(experiments: Sequence[AbstractExperiment]) -> str:
     """Formats the list of experiments as text."""
     parts = []
     for experiment in experiments:
         lines = [experiment.name, f"  {experiment.title} ({experiment.source})"]
         if experiment.missing:
             lines.append(f"  not run by this command: {experiment.missing}")
-        for row in experiment.rows:
-            expected = "; ".join(
-                f"{each.quantity.name} {each.shown()}" for each in row.expectations
-            )
-            lines.append(f"    {row.name:<28} {expected}")
+        lines += experiment.described_parts()
         full, quick = experiment.needs
-        if experiment.rows:
+        if experiment.parts:
             lines.append(f"  full: {duration(experiment.minutes)}, needs {full}")
         if experiment.reduction is not None:
             lines += [
@@ -955,7 +970,7 @@ MISSING = (
     ),
 )
 
-EXPERIMENTS = (
+EXPERIMENTS: tuple[AbstractExperiment, ...] = (
     FEEDFORWARD_TABLE,
     RECURRENT_TABLE,
     STRENGTH_TABLE,
@@ -972,5 +987,6 @@ EXPERIMENTS = (
     SMALL_CONVOLUTIONAL_TABLE,
     DEEP_EQUILIBRIUM_TABLE,
     REPRESENTATION_TABLE,
+    REGIMES_EXPERIMENT,
     *MISSING,
 )

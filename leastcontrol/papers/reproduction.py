@@ -25,10 +25,9 @@ from ..runs.represent import RepresentError, RepresentJob
 from ..runs.runner import AbstractJob, run
 from ..runs.train import TrainingJob
 from .expectations import Measured, Quantity
-from .registry import Config, Experiment, Reduction, Row, configuration
+from .experiment import AbstractExperiment, Reduction, Report
+from .registry import Config, Experiment, Row, configuration
 
-# Called with a row, a seed, its progress in words, and the share of the row that is done.
-Report = Callable[[Row, int, str, float], None]
 # The data sets whose presence decides how an experiment is reduced.
 SOURCES = {"omniglot": data.OMNIGLOT, "cifar10": data.CIFAR10}
 # What previous reduced runs measured.
@@ -109,7 +108,9 @@ def reproduce(
     ]
 
 
-def reduction_of(experiment: Experiment, *, quick: bool, data_dir: Path | None) -> Reduction | None:
+def reduction_of(
+    experiment: AbstractExperiment, *, quick: bool, data_dir: Path | None
+) -> Reduction | None:
     """Returns the reduction with which an experiment is run; `None` for its full size."""
     reduction = experiment.reduction if quick else None
     if reduction is None or reduction.with_data is None:
@@ -119,7 +120,7 @@ def reduction_of(experiment: Experiment, *, quick: bool, data_dir: Path | None) 
 
 
 def verdicts(
-    experiment: Experiment,
+    experiment: AbstractExperiment,
     judged: Sequence[Judged],
     *,
     reduction: Reduction | None,
@@ -164,7 +165,7 @@ def _values(
         if report is not None:
             seeds = config.all_seeds()
             share = (seeds.index(seed) + job.share(figures)) / len(seeds)
-            report(row, seed, job.place(figures), share)
+            report(row.name, f"seed {seed}, {job.place(figures)}", share)
 
     run_folder = folder / row.name
     summary = run(job, run_folder, command=command, resume=True, report=each)

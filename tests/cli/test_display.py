@@ -140,14 +140,15 @@ def test_the_table_of_reproduce_cuts_no_word(capsys):
             "98.11 ± 0.07",
             each.shown(),
             "within 2 of it",
-            False,
-            "1.8 % (α = 320)",
+            strength="1.8 % (α = 320)",
         )
         for experiment in registry.EXPERIMENTS
+        if isinstance(experiment, registry.Experiment)
         for row in experiment.rows
         for each in row.expectations
     ]
-    reproduce._print_judged(registry.EXPERIMENTS[0], True, judged)
+    table = registry.EXPERIMENTS[0]
+    reproduce._print_judged(table, table.reduction, judged)
     out = shown(capsys)
     has_whole(out, *(each.row for each in judged), *(each.quantity for each in judged))
 

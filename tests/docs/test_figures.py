@@ -18,7 +18,7 @@ PAGES = [
 IMAGE = re.compile(r"[\w./{}-]*\.(?:svg|png|jpg|gif|webp)\b")
 # Those that are drawn in seconds, from results alone.
 QUICK = ("device_training", "gradient_certificate", "growth", "noise_robustness", "settle_memory")
-QUICK += ("gallery",)
+QUICK += ("gallery", "regimes")
 
 
 @pytest.fixture

@@ -185,6 +185,11 @@ def test_a_measurement_is_shown_with_its_deviation(values, shown):
     assert Measured(values).shown(TEST_ACCURACY) == shown
 
 
+def seed_and_place(words):
+    seed, place = words.removeprefix("seed ").split(", ")
+    return int(seed), place
+
+
 # --- running --------------------------------------------------------------------------------------
 
 
@@ -194,11 +199,12 @@ def reproduced(tmp_path_factory):
     out = tmp_path_factory.mktemp("reproduced")
     seen = []
 
-    def report(row, seed, place, share):
+    def report(row, place, share):
+        seed, place = seed_and_place(place)
         # Of two epochs; the first row has two seeds, the other one.
         done = int(place.removeprefix("epoch ")) / 2
-        assert share == {"one": (seed - 3 + done) / 2, "other": done}[row.name]
-        seen.append((row.name, seed, int(place.removeprefix("epoch "))))
+        assert share == {"one": (seed - 3 + done) / 2, "other": done}[row]
+        seen.append((row, seed, int(place.removeprefix("epoch "))))
         if seen == [("one", 3, 1)]:
             raise Stopped
 
@@ -306,9 +312,9 @@ def test_a_row_may_be_a_meta_training(tmp_path):
     rows = (Row("meta", config, (Unpublished(META_LOSS),), 1),)
     seen = []
 
-    def report(row, seed, place, share):
+    def report(row, place, share):
         assert 0 < share <= 1
-        seen.append((row.name, seed, place))
+        seen.append((row, *seed_and_place(place)))
         if len(seen) == 1:
             raise Stopped
 
@@ -333,9 +339,9 @@ def test_a_row_may_be_pictures(tmp_path):
     table = dataclasses.replace(TABLE, rows=(Row("pictures", config, expectations, 1),))
     seen = []
 
-    def report(row, seed, place, share):
+    def report(row, place, share):
         assert 0 < share <= 1
-        seen.append((row.name, seed, place))
+        seen.append((row, *seed_and_place(place)))
         if len(seen) == 1:
             raise Stopped
 
@@ -383,17 +389,17 @@ def test_two_processes_do_not_run_one_table(tmp_path):
 # --- the registry ---------------------------------------------------------------------------------
 
 RUN = [own for own in registry.EXPERIMENTS if not own.missing]
+TABLES = [own for own in RUN if isinstance(own, Experiment)]
 
 
 def test_names_are_different():
     names = [own.name for own in registry.EXPERIMENTS]
     assert len(set(names)) == len(names)
     for experiment in RUN:
-        rows = [row.name for row in experiment.rows]
-        assert len(set(rows)) == len(rows)
+        assert len(set(experiment.parts)) == len(experiment.parts)
 
 
-@pytest.mark.parametrize("experiment", RUN, ids=lambda own: own.name)
+@pytest.mark.parametrize("experiment", TABLES, ids=lambda own: own.name)
 def test_every_row_can_be_run_in_full_and_reduced(experiment):
     for row in experiment.rows:
         for reduction in (None, *reductions(experiment)):
@@ -415,8 +421,8 @@ def reductions(experiment):
 
 @pytest.mark.parametrize("experiment", registry.EXPERIMENTS, ids=lambda own: own.name)
 def test_what_cannot_be_run_says_why_and_what_is_long_is_reduced(experiment):
-    assert bool(experiment.rows) == (not experiment.missing)
-    assert bool(experiment.reduction) == (bool(experiment.rows) and "small" not in experiment.name)
+    assert bool(experiment.parts) == (not experiment.missing)
+    assert bool(experiment.reduction) == (bool(experiment.parts) and "small" not in experiment.name)
 
 
 def test_the_reduced_versions_fit_in_45_minutes():
@@ -467,7 +473,7 @@ def test_every_reduced_row_has_a_record_that_is_far_from_chance():
     }
     wanted = [
         (experiment.name, reduction.sentence, row.name, expected.quantity.name)
-        for experiment in RUN
+        for experiment in TABLES
         for reduction in reductions(experiment)
         for row in experiment.rows
         for expected in row.expectations
@@ -538,7 +544,10 @@ def test_the_list_shows_every_row_without_running_anything(call):
         assert f"\n{experiment.name}\n" in f"\n{out}"
         assert experiment.source in out
         assert experiment.missing in out
-        for row in experiment.rows:
+        for line in experiment.described_parts():
+            assert line in out
+    for table in TABLES:
+        for row in table.rows:
             assert row.name in out
     assert "test accuracy 98.29 ± 0.14 %" in out
     assert "12 000 of the training images, and 2 epochs instead of 30" in out

@@ -3,13 +3,14 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import tyro
 
 from ...papers import registry
+from ...papers.experiment import AbstractExperiment, Reduction, Report
 from ...runs.interruption import interruptible
 from ...runs.options import ConfigError
 from .._console import say, tell
@@ -62,7 +63,7 @@ class Reproduce(AbstractPlainVerb):
         if self.list:
             say(registry.listing(registry.EXPERIMENTS))
             return 0
-        from ...papers.reproduction import reduction_of, reproduce, verdicts
+        from ...papers.reproduction import reduction_of, verdicts
         from ...runs.origin import origin
 
         # Each once, in the order of the list.
@@ -70,7 +71,7 @@ class Reproduce(AbstractPlainVerb):
             each
             for each in registry.EXPERIMENTS
             if each.name in self.names
-            or (self.all and each.rows and (each.reduction or not self.quick))
+            or (self.all and each.parts and (each.reduction or not self.quick))
         ]
         about = origin(command)
         failed, experiments = 0, []
@@ -78,9 +79,8 @@ class Reproduce(AbstractPlainVerb):
             began = time.perf_counter()
             reduction = reduction_of(experiment, quick=self.quick, data_dir=self.data_dir)
             tell(f"{experiment.name}: {_announced(experiment, reduction)}")
-            with _row_report(experiment) as report:
-                judged = reproduce(
-                    experiment,
+            with _part_report(experiment) as report:
+                judged = experiment.run(
                     self.out,
                     reduction=reduction,
                     data_dir=self.data_dir,
@@ -90,7 +90,12 @@ class Reproduce(AbstractPlainVerb):
             seconds = time.perf_counter() - began
             _print_judged(experiment, reduction, judged)
             failed += sum(each.failed for each in judged)
-            experiments.append(verdicts(experiment, judged, reduction=reduction, seconds=seconds))
+            experiments.append(
+                {
+                    **verdicts(experiment, judged, reduction=reduction, seconds=seconds),
+                    **experiment.entries(self.out, reduction=reduction),
+                }
+            )
             total = sum(each["seconds"] for each in experiments)
             write_result(self.results, {"seconds": total, "experiments": experiments, **about})
         for each in registry.EXPERIMENTS if self.all else ():
@@ -99,37 +104,33 @@ class Reproduce(AbstractPlainVerb):
         return 1 if failed else 0
 
 
-def _announced(experiment: registry.Experiment, reduction: registry.Reduction | None) -> str:
-    rows = f"{len(experiment.rows)} rows"
+def _announced(experiment: AbstractExperiment, reduction: Reduction | None) -> str:
     if reduction is None:
-        return f"{rows}, {registry.duration(experiment.minutes)}"
-    return f"{rows}, {registry.duration(reduction.minutes)}; {reduction.sentence}"
+        return f"{len(experiment.parts)} rows, {registry.duration(experiment.minutes)}"
+    return f"{registry.duration(reduction.minutes)}; {reduction.sentence}"
 
 
 @contextlib.contextmanager
-def _row_report(
-    experiment: registry.Experiment,
-) -> Iterator[Callable[[registry.Row, int, str, float], None]]:
-    """Shows how far a row is, and ends the process where it was asked to."""
-    rows = experiment.rows
-    with Work(float(len(rows))) as work, interruptible("the same command") as saved:
+def _part_report(experiment: AbstractExperiment) -> Iterator[Report]:
+    """Shows how far a part is, and ends the process where it was asked to."""
+    parts = experiment.parts
+    with Work(float(len(parts))) as work, interruptible("the same command") as saved:
 
-        def report(row: registry.Row, seed: int, place: str, share: float) -> None:
-            work.at(f"{row.name}, seed {seed}, {place}", rows.index(row) + share)
-            saved(f"{place} of {row.name}, seed {seed}")
+        def report(name: str, place: str, share: float) -> None:
+            work.at(f"{name}, {place}", parts.index(name) + share)
+            saved(f"{place} of {name}")
 
         yield report
 
 
 def _print_judged(
-    experiment: registry.Experiment,
-    reduction: registry.Reduction | None,
-    judged: Sequence["Judged"],
+    experiment: AbstractExperiment, reduction: Reduction | None, judged: Sequence["Judged"]
 ) -> None:
     title = f"{experiment.title} ({experiment.source})"
-    expected = "the paper"
+    expected = experiment.compared_with
     if reduction is not None:
-        title, expected = f"{title}; reduced: {reduction.sentence}", "expected"
+        title = f"{title}; reduced: {reduction.sentence}"
+        expected = experiment.reduced_compared_with
     headings = ("row", "figure", "measured", expected, "verdict")
     extra = {
         "the paper, full size": [each.published for each in judged],
