@@ -20,7 +20,7 @@ def draw(regimes: dict, name: str) -> None:
     """Draws one regime."""
     regime = regimes[name.removeprefix("regimes_").replace("_", "-")]
     # Of fast learning the steps are drawn; the products stand in the table.
-    settings = [own for own in regime["settings"] if own["figure"] != "products"]
+    settings = [each for each in regime["settings"] if each["figure"] != "products"]
     prepare(name)
     figure, axes = pyplot.subplots(figsize=(7.2, 1.6 + 0.62 * len(settings)), layout="constrained")
     for place, setting in enumerate(settings):
@@ -51,7 +51,7 @@ def draw(regimes: dict, name: str) -> None:
     axes.grid(axis="x", color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.set_yticks(
-        [-place for place in range(len(settings))], [own["setting"] for own in settings]
+        [-place for place in range(len(settings))], [each["setting"] for each in settings]
     )
     axes.set_ylim(0.55 - len(settings), 0.55)
     axes.tick_params(axis="y", length=0)

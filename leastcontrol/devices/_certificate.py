@@ -42,6 +42,8 @@ CERTAIN = 4.0
 """A response is not zero where it is larger than so many of its standard deviations."""
 CHANCE = 1e-3
 """Probability that normal noise makes a line of a population look as if it moved another neuron."""
+FEW = 8
+"""From fewer samples no common factor is taken off, which their noise would be taken for."""
 FROZEN = 1.2
 """A reading is frozen where it varies by less than so many noise floors, whatever is applied."""
 
@@ -133,10 +135,12 @@ def _common(
 
     Where all samples go on towards their rest, the difference is in proportion to the reading;
     noise of the same size in both settles is not. Medians, so that one sample that jumps is not
-    taken for what all have in common.
+    taken for what all have in common; of fewer than `FEW` samples, their mean shift alone.
     """
     if not len(difference):
         return difference
+    if len(difference) < FEW:
+        return np.broadcast_to(np.mean(difference, axis=0), difference.shape)
     middle, place = np.median(difference, axis=0), np.median(mean, axis=0)
     apart = mean - place
     ratios = np.where(apart == 0, np.nan, (difference - middle) / np.where(apart == 0, 1, apart))

@@ -22,8 +22,8 @@ time constant τ = C / G. The noise is drawn anew every NOISE_STEP τ; of a devi
 
 it moves the node by σ_V, as long as nothing else is at the node than its resistors.
 
-What belongs to the device and is not told: the factor of every resistor, and the offsets of every
-pair of transistors and of every output's amplifier.
+What belongs to the device and is not known outside: the factor of every resistor, and the offsets
+of every pair of transistors and of every output's amplifier.
 """
 
 import dataclasses

@@ -73,7 +73,8 @@ def reproduce(
     **Arguments:**
 
     * `experiment`: an experiment with rows.
-    * `out`: the folder of all experiments; that of this one is `OUT/NAME`, or `OUT/NAME-quick`.
+    * `out`: the folder of all experiments; that of this one is `OUT/NAME`, `OUT/NAME-quick`, or
+      `OUT/NAME-quick-DATA` where the reduced version takes data that are at hand.
     * `reduction`: that of the reduced version to run; none for the full size.
     * `data_dir`: the folder with the files of the data set, if they are not in the default one.
     * `command`: the command line, for the files of the rows.
@@ -84,7 +85,7 @@ def reproduce(
 
     **Raises:** `ConfigError`, `data.DataError` or `training.FolderError`.
     """
-    folder = out / (experiment.name if reduction is None else f"{experiment.name}-quick")
+    folder = out / _folder_of(experiment, reduction)
     recorded = _recorded(experiment, reduction)
     with training.RunFolder.held(folder, resume=True):
         values, strengths = {}, {}
@@ -106,6 +107,12 @@ def reproduce(
         for row in experiment.rows
         for judged in _judged(row, values, None if reduction is None else recorded)
     ]
+
+
+def _folder_of(experiment: Experiment, reduction: Reduction | None) -> str:
+    if reduction is None:
+        return experiment.name
+    return "-".join(part for part in (experiment.name, "quick", reduction.data) if part)
 
 
 def reduction_of(

@@ -138,7 +138,10 @@ def gradient_noise(
         change = jax.tree.map(lambda leaf: leaf[1] - leaf[0], credit.gradient)
         counted = jnp.any(chosen[1] > 0)
         stats = credit.solution.stats
-        mean = lambda values: jnp.sum(chosen * values, axis=1) / jnp.sum(chosen, axis=1)  # noqa: E731
+        # A sample that does not count may have figures that are not finite.
+        mean = lambda values: (  # noqa: E731
+            jnp.sum(jnp.where(chosen > 0, chosen * values, 0), axis=1) / jnp.sum(chosen, axis=1)
+        )
         terms = (
             *(gradient, change, norm(gradient) ** 2),
             *(mean(stats.error)[1], jnp.sum(mean(stats.steps)), jnp.asarray(1.0)),

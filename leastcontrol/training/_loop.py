@@ -130,14 +130,15 @@ def train(
       given the relative leak κ too if `config` asks for a share of the loss, and `None` otherwise.
     * `report`: called after every epoch with its figures and with what is trained so far.
 
-    **Raises:** `ValueError` where a batch does not fit into the training set, or the data do not
-    fit the system; `TrainingError` where a loss or a weight is no longer finite, where the policy
-    for unsolved samples is to raise, where no sample of an epoch counted, and where `watch` stops
-    the training.
+    **Raises:** `ValueError` where a batch does not fit into the training set, the data do not fit
+    the system, or `start` is of a training that followed other measurements; `TrainingError` where
+    a loss or a weight is no longer finite, where the policy for unsolved samples is to raise, where
+    no sample of an epoch counted, and where `watch` stops the training.
     """
     whole, rule = rule, _in_parts(rule, config, mesh)
     if start is None:
         start = untrained(system, rule, training, config, seed=seed)
+    _check_start(start, config)
     if len(start.metrics) >= config.epochs:
         return start
     # Before the compilation, which takes longer.
@@ -266,6 +267,21 @@ def _mean_of_measured(shares: np.ndarray) -> float | None:
 def _largest_of_known(tolerances: np.ndarray) -> float | None:
     known = tolerances[np.isfinite(tolerances)]
     return float(known.max()) if known.size else None
+
+
+def _check_start(start: Trained, config: TrainingConfig) -> None:
+    """Raises `ValueError` unless a training goes on with what its start has followed."""
+    followed = (
+        ("strength", "a share of the loss", start.kappa),
+        ("tolerance", "a tolerance by the gradient's noise", start.tolerance),
+    )
+    for name, words, value in followed:
+        if (getattr(config, name) is None) != (value is None):
+            before, now = ("without", "with") if value is None else ("with", "without")
+            raise ValueError(
+                f"`start` is of a training {before} {words}, and `config` is of one {now} it: give "
+                "the config that it was trained with, or leave `start` out."
+            )
 
 
 def _look(watch: Callable[[AbstractSystem, PyTree[Any]], None] | None, before: Trained) -> None:

@@ -85,6 +85,6 @@ class ToleranceFromNoise:
         error = jnp.where(noise.effect > 0, noise.error, 1)
         factor = self.share * noise.standard_error * error / effect
         factor = jnp.clip(factor, 1 / LARGEST_FACTOR, LARGEST_FACTOR)
-        known = (noise.parts >= 2) & jnp.isfinite(noise.standard_error + noise.effect)
+        known = (noise.parts >= 2) & jnp.isfinite(noise.standard_error + noise.effect + error)
         chosen = jnp.clip(tolerance * factor, LOWEST, HIGHEST)
         return jnp.where(known, chosen, tolerance).astype(tolerance.dtype)

@@ -8,6 +8,18 @@ from leastcontrol import devices
 from leastcontrol.devices import Measurement
 
 
+@pytest.mark.parametrize("samples", [2, 3, 7, 8, 40])
+def test_noise_of_few_samples_is_not_taken_for_what_they_have_in_common(samples):
+    rng = np.random.default_rng(3)
+    means = []
+    for _ in range(200):
+        first, second = rng.normal(0, 0.01, (2, samples, 3)) + rng.normal(size=(samples, 3))
+        means.append(np.mean(devices.noise_floors(first, second) ** 2))
+    # What is common is fitted by at most two numbers.
+    expected = 0.01 * np.sqrt((samples - 1) / samples)
+    np.testing.assert_allclose(np.sqrt(np.mean(means)), expected, rtol=0.2)
+
+
 def test_samples_are_judged_by_two_settles():
     random = np.random.default_rng(0)
     output = np.tile([0.0, 5.0], (200, 1))

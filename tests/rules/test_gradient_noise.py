@@ -64,6 +64,20 @@ def test_noise_and_effect_of_a_linear_network_have_a_closed_form(parts):
 
 
 @pytest.mark.slow
+def test_a_sample_that_is_not_solved_changes_nothing():
+    batch, tolerance = linear_batch(12), 0.02
+    rule = lc.RecurrentBackpropagation(loss=lc.SquaredError())
+    spoilt = batch._replace(inputs=batch.inputs.at[0].set(jnp.inf))
+    noise = rules.gradient_noise(rule, linear_system(), None, spoilt, tolerance=tolerance, parts=12)
+    exact, residual = gradients_within(batch, tolerance)
+    np.testing.assert_allclose(noise.error, residual / tolerance, rtol=1e-9)
+    np.testing.assert_allclose(
+        noise.standard_error, jnp.std(exact[1:], ddof=1) / np.sqrt(11), rtol=1e-9
+    )
+    assert noise.parts == 11
+
+
+@pytest.mark.slow
 def test_the_effect_agrees_with_the_certificate():
     batch = lc.Batch(inputs(), labels())
     rule = lc.LeastControl(lc.DynamicInversion(), 1.0)

@@ -42,7 +42,14 @@ def test_the_largest_tolerance_within_a_share_of_the_noise_is_chosen():
 
 
 @pytest.mark.parametrize(
-    "unknown", [{"parts": 1}, {"standard_error": np.nan}, {"effect": np.inf}, {"parts": 0}]
+    "unknown",
+    [
+        {"parts": 1},
+        {"standard_error": np.nan},
+        {"effect": np.inf},
+        {"error": np.nan},
+        {"parts": 0},
+    ],
 )
 def test_what_was_not_measured_changes_nothing(unknown):
     now = jnp.asarray(2e-3)
@@ -97,6 +104,25 @@ def test_a_rule_without_a_solve_is_refused_by_training():
             SMALL.build_training(),
             seed=0,
         )
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_only_with_what_it_followed():
+    splits, rule = load_splits(SMALL), SMALL.build_rule()
+    system = build_system(SMALL, splits, 0)
+    fixed = SMALL.with_options(tolerance=1e-5)
+    for before, now, words in ((fixed, SMALL, "without a tol"), (SMALL, fixed, "with a tol")):
+        start = training.untrained(system, rule, splits.train, before.build_training(), seed=0)
+        with pytest.raises(ValueError, match=f"`start` is of a training {words}.*leave `start`"):
+            training.train(
+                system,
+                rule,
+                splits.train,
+                splits.validation,
+                now.build_training(),
+                seed=0,
+                start=start,
+            )
 
 
 @pytest.mark.slow

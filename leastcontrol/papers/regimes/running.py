@@ -231,7 +231,7 @@ def _compared(plan: Plan, regime: Regime, folder: Path) -> dict[str, Any]:
                     "deviation": statistics.stdev(values),
                     "values": values,
                     "differences": {
-                        name: [own.mean, own.error] for name, own in differences.items()
+                        name: [each.mean, each.error] for name, each in differences.items()
                     },
                     "difference": [differences[better].mean, differences[better].error],
                     "solved": _mean(trials["solved"]),

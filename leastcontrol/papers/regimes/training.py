@@ -144,7 +144,7 @@ class Programs:
                 answered.append(
                     _answers(lanes.system, keys, jnp.asarray(questions.inputs), right, weights)
                 )
-        accuracy, loss = (np.array([own[place] for own in answered]) for place in (0, 1))
+        accuracy, loss = (np.array([answer[place] for answer in answered]) for place in (0, 1))
         per_step = np.concatenate([np.asarray(chunk) for chunk in figures], axis=1)
         solved_share, iterations, removed = np.moveaxis(per_step, 2, 0)
         passes = self._arm.passes + self._arm.passes_per_iteration * iterations.mean(axis=1)
@@ -362,8 +362,8 @@ def _streams(protocol: AbstractProtocol, images: Images, seeds: Sequence[int]) -
     }
     lanes = [streams[seed] for seed in seeds]
     return Stream(
-        np.stack([own.images for own in lanes]),
-        np.stack([own.labels for own in lanes]),
+        np.stack([lane.images for lane in lanes]),
+        np.stack([lane.labels for lane in lanes]),
         lanes[0].asked,
-        np.stack([own.answers for own in lanes]),
+        np.stack([lane.answers for lane in lanes]),
     )
