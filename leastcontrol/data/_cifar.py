@@ -136,8 +136,8 @@ class CifarSource(AbstractSource):
         self, data_dir: Folder | None, cache_dir: Folder | None
     ) -> tuple[CifarForm, dict[str, bytes], str]:
         """Reads the batches; returns their form, their contents by name, and their location."""
-        folders = self._folders(data_dir, cache_dir)
-        if len(folders) > 1:
+        folder, *others = folders = self._folders(data_dir, cache_dir)
+        if others:
             for folder in folders:
                 for form in self.forms:
                     batches = self._batches_in(folder, form)
@@ -149,7 +149,6 @@ class CifarSource(AbstractSource):
                 f"CIFAR-10; put {' or '.join(form.archive for form in self.forms)} there, or what "
                 f"one unpacks to, or leave out {given_by} to have it downloaded."
             )
-        folder = folders[0]
         form = self.forms[0]
         if not (folder / form.archive).is_file():
             self._download(form, folder)

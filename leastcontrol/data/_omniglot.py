@@ -219,8 +219,8 @@ class OmniglotSource:
         return root / "omniglot", root / "omniglot-py", root
 
     def _folder(self, data_dir: Folder | None, cache_dir: Folder | None) -> Path:
-        folders = self._folders(data_dir, cache_dir)
-        if len(folders) > 1:
+        folder, *others = folders = self._folders(data_dir, cache_dir)
+        if others:
             for candidate in folders:
                 if any(part.is_in(candidate) for part in self.parts):
                     return candidate
@@ -230,7 +230,6 @@ class OmniglotSource:
                 f"of Omniglot; put {self._names()} there, packed or unpacked, or leave the folder "
                 "out to have them downloaded."
             )
-        folder = folders[0]
         for part in self.parts:
             if not part.is_in(folder):
                 self._download(part, folder)
