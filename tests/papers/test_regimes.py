@@ -288,6 +288,12 @@ def test_every_arm_learns_and_is_tuned_without_test_images(laboratory, arm):
     )
     assert (tuned.asked.accuracy > 0.5).all()
     assert (tested.asked.accuracy < 0.3).all()
+    if arm.removed == 0.85:
+        # Once twelve units have learned, batches are left of which the strongest control solves
+        # nothing: that is counted, and the share that it removed is not known.
+        assert (tuned.solved < 1).all()
+        assert np.isnan(tuned.removed).all()
+        return
     assert (tuned.solved > 0.98).all()
     if arm.removed is not None:
         np.testing.assert_allclose(tuned.removed, arm.removed, atol=0.05)
