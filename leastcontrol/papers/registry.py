@@ -167,12 +167,12 @@ def find(
             f"There is no experiment {name!r}, and {words}: write leastcontrol reproduce --list "
             "to see all."
         )
-    found = known[name]
-    if found.missing:
-        raise ConfigError(f"{name} is not run by this command: {found.missing}")
-    if quick and found.reduction is None:
+    experiment = known[name]
+    if experiment.missing:
+        raise ConfigError(f"{name} is not run by this command: {experiment.missing}")
+    if quick and experiment.reduction is None:
         raise ConfigError(f"{name} has no reduced version, for it is small: leave out --quick.")
-    return found
+    return experiment
 
 
 def listing(experiments: Sequence[AbstractExperiment]) -> str:
