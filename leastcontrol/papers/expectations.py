@@ -126,8 +126,23 @@ class AbstractExpectation(abc.ABC):
         """
 
 
+class _AbstractOfFullSize(AbstractExpectation):
+    """What only a run of the full size is judged by; a reduced one is judged by its record."""
+
+    def when_reduced(self, before: Measured | None) -> AbstractExpectation:
+        return Unrecorded(self.quantity) if before is None else Recorded(self.quantity, before)
+
+
+class _AbstractOfAnySize(AbstractExpectation):
+    """What a run of any size is judged by."""
+
+    def when_reduced(self, before: Measured | None) -> AbstractExpectation:
+        del before
+        return self
+
+
 @dataclasses.dataclass(frozen=True)
-class Published(AbstractExpectation):
+class Published(_AbstractOfFullSize):
     """A published number v ± s, where s may be missing.
 
     A mean m with the deviation d is within the spread if the intervals v ± s and m ± d overlap or
@@ -152,12 +167,9 @@ class Published(AbstractExpectation):
         side = "above" if difference > 0 else "below"
         return f"{side} by {self.quantity.shown(abs(difference))}"
 
-    def when_reduced(self, before: Measured | None) -> AbstractExpectation:
-        return _recorded(self.quantity, before)
-
 
 @dataclasses.dataclass(frozen=True)
-class Recorded(AbstractExpectation):
+class Recorded(_AbstractOfAnySize):
     """The values v that another run of the same configuration measured, one for each seed.
 
     The mean m of a run with the deviation d is as recorded if it differs from the mean of v by at
@@ -182,10 +194,6 @@ class Recorded(AbstractExpectation):
         side = "above" if difference > 0 else "below"
         return f"{side} what was recorded, by {self.quantity.shown(abs(difference))}"
 
-    def when_reduced(self, before: Measured | None) -> AbstractExpectation:
-        del before
-        return self
-
 
 def _paired_difference(measured: Measured, other: Measured) -> tuple[float, float | None]:
     """Computes the mean difference of two rows over their seeds, and its standard error."""
@@ -195,11 +203,27 @@ def _paired_difference(measured: Measured, other: Measured) -> tuple[float, floa
     return differences.mean, None if error is None else error / math.sqrt(len(differences.values))
 
 
-class _AbstractOrder(AbstractExpectation):
-    """A claim about the order of this row and another, seed by seed."""
+class _AbstractBesideRow(_AbstractOfAnySize):
+    """A claim about this row and another, seed by seed."""
 
     quantity: Quantity
     row: str
+
+    @abc.abstractmethod
+    def said(self, difference: float, size: str) -> str:
+        """Judges the mean of this row minus the other, whose size is formatted with its error."""
+
+    def verdict(self, measured: Measured, rows: Mapping[str, Measured]) -> str:
+        if self.row not in rows:
+            return f"{self.row} is not measured"
+        difference, error = _paired_difference(measured, rows[self.row])
+        if not math.isfinite(difference):
+            return "not a finite number"
+        return self.said(difference, _with_spread(self.quantity, abs(difference), error))
+
+
+class _AbstractOrder(_AbstractBesideRow):
+    """A claim about the order of this row and another."""
 
     @property
     @abc.abstractmethod
@@ -213,19 +237,9 @@ class _AbstractOrder(AbstractExpectation):
     def shown(self) -> str:
         return f"{self.side} {self.row}"
 
-    def verdict(self, measured: Measured, rows: Mapping[str, Measured]) -> str:
-        if self.row not in rows:
-            return f"{self.row} is not measured"
-        difference, error = _paired_difference(measured, rows[self.row])
-        if not math.isfinite(difference):
-            return "not a finite number"
-        size = _with_spread(self.quantity, abs(difference), error)
-        said = self.side if self.holds(difference) else f"not {self.side}"
-        return f"{said} {self.row}, by {size}"
-
-    def when_reduced(self, before: Measured | None) -> AbstractExpectation:
-        del before
-        return self
+    def said(self, difference: float, size: str) -> str:
+        side = self.side if self.holds(difference) else f"not {self.side}"
+        return f"{side} {self.row}, by {size}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -261,7 +275,7 @@ class AboveRow(_AbstractOrder):
 
 
 @dataclasses.dataclass(frozen=True)
-class NearRow(AbstractExpectation):
+class NearRow(_AbstractBesideRow):
     """A claim that this row lies at most `within` below another, judged as by `BelowRow`."""
 
     quantity: Quantity
@@ -271,23 +285,14 @@ class NearRow(AbstractExpectation):
     def shown(self) -> str:
         return f"at most {self.quantity.shown(self.within)} below {self.row}"
 
-    def verdict(self, measured: Measured, rows: Mapping[str, Measured]) -> str:
-        if self.row not in rows:
-            return f"{self.row} is not measured"
-        difference, error = _paired_difference(measured, rows[self.row])
-        if not math.isfinite(difference):
-            return "not a finite number"
+    def said(self, difference: float, size: str) -> str:
         side = "below" if difference < 0 else "above"
-        said = "as claimed" if -difference <= self.within else "not as claimed"
-        return f"{said}: {side} by {_with_spread(self.quantity, abs(difference), error)}"
-
-    def when_reduced(self, before: Measured | None) -> AbstractExpectation:
-        del before
-        return self
+        claimed = "as claimed" if -difference <= self.within else "not as claimed"
+        return f"{claimed}: {side} by {size}"
 
 
 @dataclasses.dataclass(frozen=True)
-class Unpublished(AbstractExpectation):
+class Unpublished(_AbstractOfFullSize):
     """No published number."""
 
     quantity: Quantity
@@ -299,12 +304,9 @@ class Unpublished(AbstractExpectation):
         del measured, rows
         return "no published number"
 
-    def when_reduced(self, before: Measured | None) -> AbstractExpectation:
-        return _recorded(self.quantity, before)
-
 
 @dataclasses.dataclass(frozen=True)
-class Unrecorded(AbstractExpectation):
+class Unrecorded(_AbstractOfAnySize):
     """Nothing to judge a reduced run by: no such run has been recorded."""
 
     quantity: Quantity
@@ -315,11 +317,3 @@ class Unrecorded(AbstractExpectation):
     def verdict(self, measured: Measured, rows: Mapping[str, Measured]) -> str:
         del measured, rows
         return "nothing recorded"
-
-    def when_reduced(self, before: Measured | None) -> AbstractExpectation:
-        del before
-        return self
-
-
-def _recorded(quantity: Quantity, before: Measured | None) -> AbstractExpectation:
-    return Unrecorded(quantity) if before is None else Recorded(quantity, before)

@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 from ..equilibrium import Solution, Tolerance, solved
 from ..equilibrium._trees import norm
 from ..systems import AbstractSystem
+from ._nodes import replaced_nodes
 from ._policy import AbstractUnsolved
 from ._rule import AbstractRule, Batch, Credit
 
@@ -31,21 +32,14 @@ def with_tolerance(rule: AbstractRule, relative: float | Float[Array, ""]) -> Ab
 
     **Raises:** `ValueError` for a rule without a tolerance.
     """
-
-    def is_tolerance(node: Any) -> bool:
-        return isinstance(node, Tolerance)
-
-    def replaced(node: Any) -> Any:
-        if not is_tolerance(node):
-            return node
-        return eqx.tree_at(lambda tolerance: tolerance.relative, node, relative)
-
-    if not any(map(is_tolerance, jax.tree.leaves(rule, is_leaf=is_tolerance))):
-        raise ValueError(
-            f"{type(rule.aspects.rule).__name__} solves for no equilibrium, so it has no tolerance "
-            "that could be chosen: leave the choice of a tolerance out, or train by LeastControl."
-        )
-    return jax.tree.map(replaced, rule, is_leaf=is_tolerance)
+    return replaced_nodes(
+        rule,
+        Tolerance,
+        lambda node: eqx.tree_at(lambda tolerance: tolerance.relative, node, relative),
+        missing=f"{type(rule.aspects.rule).__name__} solves for no equilibrium, so it has no "
+        "tolerance that could be chosen: leave the choice of a tolerance out, or train by "
+        "LeastControl.",
+    )
 
 
 class GradientNoise(NamedTuple):
@@ -110,9 +104,6 @@ def gradient_noise(
             f"needs at least 2 parts of equal size: write parts={size}."
         )
 
-    def is_policy(node: Any) -> bool:
-        return isinstance(node, AbstractUnsolved)
-
     split = jax.tree.map(lambda leaf: leaf.reshape(parts, size // parts, *leaf.shape[1:]), batch)
     relative = jnp.asarray(tolerance)
     both = jnp.stack([REFERENCE * relative, relative])
@@ -121,9 +112,7 @@ def gradient_noise(
         def solve(before: tuple, relative: Array) -> tuple:
             policy = _Compared(*before)
             toleranced = with_tolerance(rule, relative)
-            compared = jax.tree.map(
-                lambda node: policy if is_policy(node) else node, toleranced, is_leaf=is_policy
-            )
+            compared = replaced_nodes(toleranced, AbstractUnsolved, lambda _: policy)
             credit = compared(system, feedback, part, key=key)
             chosen = policy.weights(credit.solution)
             return (chosen, jnp.asarray(False)), (credit, chosen)
