@@ -28,20 +28,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import lineax as lx
 import numpy as np
 import optax
-import optimistix as optx
 from _origin import origin
 
 import leastcontrol as lc
+from leastcontrol.bench.peers import MAX_STEPS, TOLERANCE, Layer, layer_by_hand, layer_by_optimistix
 from leastcontrol.files import write_json
 
 BATCH, INPUTS, CLASSES = 64, 16, 10
 SIZES, CONTRACTIONS = (128, 512), (0.6, 0.9)
 MIXED = (0.5, 0.98)
-TOLERANCE = 1e-5
-MAX_STEPS = 1000
 BY_HAND, AS_EXACT, SETTLE, OPTIMISTIX, UNROLLED, LEAST = (
     "custom_vjp",
     "custom_vjp, as exact",
@@ -70,52 +67,12 @@ def loss_of(params: dict, states: jax.Array, labels: jax.Array) -> jax.Array:
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs, labels))
 
 
-def by_batch(
-    step: Callable[[jax.Array], jax.Array], start: jax.Array, tolerance: float
-) -> jax.Array:
-    """Iterates a batch until its step is small beside it, as one vector."""
-
-    def unfinished(carry: tuple) -> jax.Array:
-        state, change, steps = carry
-        large = jnp.sum(change**2) > tolerance**2 * jnp.sum(state**2)
-        return large & (steps < MAX_STEPS)
-
-    def onwards(carry: tuple) -> tuple:
-        state, _, steps = carry
-        moved = step(state)
-        return moved, moved - state, steps + 1
-
-    first = step(start)
-    return jax.lax.while_loop(unfinished, onwards, (first, first - start, 1))[0]
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def by_hand(tolerance: float, weight: jax.Array, samples: tuple) -> jax.Array:
-    """Finds the rest points of a batch."""
-    return by_batch(functools.partial(_moved, weight, samples), _zeros(samples), tolerance)
-
-
 def _zeros(samples: tuple) -> jax.Array:
     return jnp.zeros_like(samples[0])
 
 
-def _moved(weight: jax.Array, samples: tuple, states: jax.Array) -> jax.Array:
-    return states + jax.vmap(lambda s, x: field(weight, s, x))(states, samples)
-
-
-def _forwards(tolerance: float, weight: jax.Array, samples: tuple) -> tuple:
-    states = by_hand(tolerance, weight, samples)
-    return states, (weight, samples, states)
-
-
-def _backwards(tolerance: float, kept: tuple, cotangent: jax.Array) -> tuple:
-    weight, samples, states = kept
-    _, pull = jax.vjp(functools.partial(_moved, weight, samples), states)
-    adjoint = by_batch(lambda a: pull(a)[0] + cotangent, cotangent, tolerance)
-    return jax.vjp(lambda w, x: _moved(w, x, states), weight, samples)[1](adjoint)
-
-
-by_hand.defvjp(_forwards, _backwards)
+def _moved(weight: jax.Array, sample: tuple, state: jax.Array) -> jax.Array:
+    return state + field(weight, state, sample)
 
 
 def settled(weight: jax.Array, samples: tuple) -> jax.Array:
@@ -125,32 +82,10 @@ def settled(weight: jax.Array, samples: tuple) -> jax.Array:
     return lc.settle(field, weight, samples, start=start, solver=solver).value
 
 
-def by_optimistix(weight: jax.Array, samples: tuple) -> jax.Array:
-    """Finds the rest points by Optimistix, whose adjoint is solved by GMRES."""
-    solver = optx.FixedPointIteration(rtol=TOLERANCE, atol=TOLERANCE)
-    adjoint = optx.ImplicitAdjoint(lx.GMRES(rtol=TOLERANCE, atol=TOLERANCE))
-
-    def of_one(sample: tuple) -> jax.Array:
-        def onwards(state: jax.Array, arguments: tuple) -> jax.Array:
-            weight, sample = arguments
-            return state + field(weight, state, sample)
-
-        return optx.fixed_point(
-            onwards,
-            solver,
-            jnp.zeros(weight.shape[0]),
-            (weight, sample),
-            adjoint=adjoint,
-            max_steps=MAX_STEPS,
-            throw=False,
-        ).value
-
-    return jax.vmap(of_one)(samples)
-
-
 def unrolled(steps: int, weight: jax.Array, samples: tuple) -> jax.Array:
     """Iterates for so many steps, which reverse mode stores."""
-    step = lambda states, _: (_moved(weight, samples, states), None)  # noqa: E731
+    of_batch = jax.vmap(_moved, (None, 0, 0))
+    step = lambda states, _: (of_batch(weight, samples, states), None)  # noqa: E731
     return jax.lax.scan(step, _zeros(samples), None, length=steps)[0]
 
 
@@ -181,6 +116,11 @@ def programs(size: int, contractions: jax.Array) -> tuple[dict[str, Callable[[],
 
         return value
 
+    def from_zero(layer: Layer) -> Callable[[dict], jax.Array]:
+        return implicit(lambda weight, samples: layer(weight, samples, _zeros(samples)))
+
+    as_exact = TOLERANCE * (1 - float(jnp.max(contractions)))
+
     estimate = lc.least_control(
         lambda params, state, sample: field(params["weight"], state, sample),
         lambda params, state: params["decoder"] @ state,
@@ -194,12 +134,10 @@ def programs(size: int, contractions: jax.Array) -> tuple[dict[str, Callable[[],
         return estimate(own, encoded(params, x, contractions), labels)[0]
 
     values = {
-        BY_HAND: implicit(functools.partial(by_hand, TOLERANCE)),
-        AS_EXACT: implicit(
-            functools.partial(by_hand, TOLERANCE * (1 - float(jnp.max(contractions))))
-        ),
+        BY_HAND: from_zero(layer_by_hand(_moved)),
+        AS_EXACT: from_zero(layer_by_hand(_moved, as_exact)),
         SETTLE: implicit(settled),
-        OPTIMISTIX: implicit(by_optimistix),
+        OPTIMISTIX: from_zero(layer_by_optimistix(_moved)),
         UNROLLED: implicit(functools.partial(unrolled, steps)),
         LEAST: least,
     }

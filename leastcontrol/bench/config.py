@@ -56,6 +56,9 @@ class BenchConfig:
     """Rules beside the baseline, which is always measured: least control by the name of its
     controller, the others by their own. By default all, and in growth dynamic-inversion and, where
     there is one, automatic."""
+    peers: bool = False
+    """Measure the baselines also as written without this library: in plain JAX, and the rnn with
+    Optimistix too."""
     weights: tuple[Path, ...] = ()
     """Folders of finished runs, measured besides weights at initialisation, on their own data."""
     hidden: int = 256
@@ -118,6 +121,12 @@ class BenchConfig:
                     f"--rules names {rule}, which none of the cases {' '.join(self.cases)} can "
                     "have: leave it out, or add --cases feedforward."
                 )
+        if self.peers and (self.grow or not set(self.cases) & set(BASELINES)):
+            raise ConfigError(
+                "--peers is given, but peers stand beside the baselines of the cases feedforward "
+                "and rnn, which do not grow: leave out --peers or --grow, or write --cases "
+                "feedforward rnn."
+            )
         if self.grow and self.weights:
             raise ConfigError(
                 "--grow measures weights at initialisation, and --weights gives others: leave one "
@@ -136,7 +145,7 @@ class BenchConfig:
 
     def rows(self) -> int | None:
         """Counts the rows that are measured; `None` where only measuring shows how many."""
-        if self.grow or self.weights:
+        if self.grow or self.weights or self.peers:
             return None
         chosen = self.rules or RULES
         return sum(

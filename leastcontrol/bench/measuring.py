@@ -1,7 +1,8 @@
 """The benchmark: the cost of a step of each rule relative to backpropagation, and its growth.
 
 A **case** is a system with its weights and a control strength. The rules of a case are compiled and
-timed in alternation with its baseline (`timing`); each gives one row. **Growth** measures one case
+timed in alternation with its baseline (`timing`), and so are the baseline's peers, which are
+written without this library (`peers`); each gives one row. **Growth** measures one case
 at increasing sizes and fits t ∝ sizeᵖ by least squares of log t in log size (`growth`).
 
 A row is a flat JSON object that needs no context:
@@ -15,7 +16,9 @@ A row is a flat JSON object that needs no context:
   ratios of successive calls.
 * `residual`: the largest residual of a solved sample, relative to the control as in `Tolerance`;
   `steps`, `steps_max`: the mean and the largest number of iterations of a sample's solve;
-  `converged_fraction`: the share of the samples that were solved.
+  `converged_fraction`: the share of the samples that were solved. `null` for peers, which judge no
+  sample.
+* `difference`: the relative distance of a peer's gradient from the baseline's.
 * `peak_mb`, `temporary_mb`: memory of the compiled step, as analysed by XLA, in 10⁶ bytes.
 * `grown`, `size`, `exponent`, `exponent_error`: for growth, the kind of size, its value, and the
   fitted exponent with its standard error.
@@ -57,7 +60,15 @@ from .config import (
     rules_of,
 )
 from .growth import growth_exponent
-from .timing import Spread, Step, Timing, compile_step, interleaved
+from .peers import PEERS
+from .timing import (
+    Spread,
+    Step,
+    Timing,
+    compile_peer_step,
+    compile_step,
+    interleaved,
+)
 
 STRONG_PROBABILITY = 0.97
 # `strong_leak` doubles the strength up to this many times, to about 2.6e6.
@@ -231,10 +242,22 @@ def _measured(case: _Case, rules: Sequence[str], config: BenchConfig) -> list[Ro
         compile_step(case.system, _rule(name, case.kind, case.leak), case.batches, key)
         for name in names
     ]
+    strengths = [None if name in WITHOUT_STRENGTH else 1 / case.leak for name in names]
+    if config.peers and case.labels["case"] == case.kind:
+        peers = PEERS[case.kind](case.system)
+        names += [peer.name for peer in peers]
+        strengths += [None for _ in peers]
+        steps += [compile_peer_step(peer, case.batches) for peer in peers]
     timings = interleaved(steps[0], steps[1:], repeats=config.repeats, seconds=config.seconds)
     return [
-        _row(name, names[0], step, timing, case)
-        for name, step, timing in zip(names, steps, timings, strict=True)
+        {
+            **case.labels,
+            "rule": name,
+            "strength": strength,
+            "ratio_to": baseline,
+            **_row(step, timing, steps[0]),
+        }
+        for name, strength, step, timing in zip(names, strengths, steps, timings, strict=True)
     ]
 
 
@@ -245,24 +268,37 @@ def _rule(name: str, kind: str, leak: float) -> AbstractRule:
     return RunConfig.of(system=kind, hidden=(1,), **words, **strength).build_rule()
 
 
-def _row(name: str, baseline: str, step: Step, timing: Timing, case: _Case) -> Row:
-    return {
-        **case.labels,
-        "rule": name,
-        "strength": None if name in WITHOUT_STRENGTH else 1 / case.leak,
+def _row(step: Step, timing: Timing, baseline: Step) -> Row:
+    solves = step.solves
+    row: Row = {
         "ms": timing.ms.median,
         "ms_quartiles": _quartiles(timing.ms),
-        "ratio_to": baseline,
         "ratio": timing.ratio.median,
         "ratio_quartiles": _quartiles(timing.ratio),
         "repeats": timing.repeats,
-        "residual": None if step.error is None else step.error * Tolerance().relative,
-        "steps": step.steps_mean,
-        "steps_max": step.steps_max,
-        "converged_fraction": step.converged_fraction,
         "peak_mb": step.peak_mb,
         "temporary_mb": step.temporary_mb,
     }
+    if solves is None:
+        unknown = dict.fromkeys(("residual", "steps", "steps_max", "converged_fraction"))
+        return {**row, **unknown, "difference": _distance(step.gradient, baseline.gradient)}
+    return {
+        **row,
+        "residual": None if solves.error is None else solves.error * Tolerance().relative,
+        "steps": solves.steps_mean,
+        "steps_max": solves.steps_max,
+        "converged_fraction": solves.converged_fraction,
+    }
+
+
+def _distance(gradient: Sequence[Array], other: Sequence[Array]) -> float:
+    """Computes the norm of the difference of two gradients relative to the second one."""
+    leaves = [
+        (np.asarray(mine), np.asarray(theirs)) for mine, theirs in zip(gradient, other, strict=True)
+    ]
+    squares = [(np.sum((mine - theirs) ** 2), np.sum(theirs**2)) for mine, theirs in leaves]
+    apart, whole = np.sqrt(np.sum(squares, axis=0))
+    return float(apart / whole)
 
 
 def _quartiles(spread: Spread) -> list[float]:

@@ -26,20 +26,34 @@ from ..equilibrium import solved
 from ..rules import AbstractRule, Batch
 from ..systems import AbstractSystem
 from ..training import Program
+from .peers import Peer
 
 FEWEST_ROUNDS = 3
 MEGABYTE = 1e6
 
 
-class Step(NamedTuple):
-    """A compiled call of several steps, and the statistics of its solves.
+class Solves(NamedTuple):
+    """The statistics of the solves in a call.
 
-    * `call`: runs the steps and returns when they have finished.
-    * `steps`: the number of steps in a call.
     * `error`: the largest error of a solved sample, as a multiple of the tolerance; `None` if no
       sample was solved.
     * `steps_mean`, `steps_max`: the mean and the largest number of iterations of a sample's solve.
     * `converged_fraction`: share of the samples that were solved.
+    """
+
+    error: float | None
+    steps_mean: float
+    steps_max: int
+    converged_fraction: float
+
+
+class Step(NamedTuple):
+    """A compiled call of several steps.
+
+    * `call`: runs the steps and returns when they have finished.
+    * `steps`: the number of steps in a call.
+    * `gradient`: Adam's average of the gradients in the weights, leaf by leaf.
+    * `solves`: the statistics of its solves; `None` for a peer, which says nothing about them.
     * `peak_mb`: the memory of arguments, results and temporary arrays, as planned by XLA, in units
       of 10⁶ bytes; `None` if XLA does not report it.
     * `temporary_mb`: the memory of the temporary arrays alone.
@@ -47,10 +61,8 @@ class Step(NamedTuple):
 
     call: Callable[[], Any]
     steps: int
-    error: float | None
-    steps_mean: float
-    steps_max: int
-    converged_fraction: float
+    gradient: list[Array]
+    solves: Solves | None
     peak_mb: float | None
     temporary_mb: float | None
 
@@ -68,30 +80,61 @@ def compile_step(system: AbstractSystem, rule: AbstractRule, batches: Batch, key
     learned, fixed = eqx.partition(system, eqx.is_inexact_array)
     feedback = rule.init(system, key=feedback_key)
     weights, fixed_feedback = eqx.partition(feedback, eqx.is_inexact_array)
-    optimiser = optax.scale_by_adam()
 
-    def step(rate: Array, carry: PyTree, inputs: tuple[Batch, Array]) -> tuple[PyTree, PyTree]:
-        learned, state, weights, feedback_state = carry
-        batch, key = inputs
-        feedback = eqx.combine(weights, fixed_feedback)
-        credit = rule(eqx.combine(learned, fixed), feedback, batch, key=key)
-        direction, state = optimiser.update(credit.gradient, state)
-        learned = _moved(learned, direction, rate)
+    def step(carry: PyTree, batch: Batch, key: Array, rate: Array) -> tuple[PyTree, PyTree]:
+        learning, feedback_learning = carry
+        system = eqx.combine(learning[0], fixed)
+        feedback = eqx.combine(feedback_learning[0], fixed_feedback)
+        credit = rule(system, feedback, batch, key=key)
+        learning = _updated(learning, credit.gradient, rate)
         if credit.feedback_gradient is not None:
-            direction, feedback_state = optimiser.update(credit.feedback_gradient, feedback_state)
-            weights = _moved(weights, direction, rate)
+            feedback_learning = _updated(feedback_learning, credit.feedback_gradient, rate)
         stats = credit.solution.stats
         figures = solved(credit.solution), stats.error, stats.steps
-        return (learned, state, weights, feedback_state), figures
+        return (learning, feedback_learning), figures
+
+    compiled = _compiled(step, (_beginning(learned), _beginning(weights)), batches, noise_key)
+    is_solved, error, iterations = map(np.asarray, compiled.call()[1])
+    solves = Solves(
+        float(error[is_solved].max()) if is_solved.any() else None,
+        float(iterations.mean()),
+        int(iterations.max()),
+        float(is_solved.mean()),
+    )
+    return compiled._replace(solves=solves)
+
+
+def compile_peer_step(peer: Peer, batches: Batch) -> Step:
+    """Compiles the steps of a peer, with batches as in `compile_step`."""
+
+    def step(carry: PyTree, batch: Batch, key: Array, rate: Array) -> tuple[PyTree, PyTree]:
+        del key
+        learning, nothing = carry
+        gradient = jax.grad(peer.loss)(learning[0], batch)
+        return (_updated(learning, gradient, rate), nothing), nothing
+
+    return _compiled(step, (_beginning(peer.weights), ()), batches, jax.random.key(0))
+
+
+def _compiled(
+    step: Callable[[PyTree, Batch, Array, Array], tuple[PyTree, PyTree]],
+    carry: PyTree,
+    batches: Batch,
+    key: Array,
+) -> Step:
+    """Compiles one step for each batch, and calls them once.
+
+    What is carried is a pair: the weights with Adam's averages of them, and whatever else learns.
+    """
 
     def steps(carry: PyTree, batches: Batch, keys: Array, rate: Array) -> tuple[PyTree, PyTree]:
-        return jax.lax.scan(lambda c, inputs: step(rate, c, inputs), carry, (batches, keys))
+        return jax.lax.scan(lambda c, inputs: step(c, *inputs, rate), carry, (batches, keys))
 
     count = batches.targets.shape[0]
     arguments = (
-        (learned, optimiser.init(learned), weights, optimiser.init(weights)),
+        carry,
         batches,
-        jax.random.split(noise_key, count),
+        jax.random.split(key, count),
         jnp.zeros((), batches.inputs.dtype),
     )
     program = Program.of(jax.jit(steps), *arguments)
@@ -99,26 +142,30 @@ def compile_step(system: AbstractSystem, rule: AbstractRule, batches: Batch, key
     def call() -> tuple[PyTree, PyTree]:
         return jax.block_until_ready(program.call(*arguments))
 
-    is_solved, error, iterations = map(np.asarray, call()[1])
+    (learning, _), _ = call()
+    gradient = jax.tree.leaves(learning[1].mu)
     memory = program.memory
-    peak = temporary = None
-    if memory is not None:
-        temporary = memory.temporary / MEGABYTE
-        peak = temporary + memory.lasting / MEGABYTE
-    return Step(
-        call,
-        count,
-        float(error[is_solved].max()) if is_solved.any() else None,
-        float(iterations.mean()),
-        int(iterations.max()),
-        float(is_solved.mean()),
-        peak,
-        temporary,
-    )
+    if memory is None:
+        return Step(call, count, gradient, None, None, None)
+    temporary = memory.temporary / MEGABYTE
+    peak = temporary + memory.lasting / MEGABYTE
+    return Step(call, count, gradient, None, peak, temporary)
 
 
-def _moved(weights: PyTree, direction: PyTree, rate: Array) -> PyTree:
-    return jax.tree.map(lambda weight, step: weight - rate * step, weights, direction)
+_ADAM = optax.scale_by_adam()
+
+
+def _beginning(weights: PyTree) -> tuple[PyTree, PyTree]:
+    return weights, _ADAM.init(weights)
+
+
+def _updated(
+    learning: tuple[PyTree, PyTree], gradient: PyTree, rate: Array
+) -> tuple[PyTree, PyTree]:
+    weights, state = learning
+    direction, state = _ADAM.update(gradient, state)
+    moved = jax.tree.map(lambda weight, step: weight - rate * step, weights, direction)
+    return moved, state
 
 
 class Spread(NamedTuple):

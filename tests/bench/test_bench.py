@@ -15,6 +15,7 @@ from leastcontrol.bench import measuring as bench
 from leastcontrol.bench import timing
 from leastcontrol.bench.config import BenchConfig
 from leastcontrol.bench.growth import growth_exponent
+from leastcontrol.bench.peers import PEERS, layer_by_hand, layer_by_optimistix
 from leastcontrol.cli import main
 from leastcontrol.runs.config import RunConfig
 from leastcontrol.runs.options import ConfigError
@@ -51,7 +52,7 @@ class Machine:
             self.calls.append(name)
             self.now += slower * 4 * ms / 1e3
 
-        return timing.Step(call, 4, 0.5, 2.0, 3, 1.0, 1.0, 0.5)
+        return timing.Step(call, 4, [], None, 1.0, 0.5)
 
 
 def test_a_ratio_is_that_of_neighbours_and_a_spread_the_quartiles(monkeypatch):
@@ -83,21 +84,24 @@ def test_a_step_is_credit_and_adam_at_weights_that_stay():
     system, rule = feedforward(), lc.LeastControl(lc.DynamicInversion(), 1.0)
     own = batches()
     step = timing.compile_step(system, rule, own, jax.random.key(0))
-    (learned, state, *_), _ = step.call()
+    ((learned, state), _), _ = step.call()
     for after, before in zip(jax.tree.leaves(learned), jax.tree.leaves(system), strict=True):
         assert jnp.array_equal(after, before)
     # Adam's own average of the same two batches' gradients.
     parts = [lc.Batch(*part) for part in zip(own.inputs, own.targets, strict=True)]
     credits = [credit(rule, system, part) for part in parts]
     first, second = (jax.tree.leaves(one.gradient) for one in credits)
-    for mean, one, other in zip(jax.tree.leaves(state.mu), first, second, strict=True):
+    averages = jax.tree.leaves(state.mu)
+    for mean, kept, one, other in zip(averages, step.gradient, first, second, strict=True):
         assert jnp.allclose(mean, 0.09 * one + 0.1 * other, atol=1e-12)
+        assert jnp.array_equal(mean, kept)
     stats = [one.solution.stats for one in credits]
     assert step.steps == 2
-    assert step.converged_fraction == 1.0
-    assert step.error == pytest.approx(max(float(own.error.max()) for own in stats))
-    assert step.steps_mean == pytest.approx(float(np.mean([own.steps for own in stats])))
-    assert step.steps_max == max(int(own.steps.max()) for own in stats)
+    solves = step.solves
+    assert solves.converged_fraction == 1.0
+    assert solves.error == pytest.approx(max(float(own.error.max()) for own in stats))
+    assert solves.steps_mean == pytest.approx(float(np.mean([own.steps for own in stats])))
+    assert solves.steps_max == max(int(own.steps.max()) for own in stats)
     assert step.peak_mb > step.temporary_mb > 0
 
 
@@ -105,16 +109,80 @@ def test_a_step_without_any_solved_sample_has_no_residual():
     controller = lc.DynamicInversion(solver=lc.FixedPoint(max_steps=1))
     rule = lc.LeastControl(controller, 0.1)
     step = timing.compile_step(feedforward(), rule, batches(), jax.random.key(0))
-    assert step.error is None
-    assert step.converged_fraction == 0.0
+    assert step.solves.error is None
+    assert step.solves.converged_fraction == 0.0
 
 
 def test_feedback_weights_learn_in_the_step():
     rule = lc.LeastControl(lc.KolenPollack(), 1.0)
     step = timing.compile_step(feedforward(), rule, batches(), jax.random.key(0))
-    (_, _, weights, state), _ = step.call()
+    (_, (weights, state)), _ = step.call()
     assert jax.tree.leaves(weights)
     assert all(jnp.any(leaf != 0) for leaf in jax.tree.leaves(state.mu))
+
+
+# --- peers ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layer", [layer_by_hand, layer_by_optimistix])
+def test_the_gradient_of_a_layer_is_that_of_its_linear_equations(layer):
+    # φ = Aφ + x rests at (1 − A)⁻¹ x, which closed form differentiates by itself.
+    matrix = 0.3 * jax.random.orthogonal(jax.random.key(0), 3)
+    weights, samples = (jax.random.normal(jax.random.key(k), (2, 3)) for k in (1, 2))
+    rest = layer(lambda matrix, sample, state: matrix @ state + sample, 1e-12)
+
+    def iterated(matrix, samples):
+        return jnp.sum(weights * rest(matrix, samples, jnp.zeros_like(samples)))
+
+    def solved_exactly(matrix, samples):
+        return jnp.sum(weights * jnp.linalg.solve(jnp.eye(3) - matrix, samples.T).T)
+
+    given = jax.value_and_grad(iterated, (0, 1))(matrix, samples)
+    expected = jax.value_and_grad(solved_exactly, (0, 1))(matrix, samples)
+    for mine, theirs in zip(jax.tree.leaves(given), jax.tree.leaves(expected), strict=True):
+        assert jnp.allclose(mine, theirs, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("kind", "system", "rule"),
+    [
+        ("feedforward", feedforward(), lc.Backpropagation()),
+        ("rnn", recurrent(), lc.RecurrentBackpropagation()),
+    ],
+)
+def test_a_peer_has_the_gradient_of_the_baseline(kind, system, rule):
+    parts = batches()
+    batch = lc.Batch(parts.inputs[0], parts.targets[0])
+    expected = jax.tree.leaves(credit(rule, system, batch).gradient)
+    for peer in PEERS[kind](system):
+        gradient = jax.tree.leaves(jax.grad(peer.loss)(peer.weights, batch))
+        for mine, theirs in zip(gradient, expected, strict=True):
+            assert jnp.allclose(mine, theirs, atol=1e-5 if kind == "rnn" else 1e-12)
+
+
+def test_the_distance_of_gradients_is_relative_to_the_second():
+    assert (
+        bench._distance([jnp.array([3.0]), jnp.array([0.0])], [jnp.array([3.0]), jnp.array([4.0])])
+        == 0.8
+    )
+
+
+@pytest.mark.slow
+def test_peers_stand_beside_their_baselines(call, tmp_path):
+    path = tmp_path / "rows.json"
+    asked = ["--cases", "feedforward", "rnn", "rnn-strong", "--rules", "dynamic-inversion"]
+    status, out, _ = call("bench", *OPTIONS, *asked, "--peers", "--json", path)
+    assert status == 0
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    peers = [row for row in rows if row["converged_fraction"] is None]
+    assert [(row["case"], row["rule"], row["ratio_to"]) for row in peers] == [
+        ("feedforward", "by hand", "backpropagation"),
+        ("rnn", "by hand", "recurrent-backpropagation"),
+        ("rnn", "Optimistix, GMRES", "recurrent-backpropagation"),
+    ]
+    assert all(0 < row["difference"] < 1e-3 for row in peers)
+    assert all(set(row) >= KEYS for row in rows)
+    assert out.count("gradient within") == 3
 
 
 # --- memory ---------------------------------------------------------------------------------------
@@ -324,6 +392,8 @@ def test_growth_stops_before_its_time_is_up_and_says_so(monkeypatch):
         (["--grow", "hight"], "--grow is 'hight'"),
         (["--grow", "depth", "--cases", "rnn"], "--grow depth grows feedforward"),
         (["--grow", "width", "--weights", "runs"], "--grow measures weights at initialisation"),
+        (["--peers", "--grow", "width"], "peers stand beside the baselines"),
+        (["--peers", "--cases", "rnn-strong"], "peers stand beside the baselines"),
         (["--data", "mnits"], "the nearest is mnist"),
         (["--data-dir", "somewhere"], "--data-dir is given"),
         (["--hidden", "0"], "--hidden is 0"),

@@ -69,9 +69,14 @@ def _line(row: dict[str, Any]) -> str:
     place = f"{row['grown']} {row['size']}" if "grown" in row else row["weights"]
     strength = "" if row["strength"] is None else f"β = {row['strength']:.3g}"
     memory = "" if row["peak_mb"] is None else f"  {row['peak_mb']:.1f} MB"
+    if row["converged_fraction"] is None:
+        solves = f"gradient within {row['difference']:.0e}"
+    else:
+        solved = f"{100 * row['converged_fraction']:.2f} %"
+        solves = f"solved {solved}  {row['steps']:.1f} steps a solve"
     line = (
         f"{row['case']:<19} {place:<14} {row['rule']:<26} {strength:<12} {row['ms']:8.2f} ms a "
-        f"step [{lower:.2f}, {upper:.2f}]  {row['ratio']:6.2f} × {row['ratio_to']}  solved "
-        f"{100 * row['converged_fraction']:.2f} %  {row['steps']:.1f} steps a solve{memory}"
+        f"step [{lower:.2f}, {upper:.2f}]  {row['ratio']:6.2f} × {row['ratio_to']}  {solves}"
+        f"{memory}"
     )
     return f"{line}  time ∝ {row['grown']}^{row['exponent']:.2f}" if "grown" in row else line
