@@ -106,8 +106,20 @@ def download(
                 failures[url] = error
             else:
                 return content
-    reasons = "; ".join(f"{url}: {error}" for url, error in failures.items())
+    reasons = "; ".join(f"{url}: {_reason(error)}" for url, error in failures.items())
     raise DataError(f"no mirror provided the file in {policy.attempts} attempts each ({reasons})")
+
+
+def _reason(error: Exception) -> str:
+    """Says why a mirror failed; what requests says of a connection is of its own layers."""
+    from requests import exceptions
+
+    match error:
+        case exceptions.Timeout():
+            return "no answer in time"
+        case exceptions.ConnectionError():
+            return "no connection"
+    return str(error)
 
 
 def _fetch(url: str, timeout: float) -> bytes:
