@@ -2,7 +2,8 @@
 
 The result is written to `sample.json` in the run's folder, and a report draws it from there. It
 contains the trajectories in continuous time, by `free_trajectory` and `controlled_trajectory`, and
-the equilibrium that the rule's solver computes.
+the equilibrium that the rule's solver computes. Where the training asked for a share of the loss,
+control is as strong as in its last step.
 
 For deep feedback control, the control begins at the free equilibrium. The trajectory is that of the
 dynamics which the phase simulates, with one draw of their noise; for a phase that computes where
@@ -36,7 +37,9 @@ from ..feedback_control import AbstractPhase, DeepFeedbackControl
 from ..losses import AbstractLoss
 from ..monitor.diagnosis import by_place
 from ..rules import AbstractRule, Batch, Control
+from ..rules._strength import with_kappa
 from ..systems import AbstractSystem
+from .folders import read_metrics
 from .options import ConfigError
 from .samples import load_splits
 from .trained import load_trained, read_with_data
@@ -65,7 +68,8 @@ def inspect_sample(folder: Path, number: int, *, data_dir: Path | None = None) -
             f"--sample shows how the probabilities of classes come about, and {folder} is of "
             f"{config.data.word}, which has none: leave it out, or give the folders of other runs."
         )
-    splits, rule = load_splits(config), config.build_rule()
+    splits = load_splits(config)
+    rule = _last_strength(config.build_rule(), folder)
     samples = splits.validation
     if not 0 <= number < len(samples):
         raise ConfigError(
@@ -83,6 +87,12 @@ def inspect_sample(folder: Path, number: int, *, data_dir: Path | None = None) -
     }
     training.RunFolder(folder).write_record("sample.json", shown)
     return shown
+
+
+def _last_strength(rule: AbstractRule, folder: Path) -> AbstractRule:
+    """Gives a rule the relative leak that its training ended with, if it asked for a share."""
+    kappa = read_metrics(folder)[-1].get("kappa")
+    return rule if kappa is None else with_kappa(rule, kappa)
 
 
 def _pixels(inputs: np.ndarray, shape: tuple[int, ...]) -> list[list[float]] | None:

@@ -11,9 +11,11 @@ from leastcontrol import diagnostics, files
 from leastcontrol.equilibrium import LinearPath
 from leastcontrol.runs import inspection, samples
 from leastcontrol.runs.config import RunConfig
+from leastcontrol.runs.folders import read_metrics
 from leastcontrol.runs.inspection import TIMES, inspect_sample
 from leastcontrol.runs.options import ConfigError
 from leastcontrol.runs.train import run_training
+from leastcontrol.runs.trained import load_trained
 
 # Long enough for e^(−t) to be below what is asked of it.
 SHORT = jnp.array([0.0, 0.5, 40.0])
@@ -158,3 +160,26 @@ def test_a_sample_of_a_run_is_kept_with_it(tmp_path):
         assert found["controlled"]["control"][name][-1] == pytest.approx(size, rel=5e-2)
     assert found["controlled"]["rest"]["loss"] < found["free"]["rest"]["loss"]
     assert not any(helpers.flat(found["free"]["rest"]["control"]))
+
+
+@pytest.mark.slow
+def test_a_sample_of_a_training_with_a_share_is_shown_at_its_last_strength(tmp_path):
+    folder = tmp_path / "run"
+    config = RunConfig.of(hidden=(5,), epochs=1, batch_size=200, strength="0.9")
+    with jax.enable_x64(False):
+        run_training(config, folder)
+        rest = inspect_sample(folder, 7)["controlled"]["rest"]
+        kappa = read_metrics(folder)[-1]["kappa"]
+        splits = samples.load_splits(config)
+        system, _ = load_trained(config, splits, folder, config.all_seeds()[0])
+        batch = lc.Batch(splits.validation.inputs[7:8], splits.validation.targets[7:8])
+
+        def loss(kappa):
+            rule = lc.LeastControl(lc.DynamicInversion(), lc.RelativeLeak(kappa))
+            point = helpers.credit(rule, system, batch).solution.value
+            output = jax.vmap(system.readout)(point.state) + point.output_control
+            return float(lc.CrossEntropy()(output[0], jnp.asarray(batch.targets[0])))
+
+        first = config.rule.course_of_strength().first_kappa()
+        assert rest["loss"] == pytest.approx(loss(kappa), rel=1e-3)
+        assert loss(float(first)) > 1.1 * loss(kappa)
