@@ -3,9 +3,11 @@
     python benchmarks/strength.py --data-dir FOLDER --json results/strength.json
     python benchmarks/strength.py --data-dir FOLDER --cases residual-50-tanh --seeds 0 1 2 3 4
 
-A trial trains one case (`CASES`) with one share (`--strength`; 0 is backpropagation), one learning
-rate and one seed, on the same 3 000 images of Fashion-MNIST. Every share is trained with the same
-learning rates. The file is written after every trial, and the same command goes on with those that
+A trial trains one case (`CASES`) with one share (`--strength`; 0 is backpropagation, and 0.2:0.8 a
+share that rises over the training), one learning rate and one seed, on the same 3 000 images of
+Fashion-MNIST. The first two seeds are trained with every learning rate; those after them with the
+one that has the highest mean validation accuracy, chosen in the same way for every share. The file
+is written after every trial, and the same command goes on with those that
 it does not hold yet, seed by seed, so that an interrupted run has all shares of the seeds before.
 
 After a trial whose weights have learned under strong control, the trained network is solved at the
@@ -50,8 +52,10 @@ CASES: dict[str, dict[str, Any]] = {
     "convolutional": {"system": "convolutional"},
 }
 WIDTHS = {"residual": (64,), "feedforward": (64, 64)}
-SHARES = (0.0, 0.02, 0.1, 0.25, 0.5, 0.75, 0.9)
+SHARES = ("0", "0.02", "0.1", "0.25", "0.5", "0.75", "0.9", "0.2:0.8", "0.05:0.95")
 LEARNING_RATES = (1e-3, 2e-3)
+# So many seeds are trained with every learning rate.
+TUNING_SEEDS = 2
 COMMON = {
     "data": "fashion-mnist",
     "preprocessing": "standardise",
@@ -66,11 +70,16 @@ SHARE_MISSED = 0.005
 MOST_SOLVES = 30
 
 
-def configuration(case: str, share: float, rate: float, seed: int, options: Any) -> RunConfig:
+def asked(share: str) -> float | str:
+    """Returns a share as it stands in the file: a number, or the text of a course."""
+    return share if ":" in share else float(share)
+
+
+def configuration(case: str, share: str, rate: float, seed: int, options: Any) -> RunConfig:
     """Makes the configuration of a trial."""
     rule: dict[str, Any] = {"rule": "backpropagation"}
-    if share > 0:
-        rule = {"rule": "least-control", "strength": f"{share:g}"}
+    if asked(share):
+        rule = {"rule": "least-control", "strength": share}
     system = CASES[case]
     widths = {"hidden": WIDTHS[system["system"]]} if system["system"] in WIDTHS else {}
     return RunConfig.of(
@@ -128,6 +137,17 @@ def trial(config: RunConfig, splits: Any, seed: int) -> tuple[dict[str, Any], Ab
     }, trained.system
 
 
+def best_rate(
+    trials: list[dict[str, Any]], case: str, share: float | str, seeds: list[int]
+) -> float:
+    """Returns the learning rate with the highest mean validation accuracy over some seeds."""
+    scores: dict[float, list[float]] = {}
+    for trial in trials:
+        if (trial["case"], trial["share"]) == (case, share) and trial["seed"] in seeds:
+            scores.setdefault(trial["learning_rate"], []).append(trial["validation_accuracy"])
+    return max(scores, key=lambda rate: sum(scores[rate]) / len(scores[rate]))
+
+
 @eqx.filter_jit
 def removed_by(
     controller: Any, system: AbstractSystem, batch: Batch, kappa: jax.Array
@@ -173,9 +193,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Train at several strengths of control.")
     parser.add_argument("--data-dir", type=Path, required=True, help="of Fashion-MNIST")
     parser.add_argument("--cases", nargs="+", choices=tuple(CASES), default=["residual-10-tanh"])
-    parser.add_argument("--shares", type=float, nargs="+", default=list(SHARES))
+    parser.add_argument("--shares", nargs="+", default=list(SHARES))
     parser.add_argument("--learning-rates", type=float, nargs="+", default=list(LEARNING_RATES))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--solves-at", type=float, nargs="*", default=[0.5, 0.9])
     parser.add_argument("--json", type=Path)
@@ -191,8 +211,12 @@ def main() -> int:
     for seed, case, rate, share in itertools.product(
         options.seeds, options.cases, options.learning_rates, options.shares
     ):
-        chosen = {"case": case, "share": share, "learning_rate": rate, "seed": seed}
-        if any(chosen.items() <= held.items() for held in result["trials"]):
+        chosen = {"case": case, "share": asked(share), "learning_rate": rate, "seed": seed}
+        held = result["trials"]
+        if any(chosen.items() <= trial.items() for trial in held):
+            continue
+        tuning = options.seeds[:TUNING_SEEDS]
+        if seed not in tuning and rate != best_rate(held, case, asked(share), tuning):
             continue
         config = configuration(case, share, rate, seed, options)
         config.check()
@@ -200,7 +224,7 @@ def main() -> int:
         figures, system = trial(config, splits, seed)
         result["trials"].append({**chosen, **figures})
         first = rate == options.learning_rates[0] and seed == options.seeds[0]
-        if first and share in options.solves_at:
+        if first and asked(share) in options.solves_at:
             few = slice(0, SOLVED_IMAGES)
             batch = Batch(
                 jnp.asarray(splits.train.inputs[few]), jnp.asarray(splits.train.targets[few])

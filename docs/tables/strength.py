@@ -41,6 +41,13 @@ def _epochs_to(row: Row, loss: float) -> float | None:
     return None
 
 
+def _asked(asked: float | str) -> str:
+    """Shows a share in percent, or where a course of shares begins and ends."""
+    if isinstance(asked, str):
+        return " to ".join(f"{100 * float(share):g}" for share in asked.split(":"))
+    return f"{100 * asked:g}"
+
+
 def best(rows: list[Row]) -> list[Row]:
     """Returns a row for each case and share, with the figures of its best learning rate."""
     shown = []
@@ -71,7 +78,8 @@ def best(rows: list[Row]) -> list[Row]:
                 epochs_to=epochs,
             )
         )
-    return sorted(shown, key=lambda row: (row["case"], row["share"]))
+    courses = lambda row: ":" in str(row["share"])  # noqa: E731
+    return sorted(shown, key=lambda row: (row["case"], courses(row), str(row["share"])))
 
 
 TABLES = (
@@ -82,7 +90,7 @@ TABLES = (
         FILES,
         [
             words("case", "case"),
-            Column("asked, %", "share", "{:g}".format, 100),
+            Column("asked, %", "share", _asked),
             words("removed, mean, %", "removed"),
             words("in the last epoch, %", "end"),
             Column("learning rate", "rate", "{:g}".format),
