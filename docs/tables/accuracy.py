@@ -43,6 +43,8 @@ RULES = {
     "linear-feedback": _least("linear feedback", "linear-feedback"),
     # So small a leak brings targets to a probability of 0.97 on average at rest, first weights.
     "strong-control": _least("strong", "automatic", alpha=1e-4, alpha_convention="batch-mean"),
+    "half": _least("20 to 80 % of the loss asked", "automatic", strength="0.2:0.8"),
+    "strong": _least("5 to 95 % asked", "automatic", strength="0.05:0.95"),
     "dfc-backpropagation": _rule("backpropagation"),
     "dfc-nudged": _deep("deep feedback control, nudged", "nudged", phase="steady-state"),
     "dfc-strong": _deep("strong feedback that learns", "strong", phase="steady-state"),
@@ -154,7 +156,7 @@ TABLES = (
         marker="depth",
         files=[
             *_depth("convolutional", "convolutional", "backpropagation", "dynamic-inversion"),
-            *_depth("residual", "residual", "backpropagation", "automatic"),
+            *_depth("residual", "residual", "backpropagation", "automatic", "half", "strong"),
             *_depth(
                 *("deep-equilibrium", "deep equilibrium, swapped cell"),
                 *("recurrent-backpropagation", "dynamic-inversion"),
