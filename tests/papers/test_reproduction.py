@@ -425,9 +425,16 @@ def test_what_cannot_be_run_says_why_and_what_is_long_is_reduced(experiment):
     assert bool(experiment.reduction) == (bool(experiment.parts) and "small" not in experiment.name)
 
 
-def test_the_reduced_versions_fit_in_an_hour():
+def test_the_reduced_versions_fit_in_45_minutes():
     minutes = [[each.minutes for each in reductions(own)] for own in RUN]
-    assert sum(max(each, default=0) for each in minutes) <= 60
+    assert sum(max(each, default=0) for each in minutes) <= 45
+
+
+def test_feedback_that_learns_begins_where_the_controlled_dynamics_are_stable():
+    """The products of the weights, for random feedback is not trained beforehand here."""
+    for row in registry.ALIGNMENT_FIGURE.rows:
+        if row.name != "direct-feedback-alignment":
+            assert row.config.value("feedback") == "weight-product"
 
 
 def test_a_folder_of_data_is_given_to_the_rows_that_read_one(tmp_path):
@@ -468,8 +475,6 @@ def test_a_reduction_takes_the_real_data_where_they_are_at_hand(experiment, file
 def test_every_reduced_row_has_a_record_that_is_far_from_chance():
     """Three seeds learn: a classifier of 10 classes, or of 5 ways, is right in
     nearly twice as many at least.
-
-    Without a record are the rows that the experiment says to fail.
     """
     known = {
         (entry["experiment"], entry["reduced"], entry["row"], entry["quantity"]): entry["values"]
@@ -481,7 +486,6 @@ def test_every_reduced_row_has_a_record_that_is_far_from_chance():
         for reduction in reductions(experiment)
         for row in experiment.rows
         for expected in row.expectations
-        if not (experiment is registry.ALIGNMENT_FIGURE and row.name.endswith("-trained"))
     ]
     assert sorted(known) == sorted(wanted)
     for key, values in known.items():
@@ -616,10 +620,29 @@ def test_the_verb_runs_what_can_be_run_and_says_what_is_reduced(call, monkeypatc
     assert [own["row"] for own in told["verdicts"]] == ["one"]
     assert told["verdicts"][0]["measured"] == f"{file['values']['test accuracy'][0]:.2f} %"
     assert (summary["command"], summary["commit"]) == (file["command"], file["commit"])
+    assert told["processor_seconds"] > 0
+    # An experiment that this call does not run stays in the file, with its origin.
+    before = {"experiment": "earlier", "seconds": 60.0, "verdicts": []}
+    files.write_json(results, {"experiments": [before], "command": "then", "commit": "c"})
+    call("--all", "--quick", "--out", tmp_path, "--results", results)
+    held = {own["experiment"]: own for own in load(results)["experiments"]}
+    assert held["earlier"] == {**before, "command": "then", "commit": "c"}
+    assert held["small"]["command"] == file["command"]
+    assert load(results)["seconds"] == 60 + held["small"]["seconds"]
     monkeypatch.setattr(reproduction, "_values", lambda *_: (_ for _ in ()).throw(FAILURE))
     status, out, _ = call("small", "--out", tmp_path)
     assert status == 1
     assert "failed: Epoch 1 met" in out
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"experiments": [{}]}', '{"train": 1}'])
+def test_a_file_of_something_else_is_not_written_over(content, call, tmp_path):
+    results = tmp_path / "results.json"
+    results.write_text(content, encoding="utf-8")
+    status, _, error = call("mnist-rnn", "--out", tmp_path / "out", "--results", results)
+    assert status == 2
+    assert "name another file" in " ".join(error.split())
+    assert results.read_text(encoding="utf-8") == content
 
 
 def test_the_list_and_mistakes_need_no_jax():
