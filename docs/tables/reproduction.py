@@ -12,7 +12,7 @@ def _verdicts(row: Row) -> dict[str, int]:
 
 def _row_by_row(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [
-        {**document, "experiment": experiment["experiment"], **verdict}
+        {**document, **experiment, **verdict}
         for experiment in document["experiments"]
         for verdict in experiment["verdicts"]
     ]
@@ -44,14 +44,21 @@ TABLES = (
         "reproduce-small",
         "leastcontrol reproduce NAME --results FILE",
         [
+            File("mnist-strength-small.json"),
+            File("mnist-rnn-width-small.json"),
+            File("mnist-rnn-angles-small.json"),
             File("omniglot-20-way.json"),
             File("omniglot-5-way.json"),
+            File("student-teacher-alignment-small.json"),
+            File("mnist-autoencoder-small.json"),
             File("cifar10-feedforward-small.json"),
+            File("implicit-representations-small.json"),
         ],
         (
             words("name", "experiment", "`{}`".format),
             words("row", "row"),
-            Column("test accuracy", "measured", left=True),
+            words("figure", "quantity"),
+            words("measured", "measured"),
             words("claim", "expected"),
             words("verdict", "verdict"),
         ),

@@ -193,7 +193,7 @@ def _value(quantity: Quantity, folder: Path) -> float:
     if stem == "summary":
         value = read_json(folder / "summary.json")
     else:
-        value = read_metrics(folder)[-1]
+        value = read_metrics(folder)[0 if stem == "first-metrics" else -1]
     for name in names:
         value = value[name]
     # A number that is not finite is written as null.

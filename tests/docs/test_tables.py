@@ -429,6 +429,24 @@ def test_verdicts_are_counted_and_added_up(tmp_path: Path):
     ]
 
 
+def test_experiments_that_were_run_at_different_times_keep_their_commands(tmp_path: Path):
+    figure = {"row": "one", "quantity": "angle", "expected": "–", "verdict": "none"}
+    experiments = [
+        {"experiment": name, "command": f"leastcontrol reproduce {name}", "verdicts": [verdict]}
+        for name in ("first", "second")
+        for verdict in [{**figure, "measured": f"of the {name}"}]
+    ]
+    document = {"command": "the last", "experiments": experiments}
+    files = {"omniglot-5-way.json": document}
+    assert rows(tmp_path, "reproduce-small", files) == [
+        ["`first`", "one", "angle", "of the first", "–", "none"],
+        ["`second`", "one", "angle", "of the second", "–", "none"],
+    ]
+    (table,) = (own for own in TABLES if own.marker == "reproduce-small")
+    commands = table.markdown(tmp_path).partition("```bash")[2]
+    assert commands == "\nleastcontrol reproduce first\nleastcontrol reproduce second\n```"
+
+
 def test_a_reasoner_s_lead_is_over_the_baseline_seed_by_seed(tmp_path: Path):
     exact = {"through-16-steps": [0.30, 0.40], "implicit": [0.31, 0.43]}
 
