@@ -418,15 +418,18 @@ def test_a_way_that_says_nothing_has_no_count(tmp_path: Path):
 def test_verdicts_are_counted_and_added_up(tmp_path: Path):
     verdicts = [{"failed": False}, {"failed": True}, {"failed": False}]
     experiments = [
-        {"experiment": "first", "seconds": 90.0, "verdicts": verdicts},
+        {"experiment": "first", "seconds": 90.0, "processor_seconds": 60, "verdicts": verdicts},
         {"experiment": "second", "seconds": 36.0, "verdicts": verdicts[:1]},
     ]
     document = {"command": "leastcontrol reproduce", "experiments": experiments}
     assert rows(tmp_path, "reproduce-quick", {"reproduce-quick.json": document}) == [
-        ["`first`", "2", "1", "1.5"],
-        ["`second`", "1", "0", "0.6"],
-        ["all together", "3", "1", "2.1"],
+        ["`first`", "2", "1", "1.5", "1.0"],
+        ["`second`", "1", "0", "0.6", "–"],
+        ["all together", "3", "1", "2.1", "–"],
     ]
+    experiments[1]["processor_seconds"] = 90
+    (*_, total) = rows(tmp_path, "reproduce-quick", {"reproduce-quick.json": document})
+    assert total == ["all together", "3", "1", "2.1", "2.5"]
 
 
 def test_experiments_that_were_run_at_different_times_keep_their_commands(tmp_path: Path):
