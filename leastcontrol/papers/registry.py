@@ -822,7 +822,7 @@ ALIGNMENT_SMALL = Experiment(
             config=row.config.with_options(epochs=5, diagnose=64, seeds=SEEDS[:2]),
             expectations=(
                 _condition_claimed(row.name),
-                *(own for own in row.expectations if own.quantity != CONDITION),
+                *(each for each in row.expectations if each.quantity != CONDITION),
             ),
             minutes=1,
         )
