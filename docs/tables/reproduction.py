@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .description import Column, File, Row, Table, under, words
+from .description import DASH, Column, File, Row, Table, under, words
 
 
 def _verdicts(row: Row) -> dict[str, int]:
@@ -12,7 +12,7 @@ def _verdicts(row: Row) -> dict[str, int]:
 
 def _row_by_row(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [
-        {**document, "experiment": experiment["experiment"], **verdict}
+        {**document, **experiment, **verdict}
         for experiment in document["experiments"]
         for verdict in experiment["verdicts"]
     ]
@@ -20,8 +20,16 @@ def _row_by_row(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _with_total(rows: list[Row]) -> list[Row]:
     counted = [row.plus(name=f"`{row['experiment']}`", **_verdicts(row)) for row in rows]
-    total = {name: sum(row[name] for row in counted) for name in ("judged", "failed", "seconds")}
+    total: dict[str, Any] = {
+        name: sum(row[name] for row in counted) for name in ("judged", "failed", "seconds")
+    }
+    worked = [row.get("processor_seconds") for row in counted]
+    total["processor_seconds"] = None if None in worked else sum(worked)
     return [*counted, rows[0].plus(name="all together", **total)]
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f}"
 
 
 TABLES = (
@@ -34,7 +42,8 @@ TABLES = (
             words("name", "name"),
             Column("figures with a verdict", "judged", "{:d}".format),
             Column("failed", "failed", "{:d}".format),
-            Column("minutes", "seconds", lambda seconds: f"{seconds / 60:.1f}"),
+            Column("minutes", "seconds", _minutes),
+            Column("of the processor", "processor_seconds", _minutes, absent=DASH),
         ),
         under("experiments"),
         _with_total,
@@ -44,14 +53,21 @@ TABLES = (
         "reproduce-small",
         "leastcontrol reproduce NAME --results FILE",
         [
+            File("mnist-strength-small.json"),
+            File("mnist-rnn-width-small.json"),
+            File("mnist-rnn-angles-small.json"),
             File("omniglot-20-way.json"),
             File("omniglot-5-way.json"),
+            File("student-teacher-alignment-small.json"),
+            File("mnist-autoencoder-small.json"),
             File("cifar10-feedforward-small.json"),
+            File("implicit-representations-small.json"),
         ],
         (
             words("name", "experiment", "`{}`".format),
             words("row", "row"),
-            Column("test accuracy", "measured", left=True),
+            words("figure", "quantity"),
+            words("measured", "measured"),
             words("claim", "expected"),
             words("verdict", "verdict"),
         ),

@@ -23,8 +23,8 @@ class Quantity:
     **Arguments:**
 
     * `name`, `unit`: as displayed.
-    * `path`: the stem of the file, `summary` for `summary.json` or `metrics` for the last line of
-      `metrics.jsonl`, followed by the names of the entries.
+    * `path`: the stem of the file, `summary` for `summary.json`, or `metrics` and `first-metrics`
+      for the last and the first line of `metrics.jsonl`, followed by the names of the entries.
     * `scale`: the factor from the unit of the file to the displayed unit.
     * `digits`: the number of displayed digits after the decimal point.
     """
@@ -41,6 +41,7 @@ class Quantity:
 
 
 TEST_ACCURACY = Quantity("test accuracy", "%", ("summary", "test_accuracy"), 100.0, 2)
+TEST_ERROR = Quantity("test error", "", ("summary", "test_mean_squared_error"), digits=5)
 META_ACCURACY = Quantity("test accuracy", "%", ("summary", "test", "accuracy"), 100.0, 2)
 META_LOSS = Quantity("test loss", "", ("summary", "test", "loss"))
 
@@ -61,6 +62,11 @@ def _diagnosed(name: str, figure: str, unit: str, digits: int) -> Quantity:
 
 
 EXACT_ANGLE = _diagnosed("angle to the exact gradient", "angle_to_exact", "°", 1)
+EXACT_ANGLE_AT_FIRST = dataclasses.replace(
+    EXACT_ANGLE,
+    name="angle to the exact gradient, first epoch",
+    path=("first-metrics", *EXACT_ANGLE.path[1:]),
+)
 CONDITION = _diagnosed("condition 2", "condition", "", 3)
 MARGIN = _diagnosed("stability margin", "margin", "", 4)
 MINIMUM_NORM_ANGLE = _diagnosed("angle to minimum-norm", "angle_to_minimum_norm", "°", 1)

@@ -131,7 +131,7 @@ def verdicts(
     judged: Sequence[Judged],
     *,
     reduction: Reduction | None,
-    seconds: float,
+    times: tuple[float, float],
 ) -> dict[str, Any]:
     """Converts the verdicts on an experiment to JSON.
 
@@ -140,14 +140,16 @@ def verdicts(
     * `experiment`: the experiment.
     * `judged`: the result of `reproduce` for it.
     * `reduction`: with which it was run.
-    * `seconds`: the duration of the call, without rows that had finished before.
+    * `times`: the seconds that the call took, and those of the processor that it took of all cores
+      together, without rows that had finished before.
     """
     minutes = experiment.minutes if reduction is None else reduction.minutes
     return {
         "experiment": experiment.name,
         "source": experiment.source,
         "reduced": None if reduction is None else reduction.sentence,
-        "seconds": seconds,
+        "seconds": times[0],
+        "processor_seconds": times[1],
         "minutes_expected": minutes,
         "verdicts": [dataclasses.asdict(figure) for figure in judged],
     }
@@ -191,7 +193,7 @@ def _value(quantity: Quantity, folder: Path) -> float:
     if stem == "summary":
         value = read_json(folder / "summary.json")
     else:
-        value = read_metrics(folder)[-1]
+        value = read_metrics(folder)[0 if stem == "first-metrics" else -1]
     for name in names:
         value = value[name]
     # A number that is not finite is written as null.

@@ -418,15 +418,36 @@ def test_a_way_that_says_nothing_has_no_count(tmp_path: Path):
 def test_verdicts_are_counted_and_added_up(tmp_path: Path):
     verdicts = [{"failed": False}, {"failed": True}, {"failed": False}]
     experiments = [
-        {"experiment": "first", "seconds": 90.0, "verdicts": verdicts},
+        {"experiment": "first", "seconds": 90.0, "processor_seconds": 60, "verdicts": verdicts},
         {"experiment": "second", "seconds": 36.0, "verdicts": verdicts[:1]},
     ]
     document = {"command": "leastcontrol reproduce", "experiments": experiments}
     assert rows(tmp_path, "reproduce-quick", {"reproduce-quick.json": document}) == [
-        ["`first`", "2", "1", "1.5"],
-        ["`second`", "1", "0", "0.6"],
-        ["all together", "3", "1", "2.1"],
+        ["`first`", "2", "1", "1.5", "1.0"],
+        ["`second`", "1", "0", "0.6", "–"],
+        ["all together", "3", "1", "2.1", "–"],
     ]
+    experiments[1]["processor_seconds"] = 90
+    (*_, total) = rows(tmp_path, "reproduce-quick", {"reproduce-quick.json": document})
+    assert total == ["all together", "3", "1", "2.1", "2.5"]
+
+
+def test_experiments_that_were_run_at_different_times_keep_their_commands(tmp_path: Path):
+    figure = {"row": "one", "quantity": "angle", "expected": "–", "verdict": "none"}
+    experiments = [
+        {"experiment": name, "command": f"leastcontrol reproduce {name}", "verdicts": [verdict]}
+        for name in ("first", "second")
+        for verdict in [{**figure, "measured": f"of the {name}"}]
+    ]
+    document = {"command": "the last", "experiments": experiments}
+    files = {"omniglot-5-way.json": document}
+    assert rows(tmp_path, "reproduce-small", files) == [
+        ["`first`", "one", "angle", "of the first", "–", "none"],
+        ["`second`", "one", "angle", "of the second", "–", "none"],
+    ]
+    (table,) = (own for own in TABLES if own.marker == "reproduce-small")
+    commands = table.markdown(tmp_path).partition("```bash")[2]
+    assert commands == "\nleastcontrol reproduce first\nleastcontrol reproduce second\n```"
 
 
 def test_a_reasoner_s_lead_is_over_the_baseline_seed_by_seed(tmp_path: Path):

@@ -5,10 +5,11 @@ import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import tyro
 
+from ...files import FileError, read_json
 from ...papers import registry
 from ...papers.experiment import AbstractExperiment, Reduction, Report
 from ...runs.interruption import interruptible
@@ -19,6 +20,9 @@ from ._verb import AbstractPlainVerb, check_file, write_result
 
 if TYPE_CHECKING:
     from ...papers.reproduction import Judged
+
+# What `origin` says of a result.
+ORIGIN = ("command", "commit", "versions")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Reproduce(AbstractPlainVerb):
     """Folder with a folder for each; what is finished there is not run again, and what was
     interrupted goes on."""
     results: Path | None = None
-    """File for the verdicts and wall times, written anew after each experiment."""
+    """File for the verdicts and times, written after each experiment; those of other experiments
+    that it holds are kept."""
     data_dir: Path | None = None
     """Folder with the data sets' files, if not where they are looked for."""
 
@@ -57,6 +62,7 @@ class Reproduce(AbstractPlainVerb):
         for name in self.names:
             registry.find(name, registry.EXPERIMENTS, quick=self.quick)
         check_file("results", self.results)
+        _kept(self.results, ())
 
     def run(self, command: str) -> int:
         """Runs the experiments and prints their verdicts."""
@@ -74,9 +80,9 @@ class Reproduce(AbstractPlainVerb):
             or (self.all and each.parts and (each.reduction or not self.quick))
         ]
         about = origin(command)
-        failed, experiments = 0, []
+        failed, experiments = 0, _kept(self.results, [each.name for each in chosen])
         for experiment in chosen:
-            began = time.perf_counter()
+            began, worked = time.perf_counter(), time.process_time()
             reduction = reduction_of(experiment, quick=self.quick, data_dir=self.data_dir)
             tell(f"{experiment.name}: {_announced(experiment, reduction)}")
             with _part_report(experiment) as report:
@@ -87,21 +93,53 @@ class Reproduce(AbstractPlainVerb):
                     command=command,
                     report=report,
                 )
-            seconds = time.perf_counter() - began
+            times = (time.perf_counter() - began, time.process_time() - worked)
             _print_judged(experiment, reduction, judged)
             failed += sum(each.failed for each in judged)
-            experiments.append(
-                {
-                    **verdicts(experiment, judged, reduction=reduction, seconds=seconds),
-                    **experiment.entries(self.out, reduction=reduction),
-                }
-            )
-            total = sum(each["seconds"] for each in experiments)
-            write_result(self.results, {"seconds": total, "experiments": experiments, **about})
+            experiments[experiment.name] = {
+                **verdicts(experiment, judged, reduction=reduction, times=times),
+                **experiment.entries(self.out, reduction=reduction),
+                **about,
+            }
+            write_result(self.results, _gathered(experiments, about))
         for each in registry.EXPERIMENTS if self.all else ():
             if each.missing:
                 tell(f"{each.name} is not run by this command: {each.missing}")
         return 1 if failed else 0
+
+
+def _kept(results: Path | None, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Reads a file of verdicts, if there is one, without those of the experiments named.
+
+    Each experiment has the command and the versions that it was run with; in older files only the
+    file has them.
+
+    **Raises:** `ConfigError` for a file of another kind.
+    """
+    if results is None or not results.is_file():
+        return {}
+    try:
+        document = read_json(results)
+        about = {name: document[name] for name in ORIGIN if name in document}
+        held = {each["experiment"]: {**about, **each} for each in document["experiments"]}
+        sum(each["seconds"] for each in held.values())
+    except (OSError, FileError, LookupError, TypeError) as error:
+        raise ConfigError(
+            f"{results} is there and holds no verdicts that others could be added to: name another "
+            "file with --results FILE."
+        ) from error
+    return {name: each for name, each in held.items() if name not in names}
+
+
+def _gathered(experiments: dict[str, dict[str, Any]], about: dict[str, Any]) -> dict[str, Any]:
+    """Puts experiments in the order of the list, with the origin of the last run."""
+    places = {each.name: place for place, each in enumerate(registry.EXPERIMENTS)}
+    names = sorted(experiments, key=lambda name: places.get(name, len(places)))
+    return {
+        "seconds": sum(each["seconds"] for each in experiments.values()),
+        "experiments": [experiments[name] for name in names],
+        **about,
+    }
 
 
 def _announced(experiment: AbstractExperiment, reduction: Reduction | None) -> str:
