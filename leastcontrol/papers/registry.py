@@ -926,15 +926,16 @@ CONVOLUTIONAL_TABLE = Experiment(
         },
         1,
         with_data=Reduction(
-            "2 500 of the training images, 16 and 32 maps with one layer of 64 behind them instead "
-            "of the paper's network, and 8 epochs instead of 30",
+            # Samples that are tested after the epochs cost more than those that are learned from.
+            "20 000 of the training images, 16 and 32 maps with one layer of 64 behind them "
+            "instead of the paper's network, and 1 epoch instead of 30",
             {
                 "convolutions": "small",
                 "hidden": (64,),
-                "validation_fraction": 0.95,
-                "epochs": 8,
+                "validation_fraction": 0.6,
+                "epochs": 1,
             },
-            12,
+            4,
             "cifar10",
         ),
     ),

@@ -436,9 +436,9 @@ def test_what_cannot_be_run_says_why_and_what_is_long_is_reduced(experiment):
     assert bool(experiment.reduction) == (bool(experiment.parts) and "small" not in experiment.name)
 
 
-def test_the_reduced_versions_fit_in_an_hour():
+def test_the_reduced_versions_fit_in_45_minutes():
     minutes = [[each.minutes for each in reductions(own)] for own in RUN]
-    assert sum(max(each, default=0) for each in minutes) <= 60
+    assert sum(max(each, default=0) for each in minutes) <= 45
 
 
 def test_feedback_that_learns_begins_where_the_controlled_dynamics_are_stable():
