@@ -5,14 +5,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..systems import AbstractSystem
 from ._rule import AbstractRule, AbstractRuleAround, Batch, Credit
 
 
-def batch_axis(mesh: Mesh) -> str:
+def batch_axis(mesh: Mesh | AbstractMesh) -> str:
     """Returns the name of the axis of a mesh along which batches are split.
 
     It is the only axis, or the one that is called `"samples"`.

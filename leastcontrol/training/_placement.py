@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from ..rules import batch_axis
@@ -24,7 +24,7 @@ from ..rules import batch_axis
 SMALLEST = 1024
 
 
-def shardings(tree: PyTree[Any], mesh: Mesh) -> PyTree[Any]:
+def shardings(tree: PyTree[Any], mesh: Mesh | AbstractMesh) -> PyTree[Any]:
     """Chooses how each array of a pytree is divided among the devices of a copy.
 
     An array of at least 1024 elements is divided along its longest axis whose length the number of
@@ -33,10 +33,12 @@ def shardings(tree: PyTree[Any], mesh: Mesh) -> PyTree[Any]:
 
     **Arguments:**
 
-    * `tree`: arrays, or descriptions of them (`jax.ShapeDtypeStruct`); other leaves have none.
-    * `mesh`: one made by `device_mesh`, or any other that `InParts` takes.
+    * `tree`: arrays, or descriptions of them (`jax.ShapeDtypeStruct`), and anything else.
+    * `mesh`: one made by `device_mesh`, or any other that `InParts` takes; an abstract one to plan
+      for devices that are not here.
 
-    **Returns:** a pytree like `tree`, with a `NamedSharding` for every array.
+    **Returns:** a pytree like `tree`, with a `NamedSharding` for every array and `None` for the
+    rest.
     """
     names = tuple(name for name in mesh.axis_names if name != batch_axis(mesh))
     devices = math.prod(mesh.shape[name] for name in names)
@@ -109,9 +111,9 @@ class Placement:
         if self.mesh is None:
             return self
         axis = self.mesh.axis_names.index(batch_axis(self.mesh))
-        copies = np.moveaxis(self.mesh.devices, axis, 0)
+        copies = np.split(self.mesh.devices, self.mesh.devices.shape[axis], axis)
         here = [copy for copy in copies if copy.flat[0].process_index == jax.process_index()]
-        return Placement(Mesh(np.expand_dims(here[0], axis), self.mesh.axis_names))
+        return Placement(Mesh(here[0], self.mesh.axis_names))
 
     def local(self, tree: PyTree) -> PyTree:
         """Takes the first copy of this process, without copying it."""

@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -68,7 +68,7 @@ def arrays_of(content: bytes, like: PyTree[Any]) -> PyTree[Any]:
     return arrays
 
 
-def _array_like(stream: BinaryIO, like: Any) -> Any:
+def _array_like(stream: io.BytesIO, like: Any) -> Any:
     # One array after another, so that no device holds more than one that is not divided yet.
     return placed_like(eqx.default_deserialise_filter_spec(stream, like), like)
 
