@@ -143,7 +143,8 @@ def _work(program: Jaxpr) -> Work:
         elif name in ARITHMETIC:
             total += Work(0.0, size)
         elif name in SUMS:
-            total += Work(0.0, math.prod(equation.invars[0].aval.shape))
+            (array,) = equation.invars
+            total += Work(0.0, math.prod(array.aval.shape))  # pyright: ignore
         elif name == "scan":
             total += _work(parameters["jaxpr"].jaxpr).times(parameters["length"])
         else:

@@ -32,7 +32,7 @@ from _scale_cases import CASES, CONVOLUTIONAL, KEY, TRANSFORMER, Case, example, 
 from leastcontrol.bench.timing import Spread, Step, compile_step
 from leastcontrol.files import write_json
 
-ROUNDS, LARGE = 15, 1024
+ROUNDS, LARGE = 31, 1024
 NUMBER, MEGABYTE, GIGABYTE = 4, 1e6, 1e9
 GROWTH = Path(__file__).parents[1] / "results" / "bench-growth.json"
 LEAST = "least control"
@@ -343,18 +343,24 @@ def main() -> None:
     on_one_core()
     rate = large_product_rate()
     rows, calibrations = checked(rate)
-    sizes = {
-        network.name: {
-            "weights": network.weights,
-            "forward_products": network.repeated.products / 2,
-            "numbers_made": work.made,
+    networks = [
+        {
+            "network": network.name,
+            "weights": network.work.weights,
+            "forward_products": (network.work.drive + network.work.field).products,
+            "numbers_made": network.work.made,
+            "samples": network.samples,
         }
         for network in (residual_network(), large_transformer())
-    }
+    ]
     document = {
         "checks": rows,
+        "calibrations": [
+            {"kind": kind, "rule": rule, **dataclasses.asdict(model)}
+            for (kind, rule), model in calibrations.items()
+        ],
         "products_a_second": rate,
-        "sizes": sizes,
+        "networks": networks,
         "sweeps_by_depth": sweeps_of_depth(),
         "assumed": ASSUMED,
         "said": said(calibrations),
