@@ -116,6 +116,10 @@ def test_the_credit_of_a_divided_system_is_that_of_a_whole_one(name, mesh):
     assert solved.all() or (name.startswith("convolutional") and solved.any())
     np.testing.assert_array_equal(lc.solved(found.solution), solved)
     same(_means(found), _means(expected))
+    # A copy's devices have computed it between them.
+    big = [leaf for leaf in arrays(found.gradient) if leaf.size >= 1024]
+    assert big
+    assert not any(leaf.sharding.is_fully_replicated for leaf in big)
     same(*(jax.tree.map(lambda z: z[solved], own.solution.value) for own in (found, expected)))
     steps = np.asarray(found.solution.stats.steps).reshape(2, -1)
     if name in ("recurrent", "deep equilibrium"):
