@@ -2,11 +2,11 @@
 
     python benchmarks/sharding.py --json results/sharding.json
 
-A processor is divided into eight devices. Each network trains for two steps, on one device and then
+A processor is divided into eight devices. Each network trains for a step, on one device and then
 with one copy on two, four and eight devices, two copies on four devices each, and eight copies on
 one device each. Measured are the bytes on the first device: of the weights and of Adam's two
 averages, by the parts of the arrays that lie there, and of the working memory, as XLA plans it for
-the compiled steps. Numbers are of double precision, so that what the order of sums changes in the
+the compiled step. Numbers are of double precision, so that what the order of sums changes in the
 trained weights is told from a mistake. Random samples: the memory does not depend on them. No time
 is measured, because simulated devices share the cores of one processor.
 """
@@ -41,7 +41,7 @@ from leastcontrol.systems import (
 
 # Devices, and those of them that hold one copy.
 LAYOUTS = ((1, 1), (2, 2), (4, 4), (8, 8), (8, 4), (8, 1))
-INPUTS, WIDTH, OUTPUTS, BATCH, STEPS = 256, 1024, 16, 64, 2
+INPUTS, WIDTH, OUTPUTS, BATCH, STEPS = 256, 512, 16, 64, 1
 LEAK = 6.4
 MEBIBYTE = 2**20
 KEY = jax.random.key(0)
@@ -67,9 +67,9 @@ def systems() -> dict[str, AbstractSystem]:
     cell = Cell(affine(WIDTH, 2 * WIDTH, 1), affine(2 * WIDTH, WIDTH, 2))
     hidden = (WIDTH, WIDTH, WIDTH)
     return {
-        "feedforward, 3 × 1024": Feedforward(INPUTS, hidden, OUTPUTS, key=KEY),
-        "recurrent, 1024": EquilibriumRNN(INPUTS, WIDTH, OUTPUTS, key=KEY),
-        "deep equilibrium, 1024-2048-1024": DeepEquilibrium(
+        f"feedforward, 3 × {WIDTH}": Feedforward(INPUTS, hidden, OUTPUTS, key=KEY),
+        f"recurrent, {WIDTH}": EquilibriumRNN(INPUTS, WIDTH, OUTPUTS, key=KEY),
+        f"deep equilibrium, {WIDTH}-{2 * WIDTH}-{WIDTH}": DeepEquilibrium(
             affine(INPUTS, WIDTH, 0), cell, affine(WIDTH, OUTPUTS, 3)
         ),
     }
