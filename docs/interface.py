@@ -88,7 +88,7 @@ TOPICS = {
         "Train": "_loop _config _trained _optimisers _strength _tolerance _augmentation",
         "Evaluate": "_evaluation _calibration",
         "Meta-training": "_meta _meta_evaluation",
-        "Several devices and processes": "_processes _program",
+        "Several devices and processes": "_processes _placement _program",
         "Folders and tracking": "_folder _checkpoints _sealed _tracking",
     },
 }

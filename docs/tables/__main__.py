@@ -16,6 +16,7 @@ from . import (
     regimes,
     represent,
     reproduction,
+    scale,
     strength,
     tolerance,
 )
@@ -33,6 +34,7 @@ TABLES = [
         regimes,
         represent,
         reproduction,
+        scale,
         strength,
         tolerance,
     )

@@ -52,6 +52,7 @@ from ._jacobian_penalty import JacobianPenalty as JacobianPenalty
 from ._least_control import LeastControl as LeastControl
 from ._least_control import least_control as least_control
 from ._parts import InParts as InParts
+from ._parts import batch_axis as batch_axis
 from ._policy import AbstractUnsolved as AbstractUnsolved
 from ._policy import Drop as Drop
 from ._policy import Keep as Keep

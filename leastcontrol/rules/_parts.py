@@ -5,11 +5,29 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..systems import AbstractSystem
 from ._rule import AbstractRule, AbstractRuleAround, Batch, Credit
+
+
+def batch_axis(mesh: Mesh | AbstractMesh) -> str:
+    """Returns the name of the axis of a mesh along which batches are split.
+
+    It is the only axis, or the one that is called `"samples"`.
+
+    **Raises:** `ValueError` if there are several axes and none of that name.
+    """
+    names = tuple(map(str, mesh.axis_names))
+    if len(names) == 1:
+        return names[0]
+    if "samples" not in names:
+        raise ValueError(
+            f"The mesh has the axes {', '.join(names)}, but a batch is split along the one that is "
+            'called "samples": write Mesh(devices, ("samples", "weights")).'
+        )
+    return "samples"
 
 
 class InParts(AbstractRuleAround):
@@ -26,13 +44,17 @@ class InParts(AbstractRuleAround):
     the sums are communicated. The result depends on the number of parts, not on the number of
     devices.
 
+    A mesh may have a second axis. The devices along it run the same parts together: JAX divides
+    their computation as the arrays of the system are divided (`leastcontrol.training.shard`).
+
     **Arguments:**
 
     * `rule`: the rule that is applied.
     * `parts`: the number of parts; it divides the size of the batch.
-    * `mesh`: devices along one axis; their number divides the number of parts.
+    * `mesh`: devices; the length of the `batch_axis` divides the number of parts.
 
-    **Raises:** `ValueError` if these numbers do not divide each other.
+    **Raises:** `ValueError` if these numbers do not divide each other, or if the mesh has several
+    axes and none is called `"samples"`.
     """
 
     rule: AbstractRule
@@ -40,16 +62,11 @@ class InParts(AbstractRuleAround):
     mesh: Mesh | None = eqx.field(static=True)
 
     def __init__(self, rule: AbstractRule, parts: int, mesh: Mesh | None = None):
-        devices = 1 if mesh is None else mesh.size
+        devices = 1 if mesh is None else mesh.shape[batch_axis(mesh)]
         if parts < 1 or parts % devices:
             raise ValueError(
                 f"A batch is to be taken in {parts} parts by {devices} devices, but each takes as "
                 f"many parts, and at least 1: write InParts(rule, {devices}, mesh)."
-            )
-        if mesh is not None and len(mesh.axis_names) != 1:
-            raise ValueError(
-                f"The mesh has the axes {', '.join(map(str, mesh.axis_names))}, but a batch has "
-                'one axis to be split: write Mesh(devices, ("samples",)).'
             )
         self.rule = rule
         self.parts = parts
@@ -91,15 +108,18 @@ class InParts(AbstractRuleAround):
                 return jax.tree.map(jnp.add, total, _sums(credit)), credit.solution
 
             total, solutions = jax.lax.scan(add, empty, parts)
-            if self.mesh is not None:
-                total = jax.lax.psum(total, self.mesh.axis_names)
+            if axis is not None:
+                total = jax.lax.psum(total, axis)
             return total, solutions
 
-        if self.mesh is not None:
-            some, whole = PartitionSpec(*self.mesh.axis_names), PartitionSpec()
+        axis = self._split_axis()
+        if axis is not None:
+            some, whole = PartitionSpec(axis), PartitionSpec()
             of_some = jax.shard_map(
                 of_some,
                 mesh=self.mesh,
+                # Solves end apart along this axis alone; the other one is JAX's to divide.
+                axis_names={axis},
                 in_specs=(whole, some),
                 out_specs=(whole, some),
                 # The check does not accept solvers' loops, whose lengths differ between devices.
@@ -114,6 +134,12 @@ class InParts(AbstractRuleAround):
             lambda mean: jnp.where(count > 0, mean, jnp.nan), means
         )
         return Credit(gradient, feedback_gradient, objective, loss, count, solution, free_loss)
+
+    def _split_axis(self) -> str | None:
+        """Returns the name of the axis whose devices take parts; `None` for one such device."""
+        # XLA refuses sums along an axis of one device beside an axis that JAX divides.
+        axis = None if self.mesh is None else batch_axis(self.mesh)
+        return axis if self.mesh is not None and self.mesh.shape[axis] > 1 else None
 
 
 def _sums(credit: Credit) -> PyTree[Any]:

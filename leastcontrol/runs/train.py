@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from .. import training
 from ..monitor.diagnosis import diagnosis
 from ..monitor.stability import WATCHED, stability_watch
+from ..rules import batch_axis
 from .config import RunConfig
 from .measures import summary_measures
 from .options import ConfigError
@@ -42,8 +43,9 @@ def run_training(
 
     **Arguments:**
 
-    * `mesh`: the devices that batches are split over. Where they belong to several processes, each
-      calls this with the same configuration.
+    * `mesh`: the devices that batches, and the weights too, are divided among, as for
+      `training.train`. Where they belong to several processes, each calls this with the same
+      configuration.
     * `track`: called once for each seed with its folder and its configuration; what it returns is
       given the figures of the epochs that are trained from then on.
     * `report`: called with the seed and the `EpochMetrics` of an epoch that is saved; it may raise
@@ -74,6 +76,7 @@ class TrainingJob(AbstractJob[RunConfig]):
             raise ConfigError(str(error)) from error
         self.splits = training.by_all(lambda: load_splits(config))
         self.devices = 1 if mesh is None else mesh.size
+        self.copies = 1 if mesh is None else mesh.shape[batch_axis(mesh)]
         self._check_batch_size()
         try:
             # Only to see whether the system can be built for these samples.
@@ -90,24 +93,35 @@ class TrainingJob(AbstractJob[RunConfig]):
                 f"--batch-size is {optimiser.batch_size}, but {self.config.data.word} has "
                 f"{samples} training samples: write --batch-size {min(64, samples)}."
             )
-        parts = self.devices * optimiser.accumulation_steps
+        parts = self.copies * optimiser.accumulation_steps
         if optimiser.batch_size % parts:
             raise ConfigError(
-                f"--batch-size is {optimiser.batch_size}, but {self.devices} devices take equal "
-                f"shares of it in {optimiser.accumulation_steps} equal parts: write a multiple of "
-                f"{parts}, such as --batch-size {parts * max(1, optimiser.batch_size // parts)}."
+                f"--batch-size is {optimiser.batch_size}, but {self.copies} copies of the weights "
+                f"take equal shares of it in {optimiser.accumulation_steps} equal parts: write a "
+                f"multiple of {parts}, such as --batch-size "
+                f"{parts * max(1, optimiser.batch_size // parts)}."
             )
 
     def conditions(self) -> Summary:
-        """Returns the number of devices and of processes."""
-        return {"devices": self.devices, "processes": jax.process_count()}
+        """Returns the number of devices, of those that hold one copy, and of processes."""
+        return {
+            "devices": self.devices,
+            "devices_per_copy": self.devices // self.copies,
+            "processes": jax.process_count(),
+        }
 
     def run_seed(self, run: SeedRun[RunConfig]) -> Summary:
         """Trains with one seed, from the last state if there is one."""
         config, splits = run.config, self.splits
-        system = build_system(config, splits, run.seed)
         loop = config.build_training()
-        fresh = training.untrained(system, self.rule, splits.train, loop, seed=run.seed)
+        fresh = training.untrained(
+            build_system(config, splits, run.seed),
+            self.rule,
+            splits.train,
+            loop,
+            seed=run.seed,
+            mesh=self._mesh,
+        )
         tracker = None
 
         def noted(metrics: training.EpochMetrics) -> None:
@@ -130,7 +144,7 @@ class TrainingJob(AbstractJob[RunConfig]):
         try:
             with recorder.keeping(training.TrainingError):
                 trained = training.train(
-                    system,
+                    fresh.system,
                     self.rule,
                     splits.train,
                     splits.validation,

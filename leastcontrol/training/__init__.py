@@ -11,8 +11,9 @@ Each of these pieces can be used alone:
 * `Program` compiles a function before its first call, and says how much memory it takes.
 * An `AbstractAugmentation` changes images at random; `calibrate` measures the statistics of batch
   norm for evaluation.
-* `device_mesh` collects devices over which batches are split. `connect` joins several processes, of
-  which only the first one writes (`_processes`).
+* `device_mesh` collects devices over which batches are split, and the weights too if asked to;
+  `shard` lays arrays over them. `connect` joins several processes, of which only the first one
+  writes (`_processes`).
 * `meta_train` and `meta_evaluate` do the same for the rules of `FastWeights`, whose samples are
   tasks that are drawn as they are needed.
 * An `AbstractCourse` says which share of the loss control is asked to remove at what time.
@@ -47,6 +48,8 @@ from ._meta_evaluation import MetaEvaluation as MetaEvaluation
 from ._meta_evaluation import meta_evaluate as meta_evaluate
 from ._optimisers import make_feedback_optimiser as make_feedback_optimiser
 from ._optimisers import make_optimiser as make_optimiser
+from ._placement import shard as shard
+from ._placement import shardings as shardings
 from ._processes import DevicesError as DevicesError
 from ._processes import ProcessError as ProcessError
 from ._processes import by_all as by_all

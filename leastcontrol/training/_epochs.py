@@ -83,7 +83,7 @@ class Epochs:
 
     * `step`: a step by the whole rule, safeguard included.
     * `order`: what every step sees.
-    * `samples`: the training set, on every device.
+    * `samples`: the training set, in every copy.
     * `placement`: where the arrays lie.
     * `carry`: an example, with the shapes and types that the carry of every epoch has.
     * `measured`: a step by the rule that the noise of the gradient is measured of.
@@ -148,7 +148,8 @@ class Epochs:
         self, run: Callable[..., Begun], step: TrainingStep, *arguments: Any
     ) -> Program[Begun]:
         run = functools.partial(run, step, self._order)
-        jitted = jax.jit(run, out_shardings=self._placement.sharding)
+        # The last argument is what a program changes.
+        jitted = jax.jit(run, out_shardings=self._placement.shardings(arguments[-1]))
         return Program.of(jitted, *arguments)
 
 

@@ -19,7 +19,7 @@ from jaxtyping import Array, PyTree
 from ..data import Samples
 from ..equilibrium import Point
 from ..losses import AbstractLoss
-from ..rules import AbstractRule, Batch, InParts, without_safeguard
+from ..rules import AbstractRule, Batch, InParts, batch_axis, without_safeguard
 from ..rules._gradient_noise import with_tolerance
 from ..systems import AbstractSystem
 from ._calibration import calibrate
@@ -39,15 +39,19 @@ def untrained(
     config: TrainingConfig,
     *,
     seed: int,
+    mesh: Mesh | None = None,
 ) -> Trained:
     """Prepares what training with the same arguments starts from.
+
+    With a mesh, everything lies on the devices of one copy, divided as `shardings` says.
 
     **Raises:** `ValueError` where a batch does not fit into the training set, or where a tolerance
     is to be chosen for a rule without a solve.
     """
     total = _steps(training, config) * config.epochs
-    system = calibrate(system, training)
-    feedback = rule.init(system, key=_keys(seed)[1])
+    placement = Placement(mesh).one_copy
+    system = calibrate(placement.held(system), training)
+    feedback = placement.held(rule.init(system, key=_keys(seed)[1]))
     learned, weights = (eqx.filter(tree, eqx.is_inexact_array) for tree in (system, feedback))
 
     def first_states(learned: PyTree, weights: PyTree) -> tuple[optax.OptState, optax.OptState]:
@@ -57,24 +61,24 @@ def untrained(
         )
 
     # One compilation, and not one for the zeros of every shape.
-    states = jax.jit(first_states)(learned, weights)
+    states = placement.made(first_states, learned, weights)
     kappa = None if config.strength is None else config.strength.first_kappa()
     tolerance = None
     if config.tolerance is not None:
         with_tolerance(rule, config.tolerance.first)
         config.tolerance.parts(config.batch_size)
         tolerance = jnp.asarray(config.tolerance.first)
-    points = _first_points(system, training, config)
+    points = _first_points(system, training, config, placement)
     return Trained(system, feedback, (), states, points, kappa, tolerance)
 
 
 def _first_points(
-    system: AbstractSystem, training: Samples, config: TrainingConfig
+    system: AbstractSystem, training: Samples, config: TrainingConfig, placement: Placement
 ) -> Point | None:
     if not config.warm_start:
         return None
-    inputs = jnp.asarray(training.inputs)
-    return jax.jit(jax.vmap(lambda x: Point.uncontrolled(system, system.drive(x))))(inputs)
+    first = jax.vmap(lambda x: Point.uncontrolled(system, system.drive(x)))
+    return placement.made(first, jnp.asarray(training.inputs))
 
 
 def _keys(seed: int) -> Array:
@@ -120,10 +124,10 @@ def train(
     * `start`: what an interrupted training with otherwise the same arguments left. Training goes on
       after its last epoch and ends with the same numbers as without the interruption, because the
       random keys of an epoch depend on nothing but the seed and the epoch's number.
-    * `mesh`: devices that take equal parts of every batch, along one axis; they may belong to
-      several processes that run the same training. Without it, the default device takes all. The
-      numbers are those of one device up to the order of sums, where a rule draws nothing at random
-      (`InParts`).
+    * `mesh`: devices that take equal parts of every batch, and along a second axis hold one copy of
+      everything between them (`device_mesh`); they may belong to several processes that run the
+      same training. Without it, the default device takes all. The numbers are those of one device
+      up to the order of sums, where a rule draws nothing at random (`InParts`).
     * `watch`: looks at the system and the feedback weights before every epoch, and may raise
       `UnfitError` to stop the training.
     * `diagnose`: measures more of the system and the feedback weights after every epoch; it is
@@ -137,7 +141,7 @@ def train(
     """
     whole, rule = rule, _in_parts(rule, config, mesh)
     if start is None:
-        start = untrained(system, rule, training, config, seed=seed)
+        start = untrained(system, rule, training, config, seed=seed, mesh=mesh)
     _check_start(start, config)
     if len(start.metrics) >= config.epochs:
         return start
@@ -188,11 +192,11 @@ def train(
 
 def _in_parts(rule: AbstractRule, config: TrainingConfig, mesh: Mesh | None) -> AbstractRule:
     """Makes a rule take the batches of a configuration in their parts."""
-    devices = 1 if mesh is None else mesh.size
-    parts = config.accumulation_steps * devices
+    copies = 1 if mesh is None else mesh.shape[batch_axis(mesh)]
+    parts = config.accumulation_steps * copies
     if config.batch_size % parts:
         raise ValueError(
-            f"`batch_size` is {config.batch_size}, but {devices} devices take "
+            f"`batch_size` is {config.batch_size}, but {copies} copies of the weights take "
             f"{config.accumulation_steps} equal parts each: write a multiple of {parts}, such as "
             f"batch_size={parts * max(1, config.batch_size // parts)}."
         )

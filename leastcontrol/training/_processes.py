@@ -19,6 +19,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from ._checkpoints import Resumable
+from ._placement import placed_like
 
 T = TypeVar("T")
 State = TypeVar("State", bound=Resumable)
@@ -61,10 +62,19 @@ def connect(coordinator: str, processes: int, process: int, *, timeout: int = 30
         ) from error
 
 
-def device_mesh(devices: int | None = None) -> Mesh:
-    """Makes a mesh of one axis of the first devices of every process, or of all of them.
+def device_mesh(devices: int | None = None, per_copy: int = 1) -> Mesh:
+    """Makes a mesh of the first devices of every process, or of all of them.
 
-    **Raises:** `DevicesError` where this process has fewer.
+    Its axes are `"samples"`, along which batches are split, and `"weights"`, whose devices hold a
+    copy of the weights between them.
+
+    **Arguments:**
+
+    * `devices`: how many of each process; all without a number.
+    * `per_copy`: how many devices hold one copy. The devices of a copy belong to one process.
+
+    **Raises:** `DevicesError` where this process has fewer, or their number is no multiple of
+    `per_copy`.
     """
     local = jax.local_device_count()
     if devices is not None and not 1 <= devices <= local:
@@ -74,11 +84,18 @@ def device_mesh(devices: int | None = None) -> Mesh:
             f"{local}; a processor is split into several by "
             "XLA_FLAGS=--xla_force_host_platform_device_count."
         )
+    number = local if devices is None else devices
+    if per_copy < 1 or number % per_copy:
+        fitting = max(n for n in range(1, max(1, per_copy) + 1) if number % n == 0)
+        raise DevicesError(
+            f"{per_copy} devices are to hold a copy of the weights, but a process has {number}, "
+            f"which are divided into copies without a rest: ask for {fitting} devices per copy."
+        )
     chosen = []
     for process in range(jax.process_count()):
         there = [device for device in jax.devices() if device.process_index == process]
         chosen += there[:devices]
-    return Mesh(np.array(chosen), ("samples",))
+    return Mesh(np.array(chosen).reshape(-1, per_copy), ("samples", "weights"))
 
 
 def is_first() -> bool:
@@ -157,7 +174,9 @@ def restored_by_first(
     if answer is None:
         return None
     arrays, static = eqx.partition((read[0] if read else like).kept(), eqx.is_array)
-    kept = eqx.combine(multihost_utils.broadcast_one_to_all(arrays), static)
+    received = multihost_utils.broadcast_one_to_all(arrays)
+    received = jax.tree.map(placed_like, received, eqx.filter(like.kept(), eqx.is_array))
+    kept = eqx.combine(received, static)
     return like.restored(kept, answer["metrics"]), answer["seconds"]
 
 

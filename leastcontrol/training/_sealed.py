@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from ..files import FileError, parse_json, read_bytes, write_whole
+from ._placement import placed_like
 
 VERSION = 1
 # In bytes; the header lists no more than the figures of a training's epochs.
@@ -56,15 +57,20 @@ class PrecisionError(FolderError):
 
 
 def arrays_of(content: bytes, like: PyTree[Any]) -> PyTree[Any]:
-    """Reads arrays in Equinox's leaf format into a pytree like another.
+    """Reads arrays in Equinox's leaf format into a pytree like another, onto the same devices.
 
     **Raises:** whatever reading them raises where the content is not exactly these arrays.
     """
     stream = io.BytesIO(content)
-    arrays = eqx.tree_deserialise_leaves(stream, like)
+    arrays = eqx.tree_deserialise_leaves(stream, like, _array_like)
     if stream.read(1):
         raise ValueError("there is more in the file than these arrays")
     return arrays
+
+
+def _array_like(stream: io.BytesIO, like: Any) -> Any:
+    # One array after another, so that no device holds more than one that is not divided yet.
+    return placed_like(eqx.default_deserialise_filter_spec(stream, like), like)
 
 
 def check_precision(path: Path, header: dict[str, Any]) -> None:

@@ -110,7 +110,11 @@ def test_each_part_draws_with_a_key_of_its_own(mesh):
     ("parts", "mesh", "said"),
     [
         (0, None, "in 0 parts by 1 devices"),
-        (2, Mesh(np.array(jax.devices()[:1])[None], ("a", "b")), "has the axes a, b"),
+        (
+            2,
+            Mesh(np.array(jax.devices()[:1])[None], ("a", "b")),
+            "axes a, b, but a batch is split",
+        ),
     ],
 )
 def test_parts_that_are_none_are_refused(parts, mesh, said):

@@ -23,7 +23,7 @@ from leastcontrol.runs.options import ConfigError
 from leastcontrol.runs.train import TrainingJob, run_training
 
 SMALL = RunConfig.of(rule="backpropagation", hidden=(8,), epochs=1, learning_rate=1e-2)
-COMMAND = ["train", "--rule", "least-control", "--hidden", "8", "--learning-rate", "1e-2"]
+COMMAND = ["train", "--rule", "least-control", "--hidden", "32", "--learning-rate", "1e-2"]
 
 
 @pytest.fixture(autouse=True)
@@ -85,13 +85,15 @@ def start(out, *options, devices=1):
     )
 
 
-def together(out, *options, count=2):
+def together(out, *options, count=2, devices=1):
     """Runs several processes of one training; returns their statuses, outputs and errors."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     where = ["--coordinator", f"localhost:{port}", "--processes", str(count)]
-    started = [start(out, *options, *where, "--process", str(own)) for own in range(count)]
+    started = [
+        start(out, *options, *where, "--process", str(own), devices=devices) for own in range(count)
+    ]
     outputs = [process.communicate(timeout=600) for process in started]
     return [(own.returncode, *said) for own, said in zip(started, outputs, strict=True)]
 
@@ -100,7 +102,7 @@ def together(out, *options, count=2):
 def whole(tmp_path_factory):
     """A run of two epochs on one device, and one that ended after its first epoch."""
     root = tmp_path_factory.mktemp("whole")
-    config = RunConfig.of(hidden=(8,), learning_rate=1e-2, epochs=2)
+    config = RunConfig.of(hidden=(32,), learning_rate=1e-2, epochs=2)
 
     def stop(*_):
         raise KeyboardInterrupt
@@ -113,11 +115,14 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_eight_devices_train_like_one(whole, tmp_path):
-    process = start(tmp_path / "run", "--epochs", "2", "--devices", "all", devices=8)
+@pytest.mark.parametrize("per_copy", [1, 4])
+def test_eight_devices_train_like_one(per_copy, whole, tmp_path):
+    divided = ["--devices", "all", "--devices-per-copy", str(per_copy)]
+    process = start(tmp_path / "run", "--epochs", "2", *divided, devices=8)
     _, error = process.communicate(timeout=600)
     assert process.returncode == 0, error
     assert figures(tmp_path / "run")["devices"] == 8
+    assert figures(tmp_path / "run")["devices_per_copy"] == per_copy
     same(tmp_path / "run", whole / "run")
 
 
@@ -135,7 +140,11 @@ def test_two_processes_train_like_one(whole, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_go_on_with_what_one_began(whole):
-    first, second = together(whole / "interrupted", "--epochs", "2", "--resume")
+    # Each holds a copy of its own on two devices.
+    divided = ["--devices", "all", "--devices-per-copy", "2"]
+    first, second = together(
+        whole / "interrupted", "--epochs", "2", "--resume", *divided, devices=2
+    )
     assert (first[0], second[0]) == (0, 0), (first, second)
     assert "epoch   1" not in first[2]
     same(whole / "interrupted", whole / "run")
@@ -164,6 +173,9 @@ def test_a_mistake_of_the_first_process_ends_both(whole, tmp_path):
             "--batch-size is 64, but it must be a multiple of --accumulation-steps, 3",
         ),
         (["--devices", "0"], "--devices is 0"),
+        (["--devices-per-copy", "0"], "--devices-per-copy is 0"),
+        (["--devices", "6", "--devices-per-copy", "4"], "a multiple, such as --devices 8"),
+        (["--devices", "all", "--devices-per-copy", "2"], "ask for 1 devices per copy"),
         (["--devices", "99"], "99 devices are asked for, but JAX has 1 here"),
         (["--process", "0"], "--process is given without --coordinator"),
         (["--coordinator", "here"], "--coordinator is here"),

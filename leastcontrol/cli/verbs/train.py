@@ -30,6 +30,11 @@ class TrainCommand(CheckpointCommand):
     devices: int | Literal["all"] = option(
         1, "Devices of each process, or all; they share every batch equally"
     )
+    devices_per_copy: int = option(
+        1,
+        "Devices that hold one copy of the weights, the optimiser's states and the data between "
+        "them; a divisor of --devices",
+    )
     coordinator: str | None = option(
         None,
         "HOST:PORT of the first process; it listens there alone, without a password, for those "
@@ -74,7 +79,8 @@ class Train(AbstractConfiguredVerb[RunConfig]):
         options = self.command
         if options.coordinator is not None:
             connect(options.coordinator, options.processes, options.process)
-        mesh = device_mesh(None if options.devices == "all" else options.devices)
+        devices = None if options.devices == "all" else options.devices
+        mesh = device_mesh(devices, options.devices_per_copy)
         epochs, seeds = self.config.optimiser.epochs, self.config.all_seeds()
         out, measure = check_out(self.verb, options.out), measure_of(self.config)
         with Work(epochs * len(seeds), "epochs") as work, interruptible() as saved:
@@ -153,6 +159,18 @@ def _check_processes(command: TrainCommand) -> None:
         raise ConfigError(
             f"--devices is {command.devices}, but it must be at least 1, or all: write --devices "
             "all."
+        )
+    per_copy = command.devices_per_copy
+    if per_copy < 1:
+        raise ConfigError(
+            f"--devices-per-copy is {per_copy}, but a copy lies on at least 1 device: write "
+            "--devices-per-copy 1."
+        )
+    if command.devices != "all" and command.devices % per_copy:
+        fitting = per_copy * (command.devices // per_copy + 1)
+        raise ConfigError(
+            f"--devices is {command.devices}, but --devices-per-copy is {per_copy}, and each "
+            f"device belongs to one copy: write a multiple, such as --devices {fitting}."
         )
     if command.coordinator is None:
         for name in ("processes", "process"):
