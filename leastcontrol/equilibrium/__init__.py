@@ -55,6 +55,7 @@ from ._free_equilibrium import free_equilibrium as free_equilibrium
 from ._free_gain import FreeGain as FreeGain
 from ._free_gain import free_gain as free_gain
 from ._joint import JointProblem as JointProblem
+from ._kinked_joint import KinkedJointProblem as KinkedJointProblem
 from ._kinked_sweep import KinkedSweepProblem as KinkedSweepProblem
 from ._landscape import AbstractLandscape as AbstractLandscape
 from ._landscape import ErrorLandscape as ErrorLandscape
@@ -85,6 +86,7 @@ from ._simulation import Simulation as Simulation
 from ._simulation import dynamics_step as dynamics_step
 from ._simulation import free_moment as free_moment
 from ._simulation import simulate as simulate
+from ._softened import minimum_on_kinks as minimum_on_kinks
 from ._spectrum import with_stability as with_stability
 from ._sweep import SweepProblem as SweepProblem
 from ._trees import tree_where as tree_where

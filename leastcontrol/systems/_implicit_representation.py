@@ -1,7 +1,5 @@
 """Implicit representations: the rest points of a network driven by coordinates encode a signal."""
 
-from typing import ClassVar
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,16 +7,18 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ._initialisation import AbstractInitialisation, FanInUniform
 from ._system import (
+    AbstractInnerKinks,
     AbstractSystemWithoutDirectFeedback,
     Activation,
     Affine,
+    Rectifier,
     all_matrices,
     check_size,
     relu,
 )
 
 
-class ImplicitRepresentation(AbstractSystemWithoutDirectFeedback):
+class ImplicitRepresentation(AbstractInnerKinks, AbstractSystemWithoutDirectFeedback):
     """A recurrent network that maps a coordinate to the value of a signal at that coordinate.
 
         f = −φ + σ(Ω W φ) + Ω U x + b
@@ -40,7 +40,6 @@ class ImplicitRepresentation(AbstractSystemWithoutDirectFeedback):
     **Raises:** `ValueError` for a size below one or a frequency that is not above 0.
     """
 
-    unit_rate: ClassVar[bool] = True
     input: Affine
     recurrent: Float[Array, "hidden hidden"]
     output: Affine
@@ -87,6 +86,18 @@ class ImplicitRepresentation(AbstractSystemWithoutDirectFeedback):
     def feedback_parameters(self) -> PyTree[bool]:
         """Returns true for all matrices."""
         return all_matrices(self)
+
+    @property
+    def rectified(self) -> bool:
+        """Whether σ is relu."""
+        return self.activation is relu
+
+    def through(
+        self, state: Float[Array, " hidden"], drive: Float[Array, " hidden"], rectify: Rectifier
+    ) -> tuple[Float[Array, " hidden"], Float[Array, " outputs"]]:
+        """Computes f and h with another σ."""
+        active = rectify(self.recurrent @ (self.frequency * state))
+        return active + drive - state, self.readout(state)
 
     def vector_field(
         self, state: Float[Array, " hidden"], drive: Float[Array, " hidden"]

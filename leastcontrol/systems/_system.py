@@ -21,6 +21,8 @@ State = PyTree[Float[Array, "..."], " State"]
 Drive = PyTree[Any]
 Output = Float[Array, " outputs"]
 Pullback = Callable[[State, Output], State]
+# A function of the pre-activations of one layer of units.
+Rectifier = Callable[[Array], Array]
 
 
 class AbstractSystem(eqx.Module):
@@ -51,13 +53,20 @@ class AbstractSystem(eqx.Module):
     def readout(self, state: State) -> Output:
         """Computes h(φ, θ), the output of shape `(outputs,)`."""
 
+    def evaluate(self, state: State, drive: Drive) -> tuple[State, Output]:
+        """Computes f and h at a state."""
+        return self.vector_field(state, drive), self.readout(state)
+
     def pullback(self, state: State, drive: Drive) -> tuple[State, Output, Pullback]:
         """Computes f and h at a state, and the map (ψ, u) ↦ ∂_φfᵀψ + ∂_φhᵀu."""
+        return _pulled(lambda state: self.evaluate(state, drive), state)
 
-        def field_and_readout(state: State) -> tuple[State, Output]:
-            return self.vector_field(state, drive), self.readout(state)
+    def inner_kinks(self) -> "AbstractInnerKinks | None":
+        """Returns the system itself if there are rectified units inside f, and `None` if not.
 
-        return _pulled(field_and_readout, state)
+        The units of a chain are its state, not inside f (`AbstractRectifiedSystem`).
+        """
+        return None
 
     @abc.abstractmethod
     def zero_state(self) -> State:
@@ -166,6 +175,33 @@ class AbstractRectifiedSystem(AbstractOrderedSystem):
     @abc.abstractmethod
     def field_and_readout(self, state: State, drive: Drive) -> tuple[State, Output]:
         """Computes f and h; their pullback is the generalised gradient on a kink."""
+
+
+class AbstractInnerKinks(AbstractSystem):
+    """A system f = −φ + g(φ) that settles jointly and may have rectified units inside f.
+
+    Controlled states often rest on the kinks of such units, where the slope is a share that no
+    one-sided derivative gives ([Kinks inside f][kinks-inside-f]).
+    """
+
+    unit_rate: ClassVar[bool] = True
+
+    @property
+    @abc.abstractmethod
+    def rectified(self) -> bool:
+        """Whether there are rectified units inside f, which depends on the activation."""
+
+    @abc.abstractmethod
+    def through(self, state: State, drive: Drive, rectify: Rectifier) -> tuple[State, Output]:
+        """Computes f and h with `rectify` in the place of relu.
+
+        It is called once for each layer of units whose pre-activations depend on the state, in an
+        order that depends on no value.
+        """
+
+    def inner_kinks(self) -> "AbstractInnerKinks | None":
+        """Returns the system itself if it is rectified."""
+        return self if self.rectified else None
 
 
 def pullback_at_rest(
