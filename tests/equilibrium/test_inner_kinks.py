@@ -1,0 +1,202 @@
+"""Units on kinks inside f, against minima that SciPy finds on every side of the kinks.
+
+On one side of each kink the energy is smooth: a unit is active or silent. So the least energy near
+a point with units on kinks is the least over the sides of those units, each with the constraint
+that its pre-activations stay on their side. The oracle minimises these by SLSQP.
+"""
+
+import itertools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.optimize
+from helpers import KEY, credit, flat, naive_cross_entropy, soft, solve, stronger
+from jax.flatten_util import ravel_pytree
+
+import leastcontrol as lc
+from leastcontrol.controllers import Automatic
+from leastcontrol.systems import (
+    DeepEquilibrium,
+    ImplicitRepresentation,
+    OnKinks,
+    ResidualCell,
+    Swapped,
+    WithNodes,
+    convolutional_deep_equilibrium,
+    follow,
+    on_kinks,
+    preactivations,
+)
+
+OUTPUTS = 3
+SOFT = lc.CrossEntropy(softness=0.01)
+TIGHT = lc.Tolerance(1e-11)
+INVERSION = lc.DynamicInversion(TIGHT, lc.FixedPoint(max_steps=1000, memory=5))
+NEWTON = lc.Exact(TIGHT)
+LEAK = 0.05
+
+
+def numbers(seed, *shape):
+    return jax.random.normal(jax.random.fold_in(KEY, 900 + seed), shape)
+
+
+def recurrent():
+    return stronger(lc.EquilibriumRNN(4, 5, OUTPUTS, activation=lc.relu, key=KEY), 1.2)
+
+
+def implicit():
+    own = ImplicitRepresentation(4, 5, OUTPUTS, frequency=2.0, key=KEY)
+    return eqx.tree_at(lambda s: s.output.weight, own, 2 * own.output.weight)
+
+
+class Cell(eqx.Module):
+    """A cell that does not tell of its units."""
+
+    cell: ResidualCell
+
+    def __call__(self, state, drive):
+        return self.cell(state, drive)
+
+
+def deep(make_cell=None):
+    own = convolutional_deep_equilibrium(
+        (1, 4, 4), OUTPUTS, channels=2, inner=2, groups=1, pool=2, make_cell=make_cell, key=KEY
+    )
+    return own
+
+
+INPUTS = numbers(0, 4, 4)
+LABELS = jnp.arange(4) % OUTPUTS
+BATCH = lc.Batch(INPUTS, LABELS)
+IMAGES = lc.Batch(numbers(1, 3, 1, 4, 4), jnp.arange(3) % OUTPUTS)
+SYSTEMS = {"recurrent": recurrent, "implicit": implicit}
+
+
+class Sides:
+    """F of one sample's (φ, y), with each unit active or silent, and the least of these."""
+
+    def __init__(self, system, x, target, leak):
+        start, unravel = ravel_pytree(system.initial_state(system.drive(x)))
+        self.theta, of_theta = ravel_pytree(eqx.filter(system, eqx.is_inexact_array))
+        fixed = eqx.filter(system, eqx.is_inexact_array, inverse=True)
+        wanted = soft(target[None], 0.01)[0]
+
+        def parts(z, theta, active):
+            own = eqx.combine(of_theta(theta), fixed)
+            state, output = unravel(z[: start.size]), z[start.size :]
+            layers = iter(active)
+            layer = lambda before: next(layers) * before  # noqa: E731
+            field, read = own.through(state, own.drive(x), layer)
+            return ravel_pytree(field)[0], output - read, output
+
+        def energy(z, theta, active):
+            field, control, output = parts(z, theta, active)
+            loss = naive_cross_entropy(output, wanted)
+            return 0.5 * jnp.sum(field**2) + 0.5 * jnp.sum(control**2) + loss / leak
+
+        def before(z, theta):
+            own = eqx.combine(of_theta(theta), fixed)
+            return preactivations(own, unravel(z[: start.size]), own.drive(x))[0]
+
+        self.of_energy = jax.jit(jax.value_and_grad(energy))
+        self.of_before = jax.jit(before), jax.jit(jax.jacobian(before))
+
+    def least(self, z, theta, held, active):
+        """Computes the least energy near z over all sides of the units that are held."""
+        values = []
+        for sides in itertools.product((0.0, 1.0), repeat=int(held.sum())):
+            chosen = np.array(active, float)
+            chosen[held] = sides
+            sign = 2 * chosen - 1
+            before, slopes = self.of_before
+            result = scipy.optimize.minimize(
+                lambda z, chosen=chosen: tuple(
+                    map(np.asarray, self.of_energy(z, theta, (chosen,)))
+                ),
+                z,
+                jac=True,
+                method="SLSQP",
+                constraints={
+                    "type": "ineq",
+                    "fun": lambda z, sign=sign: sign * np.asarray(before(z, theta)),
+                    "jac": lambda z, sign=sign: sign[:, None] * np.asarray(slopes(z, theta)),
+                },
+                options={"ftol": 1e-15, "maxiter": 300},
+            )
+            assert (sign * np.asarray(before(result.x, theta)) > -1e-7).all()
+            values.append(result.fun)
+        return min(values)
+
+
+def solved_by(controller, system, batch):
+    rule = lc.LeastControl(controller, LEAK, loss=SOFT)
+    result = credit(rule, system, batch)
+    assert lc.solved(result.solution).all()
+    return result
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_system_through_relu_is_itself(name):
+    own = SYSTEMS[name]()
+    drive = own.drive(INPUTS[0])
+    state = numbers(2, 5)
+    field, read = own.through(state, drive, lc.relu)
+    np.testing.assert_allclose(field, own.vector_field(state, drive), atol=1e-15)
+    np.testing.assert_allclose(read, own.readout(state), atol=1e-15)
+
+
+def test_smooth_units_end_where_their_shares_are_admissible():
+    own = recurrent()
+    drive = own.drive(INPUTS[0])
+    for z, share in ((0.0, 0.3), (2.0, 1.0), (-2.0, 0.0)):
+        state, shares, widths = (jnp.full(5, value) for value in (z, share, 0.7))
+        sharp = own.evaluate(state, drive)
+        for system in (OnKinks(own, (shares,)), OnKinks(own, (shares,), (widths,))):
+            for one, other in zip(system.evaluate(state, drive), sharp, strict=True):
+                np.testing.assert_allclose(one, other, atol=1e-14)
+        now = follow(own, state, drive, (shares,), (widths,))
+        np.testing.assert_array_equal(now.shares[0], shares)
+        np.testing.assert_array_equal(now.off_kinks[0], 0)
+    # Between them the slope is that with which the shares follow.
+    state, shares, widths = (jnp.full(5, value) for value in (0.2, 0.3, 0.7))
+    smooth = OnKinks(own, (shares,), (widths,))
+    now = follow(own, state, drive, (shares,), (widths,))
+    pulled = now.pull(numbers(3, 5), numbers(4, OUTPUTS))[0]
+    np.testing.assert_allclose(now.shares[0], 0.3 + 0.2 / 0.7, rtol=1e-14)
+    np.testing.assert_allclose(
+        smooth.pullback(state, drive)[2](numbers(3, 5), numbers(4, OUTPUTS)), pulled, rtol=1e-12
+    )
+    np.testing.assert_array_equal(now.off_kinks[0], 0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("controller", [INVERSION, NEWTON], ids=["inversion", "newton"])
+def test_solves_end_in_the_least_energy_of_all_sides_and_its_gradient_is_exact(name, controller):
+    own = SYSTEMS[name]()
+    on_kink = 0
+    for index in range(len(LABELS)):
+        batch = lc.Batch(INPUTS[index : index + 1], LABELS[index : index + 1])
+        result = solved_by(controller, own, batch)
+        (share,) = (np.asarray(layer[0]) for layer in result.solution.shares)
+        point = jax.tree.map(lambda leaf: leaf[0], result.solution.value)
+        held = (share > 0) & (share < 1)
+        on_kink += held.sum()
+        (before,) = preactivations(own, point.state, own.drive(batch.inputs[0]))
+        np.testing.assert_allclose(np.asarray(before)[held], 0, atol=1e-8)
+        z = np.append(point.state, own.readout(point.state) + point.output_control)
+        sides = Sides(own, batch.inputs[0], batch.targets[0], LEAK)
+        active = np.asarray(before) > 0
+        least = sides.least(z, sides.theta, held, active)
+        np.testing.assert_allclose(result.objective, least, rtol=1e-8)
+        gradient = flat(eqx.filter(result.gradient, eqx.is_inexact_array))
+        move = np.asarray(numbers(10 + index, sides.theta.size))
+        step = 1e-4
+        up, down = (
+            sides.least(z, sides.theta + sign * step * move, held, active) for sign in (1, -1)
+        )
+        np.testing.assert_allclose(gradient @ move, (up - down) / (2 * step), rtol=1e-4)
+    assert on_kink >= 2
