@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Int, PyTree
 
 from ..systems import AbstractInnerKinks, OnKinks, Units, follow, preactivations
 from ._certificate import Point, Residuals, Sizes, Tolerance, residuals_of
@@ -126,10 +126,15 @@ def minimum_on_kinks(
         softened = Softened(samples, last.shares, last.widths)
         first = jax.vmap(descent.start_at)(last.point)
         reached, steps, _ = run(descent, solver.driver, softened, first)
-        parts = jax.vmap(measured)(samples, reached.point, last.shares, last.widths)
-        onwards = (*parts, last.steps + steps)
-        kept = jax.vmap(tree_where)(last.unsolved, onwards, tuple(last[:-1]))
-        return Round(*kept, last.number + 1)
+        point, shares, widths, residuals = jax.vmap(measured)(
+            samples, reached.point, last.shares, last.widths
+        )
+        steps = last.steps + steps
+        onwards = Round(point, shares, widths, residuals, steps, last.number)
+        # The number of the round is the same for all samples.
+        axes = Round(0, 0, 0, 0, 0, None)
+        kept = jax.vmap(tree_where, (0, axes, axes), axes)(last.unsolved, onwards, last)
+        return kept._replace(number=last.number + 1)
 
     if start is None:
         point, shares, widths = jax.vmap(wide)(samples)

@@ -1,10 +1,10 @@
 """Rectified units inside f, and the shares of the slope that they take on their kinks.
 
 The units of a chain are its state, and rest on a kink where a state is zero (`_kinks`). A unit
-inside f has a pre-activation z(φ) and the activity max(z, 0). Where it rests on its kink, z = 0, its
-slope is a share λ between 0 and 1 that no one-sided derivative gives. But there max(z, 0) = λz for
-every λ. So the system with λz in the place of max(z, 0) has the same f and h, and the derivatives
-that belong to the shares, in the state as well as in the parameters.
+inside f has a pre-activation z(φ) and the activity max(z, 0). Where it rests on its kink, z = 0,
+its slope is a share λ between 0 and 1 that no one-sided derivative gives. But there max(z, 0) = λz
+for every λ. So the system with λz in the place of max(z, 0) has the same f and h, and the
+derivatives that belong to the shares, in the state as well as in the parameters.
 
 * `OnKinks` is that system. With widths it is smooth instead, and a solver can take Newton steps.
 * `follow` evaluates a system while the shares follow the pre-activations.

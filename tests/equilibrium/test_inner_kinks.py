@@ -13,21 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
-from helpers import KEY, credit, flat, naive_cross_entropy, soft, solve, stronger
+from helpers import KEY, credit, flat, naive_cross_entropy, soft, stronger
 from jax.flatten_util import ravel_pytree
 
 import leastcontrol as lc
-from leastcontrol.controllers import Automatic
 from leastcontrol.systems import (
-    DeepEquilibrium,
     ImplicitRepresentation,
     OnKinks,
-    ResidualCell,
     Swapped,
     WithNodes,
     convolutional_deep_equilibrium,
     follow,
-    on_kinks,
     preactivations,
 )
 
@@ -52,20 +48,20 @@ def implicit():
     return eqx.tree_at(lambda s: s.output.weight, own, 2 * own.output.weight)
 
 
-class Cell(eqx.Module):
-    """A cell that does not tell of its units."""
-
-    cell: ResidualCell
-
-    def __call__(self, state, drive):
-        return self.cell(state, drive)
-
-
 def deep(make_cell=None):
     own = convolutional_deep_equilibrium(
         (1, 4, 4), OUTPUTS, channels=2, inner=2, groups=1, pool=2, make_cell=make_cell, key=KEY
     )
-    return own
+    # Weak norms, so that the cell contracts, and a readout that asks for much.
+    weak = lambda model: [  # noqa: E731
+        norm.weight for norm in jax.tree.leaves(model, is_leaf=_is_norm) if _is_norm(norm)
+    ]
+    own = eqx.tree_at(weak, own, [0.5 * weight for weight in weak(own)])
+    return eqx.tree_at(lambda model: model.decoder.affine.weight, own, replace_fn=lambda w: 3 * w)
+
+
+def _is_norm(node):
+    return isinstance(node, eqx.nn.GroupNorm)
 
 
 INPUTS = numbers(0, 4, 4)
@@ -73,6 +69,7 @@ LABELS = jnp.arange(4) % OUTPUTS
 BATCH = lc.Batch(INPUTS, LABELS)
 IMAGES = lc.Batch(numbers(1, 3, 1, 4, 4), jnp.arange(3) % OUTPUTS)
 SYSTEMS = {"recurrent": recurrent, "implicit": implicit}
+CELLS = {"residual": None, "swapped": Swapped, "nodes": WithNodes}
 
 
 class Sides:
@@ -111,24 +108,25 @@ class Sides:
             chosen = np.array(active, float)
             chosen[held] = sides
             sign = 2 * chosen - 1
-            before, slopes = self.of_before
-            result = scipy.optimize.minimize(
-                lambda z, chosen=chosen: tuple(
-                    map(np.asarray, self.of_energy(z, theta, (chosen,)))
-                ),
-                z,
-                jac=True,
-                method="SLSQP",
-                constraints={
-                    "type": "ineq",
-                    "fun": lambda z, sign=sign: sign * np.asarray(before(z, theta)),
-                    "jac": lambda z, sign=sign: sign[:, None] * np.asarray(slopes(z, theta)),
-                },
-                options={"ftol": 1e-15, "maxiter": 300},
-            )
-            assert (sign * np.asarray(before(result.x, theta)) > -1e-7).all()
+            result = self._on_one_side(z, theta, chosen, sign)
+            assert (sign * np.asarray(self.of_before[0](result.x, theta)) > -1e-7).all()
             values.append(result.fun)
         return min(values)
+
+    def _on_one_side(self, z, theta, chosen, sign):
+        before, slopes = self.of_before
+        return scipy.optimize.minimize(
+            lambda z: tuple(map(np.asarray, self.of_energy(z, theta, (chosen,)))),
+            z,
+            jac=True,
+            method="SLSQP",
+            constraints={
+                "type": "ineq",
+                "fun": lambda z: sign * np.asarray(before(z, theta)),
+                "jac": lambda z: sign[:, None] * np.asarray(slopes(z, theta)),
+            },
+            options={"ftol": 1e-15, "maxiter": 300},
+        )
 
 
 def solved_by(controller, system, batch):
@@ -138,14 +136,21 @@ def solved_by(controller, system, batch):
     return result
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", [*SYSTEMS, *CELLS])
 def test_a_system_through_relu_is_itself(name):
-    own = SYSTEMS[name]()
-    drive = own.drive(INPUTS[0])
-    state = numbers(2, 5)
-    field, read = own.through(state, drive, lc.relu)
-    np.testing.assert_allclose(field, own.vector_field(state, drive), atol=1e-15)
-    np.testing.assert_allclose(read, own.readout(state), atol=1e-15)
+    own = SYSTEMS[name]() if name in SYSTEMS else deep(CELLS[name])
+    drive = own.drive((INPUTS if name in SYSTEMS else IMAGES.inputs)[0])
+    state = jax.tree.map(lambda leaf: numbers(2, *leaf.shape), own.initial_state(drive))
+    for one, other in zip(
+        jax.tree.leaves(own.through(state, drive, lc.relu)),
+        jax.tree.leaves((own.vector_field(state, drive), own.readout(state))),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-12)
+    # A unit whose pre-activation no state moves is not one of them.
+    for layer in jax.jacobian(lambda state: preactivations(own, state, drive))(state):
+        assert sum(float(jnp.abs(moved).max()) for moved in jax.tree.leaves(layer)) > 0
+    assert own.inner_kinks() is own
 
 
 def test_smooth_units_end_where_their_shares_are_admissible():
@@ -200,3 +205,54 @@ def test_solves_end_in_the_least_energy_of_all_sides_and_its_gradient_is_exact(n
         )
         np.testing.assert_allclose(gradient @ move, (up - down) / (2 * step), rtol=1e-4)
     assert on_kink >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "leak"), [("residual", 0.1), ("swapped", 1.0)])
+def test_deep_equilibria_come_to_rest_on_kinks_with_an_exact_gradient(name, leak):
+    own = deep(CELLS[name])
+    rule = lc.LeastControl(
+        lc.DynamicInversion(TIGHT, lc.FixedPoint(max_steps=2000, memory=5)), leak, loss=SOFT
+    )
+    result = credit(rule, own, IMAGES)
+    assert lc.solved(result.solution).all()
+    assert sum(int(((layer > 0) & (layer < 1)).sum()) for layer in result.solution.shares) >= 2
+    gradient = flat(eqx.filter(result.gradient, eqx.is_inexact_array))
+    learned, fixed = eqx.partition(own, eqx.is_inexact_array)
+    theta, of_theta = ravel_pytree(learned)
+    step = 1e-6
+    for seed in range(2):
+        move = numbers(50 + seed, theta.size)
+        up, down = (
+            credit(rule, eqx.combine(of_theta(theta + sign * step * move), fixed), IMAGES).objective
+            for sign in (1, -1)
+        )
+        np.testing.assert_allclose(gradient @ move, (up - down) / (2 * step), rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_automatic_continues_with_the_shares_of_the_joint_iteration():
+    own = recurrent()
+    few = lc.Automatic(TIGHT, lc.FixedPoint(max_steps=6, memory=5))
+    quick = credit(lc.LeastControl(few.quick, LEAK, loss=SOFT), own, BATCH).solution
+    assert not lc.solved(quick).any()
+    result = solved_by(few, own, BATCH)
+    expected = solved_by(INVERSION, own, BATCH)
+    np.testing.assert_allclose(result.objective, expected.objective, rtol=1e-9)
+    np.testing.assert_allclose(flat(result.gradient), flat(expected.gradient), rtol=1e-6, atol=1e-8)
+
+
+def test_units_on_kinks_are_solved_where_one_sided_slopes_are_not():
+    own = recurrent()
+    solution = credit(lc.LeastControl(INVERSION, LEAK, loss=SOFT), own, BATCH).solution
+    assert lc.solved(solution).all()
+    (shares,) = solution.shares
+    assert int(((shares > 0) & (shares < 1)).sum()) >= 2
+    # The same f with a relu that is not known as one.
+    unknown = lc.EquilibriumRNN(4, 5, OUTPUTS, activation=lambda x: lc.relu(x), key=KEY)
+    unknown = stronger(unknown, 1.2)
+    assert unknown.inner_kinks() is None
+    plain = lc.DynamicInversion(TIGHT, lc.FixedPoint(max_steps=200))
+    solution = credit(lc.LeastControl(plain, LEAK, loss=SOFT), unknown, BATCH).solution
+    assert solution.shares is None
+    assert not lc.solved(solution).all()
