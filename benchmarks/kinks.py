@@ -8,8 +8,8 @@ samples that it was trained on are solved when control removes the shares of `SH
 solver of `SOLVERS`. The implicit representation is trained on the pixels of one picture.
 
 A system with rectified units inside f is also solved as one whose kinks are not known to the
-solvers (`kinks` is false), which then use one-sided derivatives, at the same κ. The file is written after every case, and the same command continues with the
-cases that it does not hold yet.
+solvers (`kinks` is false), which then use one-sided derivatives, at the same κ. The file is written
+after every case, and the same command continues with the cases that it does not hold yet.
 """
 
 import argparse

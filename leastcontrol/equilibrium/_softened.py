@@ -67,14 +67,13 @@ class SoftenedLandscape(AbstractLandscape):
 
 
 class Round(NamedTuple):
-    """What the rounds of a batch have reached: points, units, residuals and step counts."""
+    """What the rounds have reached: points, units, residuals and step counts of a batch."""
 
     point: Point
     shares: Units
     widths: Units
     residuals: Residuals
     steps: Int[Array, " batch"]
-    number: Int[Array, ""]
 
     @property
     def unsolved(self) -> Bool[Array, " batch"]:
@@ -122,19 +121,20 @@ def minimum_on_kinks(
         ]
         return point, tuple(jnp.full_like(layer, 0.5) for layer in layers), tuple(widths)
 
-    def another(last: Round) -> Round:
+    def another(carry: tuple[Round, Int[Array, ""]]) -> tuple[Round, Int[Array, ""]]:
+        last, number = carry
         softened = Softened(samples, last.shares, last.widths)
         first = jax.vmap(descent.start_at)(last.point)
         reached, steps, _ = run(descent, solver.driver, softened, first)
         point, shares, widths, residuals = jax.vmap(measured)(
             samples, reached.point, last.shares, last.widths
         )
-        steps = last.steps + steps
-        onwards = Round(point, shares, widths, residuals, steps, last.number)
-        # The number of the round is the same for all samples.
-        axes = Round(0, 0, 0, 0, 0, None)
-        kept = jax.vmap(tree_where, (0, axes, axes), axes)(last.unsolved, onwards, last)
-        return kept._replace(number=last.number + 1)
+        onwards = Round(point, shares, widths, residuals, last.steps + steps)
+        return jax.vmap(tree_where)(last.unsolved, onwards, last), number + 1
+
+    def unfinished(carry: tuple[Round, Int[Array, ""]]) -> Bool[Array, ""]:
+        last, number = carry
+        return jnp.any(last.unsolved) & (number < MOST_ROUNDS)
 
     if start is None:
         point, shares, widths = jax.vmap(wide)(samples)
@@ -143,7 +143,5 @@ def minimum_on_kinks(
         point, shares, widths, _ = first(samples, *start)
     steps = jnp.zeros(point.output_control.shape[0], jnp.int32)
     unknown = jax.vmap(lambda u: Residuals.unknown(u.dtype))(point.output_control)
-    begun = Round(point, shares, widths, unknown, steps, jnp.zeros((), jnp.int32))
-    return jax.lax.while_loop(
-        lambda last: jnp.any(last.unsolved) & (last.number < MOST_ROUNDS), another, begun
-    )
+    begun = Round(point, shares, widths, unknown, steps)
+    return jax.lax.while_loop(unfinished, another, (begun, jnp.zeros((), jnp.int32)))[0]

@@ -59,6 +59,27 @@ FAULTS = (
         ("test_kinks.py",),
     ),
     Fault(
+        "kinks inside f: the shares of units that their signals raise follow",
+        "equilibrium",
+        "stiffness * estimate * jnp.maximum(-signal, 0)",
+        "stiffness * estimate * jnp.maximum(signal, 0)",
+        ("test_inner_kinks.py",),
+    ),
+    Fault(
+        "kinks inside f: the distances from the kinks are not measured",
+        "equilibrium",
+        "norm((state_change, now.off_kinks)), norm(control_change), norm(state), norm(control)",
+        "norm(state_change), norm(control_change), norm(state), norm(control)",
+        ("test_inner_kinks.py",),
+    ),
+    Fault(
+        "kinks inside f: the weights of a unit on its kink have a slope of 0 or 1",
+        "rules",
+        "return on_kinks(system, shares).evaluate(state, system.drive(x))",
+        "return system.evaluate(state, system.drive(x))",
+        ("test_inner_kinks.py",),
+    ),
+    Fault(
         "recurrent: the weights are transposed",
         "systems",
         "return self.recurrent @ self.activation(state) + drive - state",
