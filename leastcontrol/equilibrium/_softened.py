@@ -139,7 +139,7 @@ def minimum_on_kinks(
     if start is None:
         point, shares, widths = jax.vmap(wide)(samples)
     else:
-        first = jax.vmap(lambda sample, point, own: measured(sample, point, own, None))
+        first = jax.vmap(lambda sample, point, shares: measured(sample, point, shares, None))
         point, shares, widths, _ = first(samples, *start)
     steps = jnp.zeros(point.output_control.shape[0], jnp.int32)
     unknown = jax.vmap(lambda u: Residuals.unknown(u.dtype))(point.output_control)

@@ -167,7 +167,7 @@ class OnKinks(AbstractSystem):
     def feedback_parameters(self) -> PyTree[bool]:
         """Marks what the system marks, and no share."""
         none = jax.tree.map(lambda _: False, self)
-        return eqx.tree_at(lambda own: own.system, none, self.system.feedback_parameters())
+        return eqx.tree_at(lambda held: held.system, none, self.system.feedback_parameters())
 
 
 def on_kinks(system: AbstractSystem, shares: Units | None) -> AbstractSystem:
