@@ -37,7 +37,7 @@ from leastcontrol.runs.represent import Learner, represent
 from leastcontrol.runs.represent_config import RepresentConfig
 from leastcontrol.runs.samples import load_splits
 from leastcontrol.runs.trained import build_system
-from leastcontrol.systems import AbstractSystem, DeepEquilibrium, relu
+from leastcontrol.systems import AbstractSystem, DeepEquilibrium, inner_kinks, relu
 from leastcontrol.training import LinearCourse
 
 PICTURES = "implicit-relu"
@@ -174,7 +174,7 @@ def timed(solve: Callable[[], Any]) -> tuple[Any, float]:
 def solves(system: AbstractSystem, batch: Batch, loss: AbstractLoss) -> Iterator[dict[str, Any]]:
     """Solves a trained system at several shares, by several solvers, with and without its kinks."""
     versions = {True: system}
-    if system.inner_kinks() is not None:
+    if inner_kinks(system) is not None:
         versions[False] = without_kinks(system)
     drives = jax.vmap(system.drive)(batch.inputs)
     free = float(solved(free_equilibrium(system, drives)).mean())

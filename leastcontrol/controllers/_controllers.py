@@ -33,7 +33,13 @@ from ..equilibrium import (
     run,
     solved,
 )
-from ..systems import AbstractInnerKinks, AbstractOrderedSystem, AbstractRectifiedSystem, Units
+from ..systems import (
+    AbstractInnerKinks,
+    AbstractOrderedSystem,
+    AbstractRectifiedSystem,
+    Units,
+    inner_kinks,
+)
 from ._controller import AbstractControllerWithoutFeedback
 
 TO_ROUNDING = 1e-30
@@ -76,7 +82,7 @@ class DynamicInversion(AbstractControllerWithoutFeedback):
             sweeps = SweepProblem(problem, system, self.tolerance)
             last, steps, _ = run(sweeps, self.solver or FixedPoint(60, relax=True), samples)
             return certified(problem, samples, last.point, steps, last.residuals)
-        kinked = system.inner_kinks()
+        kinked = inner_kinks(system)
         if kinked is not None:
             joint = KinkedJointProblem(problem, kinked, self.tolerance)
             last, steps, _ = run(joint, self.solver or KINKED_JOINT, samples)
@@ -141,7 +147,7 @@ class Exact(AbstractControllerWithoutFeedback):
         self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
     ) -> Solution[Point]:
         del feedback
-        kinked = problem.system.inner_kinks()
+        kinked = inner_kinks(problem.system)
         if kinked is not None:
             return self._on_kinks(problem, kinked, samples)
         return self._run(self._iteration(problem), problem, samples, None)
@@ -150,7 +156,7 @@ class Exact(AbstractControllerWithoutFeedback):
         self, problem: ControlProblem, samples: Sample, first: Solution[Point]
     ) -> Solution[Point]:
         """Computes the equilibria from what another controller reached."""
-        kinked = problem.system.inner_kinks()
+        kinked = inner_kinks(problem.system)
         if kinked is not None:
             assert first.shares is not None
             return self._on_kinks(problem, kinked, samples, (first.value, first.shares))
@@ -205,7 +211,7 @@ class Quick(AbstractControllerWithoutFeedback):
         del feedback
         if self.solver is not None:
             solver = self.solver
-        elif problem.system.inner_kinks() is not None:
+        elif inner_kinks(problem.system) is not None:
             solver = KINKED_JOINT
         elif isinstance(problem.system, AbstractRectifiedSystem) and problem.system.rectified:
             # No `give_up`: units that change sides of a kink may raise the error for a step.

@@ -190,8 +190,8 @@ class StateLandscape(_AbstractControlledLandscape):
         return View(energy, rounding, gradient, curvature, point, output_control, residuals.error)
 
     def square_and_readout(self, sample: Sample, place: PyTree[Array]) -> tuple[Array, Array]:
-        field, read = self.problem.system.evaluate(place, sample.drive)
-        return dot(field, field), read
+        field = self.problem.system.vector_field(place, sample.drive)
+        return dot(field, field), self.problem.system.readout(place)
 
     def start_from(self, point: Point) -> tuple[PyTree[Array], Array]:
         return point.state, point.output_control

@@ -498,7 +498,8 @@ def parameter_gradient(
         system = eqx.combine(learned, fixed)
 
         def of_one(x: PyTree, state: PyTree, shares: Units | None) -> tuple[PyTree, Array]:
-            return on_kinks(system, shares).evaluate(state, system.drive(x))
+            held = on_kinks(system, shares)
+            return held.vector_field(state, system.drive(x)), held.readout(state)
 
         return jax.vmap(of_one)(inputs, states, shares)
 

@@ -46,6 +46,7 @@ from ._inner_kinks import Followed as Followed
 from ._inner_kinks import OnKinks as OnKinks
 from ._inner_kinks import Units as Units
 from ._inner_kinks import follow as follow
+from ._inner_kinks import inner_kinks as inner_kinks
 from ._inner_kinks import on_kinks as on_kinks
 from ._inner_kinks import preactivations as preactivations
 from ._learners import ConvolutionalLearner as ConvolutionalLearner

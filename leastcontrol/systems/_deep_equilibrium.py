@@ -354,13 +354,15 @@ class DeepEquilibrium(
         """Whether the cell has rectified units that it tells of."""
         return isinstance(self.cell, AbstractRectifiedCell) and self.cell.rectified
 
-    def through(
-        self, state: State, drive: Float[Array, "..."], rectify: Rectifier
-    ) -> tuple[State, Float[Array, " outputs"]]:
-        """Computes f and h with `rectify` in the place of relu in the cell."""
+    def field_through(self, state: State, drive: Float[Array, "..."], rectify: Rectifier) -> State:
+        """Computes c(φ, E(x)) − φ with `rectify` in the place of relu in the cell."""
         assert isinstance(self.cell, AbstractRectifiedCell)
-        moved = self.cell.through(state, drive, rectify)
-        return jax.tree.map(jnp.subtract, moved, state), self.readout(state)
+        return jax.tree.map(jnp.subtract, self.cell.through(state, drive, rectify), state)
+
+    def readout_through(self, state: State, rectify: Rectifier) -> Float[Array, " outputs"]:
+        """Computes R(φ), whose units are not known."""
+        del rectify
+        return self.readout(state)
 
     def vector_field(self, state: State, drive: Float[Array, "..."]) -> State:
         """Computes c(φ, E(x)) − φ."""

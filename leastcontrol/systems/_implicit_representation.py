@@ -92,18 +92,24 @@ class ImplicitRepresentation(AbstractInnerKinks, AbstractSystemWithoutDirectFeed
         """Whether σ is relu."""
         return self.activation is relu
 
-    def through(
+    def field_through(
         self, state: Float[Array, " hidden"], drive: Float[Array, " hidden"], rectify: Rectifier
-    ) -> tuple[Float[Array, " hidden"], Float[Array, " outputs"]]:
-        """Computes f and h with another σ."""
-        active = rectify(self.recurrent @ (self.frequency * state))
-        return active + drive - state, self.readout(state)
+    ) -> Float[Array, " hidden"]:
+        """Computes −φ + σ(Ω W φ) + Ω U x + b for another σ."""
+        return rectify(self.recurrent @ (self.frequency * state)) + drive - state
+
+    def readout_through(
+        self, state: Float[Array, " hidden"], rectify: Rectifier
+    ) -> Float[Array, " outputs"]:
+        """Computes Ω D φ + b_D, which has no units."""
+        del rectify
+        return self.readout(state)
 
     def vector_field(
         self, state: Float[Array, " hidden"], drive: Float[Array, " hidden"]
     ) -> Float[Array, " hidden"]:
         """Computes −φ + σ(Ω W φ) + Ω U x + b."""
-        return self.activation(self.recurrent @ (self.frequency * state)) + drive - state
+        return self.field_through(state, drive, self.activation)
 
     def readout(self, state: Float[Array, " hidden"]) -> Float[Array, " outputs"]:
         """Computes Ω D φ + b_D."""

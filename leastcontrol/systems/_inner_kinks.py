@@ -12,6 +12,7 @@ derivatives that belong to the shares, in the state as well as in the parameters
 docs/derivations/kinks-inside-f.md derives both.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
@@ -20,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ._system import AbstractInnerKinks, AbstractSystem, Drive, Output, State, relu
+from ._system import AbstractInnerKinks, AbstractSystem, Drive, Output, Rectifier, State, relu
 
 # An array for each layer of units, in the order in which the system computes them.
 Units = tuple[Float[Array, "..."], ...]
@@ -34,7 +35,7 @@ def preactivations(system: AbstractInnerKinks, state: State, drive: Drive) -> Un
         layers.append(z)
         return relu(z)
 
-    system.through(state, drive, rectify)
+    system.field_through(state, drive, rectify)
     return tuple(layers)
 
 
@@ -70,11 +71,9 @@ def follow(
     """
 
     def evaluate(state: State, added: Units) -> tuple[tuple[State, Output], tuple[Units, Units]]:
-        layers = iter(range(len(shares)))
         following, off_kinks = [], []
 
-        def rectify(z: Array) -> Array:
-            layer = next(layers)
+        def softened(layer: int, z: Array) -> Array:
             share = shares[layer]
             if widths is not None:
                 share = jax.lax.stop_gradient(_following(share, z, widths[layer]))
@@ -82,12 +81,19 @@ def follow(
             off_kinks.append(_off_kink(z, share))
             return share * z + added[layer]
 
-        evaluated = system.through(state, drive, rectify)
-        return evaluated, (tuple(following), tuple(off_kinks))
+        field = system.field_through(state, drive, _numbered(softened))
+        units = tuple(following), tuple(off_kinks)
+        return (field, system.readout_through(state, _numbered(softened))), units
 
     nothing = jax.tree.map(jnp.zeros_like, shares)
     (field, read), pull, units = jax.vjp(evaluate, state, nothing, has_aux=True)
     return Followed(field, read, *units, lambda control, output: pull((control, output)))
+
+
+def _numbered(unit: Callable[[int, Array], Array]) -> Rectifier:
+    """Makes a rectifier of a function of the number of a layer and its pre-activations."""
+    layers = itertools.count()
+    return lambda z: unit(next(layers), z)
 
 
 def _following(share: Array, z: Array, width: Array) -> Array:
@@ -128,25 +134,21 @@ class OnKinks(AbstractSystem):
         self.widths = widths
         self.output_neurons = system.output_neurons
 
-    def evaluate(self, state: State, drive: Drive) -> tuple[State, Output]:
-        """Computes f and h with the shares of this system."""
-        layers = iter(range(len(self.shares)))
-
-        def rectify(z: Array) -> Array:
-            layer = next(layers)
+    def _rectifier(self) -> Rectifier:
+        def activity(layer: int, z: Array) -> Array:
             if self.widths is None:
                 return self.shares[layer] * z
             return _smooth(z, self.shares[layer], self.widths[layer])
 
-        return self.system.through(state, drive, rectify)
+        return _numbered(activity)
 
     def vector_field(self, state: State, drive: Drive) -> State:
         """Computes f with the shares of this system."""
-        return self.evaluate(state, drive)[0]
+        return self.system.field_through(state, drive, self._rectifier())
 
     def readout(self, state: State) -> Output:
-        """Computes h with sharp units; `evaluate` computes it with the shares."""
-        return self.system.readout(state)
+        """Computes h with the shares of this system."""
+        return self.system.readout_through(state, self._rectifier())
 
     def drive(self, x: PyTree) -> Drive:
         """Computes the drive of the system."""
@@ -170,9 +172,14 @@ class OnKinks(AbstractSystem):
         return eqx.tree_at(lambda held: held.system, none, self.system.feedback_parameters())
 
 
+def inner_kinks(system: AbstractSystem) -> AbstractInnerKinks | None:
+    """Returns the system itself if it has rectified units inside f, and `None` if not."""
+    return system if isinstance(system, AbstractInnerKinks) and system.rectified else None
+
+
 def on_kinks(system: AbstractSystem, shares: Units | None) -> AbstractSystem:
     """Returns the system whose units have given shares, or itself where there are none."""
-    kinked = system.inner_kinks()
+    kinked = inner_kinks(system)
     return system if shares is None or kinked is None else OnKinks(kinked, shares)
 
 

@@ -90,19 +90,24 @@ class EquilibriumRNN(AbstractInnerKinks):
         """Whether σ is relu."""
         return self.activation is relu
 
-    def through(
+    def field_through(
         self, state: Float[Array, " hidden"], drive: Float[Array, " hidden"], rectify: Rectifier
-    ) -> tuple[Float[Array, " hidden"], Float[Array, " outputs"]]:
-        """Computes f and h with another σ."""
-        active = rectify(state)
-        return self.recurrent @ active + drive - state, self.output(active)
+    ) -> Float[Array, " hidden"]:
+        """Computes −φ + W σ(φ) + U x + b for another σ."""
+        return self.recurrent @ rectify(state) + drive - state
+
+    def readout_through(
+        self, state: Float[Array, " hidden"], rectify: Rectifier
+    ) -> Float[Array, " outputs"]:
+        """Computes D σ(φ) + b_D for another σ."""
+        return self.output(rectify(state))
 
     def vector_field(
         self, state: Float[Array, " hidden"], drive: Float[Array, " hidden"]
     ) -> Float[Array, " hidden"]:
         """Computes −φ + W σ(φ) + U x + b."""
-        return self.recurrent @ self.activation(state) + drive - state
+        return self.field_through(state, drive, self.activation)
 
     def readout(self, state: Float[Array, " hidden"]) -> Float[Array, " outputs"]:
         """Computes D σ(φ) + b_D."""
-        return self.output(self.activation(state))
+        return self.readout_through(state, self.activation)

@@ -53,20 +53,13 @@ class AbstractSystem(eqx.Module):
     def readout(self, state: State) -> Output:
         """Computes h(φ, θ), the output of shape `(outputs,)`."""
 
-    def evaluate(self, state: State, drive: Drive) -> tuple[State, Output]:
-        """Computes f and h at a state."""
-        return self.vector_field(state, drive), self.readout(state)
-
     def pullback(self, state: State, drive: Drive) -> tuple[State, Output, Pullback]:
         """Computes f and h at a state, and the map (ψ, u) ↦ ∂_φfᵀψ + ∂_φhᵀu."""
-        return _pulled(lambda state: self.evaluate(state, drive), state)
 
-    def inner_kinks(self) -> "AbstractInnerKinks | None":
-        """Returns the system itself if there are rectified units inside f, and `None` if not.
+        def field_and_readout(state: State) -> tuple[State, Output]:
+            return self.vector_field(state, drive), self.readout(state)
 
-        The units of a chain are its state, not inside f (`AbstractRectifiedSystem`).
-        """
-        return None
+        return _pulled(field_and_readout, state)
 
     @abc.abstractmethod
     def zero_state(self) -> State:
@@ -192,16 +185,16 @@ class AbstractInnerKinks(AbstractSystem):
         """Whether there are rectified units inside f, which depends on the activation."""
 
     @abc.abstractmethod
-    def through(self, state: State, drive: Drive, rectify: Rectifier) -> tuple[State, Output]:
-        """Computes f and h with `rectify` in the place of relu.
+    def field_through(self, state: State, drive: Drive, rectify: Rectifier) -> State:
+        """Computes f with `rectify` in the place of relu.
 
         It is called once for each layer of units whose pre-activations depend on the state, in an
         order that depends on no value.
         """
 
-    def inner_kinks(self) -> "AbstractInnerKinks | None":
-        """Returns the system itself if it is rectified."""
-        return self if self.rectified else None
+    @abc.abstractmethod
+    def readout_through(self, state: State, rectify: Rectifier) -> Output:
+        """Computes h with `rectify` in the place of relu; its units are the first ones of f."""
 
 
 def pullback_at_rest(

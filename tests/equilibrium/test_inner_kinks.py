@@ -26,6 +26,7 @@ from leastcontrol.systems import (
     WithNodes,
     convolutional_deep_equilibrium,
     follow,
+    inner_kinks,
     preactivations,
 )
 
@@ -88,7 +89,9 @@ class Sides:
             state, output = unravel(z[: start.size]), z[start.size :]
             layers = iter(active)
             layer = lambda before: next(layers) * before  # noqa: E731
-            field, read = own.through(state, own.drive(x), layer)
+            field = own.field_through(state, own.drive(x), layer)
+            layers = iter(active)
+            read = own.readout_through(state, layer)
             return ravel_pytree(field)[0], output - read, output
 
         def energy(z, theta, active):
@@ -144,7 +147,9 @@ def test_a_system_through_relu_is_itself(name):
     drive = own.drive((INPUTS if name in SYSTEMS else IMAGES.inputs)[0])
     state = jax.tree.map(lambda leaf: numbers(2, *leaf.shape), own.initial_state(drive))
     for one, other in zip(
-        jax.tree.leaves(own.through(state, drive, lc.relu)),
+        jax.tree.leaves(
+            (own.field_through(state, drive, lc.relu), own.readout_through(state, lc.relu))
+        ),
         jax.tree.leaves((own.vector_field(state, drive), own.readout(state))),
         strict=True,
     ):
@@ -152,7 +157,7 @@ def test_a_system_through_relu_is_itself(name):
     # A unit whose pre-activation no state moves is not one of them.
     for layer in jax.jacobian(lambda state: preactivations(own, state, drive))(state):
         assert sum(float(jnp.abs(moved).max()) for moved in jax.tree.leaves(layer)) > 0
-    assert own.inner_kinks() is own
+    assert inner_kinks(own) is own
 
 
 def test_smooth_units_end_where_their_shares_are_admissible():
@@ -160,9 +165,10 @@ def test_smooth_units_end_where_their_shares_are_admissible():
     drive = own.drive(INPUTS[0])
     for z, share in ((0.0, 0.3), (2.0, 1.0), (-2.0, 0.0)):
         state, shares, widths = (jnp.full(5, value) for value in (z, share, 0.7))
-        sharp = own.evaluate(state, drive)
+        sharp = own.vector_field(state, drive), own.readout(state)
         for system in (OnKinks(own, (shares,)), OnKinks(own, (shares,), (widths,))):
-            for one, other in zip(system.evaluate(state, drive), sharp, strict=True):
+            softened = system.vector_field(state, drive), system.readout(state)
+            for one, other in zip(softened, sharp, strict=True):
                 np.testing.assert_allclose(one, other, atol=1e-14)
         now = follow(own, state, drive, (shares,), (widths,))
         np.testing.assert_array_equal(now.shares[0], shares)
@@ -281,7 +287,7 @@ def test_units_on_kinks_are_solved_where_one_sided_slopes_are_not():
     # The same f with a relu that is not known as one.
     unknown = lc.EquilibriumRNN(4, 5, OUTPUTS, activation=lambda x: lc.relu(x), key=KEY)
     unknown = stronger(unknown, 1.2)
-    assert unknown.inner_kinks() is None
+    assert inner_kinks(unknown) is None
     plain = lc.DynamicInversion(TIGHT, lc.FixedPoint(max_steps=200))
     solution = credit(lc.LeastControl(plain, LEAK, loss=SOFT), unknown, BATCH).solution
     assert solution.shares is None
