@@ -236,6 +236,9 @@ def main() -> int:
         result["solves"] += rows
         if options.json is not None:
             write_json(options.json, result)
+    if options.json is not None:
+        # The command of a file is the last one, which may have found all its cases there.
+        write_json(options.json, result)
     return 0
 
 
