@@ -9,8 +9,9 @@ The package separates three things that vary independently.
   `ControlProblem`, which is solved in one of several forms: `SweepProblem` for ordered systems,
   `JointProblem` for any f, and descents of the energy. These take first-order steps
   (`EnergyProblem`) or Newton steps (`TrustRegionProblem`) in the coordinates of an
-  `AbstractLandscape`. If the control has a separate feedback path, `ControlPathProblem` replaces
-  the second condition by that of the path.
+  `AbstractLandscape`. Where units rest on kinks, `KinkedSweepProblem` and `KinkedJointProblem` take
+  the place of the first two, and `minimum_on_kinks` that of Newton steps. If the control has a
+  separate feedback path, `ControlPathProblem` replaces the second condition by that of the path.
 * A **solver** (`FixedPoint`: plain or Anderson-accelerated) says how to run an iteration and for
   how many steps. `Anderson` is the same acceleration as an Optimistix solver.
 * The **driver** (`run`) maps both over a batch. Every sample has its own error, step count and end.
