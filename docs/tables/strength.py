@@ -1,7 +1,8 @@
-"""The table of strengths of control: of benchmarks/strength.py.
+"""The tables of strengths of control: of benchmarks/strength.py and benchmarks/kinks.py.
 
-A row is a case at one share, over the seeds that its best learning rate has: the rate of the
-highest mean validation accuracy, chosen in the same way for backpropagation.
+A row of the first is a case at one share, over the seeds that its best learning rate has: the rate
+of the highest mean validation accuracy, chosen in the same way for backpropagation. A row of the
+second is a case and a solver, with and without kinks, over the shares that control removes.
 """
 
 import statistics
@@ -12,6 +13,8 @@ from .description import DASH, Column, File, Row, Table, share, under, words
 PAGE = "docs/strength.md"
 WRITER = "python benchmarks/strength.py --json FILE"
 FILES = [File("strength.json")]
+KINKS_WRITER = "python benchmarks/kinks.py --json FILE"
+KINKS_FILES = [File("kinks.json")]
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:
@@ -82,6 +85,21 @@ def best(rows: list[Row]) -> list[Row]:
     return sorted(shown, key=lambda row: (row["case"], courses(row), str(row["share"])))
 
 
+def over_shares(rows: list[Row]) -> list[Row]:
+    """Returns a row for each case and solver, with its figures at all shares."""
+    shown = []
+    for group in _groups(rows, lambda row: (row["case"], row["solver"])).values():
+        cells: dict[str, str] = {"shares": "", "with": DASH.strip(), "without": DASH.strip()}
+        cells |= {"steps_with": DASH.strip(), "steps_without": DASH.strip()}
+        for (kinks,), trials in _groups(group, lambda row: (row["kinks"],)).items():
+            name = "with" if kinks else "without"
+            cells[name] = ", ".join(share(row["solved"]) for row in trials)
+            cells[f"steps_{name}"] = ", ".join(f"{row['steps_mean']:.0f}" for row in trials)
+            cells["shares"] = ", ".join(f"{100 * row['share']:g}" for row in trials)
+        shown.append(group[0].plus(**cells))
+    return shown
+
+
 TABLES = (
     Table(
         PAGE,
@@ -104,5 +122,23 @@ TABLES = (
         ],
         under("trials"),
         best,
+    ),
+    Table(
+        PAGE,
+        "kinks",
+        KINKS_WRITER,
+        KINKS_FILES,
+        [
+            words("case", "case"),
+            words("solver", "solver"),
+            Column("samples", "samples", "{:d}".format),
+            words("removed, %", "shares"),
+            words("solved, %", "with"),
+            words("steps", "steps_with"),
+            words("solved with one-sided slopes, %", "without"),
+            words("steps", "steps_without"),
+        ],
+        under("solves"),
+        over_shares,
     ),
 )

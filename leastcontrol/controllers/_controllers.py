@@ -14,6 +14,7 @@ from ..equilibrium import (
     ErrorLandscape,
     FixedPoint,
     JointProblem,
+    KinkedJointProblem,
     KinkedSweepProblem,
     OrderedCoordinates,
     Point,
@@ -28,10 +29,17 @@ from ..equilibrium import (
     certified,
     certify,
     for_the_rest,
+    minimum_on_kinks,
     run,
     solved,
 )
-from ..systems import AbstractOrderedSystem, AbstractRectifiedSystem
+from ..systems import (
+    AbstractInnerKinks,
+    AbstractOrderedSystem,
+    AbstractRectifiedSystem,
+    Units,
+    inner_kinks,
+)
 from ._controller import AbstractControllerWithoutFeedback
 
 TO_ROUNDING = 1e-30
@@ -40,6 +48,8 @@ TO_ROUNDING = 1e-30
 # Sweeps on kinks. Most samples need few, and Newton's method, which knows no kinks, solves hardly
 # one of those that need many.
 KINKED_SWEEPS = FixedPoint(max_steps=120, first_share=2, groups=16)
+# Joint steps on kinks. Shares follow slowly, and quickly where iterates are mixed.
+KINKED_JOINT = FixedPoint(max_steps=200, memory=5)
 
 
 class DynamicInversion(AbstractControllerWithoutFeedback):
@@ -72,6 +82,11 @@ class DynamicInversion(AbstractControllerWithoutFeedback):
             sweeps = SweepProblem(problem, system, self.tolerance)
             last, steps, _ = run(sweeps, self.solver or FixedPoint(60, relax=True), samples)
             return certified(problem, samples, last.point, steps, last.residuals)
+        kinked = inner_kinks(system)
+        if kinked is not None:
+            joint = KinkedJointProblem(problem, kinked, self.tolerance)
+            last, steps, _ = run(joint, self.solver or KINKED_JOINT, samples)
+            return certified(problem, samples, last.point, steps, last.residuals, last.shares)
         solver = self.solver or FixedPoint(max_steps=200)
         joint = JointProblem(problem, self.tolerance, plain=solver.plain)
         last, steps, _ = run(joint, solver, samples)
@@ -132,13 +147,32 @@ class Exact(AbstractControllerWithoutFeedback):
         self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
     ) -> Solution[Point]:
         del feedback
+        kinked = inner_kinks(problem.system)
+        if kinked is not None:
+            return self._on_kinks(problem, kinked, samples)
         return self._run(self._iteration(problem), problem, samples, None)
 
-    def continued(self, problem: ControlProblem, samples: Sample, points: Point) -> Solution[Point]:
-        """Computes the equilibria from points that another controller reached."""
+    def continued(
+        self, problem: ControlProblem, samples: Sample, first: Solution[Point]
+    ) -> Solution[Point]:
+        """Computes the equilibria from what another controller reached."""
+        kinked = inner_kinks(problem.system)
+        if kinked is not None:
+            assert first.shares is not None
+            return self._on_kinks(problem, kinked, samples, (first.value, first.shares))
         iteration = self._iteration(problem)
-        start = jax.vmap(iteration.start_from)(samples, points)
+        start = jax.vmap(iteration.start_from)(samples, first.value)
         return self._run(iteration, problem, samples, start)
+
+    def _on_kinks(
+        self,
+        problem: ControlProblem,
+        system: AbstractInnerKinks,
+        samples: Sample,
+        start: tuple[Point, Units] | None = None,
+    ) -> Solution[Point]:
+        last = minimum_on_kinks(problem, system, samples, self.tolerance, self.solver, start)
+        return certified(problem, samples, last.point, last.steps, last.residuals, last.shares)
 
     def _iteration(self, problem: ControlProblem) -> TrustRegionProblem:
         landscape: AbstractLandscape
@@ -177,6 +211,8 @@ class Quick(AbstractControllerWithoutFeedback):
         del feedback
         if self.solver is not None:
             solver = self.solver
+        elif inner_kinks(problem.system) is not None:
+            solver = KINKED_JOINT
         elif isinstance(problem.system, AbstractRectifiedSystem) and problem.system.rectified:
             # No `give_up`: units that change sides of a kink may raise the error for a step.
             solver = KINKED_SWEEPS
@@ -216,7 +252,7 @@ class Automatic(AbstractControllerWithoutFeedback):
         first = self.quick.equilibrium(problem, samples, feedback)
 
         def again(samples: Sample, first: Solution[Point]) -> Solution[Point]:
-            second = safeguard.continued(problem, samples, first.value)
+            second = safeguard.continued(problem, samples, first)
             steps = first.stats.steps + second.stats.steps
             return eqx.tree_at(lambda solution: solution.stats.steps, second, steps)
 

@@ -9,8 +9,9 @@ The package separates three things that vary independently.
   `ControlProblem`, which is solved in one of several forms: `SweepProblem` for ordered systems,
   `JointProblem` for any f, and descents of the energy. These take first-order steps
   (`EnergyProblem`) or Newton steps (`TrustRegionProblem`) in the coordinates of an
-  `AbstractLandscape`. If the control has a separate feedback path, `ControlPathProblem` replaces
-  the second condition by that of the path.
+  `AbstractLandscape`. Where units rest on kinks, `KinkedSweepProblem` and `KinkedJointProblem` take
+  the place of the first two, and `minimum_on_kinks` that of Newton steps. If the control has a
+  separate feedback path, `ControlPathProblem` replaces the second condition by that of the path.
 * A **solver** (`FixedPoint`: plain or Anderson-accelerated) says how to run an iteration and for
   how many steps. `Anderson` is the same acceleration as an Optimistix solver.
 * The **driver** (`run`) maps both over a batch. Every sample has its own error, step count and end.
@@ -55,6 +56,7 @@ from ._free_equilibrium import free_equilibrium as free_equilibrium
 from ._free_gain import FreeGain as FreeGain
 from ._free_gain import free_gain as free_gain
 from ._joint import JointProblem as JointProblem
+from ._kinked_joint import KinkedJointProblem as KinkedJointProblem
 from ._kinked_sweep import KinkedSweepProblem as KinkedSweepProblem
 from ._landscape import AbstractLandscape as AbstractLandscape
 from ._landscape import ErrorLandscape as ErrorLandscape
@@ -85,6 +87,7 @@ from ._simulation import Simulation as Simulation
 from ._simulation import dynamics_step as dynamics_step
 from ._simulation import free_moment as free_moment
 from ._simulation import simulate as simulate
+from ._softened import minimum_on_kinks as minimum_on_kinks
 from ._spectrum import with_stability as with_stability
 from ._sweep import SweepProblem as SweepProblem
 from ._trees import tree_where as tree_where

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optimistix as optx
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from ..systems import AbstractSystem, pullback_at_rest
+from ..systems import AbstractSystem, Units, pullback_at_rest
 from ._problem import ControlProblem, Sample
 from ._rate import Rate, rate_of_pullback
 from ._trees import dot, norm, tree_add
@@ -223,11 +223,14 @@ class Solution(eqx.Module, Generic[Value]):
     * `value`: the `Point`, or state, with a leading batch axis.
     * `result`: an item of `RESULTS` for each sample.
     * `stats`: the `Certificate` of each sample.
+    * `shares`: the shares of the slopes of the rectified units inside f, for a solver that lets
+      them rest on their kinks; `None` elsewhere.
     """
 
     value: Value
     result: Any
     stats: Certificate
+    shares: Units | None = None
 
 
 def solved(solution: Solution) -> Bool[Array, "*batch"]:
@@ -276,9 +279,11 @@ def certified(
     point: Point,
     steps: Int[Array, " batch"],
     residuals: Residuals,
+    shares: Units | None = None,
 ) -> Solution[Point]:
     """Makes the solution of a batch from points whose residuals have been measured."""
-    return jax.vmap(partial(_of_measured, problem))(samples, point, steps, residuals)
+    solution = jax.vmap(partial(_of_measured, problem))(samples, point, steps, residuals)
+    return Solution(solution.value, solution.result, solution.stats, shares)
 
 
 def _of_measured(

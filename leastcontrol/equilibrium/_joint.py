@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from ..systems import AbstractSystem
 from ._certificate import Point, Residuals, Sizes, Tolerance, residuals_of
 from ._driver import AbstractProblem
 from ._problem import ControlProblem, Sample
@@ -36,6 +37,18 @@ class Joint(NamedTuple):
     last: AbstractLast | None
 
 
+def free_start(system: AbstractSystem, sample: Sample) -> Point:
+    """Returns the start that the sample gives, or the state after a few free steps."""
+    point = Point.first(system, sample)
+    if sample.start is not None:
+        return point
+
+    def free(_, state: PyTree[Array]) -> PyTree[Array]:
+        return tree_add(state, system.vector_field(state, sample.drive))
+
+    return point._replace(state=jax.lax.fori_loop(0, FREE_STEPS, free, point.state))
+
+
 class JointProblem(AbstractProblem):
     """The controlled equilibrium of any system, by dynamic inversion with a unit step.
 
@@ -55,13 +68,7 @@ class JointProblem(AbstractProblem):
 
     def initial(self, sample: Sample) -> Joint:
         system = self.problem.system
-        point = Point.first(system, sample)
-        if sample.start is None:
-
-            def free(_, state: PyTree[Array]) -> PyTree[Array]:
-                return tree_add(state, system.vector_field(state, sample.drive))
-
-            point = point._replace(state=jax.lax.fori_loop(0, FREE_STEPS, free, point.state))
+        point = free_start(system, sample)
         gain = Gain.initial(self.problem, point.output_control)
         unknown = Residuals.unknown(point.output_control.dtype)
         return Joint(point, gain, unknown, first_record(system, point.state, plain=self.plain))

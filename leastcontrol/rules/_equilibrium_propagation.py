@@ -132,12 +132,12 @@ class EquilibriumPropagation(AbstractRuleWithoutFeedback):
         inputs, samples = counted.safe((batch.inputs, samples))
         gradients, energies = [], []
         for problem, phase in ((towards, near), (away, far)):
-            point = counted.safe(phase.value)
+            point, shares = counted.safe((phase.value, phase.shares))
             signal = jax.tree.map(
                 lambda leaf: -leaf / width,
                 counted.weighted((point.control, point.output_control)),
             )
-            gradients.append(parameter_gradient(system, inputs, point.state, *signal))
+            gradients.append(parameter_gradient(system, inputs, point.state, *signal, shares))
             terms = jax.vmap(lambda s, p, problem=problem: energy_and_loss(problem, s, p))
             energies.append(terms(samples, point))
         gradient = counted.gradient(jax.tree.map(jnp.subtract, *gradients))

@@ -156,7 +156,8 @@ class LeastControl(AbstractRule):
         outputs = solution.value.output_control.shape[1]
         solution = with_admitted_targets(solution, self.loss, batch.targets, outputs)
         counted = Counted.in_batch(batch, self.unsolved, solution)
-        inputs, samples, point = counted.safe((batch.inputs, samples, solution.value))
+        kept = (batch.inputs, samples, solution.value, solution.shares)
+        inputs, samples, point, shares = counted.safe(kept)
         objective, loss = jax.vmap(lambda s, p: energy_and_loss(problem, s, p))(samples, point)
         scaled = counted
         if weights is not None:
@@ -169,6 +170,7 @@ class LeastControl(AbstractRule):
             inputs,
             point.state,
             *jax.tree.map(jnp.negative, scaled.weighted((signal, point.output_control))),
+            shares,
         )
         feedback_gradient = self.controller.feedback_gradient(
             problem, samples, point, scaled.weights, feedback, key=key

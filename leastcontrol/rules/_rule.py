@@ -22,7 +22,7 @@ from ..equilibrium import (
     verdict,
 )
 from ..losses import AbstractLoss
-from ..systems import AbstractBatchNormalised, AbstractSystem
+from ..systems import AbstractBatchNormalised, AbstractSystem, Units, on_kinks
 from ._policy import AbstractUnsolved
 
 if TYPE_CHECKING:
@@ -483,8 +483,11 @@ def parameter_gradient(
     states: PyTree[Float[Array, "batch ..."]],
     field_signal: PyTree[Float[Array, "batch ..."]],
     output_signal: Float[Array, "batch outputs"],
+    shares: Units | None = None,
 ) -> PyTree[Any]:
     """Computes Σ_b ∂_θf(φ_b)ᵀ a_b + ∂_θh(φ_b)ᵀ e_b, with the states held fixed.
+
+    Units inside f that rest on their kinks have their `shares` of the slope (`Solution.shares`).
 
     For each weight the product reads the signal at the weight's output and the activity at its
     input. It is therefore local if f has a node for every layer.
@@ -494,10 +497,11 @@ def parameter_gradient(
     def field_and_readout(learned: PyTree) -> tuple[PyTree, Array]:
         system = eqx.combine(learned, fixed)
 
-        def of_one(x: PyTree, state: PyTree) -> tuple[PyTree, Array]:
-            return system.vector_field(state, system.drive(x)), system.readout(state)
+        def of_one(x: PyTree, state: PyTree, shares: Units | None) -> tuple[PyTree, Array]:
+            held = on_kinks(system, shares)
+            return held.vector_field(state, system.drive(x)), held.readout(state)
 
-        return jax.vmap(of_one)(inputs, states)
+        return jax.vmap(of_one)(inputs, states, shares)
 
     _, pull = jax.vjp(field_and_readout, learned)
     return pull((field_signal, output_signal))[0]

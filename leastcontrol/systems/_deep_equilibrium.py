@@ -12,7 +12,7 @@ without coupling the samples of a solve.
 import abc
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -28,9 +28,11 @@ from ._initialisation import (
     first_of_draw,
 )
 from ._system import (
+    AbstractInnerKinks,
     AbstractSystem,
     AbstractSystemWithoutDirectFeedback,
     Affine,
+    Rectifier,
     all_matrices,
     check_size,
     relu,
@@ -140,7 +142,20 @@ class AbstractCell(eqx.Module):
         """Computes c(φ, e), the state to which φ decays."""
 
 
-class ResidualCell(eqx.Module):
+class AbstractRectifiedCell(eqx.Module):
+    """A cell that may have rectified units."""
+
+    @property
+    @abc.abstractmethod
+    def rectified(self) -> bool:
+        """Whether the cell has rectified units."""
+
+    @abc.abstractmethod
+    def through(self, state: State, drive: Array, rectify: Rectifier) -> State:
+        """Computes c(φ, e) with `rectify` in the place of relu (`AbstractInnerKinks`)."""
+
+
+class ResidualCell(AbstractRectifiedCell):
     """The block of the least-control paper, with one state.
 
         c(φ, e) = norm_3(σ(φ + norm_2(e + c_2 norm_1(σ(c_1 φ)))))
@@ -191,20 +206,32 @@ class ResidualCell(eqx.Module):
         )
         self.norms = (inner_norm, norms[0], norms[1])
 
-    def inner_activity(self, x: Image) -> Image:
-        """Computes norm_1(σ(x)), the input of c_2."""
-        return self.norms[0](relu(x))
+    @property
+    def rectified(self) -> bool:
+        """True."""
+        return True
 
-    def outer_activity(self, skip: Image, sum_of: Image) -> Image:
+    def inner_activity(self, x: Image, rectify: Rectifier = relu) -> Image:
+        """Computes norm_1(σ(x)), the input of c_2."""
+        return self.norms[0](rectify(x))
+
+    def outer_activity(self, skip: Image, sum_of: Image, rectify: Rectifier = relu) -> Image:
         """Computes norm_3(σ(skip + norm_2(sum_of))), the state to which φ decays."""
-        return self.norms[2](relu(skip + self.norms[1](sum_of)))
+        return self.norms[2](rectify(skip + self.norms[1](sum_of)))
+
+    def block(self, first: Image, second: Image, inner: Rectifier, outer: Rectifier) -> Image:
+        """Computes the block with `inner` and `outer` in the places of its two relus."""
+        convolved = self.second(self.inner_activity(self.first(first), inner))
+        return self.outer_activity(first, second + convolved, outer)
+
+    def through(self, state: Image, drive: Image, rectify: Rectifier) -> Image:
+        return self.block(state, drive, rectify, rectify)
 
     def __call__(self, state: Image, drive: Image) -> Image:
-        inner = self.second(self.inner_activity(self.first(state)))
-        return self.outer_activity(state, drive + inner)
+        return self.through(state, drive, relu)
 
 
-class Swapped(eqx.Module):
+class Swapped(AbstractRectifiedCell):
     """A cell with state and encoding exchanged: c(e, φ).
 
     The published code of the least-control paper calls its block in this way: the convolutions act
@@ -214,11 +241,21 @@ class Swapped(eqx.Module):
 
     cell: Callable[[Array, Array], Array]
 
+    @property
+    def rectified(self) -> bool:
+        """Whether the cell is the block, of which it is known."""
+        return isinstance(self.cell, ResidualCell)
+
+    def through(self, state: Image, drive: Image, rectify: Rectifier) -> Image:
+        assert isinstance(self.cell, ResidualCell)
+        # The units between the convolutions depend on the encoding alone.
+        return self.cell.block(drive, state, relu, rectify)
+
     def __call__(self, state: Image, drive: Image) -> Image:
         return self.cell(drive, state)
 
 
-class WithNodes(AbstractCell):
+class WithNodes(AbstractCell, AbstractRectifiedCell):
     """The block with a state for every convolution: (ε, a, b, φ).
 
         ε → e,   a → c_1 φ,   b → c_2 norm_1(σ(a)),   φ → norm_3(σ(φ + norm_2(ε + b)))
@@ -234,18 +271,28 @@ class WithNodes(AbstractCell):
         zeros = jnp.zeros_like(drive)
         return zeros, inner, zeros, zeros
 
-    def __call__(self, state: Nodes, drive: Image) -> Nodes:
+    @property
+    def rectified(self) -> bool:
+        """True."""
+        return True
+
+    def through(self, state: Nodes, drive: Image, rectify: Rectifier) -> Nodes:
         encoding, first, second, last = state
         cell = self.cell
         return (
             drive,
             cell.first(last),
-            cell.second(cell.inner_activity(first)),
-            cell.outer_activity(last, encoding + second),
+            cell.second(cell.inner_activity(first, rectify)),
+            cell.outer_activity(last, encoding + second, rectify),
         )
 
+    def __call__(self, state: Nodes, drive: Image) -> Nodes:
+        return self.through(state, drive, relu)
 
-class DeepEquilibrium(AbstractBatchNormalised, AbstractSystemWithoutDirectFeedback):
+
+class DeepEquilibrium(
+    AbstractInnerKinks, AbstractBatchNormalised, AbstractSystemWithoutDirectFeedback
+):
     """A cell at its rest point, between an encoder and a decoder.
 
         f = −φ + c(φ, E(x)),   h = R(φ)
@@ -265,7 +312,6 @@ class DeepEquilibrium(AbstractBatchNormalised, AbstractSystemWithoutDirectFeedba
     **Raises:** `ValueError` at the first input if the cell's output does not match its state.
     """
 
-    unit_rate: ClassVar[bool] = True
     encoder: Callable[[Array], Array]
     cell: Callable[[Any, Array], Any]
     decoder: Callable[[Array], Array]
@@ -302,6 +348,21 @@ class DeepEquilibrium(AbstractBatchNormalised, AbstractSystemWithoutDirectFeedba
     def feedback_parameters(self) -> PyTree[bool]:
         """Returns true for all matrices."""
         return all_matrices(self)
+
+    @property
+    def rectified(self) -> bool:
+        """Whether the cell has rectified units that it tells of."""
+        return isinstance(self.cell, AbstractRectifiedCell) and self.cell.rectified
+
+    def field_through(self, state: State, drive: Float[Array, "..."], rectify: Rectifier) -> State:
+        """Computes c(φ, E(x)) − φ with `rectify` in the place of relu in the cell."""
+        assert isinstance(self.cell, AbstractRectifiedCell)
+        return jax.tree.map(jnp.subtract, self.cell.through(state, drive, rectify), state)
+
+    def readout_through(self, state: State, rectify: Rectifier) -> Float[Array, " outputs"]:
+        """Computes R(φ), whose units are not known."""
+        del rectify
+        return self.readout(state)
 
     def vector_field(self, state: State, drive: Float[Array, "..."]) -> State:
         """Computes c(φ, E(x)) − φ."""

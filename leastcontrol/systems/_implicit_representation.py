@@ -1,7 +1,5 @@
 """Implicit representations: the rest points of a network driven by coordinates encode a signal."""
 
-from typing import ClassVar
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,16 +7,18 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ._initialisation import AbstractInitialisation, FanInUniform
 from ._system import (
+    AbstractInnerKinks,
     AbstractSystemWithoutDirectFeedback,
     Activation,
     Affine,
+    Rectifier,
     all_matrices,
     check_size,
     relu,
 )
 
 
-class ImplicitRepresentation(AbstractSystemWithoutDirectFeedback):
+class ImplicitRepresentation(AbstractInnerKinks, AbstractSystemWithoutDirectFeedback):
     """A recurrent network that maps a coordinate to the value of a signal at that coordinate.
 
         f = −φ + σ(Ω W φ) + Ω U x + b
@@ -40,7 +40,6 @@ class ImplicitRepresentation(AbstractSystemWithoutDirectFeedback):
     **Raises:** `ValueError` for a size below one or a frequency that is not above 0.
     """
 
-    unit_rate: ClassVar[bool] = True
     input: Affine
     recurrent: Float[Array, "hidden hidden"]
     output: Affine
@@ -88,11 +87,29 @@ class ImplicitRepresentation(AbstractSystemWithoutDirectFeedback):
         """Returns true for all matrices."""
         return all_matrices(self)
 
+    @property
+    def rectified(self) -> bool:
+        """Whether σ is relu."""
+        return self.activation is relu
+
+    def field_through(
+        self, state: Float[Array, " hidden"], drive: Float[Array, " hidden"], rectify: Rectifier
+    ) -> Float[Array, " hidden"]:
+        """Computes −φ + σ(Ω W φ) + Ω U x + b for another σ."""
+        return rectify(self.recurrent @ (self.frequency * state)) + drive - state
+
+    def readout_through(
+        self, state: Float[Array, " hidden"], rectify: Rectifier
+    ) -> Float[Array, " outputs"]:
+        """Computes Ω D φ + b_D, which has no units."""
+        del rectify
+        return self.readout(state)
+
     def vector_field(
         self, state: Float[Array, " hidden"], drive: Float[Array, " hidden"]
     ) -> Float[Array, " hidden"]:
         """Computes −φ + σ(Ω W φ) + Ω U x + b."""
-        return self.activation(self.recurrent @ (self.frequency * state)) + drive - state
+        return self.field_through(state, drive, self.activation)
 
     def readout(self, state: Float[Array, " hidden"]) -> Float[Array, " outputs"]:
         """Computes Ω D φ + b_D."""

@@ -1,17 +1,23 @@
 """A recurrent network read at its rest point."""
 
-from typing import ClassVar
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ._initialisation import AbstractInitialisation, FanInUniform
-from ._system import AbstractSystem, Activation, Affine, check_size, tanh
+from ._system import (
+    AbstractInnerKinks,
+    Activation,
+    Affine,
+    Rectifier,
+    check_size,
+    relu,
+    tanh,
+)
 
 
-class EquilibriumRNN(AbstractSystem):
+class EquilibriumRNN(AbstractInnerKinks):
     """A recurrent network with constant input, and a linear readout of its rest point.
 
         f = −φ + W σ(φ) + U x + b
@@ -30,7 +36,6 @@ class EquilibriumRNN(AbstractSystem):
     **Raises:** `ValueError` for a size below one.
     """
 
-    unit_rate: ClassVar[bool] = True
     input: Affine
     recurrent: Float[Array, "hidden hidden"]
     output: Affine
@@ -80,12 +85,29 @@ class EquilibriumRNN(AbstractSystem):
         none = jax.tree.map(lambda _: False, self)
         return eqx.tree_at(lambda rnn: (rnn.recurrent, rnn.output.weight), none, (True, True))
 
+    @property
+    def rectified(self) -> bool:
+        """Whether σ is relu."""
+        return self.activation is relu
+
+    def field_through(
+        self, state: Float[Array, " hidden"], drive: Float[Array, " hidden"], rectify: Rectifier
+    ) -> Float[Array, " hidden"]:
+        """Computes −φ + W σ(φ) + U x + b for another σ."""
+        return self.recurrent @ rectify(state) + drive - state
+
+    def readout_through(
+        self, state: Float[Array, " hidden"], rectify: Rectifier
+    ) -> Float[Array, " outputs"]:
+        """Computes D σ(φ) + b_D for another σ."""
+        return self.output(rectify(state))
+
     def vector_field(
         self, state: Float[Array, " hidden"], drive: Float[Array, " hidden"]
     ) -> Float[Array, " hidden"]:
         """Computes −φ + W σ(φ) + U x + b."""
-        return self.recurrent @ self.activation(state) + drive - state
+        return self.field_through(state, drive, self.activation)
 
     def readout(self, state: Float[Array, " hidden"]) -> Float[Array, " outputs"]:
         """Computes D σ(φ) + b_D."""
-        return self.output(self.activation(state))
+        return self.readout_through(state, self.activation)

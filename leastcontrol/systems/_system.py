@@ -21,6 +21,8 @@ State = PyTree[Float[Array, "..."], " State"]
 Drive = PyTree[Any]
 Output = Float[Array, " outputs"]
 Pullback = Callable[[State, Output], State]
+# A function of the pre-activations of one layer of units.
+Rectifier = Callable[[Array], Array]
 
 
 class AbstractSystem(eqx.Module):
@@ -166,6 +168,33 @@ class AbstractRectifiedSystem(AbstractOrderedSystem):
     @abc.abstractmethod
     def field_and_readout(self, state: State, drive: Drive) -> tuple[State, Output]:
         """Computes f and h; their pullback is the generalised gradient on a kink."""
+
+
+class AbstractInnerKinks(AbstractSystem):
+    """A system f = −φ + g(φ) that settles jointly and may have rectified units inside f.
+
+    Controlled states often rest on the kinks of such units, where the slope is a share that no
+    one-sided derivative gives ([Kinks inside f][kinks-inside-f]).
+    """
+
+    unit_rate: ClassVar[bool] = True
+
+    @property
+    @abc.abstractmethod
+    def rectified(self) -> bool:
+        """Whether there are rectified units inside f, which depends on the activation."""
+
+    @abc.abstractmethod
+    def field_through(self, state: State, drive: Drive, rectify: Rectifier) -> State:
+        """Computes f with `rectify` in the place of relu.
+
+        It is called once for each layer of units whose pre-activations depend on the state, in an
+        order that depends on no value.
+        """
+
+    @abc.abstractmethod
+    def readout_through(self, state: State, rectify: Rectifier) -> Output:
+        """Computes h with `rectify` in the place of relu; its units are the first ones of f."""
 
 
 def pullback_at_rest(

@@ -59,10 +59,31 @@ FAULTS = (
         ("test_kinks.py",),
     ),
     Fault(
+        "kinks inside f: the shares of units that their signals raise follow",
+        "equilibrium",
+        "stiffness * estimate * jnp.maximum(-signal, 0)",
+        "stiffness * estimate * jnp.maximum(signal, 0)",
+        ("test_inner_kinks.py",),
+    ),
+    Fault(
+        "kinks inside f: the distances from the kinks are not measured",
+        "equilibrium",
+        "norm((state_change, now.off_kinks)), norm(control_change), norm(state), norm(control)",
+        "norm(state_change), norm(control_change), norm(state), norm(control)",
+        ("test_inner_kinks.py",),
+    ),
+    Fault(
+        "kinks inside f: the weights of a unit on its kink have a slope of 0 or 1",
+        "rules",
+        "held = on_kinks(system, shares)",
+        "held = on_kinks(system, None)",
+        ("test_inner_kinks.py",),
+    ),
+    Fault(
         "recurrent: the weights are transposed",
         "systems",
-        "return self.recurrent @ self.activation(state) + drive - state",
-        "return self.recurrent.T @ self.activation(state) + drive - state",
+        "return self.recurrent @ rectify(state) + drive - state",
+        "return self.recurrent.T @ rectify(state) + drive - state",
         ("test_systems.py",),
     ),
     Fault(
