@@ -137,7 +137,9 @@ class EquilibriumPropagation(AbstractRuleWithoutFeedback):
                 lambda leaf: -leaf / width,
                 counted.weighted((point.control, point.output_control)),
             )
-            gradients.append(parameter_gradient(system, inputs, point.state, *signal, shares))
+            gradients.append(
+                parameter_gradient(system, inputs, point.state, *signal, shares=shares)
+            )
             terms = jax.vmap(lambda s, p, problem=problem: energy_and_loss(problem, s, p))
             energies.append(terms(samples, point))
         gradient = counted.gradient(jax.tree.map(jnp.subtract, *gradients))

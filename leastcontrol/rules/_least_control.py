@@ -170,7 +170,7 @@ class LeastControl(AbstractRule):
             inputs,
             point.state,
             *jax.tree.map(jnp.negative, scaled.weighted((signal, point.output_control))),
-            shares,
+            shares=shares,
         )
         feedback_gradient = self.controller.feedback_gradient(
             problem, samples, point, scaled.weights, feedback, key=key
