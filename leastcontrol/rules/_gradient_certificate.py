@@ -39,7 +39,7 @@ from ..equilibrium import (
     controlled_rest,
 )
 from ..equilibrium._trees import norm, tree_add
-from ..systems import AbstractSystem
+from ..systems import AbstractSystem, on_kinks
 from ._rule import AbstractRule, Batch, Credit, per_sample
 from ._settle import batch_of, starts_of, system_of
 
@@ -257,7 +257,9 @@ def credit_certificate(
 
     The root is the state, and the adjoint is the signal that comes back to it: the control and the
     output control of `LeastControl`, and the adjoint of `RecurrentBackpropagation`, which is solved
-    for again. Under learned feedback the error is that from the gradient of the least control.
+    for again. Under learned feedback the error is that from the gradient of the least control. Units
+    inside f that rest on their kinks have the shares of the solution, which the prediction holds
+    fixed.
 
     **Arguments:**
 
@@ -292,9 +294,10 @@ def _certificate_of_credit(
     unknowns = equations.unknowns(system, batch, solution)
     samples = Sample(jax.vmap(system.drive)(batch.inputs), batch.targets)
     joint = system_of(_of_equations, (equations.residual, system), unknowns)
-    residuals = jax.vmap(joint.vector_field)(unknowns, samples)
+    given = samples, solution.shares
+    residuals = jax.vmap(joint.vector_field)(unknowns, given)
     none = jax.tree.map(jnp.zeros_like, residuals)
-    points = Linearised(samples, unknowns)
+    points = Linearised(given, unknowns)
     tangents = TangentSystem(system=joint)
     to_root, rooted = _solved_for(tangents, points, (residuals[0], none[1]))
     to_adjoint, adjoined = _solved_for(tangents, points, (none[0], residuals[1]))
@@ -302,11 +305,11 @@ def _certificate_of_credit(
     learned, fixed = eqx.partition(system, eqx.is_inexact_array)
 
     def errors_of(sample: tuple) -> tuple[Array, Array]:
-        x, targeted, unknowns, to_root, to_adjoint = sample
+        x, (targeted, shares), unknowns, to_root, to_adjoint = sample
 
         def gradient(unknowns: Any) -> PyTree:
             def field_and_readout(learned: PyTree) -> tuple[PyTree, Array]:
-                moving = eqx.combine(learned, fixed)
+                moving = on_kinks(eqx.combine(learned, fixed), shares)
                 state = unknowns[0]
                 return moving.vector_field(state, moving.drive(x)), moving.readout(state)
 
@@ -319,7 +322,7 @@ def _certificate_of_credit(
         return _relative((norm(from_root), norm(from_adjoint)), exact)
 
     # One sample after another, because the gradient of each is as large as the parameters.
-    steps = batch.inputs, samples, unknowns, to_root, to_adjoint
+    steps = batch.inputs, given, unknowns, to_root, to_adjoint
     root_error, adjoint_error = jax.lax.map(errors_of, steps)
     finite = jax.vmap(lambda *trees: jnp.isfinite(norm(trees)))(unknowns, residuals)
     return _judged(
@@ -333,9 +336,9 @@ def _certificate_of_credit(
     )
 
 
-def _of_equations(params: Any, unknowns: Any, sample: Sample) -> Any:
-    residual, system = params
-    return residual(system, sample, unknowns)
+def _of_equations(params: Any, unknowns: Any, given: Any) -> Any:
+    (residual, system), (sample, shares) = params, given
+    return residual(on_kinks(system, shares), sample, unknowns)
 
 
 def _check_accuracy(accuracy: float) -> None:

@@ -292,3 +292,16 @@ def test_units_on_kinks_are_solved_where_one_sided_slopes_are_not():
     solution = credit(lc.LeastControl(plain, LEAK, loss=SOFT), unknown, BATCH).solution
     assert solution.shares is None
     assert not lc.solved(solution).all()
+
+
+@pytest.mark.slow
+def test_the_certificate_of_a_credit_knows_the_shares():
+    system, rule = recurrent(), lc.LeastControl(INVERSION, LEAK, loss=SOFT)
+    solution = credit(rule, system, BATCH).solution
+    between = (solution.shares[0] > 0.01) & (solution.shares[0] < 0.99)
+    assert between.any(axis=1).sum() >= 2
+    certificate = lc.credit_certificate(rule, system, BATCH, solution)
+    assert (certificate.predicted_error < 1e-6).all()
+    sharp = eqx.tree_at(lambda solution: solution.shares, solution, None)
+    blamed = lc.credit_certificate(rule, system, BATCH, sharp).predicted_error > 1e-2
+    assert jnp.array_equal(blamed, between.any(axis=1))
