@@ -6,6 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..equilibrium import (
@@ -16,6 +17,7 @@ from ..equilibrium import (
     Sample,
     Solution,
     Tolerance,
+    certify_free,
     controlled_rest,
     free_equilibrium,
 )
@@ -32,14 +34,17 @@ from ._rule import (
     Equations,
     both_solved,
     check_batch,
-    gradient_through,
     parameter_gradient,
     with_admitted_targets,
 )
 
 
 class Backpropagation(AbstractRuleWithoutFeedback):
-    """Differentiates the loss through the one pass of an ordered system, in reverse mode.
+    """Computes ∂_θfᵀa + ∂_θhᵀe at the state of the one pass of an ordered system, e = ∇_yL.
+
+    The adjoint a is the derivative of the output in what is added to f, which reverse mode takes
+    back through the pass. Weights learn from it only where a sample counts, so that what is not
+    finite in another sample spoils nothing.
 
     **Arguments:** `loss`, of one sample.
 
@@ -67,22 +72,25 @@ class Backpropagation(AbstractRuleWithoutFeedback):
                 f"Backpropagation goes through an ordered system, and {type(system).__name__} is "
                 "not one: write RecurrentBackpropagation()."
             )
-        learned, fixed = eqx.partition(system, eqx.is_inexact_array)
+        drives = jax.vmap(system.drive)(batch.inputs)
 
-        def losses(learned: PyTree, batch: Batch) -> tuple[Array, tuple[Solution, Array]]:
-            system = eqx.combine(learned, fixed)
-            solution = free_equilibrium(system, jax.vmap(system.drive)(batch.inputs))
-            outputs = jax.vmap(system.readout)(solution.value)
-            return jax.vmap(self.loss)(outputs, batch.targets), (solution, outputs)
+        def forward(added: PyTree) -> tuple[Array, PyTree]:
+            states = jax.vmap(system.settle)(drives, added)
+            return jax.vmap(system.readout)(states), states
 
-        values, pull, (solution, outputs) = jax.vjp(
-            lambda learned: losses(learned, batch), learned, has_aux=True
-        )
+        nothing = jax.tree.map(jnp.zeros_like, jax.vmap(system.initial_state)(drives))
+        # The way back from the output to what is added to f is the adjoint −(∂_φfᵀ)⁻¹∂_φhᵀe.
+        outputs, pull, states = jax.vjp(forward, nothing, has_aux=True)
+        steps = jnp.ones(len(outputs), jnp.int32)
+        solution = certify_free(system, drives, states, steps, Tolerance())
         solution = with_admitted_targets(solution, self.loss, batch.targets, outputs.shape[1])
         counted = Counted.in_batch(batch, Drop(), solution)
-        gradient = gradient_through(losses, learned, batch, counted, pull)
-        loss = counted.mean(values)
-        return Credit(gradient, None, loss, loss, counted.count, solution)
+        errors = jax.vmap(self.loss.gradient)(outputs, batch.targets)
+        adjoint, errors = counted.weighted((pull(errors)[0], errors))
+        inputs, states = counted.safe((batch.inputs, states))
+        gradient = parameter_gradient(system, inputs, states, adjoint, errors)
+        loss = counted.mean(jax.vmap(self.loss)(outputs, batch.targets))
+        return Credit(counted.gradient(gradient), None, loss, loss, counted.count, solution)
 
 
 Adjoint = Callable[

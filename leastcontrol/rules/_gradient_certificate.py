@@ -257,9 +257,9 @@ def credit_certificate(
 
     The root is the state, and the adjoint is the signal that comes back to it: the control and the
     output control of `LeastControl`, and the adjoint of `RecurrentBackpropagation`, which is solved
-    for again. Under learned feedback the error is that from the gradient of the least control. Units
-    inside f that rest on their kinks have the shares of the solution, which the prediction holds
-    fixed.
+    for again. Under learned feedback the error is that from the gradient of the least control.
+    Units inside f that rest on their kinks have the shares of the solution, which the prediction
+    holds fixed.
 
     **Arguments:**
 
