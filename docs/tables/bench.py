@@ -186,6 +186,26 @@ TABLES = (
     ),
     Table(
         PERFORMANCE,
+        "peers",
+        "leastcontrol bench --data mnist --cases feedforward rnn --rules automatic "
+        "dynamic-inversion --peers --json FILE",
+        [File("bench-peers.json")],
+        [
+            CASE,
+            RULE,
+            Column("ms a step", "ms", "{:.2f}".format),
+            Column(
+                "times the baseline",
+                "rule ratio_to ratio ratio_quartiles.0 ratio_quartiles.1",
+                _times,
+            ),
+            Column("its gradient's distance", "difference", "{:.0e}".format, absent=DASH),
+            Column("memory, MB", "peak_mb", "{:.1f}".format, absent=EMPTY),
+        ],
+        list,
+    ),
+    Table(
+        PERFORMANCE,
         "growth",
         "leastcontrol bench --grow width depth batch --json FILE",
         [File("bench-growth.json")],
