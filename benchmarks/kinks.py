@@ -25,10 +25,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from _origin import origin
+from _shares import kappa_for, removed_by
 
 from leastcontrol import data, training
-from leastcontrol.controllers import Automatic, DynamicInversion, RelativeLeak
-from leastcontrol.equilibrium import Sample, Solution, energy_and_loss, free_equilibrium, solved
+from leastcontrol.controllers import Automatic, DynamicInversion
+from leastcontrol.equilibrium import free_equilibrium, solved
 from leastcontrol.files import write_json
 from leastcontrol.losses import AbstractLoss, CrossEntropy, SquaredError
 from leastcontrol.rules import Batch
@@ -38,7 +39,6 @@ from leastcontrol.runs.represent_config import RepresentConfig
 from leastcontrol.runs.samples import load_splits
 from leastcontrol.runs.trained import build_system
 from leastcontrol.systems import AbstractSystem, DeepEquilibrium, inner_kinks, relu
-from leastcontrol.training import LinearCourse
 
 PICTURES = "implicit-relu"
 EQUILIBRIUM = {
@@ -145,25 +145,6 @@ def trained(case: str, options: Any) -> tuple[AbstractSystem, Batch, AbstractLos
     return result.system, Batch(jnp.asarray(inputs), jnp.asarray(targets)), CrossEntropy(), figures
 
 
-@eqx.filter_jit
-def removed_by(
-    controller: Any,
-    system: AbstractSystem,
-    loss: AbstractLoss,
-    batch: Batch,
-    kappa: jax.Array,
-) -> tuple[jax.Array, Solution]:
-    """Computes the share that a κ removes, over the solved samples."""
-    control = RelativeLeak(kappa)
-    problem = control.problem(system, loss)
-    asked = control.ask(problem, Sample(jax.vmap(system.drive)(batch.inputs), batch.targets))
-    solution = controller.equilibrium(problem, asked.samples)
-    assert asked.free_loss is not None
-    losses = jax.vmap(lambda s, p: energy_and_loss(problem, s, p)[1])(asked.samples, solution.value)
-    ok = solved(solution)
-    return 1 - jnp.sum(losses, where=ok) / jnp.sum(asked.free_loss, where=ok), solution
-
-
 def timed(solve: Callable[[], Any]) -> tuple[Any, float]:
     """Calls a compiled function again; returns its result and its processor time in seconds."""
     began = time.process_time()
@@ -179,19 +160,18 @@ def solves(system: AbstractSystem, batch: Batch, loss: AbstractLoss) -> Iterator
     drives = jax.vmap(system.drive)(batch.inputs)
     free = float(solved(free_equilibrium(system, drives)).mean())
     for share in SHARES:
-        course = LinearCourse(share, share)
-        kappa = course.first_kappa()
-        for _ in range(MOST_SOLVES):
-            removed, _ = removed_by(SOLVERS["dynamic-inversion"], system, loss, batch, kappa)
-            if abs(float(removed) - share) < SHARE_MISSED:
-                break
-            kappa = course.adjusted(kappa, removed, jnp.asarray(1.0))
+        kappa = kappa_for(
+            share,
+            *(SOLVERS["dynamic-inversion"], system, loss, batch),
+            missed=SHARE_MISSED,
+            most_solves=MOST_SOLVES,
+        )
         for (kinks, version), (name, controller) in itertools.product(
             versions.items(), SOLVERS.items()
         ):
             solve = lambda v=version, c=controller, k=kappa: removed_by(c, v, loss, batch, k)  # noqa: E731
             jax.block_until_ready(solve())
-            (removed, solution), seconds = timed(solve)
+            (removed, _, solution), seconds = timed(solve)
             yield {
                 "share": share,
                 "solver": name,

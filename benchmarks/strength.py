@@ -25,14 +25,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 from _origin import origin
+from _shares import kappa_for, removed_by
 
 from leastcontrol import training
-from leastcontrol.controllers import Automatic, DynamicInversion, RelativeLeak
-from leastcontrol.equilibrium import Sample, Solution, energy_and_loss, solved
+from leastcontrol.controllers import Automatic, DynamicInversion
+from leastcontrol.equilibrium import solved
 from leastcontrol.files import write_json
 from leastcontrol.losses import CrossEntropy
 from leastcontrol.rules import Batch
@@ -40,7 +39,6 @@ from leastcontrol.runs.config import RunConfig
 from leastcontrol.runs.samples import load_splits
 from leastcontrol.runs.trained import build_system
 from leastcontrol.systems import AbstractSystem
-from leastcontrol.training import LinearCourse
 
 CASES: dict[str, dict[str, Any]] = {
     "residual-10-tanh": {"system": "residual", "depth": 10, "activation": "tanh"},
@@ -148,35 +146,18 @@ def best_rate(
     return max(scores, key=lambda rate: sum(scores[rate]) / len(scores[rate]))
 
 
-@eqx.filter_jit
-def removed_by(
-    controller: Any, system: AbstractSystem, batch: Batch, kappa: jax.Array
-) -> tuple[jax.Array, jax.Array, Solution]:
-    """Computes the share that a κ removes, over the solved samples, and the gain."""
-    loss, control = CrossEntropy(), RelativeLeak(kappa)
-    problem = control.problem(system, loss)
-    asked = control.ask(problem, Sample(jax.vmap(system.drive)(batch.inputs), batch.targets))
-    solution = controller.equilibrium(problem, asked.samples)
-    assert asked.free_loss is not None
-    losses = jax.vmap(lambda s, p: energy_and_loss(problem, s, p)[1])(asked.samples, solution.value)
-    ok = solved(solution)
-    share = 1 - jnp.sum(losses, where=ok) / jnp.sum(asked.free_loss, where=ok)
-    gains = jax.vmap(problem.leak_of)(asked.samples) / kappa
-    return share, jnp.mean(gains), solution
-
-
 def solves(system: AbstractSystem, batch: Batch) -> Iterator[dict[str, Any]]:
     """Solves a trained system at several shares, by several solvers."""
     for share in SOLVED_AT:
-        course = LinearCourse(share, share)
-        kappa = course.first_kappa()
-        for _ in range(MOST_SOLVES):
-            removed, gain, _ = removed_by(SOLVERS["automatic"], system, batch, kappa)
-            if abs(float(removed) - share) < SHARE_MISSED:
-                break
-            kappa = course.adjusted(kappa, removed, jnp.asarray(1.0))
+        given = system, CrossEntropy(), batch
+        kappa = kappa_for(
+            share,
+            *(SOLVERS["automatic"], *given),
+            missed=SHARE_MISSED,
+            most_solves=MOST_SOLVES,
+        )
         for name, controller in SOLVERS.items():
-            removed, gain, solution = removed_by(controller, system, batch, kappa)
+            removed, gain, solution = removed_by(controller, *given, kappa)
             yield {
                 "solver": name,
                 "removed": float(removed),
