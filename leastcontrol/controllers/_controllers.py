@@ -4,7 +4,8 @@ from typing import Any
 
 import equinox as eqx
 import jax
-from jaxtyping import PyTree
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
 
 from ..equilibrium import (
     AbstractErrorCoordinates,
@@ -29,15 +30,15 @@ from ..equilibrium import (
     certified,
     certify,
     for_the_rest,
+    free_equilibrium,
     minimum_on_kinks,
     run,
     solved,
+    tree_where,
 )
 from ..systems import (
-    AbstractInnerKinks,
     AbstractOrderedSystem,
     AbstractRectifiedSystem,
-    Units,
     inner_kinks,
 )
 from ._controller import AbstractControllerWithoutFeedback
@@ -131,8 +132,10 @@ class Energy(AbstractControllerWithoutFeedback):
 class Exact(AbstractControllerWithoutFeedback):
     """Control of least energy, by Newton's method in a trust region; the reference controller.
 
-    It needs only derivatives of f, neither an order nor a contraction. The energy never rises,
-    however strong the control.
+    It needs only derivatives of f, neither an order nor a contraction. The energy
+    F = ½‖ψ‖² + ½‖u‖² + L/α never rises, however strong the control. It starts no higher than at the
+    free equilibrium, if there is a solved one: a rest point whose energy is above L/α of the free
+    equilibrium meets the equations and is not the least control.
 
     **Arguments:**
 
@@ -147,34 +150,17 @@ class Exact(AbstractControllerWithoutFeedback):
         self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
     ) -> Solution[Point]:
         del feedback
-        kinked = inner_kinks(problem.system)
-        if kinked is not None:
-            return self._on_kinks(problem, kinked, samples)
-        return self._run(self._iteration(problem), problem, samples, None)
+        return self._from_lowest(problem, samples, None)
 
     def continued(
         self, problem: ControlProblem, samples: Sample, first: Solution[Point]
     ) -> Solution[Point]:
-        """Computes the equilibria from what another controller reached."""
-        kinked = inner_kinks(problem.system)
-        if kinked is not None:
-            assert first.shares is not None
-            return self._on_kinks(problem, kinked, samples, (first.value, first.shares))
-        iteration = self._iteration(problem)
-        start = jax.vmap(iteration.start_from)(samples, first.value)
-        return self._run(iteration, problem, samples, start)
+        """Computes the equilibria from what another controller reached, or from lower."""
+        return self._from_lowest(problem, samples, first)
 
-    def _on_kinks(
-        self,
-        problem: ControlProblem,
-        system: AbstractInnerKinks,
-        samples: Sample,
-        start: tuple[Point, Units] | None = None,
+    def _from_lowest(
+        self, problem: ControlProblem, samples: Sample, first: Solution[Point] | None
     ) -> Solution[Point]:
-        last = minimum_on_kinks(problem, system, samples, self.tolerance, self.solver, start)
-        return certified(problem, samples, last.point, last.steps, last.residuals, last.shares)
-
-    def _iteration(self, problem: ControlProblem) -> TrustRegionProblem:
         landscape: AbstractLandscape
         if isinstance(problem.system, AbstractOrderedSystem):
             landscape = ErrorLandscape(
@@ -182,13 +168,35 @@ class Exact(AbstractControllerWithoutFeedback):
             )
         else:
             landscape = StateLandscape(problem=problem, tolerance=self.tolerance)
-        return TrustRegionProblem(landscape, self.solver)
-
-    def _run(
-        self, iteration: TrustRegionProblem, problem: ControlProblem, samples: Sample, start: Any
-    ) -> Solution[Point]:
+        points = jax.vmap(landscape.initial)(samples)
+        if not isinstance(problem.system, AbstractOrderedSystem):
+            free = free_equilibrium(problem.system, samples.drive).value
+            points = _lower(landscape, samples, points._replace(state=free), points)
+        if first is not None:
+            points = _lower(landscape, samples, first.value, points)
+        kinked = inner_kinks(problem.system)
+        if kinked is not None:
+            shares = None if first is None else first.shares
+            last = minimum_on_kinks(
+                problem, kinked, samples, self.tolerance, self.solver, points, shares
+            )
+            return certified(problem, samples, last.point, last.steps, last.residuals, last.shares)
+        iteration = TrustRegionProblem(landscape, self.solver)
+        start = jax.vmap(iteration.start_at)(points)
         last, steps, _ = run(iteration, self.solver.driver, samples, start)
         return certify(problem, samples, last.point, steps, self.tolerance)
+
+
+def _lower(landscape: AbstractLandscape, samples: Sample, points: Point, others: Point) -> Point:
+    """Chooses for each sample the point of the lower energy; the other one if it is NaN."""
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), points, others)
+
+    def height(sample: Sample, point: Point) -> Float[Array, ""]:
+        return landscape.height(sample, *landscape.start_from(point))[0]
+
+    # Both at once, so that the landscape is compiled once.
+    first, second = jax.vmap(jax.vmap(height), (None, 0))(samples, both)
+    return jax.vmap(tree_where)(first < second, points, others)
 
 
 class Quick(AbstractControllerWithoutFeedback):

@@ -87,7 +87,8 @@ def minimum_on_kinks(
     samples: Sample,
     tolerance: Tolerance,
     solver: TrustRegion,
-    start: tuple[Point, Units] | None = None,
+    start: Point,
+    shares: Units | None = None,
 ) -> Round:
     """Computes the controlled equilibria of a batch, with units that rest on their kinks.
 
@@ -95,8 +96,8 @@ def minimum_on_kinks(
 
     * `problem`, `system`, `samples`, `tolerance`: what is solved; the system is the problem's.
     * `solver`: of a round.
-    * `start`: points and shares of another solver; by default the system's initial states, with
-      wide units.
+    * `start`: where each sample starts.
+    * `shares`: of the units there; without them units start wide.
     """
     descent = TrustRegionProblem(SoftenedLandscape(problem, system, tolerance), solver)
 
@@ -111,8 +112,7 @@ def minimum_on_kinks(
         widths = widths_of(signals, responses(system, point.state, sample.drive), STIFFNESS)
         return point, now.shares, widths, residuals
 
-    def wide(sample: Sample) -> tuple[Point, Units, Units]:
-        point = Point.uncontrolled(system, sample.drive)
+    def wide(sample: Sample, point: Point) -> tuple[Point, Units, Units]:
         layers = preactivations(system, point.state, sample.drive)
         sizes = [jnp.sqrt(jnp.mean(layer**2)) for layer in layers]
         widths = [
@@ -136,11 +136,11 @@ def minimum_on_kinks(
         last, number = carry
         return jnp.any(last.unsolved) & (number < MOST_ROUNDS)
 
-    if start is None:
-        point, shares, widths = jax.vmap(wide)(samples)
+    if shares is None:
+        point, shares, widths = jax.vmap(wide)(samples, start)
     else:
         first = jax.vmap(lambda sample, point, shares: measured(sample, point, shares, None))
-        point, shares, widths, _ = first(samples, *start)
+        point, shares, widths, _ = first(samples, start, shares)
     steps = jnp.zeros(point.output_control.shape[0], jnp.int32)
     unknown = jax.vmap(lambda u: Residuals.unknown(u.dtype))(point.output_control)
     begun = Round(point, shares, widths, unknown, steps)

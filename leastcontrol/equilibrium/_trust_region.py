@@ -78,18 +78,6 @@ class TrustRegionProblem(AbstractProblem):
     def initial(self, sample: Any) -> Descent:
         return self.start_at(self.landscape.initial(sample))
 
-    def start_from(self, sample: Any, point: Any) -> Descent:
-        """Makes the first iterate from the given point or the initial one, whichever is lower."""
-        points = (point, self.landscape.initial(sample))
-        both = jax.tree.map(lambda *leaves: jnp.stack(leaves), *points)
-
-        def height(point: Any) -> Float[Array, ""]:
-            return self.landscape.height(sample, *self.landscape.start_from(point))[0]
-
-        # Both at once, so that the landscape is compiled once.
-        of_other, of_first = jax.vmap(height)(both)
-        return self.start_at(tree_where(of_other < of_first, *points))
-
     def start_at(self, point: Any) -> Descent:
         """Makes the first iterate from the given point."""
         place, output_control = self.landscape.start_from(point)

@@ -351,6 +351,37 @@ def test_a_single_output_of_a_linear_network_is_controlled_by_one_sweep():
     np.testing.assert_allclose(solution.value.output_control, expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("controller", [EXACT, lc.Automatic(TIGHT, lc.FixedPoint(max_steps=2))])
+def test_newtons_method_does_not_end_above_the_free_equilibrium(controller):
+    # |f| has a minimum beside the initial state, where the equations of a rest point hold and the
+    # energy is four hundred times that of the least control, near the root of f.
+    def field(state):
+        return -0.2 * (state - 2.0) * (state**2 + 0.1)
+
+    system = lc.FunctionSystem(
+        lambda params, state, drive: field(state) + 0.0 * drive,
+        lambda params, state: state,
+        None,
+        jnp.zeros(1),
+    )
+    target, leak = 2.1, 100.0
+    solution = equilibrium(
+        controller,
+        system,
+        lc.SquaredError(),
+        leak,
+        jnp.zeros((1, 1)),
+        jnp.full((1, 1), target),
+    )
+    states = np.linspace(-1.0, 3.0, 400_001)
+    # With output neurons, which move the output by u = (t − y)/(1 + α).
+    energies = field(states) ** 2 / 2 + (target - states) ** 2 / (2 * (1 + leak))
+    assert solution.stats.error[0] <= 1
+    np.testing.assert_allclose(
+        solution.value.state[0], states[energies.argmin()], atol=states[1] - states[0]
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("leak", [0.5, 1000.0])
 def test_newtons_method_works_in_single_precision(leak):
