@@ -66,8 +66,7 @@ class MaxPool:
 
     def __call__(self, x: Image) -> Map:
         stride = self.size if self.stride is None else self.stride
-        channels, *extents = x.shape
-        counts = [(extent - self.size) // stride + 1 for extent in extents]
+        extents = x.shape[1:]
         remainders = [(extent - self.size) % stride for extent in extents]
         if min(extents) < self.size or (any(remainders) and not self.crop):
             raise ValueError(
@@ -76,19 +75,64 @@ class MaxPool:
                 f"write MaxPool({self.size}, stride={stride}, crop=True) to leave out what the "
                 "last whole window does not reach."
             )
-        # A maximum of shifted views, because on a CPU its derivative, which every sweep of a solve
-        # needs, is several times faster than that of a windowed reduction.
-        pooled = None
-        for row in range(self.size):
-            for column in range(self.size):
-                ends = [
-                    first + (count - 1) * stride + 1
-                    for first, count in zip((row, column), counts, strict=True)
-                ]
-                view = lax.slice(x, (0, row, column), (channels, *ends), (1, stride, stride))
-                pooled = view if pooled is None else jnp.maximum(pooled, view)
-        assert pooled is not None
-        return pooled
+        if stride == self.size and not any(remainders):
+            return _largest_in_tiles(x, self.size)
+        return _largest(x, self.size, stride)
+
+
+def _views(x: Image, size: int, stride: int) -> list[Map]:
+    """Returns the pixels at each place of a window, over all windows."""
+    channels, *extents = x.shape
+    reach = [(extent - size) // stride * stride + 1 for extent in extents]
+    return [
+        lax.slice(
+            x,
+            (0, row, column),
+            (channels, row + reach[0], column + reach[1]),
+            (1, stride, stride),
+        )
+        for row, column in itertools.product(range(size), repeat=2)
+    ]
+
+
+def _largest(x: Image, size: int, stride: int) -> Map:
+    # A maximum of shifted views, because on a CPU its derivative, which every sweep of a solve
+    # needs, is several times faster than that of a windowed reduction.
+    return functools.reduce(jnp.maximum, _views(x, size, stride))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _largest_in_tiles(x: Image, size: int) -> Map:
+    """Computes the maximum of each window, of windows that do not overlap and leave nothing out.
+
+    Pixels that are equally large share the derivative. It is a product in the layout of the image:
+    the derivatives of the views would be as many padded images and their sum.
+    """
+    return _largest(x, size, size)
+
+
+def _largest_in_tiles_tangent(
+    size: int, primals: tuple[Image], tangents: tuple[Image]
+) -> tuple[Map, Map]:
+    (x,), (tangent,) = primals, tangents
+    largest = _largest_in_tiles(x, size)
+    equals = functools.reduce(
+        jnp.add, [(view == largest).astype(x.dtype) for view in _views(x, size, size)]
+    )
+    # Where a window holds NaN nothing equals its maximum, and 0/0 keeps the derivative NaN.
+    shares = (x == _in_tiles(largest, size)).astype(x.dtype) / _in_tiles(equals, size)
+    maps, rows, columns = largest.shape
+    tiles = (shares * tangent).reshape(maps, rows, size, columns, size)
+    return largest, tiles.sum((2, 4))
+
+
+_largest_in_tiles.defjvp(_largest_in_tiles_tangent)
+
+
+def _in_tiles(x: Map, size: int) -> Image:
+    maps, rows, columns = x.shape
+    tiles = jnp.broadcast_to(x[:, :, None, :, None], (maps, rows, size, columns, size))
+    return tiles.reshape(maps, rows * size, columns * size)
 
 
 @dataclasses.dataclass(frozen=True)

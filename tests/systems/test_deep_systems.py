@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.signal
 from helpers import KEY, Oracle, credit, flat, naive_cross_entropy, soft, stronger
+from jax.test_util import check_grads
 
 import leastcontrol as lc
 from leastcontrol.rules._rule import parameter_gradient
@@ -150,6 +151,21 @@ def test_the_convolutional_system_is_the_formula():
     np.testing.assert_allclose(field[2], expected, rtol=1e-11)
     expected = last.weight @ np.tanh(third) + last.bias
     np.testing.assert_allclose(system.readout(state), expected, rtol=1e-11)
+
+
+def test_a_maximum_of_tiles_has_its_derivatives_and_shares_those_of_equal_pixels():
+    pool = lc.MaxPool(2)
+    image = jax.random.normal(KEY, (2, 4, 6))
+    np.testing.assert_array_equal(pool(image), naive_pool(np.asarray(image), 2, 2))
+    made = lambda image: pool(jnp.asarray(image))  # noqa: E731
+    check_grads(made, (image,), order=2, modes=("fwd", "rev"), atol=1e-6, rtol=1e-6)
+    tied = jnp.array([[[1.0, 1.0], [0.0, 1.0]]])
+    (gradient,) = jax.vjp(pool, tied)[1](jnp.full((1, 1, 1), 3.0))
+    np.testing.assert_allclose(gradient, tied)
+    lost = image.at[0, 0, 0].set(jnp.nan)
+    (gradient,) = jax.vjp(pool, lost)[1](jnp.ones((2, 2, 3)))
+    assert np.isnan(gradient[0, :2, :2]).all()
+    assert np.isfinite(gradient[1]).all()
 
 
 def test_strides_and_overlapping_pools():
