@@ -69,7 +69,7 @@ class MetaMetrics:
     * `step`: the number of steps so far.
     * `loss`, `objective`: means of `Credit.loss` and `Credit.objective` over the steps of the
       stretch in which a task counts.
-    * `control_norm`: mean ‖(ψ, u)‖ of a task.
+    * `control_norm`: mean ‖(ψ, u)‖ of the tasks where it is finite.
     * `converged_fraction`: share of tasks whose rest point was solved for.
     * `residual_median`: the median of the tasks' residuals, as a multiple of what is allowed. It
       says how far from rest the points were that were learned from.

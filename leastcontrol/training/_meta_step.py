@@ -13,6 +13,7 @@ from ..data import AbstractTasks
 from ..equilibrium import solved
 from ..meta import AbstractMetaRule
 from ..rules import Batch, Credit
+from ._step import finite_mean
 
 
 class MetaCarry(eqx.Module):
@@ -26,7 +27,7 @@ class MetaFigures(eqx.Module):
     """The figures of one step, or of several along a first axis.
 
     * `loss`, `objective`, `count`: as in `Credit`.
-    * `control_norm`: the mean ‖(ψ, u)‖ of a task.
+    * `control_norm`: the mean ‖(ψ, u)‖ of the tasks where it is finite.
     * `converged_fraction`: share of the tasks whose rest point was found.
     * `error`, `leak_residual`: `Stats.error` and `Stats.leak_residual` of every task.
     """
@@ -47,7 +48,7 @@ class MetaFigures(eqx.Module):
             loss=credit.loss,
             objective=credit.objective,
             count=credit.count,
-            control_norm=jnp.mean(stats.control_norm),
+            control_norm=finite_mean(stats.control_norm),
             converged_fraction=jnp.mean(solved(credit.solution)),
             error=stats.error,
             leak_residual=stats.leak_residual,

@@ -71,11 +71,18 @@ def divided(trained: Trained) -> tuple[Carry, Fixed]:
     return carry, Fixed(fixed, fixed_feedback)
 
 
+def finite_mean(values: Float[Array, " batch"]) -> Float[Array, ""]:
+    """Computes the mean of the finite values of a batch, some of whose solves may have diverged."""
+    finite = jnp.isfinite(values)
+    return jnp.sum(jnp.where(finite, values, 0)) / jnp.sum(finite)
+
+
 class StepFigures(eqx.Module):
     """The figures of one step, or of several along a first axis.
 
     * `loss`, `objective`, `count`: as in `Credit`.
-    * `control_norm`, `control_energy`: means of ‖(ψ, u)‖ and of its square over the samples.
+    * `control_norm`, `control_energy`: means of ‖(ψ, u)‖ and of its square over the samples where
+      these are finite.
     * `converged_fraction`: share of the samples that were solved.
     * `residual_max`: the largest error of a solved sample.
     * `steps_mean`, `steps_max`: iterations of a sample's solve.
@@ -104,8 +111,8 @@ class StepFigures(eqx.Module):
         return StepFigures(
             loss=credit.loss,
             objective=credit.objective,
-            control_norm=jnp.mean(stats.control_norm),
-            control_energy=jnp.mean(stats.control_norm**2),
+            control_norm=finite_mean(stats.control_norm),
+            control_energy=finite_mean(stats.control_norm**2),
             converged_fraction=jnp.mean(converged),
             residual_max=jnp.max(jnp.where(converged, stats.error, 0)),
             steps_mean=jnp.mean(stats.steps),

@@ -31,7 +31,8 @@ class EpochMetrics:
 
     * `loss`, `objective`: means of `Credit.loss` and `Credit.objective` over the steps in which a
       sample counts.
-    * `control_norm`, `control_energy`: means of ‖(ψ, u)‖ and of its square over the samples.
+    * `control_norm`, `control_energy`: means of ‖(ψ, u)‖ and of its square over the samples where
+      these are finite.
     * `converged_fraction`: share of solves, each of one sample in one step, that were solved.
     * `residual_max`: the largest residual of a solved sample as a multiple of what is allowed.
     * `steps_mean`, `steps_max`: iterations of a sample's solve.

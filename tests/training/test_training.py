@@ -17,6 +17,7 @@ import leastcontrol as lc
 from leastcontrol import data, files, training
 from leastcontrol.training import TrainingConfig
 from leastcontrol.training._optimisers import updated_weights
+from leastcontrol.training._step import finite_mean
 
 FEATURES, CLASSES = 5, 12
 MADE = data.Provenance(source="made here", licence="none", origin="memory", checksums={})
@@ -648,3 +649,9 @@ def test_what_is_no_file_is_written_and_not_replaced(tmp_path):
         os.close(reader)
     assert pipe.is_fifo()
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_the_norm_of_the_control_is_the_mean_of_what_is_finite():
+    values = jnp.array([1.0, jnp.nan, 3.0, jnp.inf])
+    assert finite_mean(values) == 2
+    assert jnp.isnan(finite_mean(values[1:2]))
