@@ -63,7 +63,8 @@ class DynamicInversion(AbstractControllerWithoutFeedback):
 
     * `tolerance`: of the residuals.
     * `solver`: of the iteration; by default at most 60 relaxed sweeps for an ordered system, 120
-      plain sweeps for a rectified one, and 200 plain steps for any other.
+      plain sweeps for a rectified one, and 200 steps for any other, of which the later ones mix
+      iterates.
     """
 
     tolerance: Tolerance = Tolerance()
@@ -87,7 +88,7 @@ class DynamicInversion(AbstractControllerWithoutFeedback):
             joint = KinkedJointProblem(problem, kinked, self.tolerance)
             last, steps, _ = run(joint, self.solver or KINKED_JOINT, samples)
             return certified(problem, samples, last.point, steps, last.residuals, last.shares)
-        solver = self.solver or FixedPoint(max_steps=200)
+        solver = self.solver or FixedPoint.mixed_later()
         joint = JointProblem(problem, self.tolerance, plain=solver.plain)
         last, steps, _ = run(joint, solver, samples)
         return certified(problem, samples, last.point, steps, last.residuals)
@@ -121,7 +122,7 @@ class Energy(AbstractControllerWithoutFeedback):
             # Inner solves run to rounding. Their tolerance is relative to the state, but a sample
             # is certified relative to its control, which may be small.
             inner = Tolerance(TO_ROUNDING, 0.5 * self.tolerance.rounding)
-            inner_solver = FixedPoint(max_steps=200)
+            inner_solver = FixedPoint.mixed_later()
             coordinates = SolvedCoordinates(problem.system, inner, inner_solver)
         iteration = EnergyProblem(problem, coordinates, self.tolerance)
         last, steps, _ = run(iteration, self.solver, samples)
