@@ -199,8 +199,8 @@ class Quick(AbstractControllerWithoutFeedback):
 
     * `tolerance`: of the residuals.
     * `solver`: of the dynamic inversion; by default at most 40 relaxed sweeps for an ordered
-      system, 120 plain sweeps for a rectified one, and for any other 80 joint steps, which stop
-      early for a sample whose error falls too slowly.
+      system, 120 plain sweeps for a rectified one, and for any other 80 joint steps, of which the
+      later ones mix iterates.
     """
 
     tolerance: Tolerance = Tolerance()
@@ -220,7 +220,7 @@ class Quick(AbstractControllerWithoutFeedback):
         elif isinstance(problem.system, AbstractOrderedSystem):
             solver = FixedPoint(max_steps=40, relax=True)
         else:
-            solver = FixedPoint(max_steps=80, give_up=True)
+            solver = FixedPoint.mixed_later(80)
         return DynamicInversion(self.tolerance, solver).equilibrium(problem, samples)
 
 
