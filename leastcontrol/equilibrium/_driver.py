@@ -9,10 +9,10 @@ grouping changes no result. Every group size is a separate loop that has to be c
 are few sizes, and a small batch is not divided.
 
 With a memory, iterates are mixed as in `_anderson`; with `relax`, steps are shortened as in
-`_relaxation`. With a memory and `plain_steps`, the whole batch takes plain steps, and only the
-samples that are left when it ends mix their iterates. Mixing makes a step more expensive, but it
-solves samples that plain steps do not: those whose state turns about its rest point, because an
-eigenvalue of ∂_φf lies in the left half-plane but not within 1 of −1.
+`_relaxation`. With a memory and `plain_steps`, only samples that are unfinished after these steps
+mix their iterates. Mixing makes a step more expensive, but it solves samples that plain steps do
+not: those whose state turns about its rest point, because an eigenvalue of ∂_φf lies in the left
+half-plane but not within 1 of −1.
 """
 
 import abc
@@ -40,7 +40,7 @@ FIRST_JUDGED = 4
 PLAIN_STEPS = 4
 # Number of plain steps before mixing, and of iterates that are then mixed. Recurrent networks that
 # contract quickly need fewer steps; fewer iterates leave samples of others unsolved.
-STEPS_BEFORE_MIXING = 40
+STEPS_BEFORE_MIXING = 30
 MIXED_LATER = 8
 
 
@@ -85,8 +85,7 @@ class FixedPoint(eqx.Module):
 
     * `max_steps`: steps after which a sample is unsolved.
     * `memory`: number of iterates that Anderson acceleration mixes; 1 for plain steps.
-    * `plain_steps`: number of steps before iterates are mixed. The groups of samples that go on
-      when most of their batch has finished mix at once.
+    * `plain_steps`: number of steps before iterates are mixed.
     * `relax`: whether plain steps are shortened where the iteration oscillates, from the fifth step
       on. Most samples need fewer, and the first steps, which begin without control, do not predict
       the later ones.
@@ -142,7 +141,7 @@ class FixedPoint(eqx.Module):
             raise ValueError(
                 f"The fixed-point solver was given plain_steps={self.plain_steps} and memory="
                 f"{self.memory}, but plain steps come before the mixing of two iterates or more: "
-                "write FixedPoint(memory=8, plain_steps=40)."
+                "write FixedPoint(memory=8, plain_steps=30)."
             )
 
     @property
@@ -234,7 +233,7 @@ def _run_group(
 ) -> tuple[PyTree[Any], Int[Array, " batch"], Float[Array, " batch"]]:
     share = solver.first_share if first else 4
     left = _left_alone(problem.mixed(progress.z), share, solver.groups)
-    before_mixing = first and solver.plain_steps > 0
+    before_mixing = solver.plain_steps > 0 and progress.history is None
 
     def unfinished(progress: Progress) -> Bool[Array, ""]:
         some = jnp.sum(progress.active) > left
@@ -251,13 +250,12 @@ def _run_group(
     outcome = (progress.z, progress.steps, progress.error)
 
     def again(group: tuple[PyTree, Progress], _: PyTree) -> PyTree:
-        samples, progress = group
-        if before_mixing:
-            progress = _with_history(problem, solver, progress)
-        return _run_group(problem, solver, samples, progress)
+        return _run_group(problem, solver, *group)
 
     if left == 0:
-        return again((samples, progress), outcome) if before_mixing else outcome
+        if not before_mixing:
+            return outcome
+        return _run_group(problem, solver, samples, _with_history(problem, solver, progress))
 
     return for_the_rest(
         again, ~progress.active, (samples, progress), outcome, solver.groups, progress.error
