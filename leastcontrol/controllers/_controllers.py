@@ -130,7 +130,7 @@ class Energy(AbstractControllerWithoutFeedback):
             # Inner solves run to rounding. Their tolerance is relative to the state, but a sample
             # is certified relative to its control, which may be small.
             inner = Tolerance(TO_ROUNDING, 0.5 * self.tolerance.rounding)
-            inner_solver = FixedPoint.mixed_later()
+            inner_solver = FixedPoint(max_steps=200)
             coordinates = SolvedCoordinates(problem.system, inner, inner_solver)
         iteration = EnergyProblem(problem, coordinates, self.tolerance)
         solver = self.solver or FixedPoint(ENERGY_STEPS if goes_on else 200)
