@@ -51,6 +51,9 @@ TO_ROUNDING = 1e-30
 KINKED_SWEEPS = FixedPoint(max_steps=120, first_share=2, groups=16)
 # Joint steps on kinks. Shares follow slowly, and quickly where iterates are mixed.
 KINKED_JOINT = FixedPoint(max_steps=200, memory=5)
+# Steps of descent with two solves each. On recurrent networks hardly one sample that needs more is
+# solved within two hundred.
+ENERGY_STEPS = 12
 
 
 class DynamicInversion(AbstractControllerWithoutFeedback):
@@ -64,7 +67,8 @@ class DynamicInversion(AbstractControllerWithoutFeedback):
 
     * `tolerance`: of the residuals.
     * `solver`: of the iteration; by default at most 60 relaxed sweeps for an ordered system, 120
-      plain sweeps for a rectified one, and 200 plain steps for any other.
+      plain sweeps for a rectified one, and 200 steps for any other, of which the later ones mix
+      iterates.
     """
 
     tolerance: Tolerance = Tolerance()
@@ -88,7 +92,7 @@ class DynamicInversion(AbstractControllerWithoutFeedback):
             joint = KinkedJointProblem(problem, kinked, self.tolerance)
             last, steps, _ = run(joint, self.solver or KINKED_JOINT, samples)
             return certified(problem, samples, last.point, steps, last.residuals, last.shares)
-        solver = self.solver or FixedPoint(max_steps=200)
+        solver = self.solver or FixedPoint.mixed_later()
         joint = JointProblem(problem, self.tolerance, plain=solver.plain)
         last, steps, _ = run(joint, solver, samples)
         return certified(problem, samples, last.point, steps, last.residuals)
@@ -100,33 +104,40 @@ class Energy(AbstractControllerWithoutFeedback):
         F = ½‖f‖² + ½‖u‖² + L/α,  φ̇ = ∂_φfᵀψ + ∂_φhᵀu = −∂F/∂φ
 
     (arXiv 2207.01332, equations 10 and 15.) The descent uses error coordinates and is monotone up
-    to rounding.
+    to rounding. Each of its steps needs two solves if the system has no order. Then the samples
+    that are not solved after a few steps go on with Newton's method, as in `Exact`, which descends
+    the same energy; units with kinks inside f are an exception.
 
     **Arguments:**
 
     * `tolerance`: of the residuals.
-    * `solver`: of the descent.
+    * `solver`: of the descent; by default at most 200 steps for an ordered system, and 12 for any
+      other.
     """
 
     tolerance: Tolerance = Tolerance()
-    solver: FixedPoint = FixedPoint(max_steps=200)
+    solver: FixedPoint | None = None
 
     def equilibrium(
         self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
     ) -> Solution[Point]:
         del feedback
         coordinates: AbstractErrorCoordinates
+        goes_on = False
         if isinstance(problem.system, AbstractOrderedSystem):
             coordinates = OrderedCoordinates(problem.system)
         else:
+            goes_on = inner_kinks(problem.system) is None
             # Inner solves run to rounding. Their tolerance is relative to the state, but a sample
             # is certified relative to its control, which may be small.
             inner = Tolerance(TO_ROUNDING, 0.5 * self.tolerance.rounding)
             inner_solver = FixedPoint(max_steps=200)
             coordinates = SolvedCoordinates(problem.system, inner, inner_solver)
         iteration = EnergyProblem(problem, coordinates, self.tolerance)
-        last, steps, _ = run(iteration, self.solver, samples)
-        return certify(problem, samples, last.point, steps, self.tolerance)
+        solver = self.solver or FixedPoint(ENERGY_STEPS if goes_on else 200)
+        last, steps, _ = run(iteration, solver, samples)
+        first = certify(problem, samples, last.point, steps, self.tolerance)
+        return Exact(self.tolerance).finished(problem, samples, first) if goes_on else first
 
 
 class Exact(AbstractControllerWithoutFeedback):
@@ -157,6 +168,18 @@ class Exact(AbstractControllerWithoutFeedback):
     ) -> Solution[Point]:
         """Computes the equilibria from what another controller reached, or from lower."""
         return self._from_lowest(problem, samples, first)
+
+    def finished(
+        self, problem: ControlProblem, samples: Sample, first: Solution[Point]
+    ) -> Solution[Point]:
+        """Solves the samples that another controller left unsolved, from what it reached."""
+
+        def again(samples: Sample, first: Solution[Point]) -> Solution[Point]:
+            second = self.continued(problem, samples, first)
+            steps = first.stats.steps + second.stats.steps
+            return eqx.tree_at(lambda solution: solution.stats.steps, second, steps)
+
+        return for_the_rest(again, solved(first), samples, first)
 
     def _from_lowest(
         self, problem: ControlProblem, samples: Sample, first: Solution[Point] | None
@@ -206,8 +229,8 @@ class Quick(AbstractControllerWithoutFeedback):
 
     * `tolerance`: of the residuals.
     * `solver`: of the dynamic inversion; by default at most 40 relaxed sweeps for an ordered
-      system, 120 plain sweeps for a rectified one, and for any other 80 joint steps, which stop
-      early for a sample whose error falls too slowly.
+      system, 120 plain sweeps for a rectified one, and for any other 80 joint steps, of which the
+      later ones mix iterates.
     """
 
     tolerance: Tolerance = Tolerance()
@@ -227,7 +250,7 @@ class Quick(AbstractControllerWithoutFeedback):
         elif isinstance(problem.system, AbstractOrderedSystem):
             solver = FixedPoint(max_steps=40, relax=True)
         else:
-            solver = FixedPoint(max_steps=80, give_up=True)
+            solver = FixedPoint.mixed_later(80)
         return DynamicInversion(self.tolerance, solver).equilibrium(problem, samples)
 
 
@@ -257,11 +280,6 @@ class Automatic(AbstractControllerWithoutFeedback):
         self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
     ) -> Solution[Point]:
         safeguard = Exact(self.tolerance) if self.safeguard is None else self.safeguard
-        first = self.quick.equilibrium(problem, samples, feedback)
-
-        def again(samples: Sample, first: Solution[Point]) -> Solution[Point]:
-            second = safeguard.continued(problem, samples, first)
-            steps = first.stats.steps + second.stats.steps
-            return eqx.tree_at(lambda solution: solution.stats.steps, second, steps)
-
-        return for_the_rest(again, solved(first), samples, first)
+        return safeguard.finished(
+            problem, samples, self.quick.equilibrium(problem, samples, feedback)
+        )

@@ -9,7 +9,10 @@ grouping changes no result. Every group size is a separate loop that has to be c
 are few sizes, and a small batch is not divided.
 
 With a memory, iterates are mixed as in `_anderson`; with `relax`, steps are shortened as in
-`_relaxation`.
+`_relaxation`. With a memory and `plain_steps`, only samples that are unfinished after these steps
+mix their iterates. Mixing makes a step more expensive, but it solves samples that plain steps do
+not: those whose state turns about its rest point, because an eigenvalue of ∂_φf lies in the left
+half-plane but not within 1 of −1.
 """
 
 import abc
@@ -35,6 +38,10 @@ SMALLEST_BATCH = 2048
 FIRST_JUDGED = 4
 # Number of plain steps before relaxation.
 PLAIN_STEPS = 4
+# Number of plain steps before mixing, and of iterates that are then mixed. Recurrent networks that
+# contract quickly need fewer steps; fewer iterates leave samples of others unsolved.
+STEPS_BEFORE_MIXING = 30
+MIXED_LATER = 8
 
 
 # Two measurements of one point differ by rounding, and the later one decides.
@@ -78,6 +85,7 @@ class FixedPoint(eqx.Module):
 
     * `max_steps`: steps after which a sample is unsolved.
     * `memory`: number of iterates that Anderson acceleration mixes; 1 for plain steps.
+    * `plain_steps`: number of steps before iterates are mixed.
     * `relax`: whether plain steps are shortened where the iteration oscillates, from the fifth step
       on. Most samples need fewer, and the first steps, which begin without control, do not predict
       the later ones.
@@ -89,7 +97,8 @@ class FixedPoint(eqx.Module):
       and many groups suit expensive steps where most samples finish at nearly the same time.
     * `groups`: see `first_share`.
 
-    **Raises:** `ValueError` for a value out of range, and for `relax` with a memory above 1.
+    **Raises:** `ValueError` for a value out of range, for `relax` with a memory above 1, and for
+    `plain_steps` without one.
     """
 
     max_steps: int = eqx.field(static=True, default=200)
@@ -98,6 +107,16 @@ class FixedPoint(eqx.Module):
     give_up: bool = eqx.field(static=True, default=False)
     first_share: int = eqx.field(static=True, default=4)
     groups: int = eqx.field(static=True, default=GROUPS)
+    plain_steps: int = eqx.field(static=True, default=0)
+
+    @staticmethod
+    def mixed_later(max_steps: int = 200) -> "FixedPoint":
+        """Makes the solver for systems without an order: plain steps first, then mixing.
+
+        It finds rest points that are stable in continuous time but not under unit steps. Like all
+        mixing it may also find a rest point that is not stable.
+        """
+        return FixedPoint(max_steps, memory=MIXED_LATER, plain_steps=STEPS_BEFORE_MIXING)
 
     def __check_init__(self):
         if self.max_steps < 1 or self.memory < 1:
@@ -116,6 +135,13 @@ class FixedPoint(eqx.Module):
                 f"The fixed-point solver was given relax=True and memory={self.memory}, but only "
                 f"plain steps are relaxed: write FixedPoint(relax=True), or "
                 f"FixedPoint(memory={self.memory})."
+            )
+
+        if self.plain_steps < 0 or (self.plain_steps > 0 and self.memory == 1):
+            raise ValueError(
+                f"The fixed-point solver was given plain_steps={self.plain_steps} and memory="
+                f"{self.memory}, but plain steps come before the mixing of two iterates or more: "
+                "write FixedPoint(memory=8, plain_steps=30)."
             )
 
     @property
@@ -167,12 +193,26 @@ def run(
     if solver.relax:
         first = lambda z: Relaxation.initial(problem.mixed(z), error_shape.dtype)  # noqa: E731
         history = jax.vmap(first)(start)
-    elif solver.memory > 1:
-        history = jax.vmap(lambda z: History.empty(problem.mixed(z), solver.memory))(start)
     else:
         history = None
     progress = Progress.first(start, history, batch, error_shape.dtype)
+    if solver.memory > 1 and solver.plain_steps == 0:
+        progress = _with_history(problem, solver, progress)
     return _run_group(problem, solver, samples, progress, first=True)
+
+
+def _with_history(problem: AbstractProblem, solver: FixedPoint, progress: Progress) -> Progress:
+    """Makes the progress of samples that mix their iterates from the next step on."""
+    empty = jax.vmap(lambda z: History.empty(problem.mixed(z), solver.memory))(progress.z)
+    return Progress(
+        progress.z,
+        empty,
+        jnp.zeros_like(progress.mixed),
+        progress.steps,
+        progress.error,
+        progress.earlier,
+        progress.active,
+    )
 
 
 def _left_alone(blocks: Blocks, share: int, groups: int) -> int:
@@ -193,9 +233,11 @@ def _run_group(
 ) -> tuple[PyTree[Any], Int[Array, " batch"], Float[Array, " batch"]]:
     share = solver.first_share if first else 4
     left = _left_alone(problem.mixed(progress.z), share, solver.groups)
+    before_mixing = solver.plain_steps > 0 and progress.history is None
 
     def unfinished(progress: Progress) -> Bool[Array, ""]:
-        return jnp.sum(progress.active) > left
+        some = jnp.sum(progress.active) > left
+        return some & (jnp.max(progress.steps) < solver.plain_steps) if before_mixing else some
 
     def step(progress: Progress) -> Progress:
         # Only the whole batch takes plain first steps; groups have taken theirs.
@@ -206,11 +248,14 @@ def _run_group(
 
     progress = jax.lax.while_loop(unfinished, step, progress)
     outcome = (progress.z, progress.steps, progress.error)
-    if left == 0:
-        return outcome
 
     def again(group: tuple[PyTree, Progress], _: PyTree) -> PyTree:
         return _run_group(problem, solver, *group)
+
+    if left == 0:
+        if not before_mixing:
+            return outcome
+        return _run_group(problem, solver, samples, _with_history(problem, solver, progress))
 
     return for_the_rest(
         again, ~progress.active, (samples, progress), outcome, solver.groups, progress.error

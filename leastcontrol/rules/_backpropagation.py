@@ -153,13 +153,14 @@ class RecurrentBackpropagation(AbstractRuleAtRest, AbstractRuleWithoutFeedback):
 
     * `loss`: of one sample.
     * `tolerance`: of both residuals, relative to ‖φ‖ and to ‖a‖.
-    * `solver`: of both iterations.
+    * `solver`: of both iterations; by default at most 200 steps, of which the later ones mix
+      iterates.
     * `unsolved`: the policy for unsolved samples.
     """
 
     loss: AbstractLoss = eqx.field(converter=as_loss, default=CrossEntropy())
     tolerance: Tolerance = Tolerance()
-    solver: FixedPoint = FixedPoint(max_steps=200)
+    solver: FixedPoint = FixedPoint.mixed_later()
     unsolved: AbstractUnsolved = Drop()
 
     @property

@@ -447,36 +447,6 @@ def share_removed(
     return removed
 
 
-def gradient_through(
-    losses: Callable[[PyTree[Any], PyTree[Any]], tuple[Float[Array, " batch"], PyTree[Any]]],
-    learned: PyTree[Any],
-    batch: PyTree[Any],
-    counted: Counted,
-    pull: Callable[[Float[Array, " batch"]], tuple[PyTree[Any]]],
-) -> PyTree[Any]:
-    """Computes Σ_b w_b ∂_θL_b in reverse mode.
-
-    Which samples count is known only after the forward pass. If all of them do, `pull`, the
-    pullback of the losses at the whole batch, gives the gradient. Otherwise the losses are
-    differentiated once more, at the batch made safe.
-
-    **Arguments:**
-
-    * `losses(learned, batch)`: the loss of each sample, and auxiliary results.
-    * `learned`, `batch`: what the losses are differentiated in, and at.
-    * `counted`: the samples' weights.
-    * `pull`: the pullback of the losses at `batch`.
-    """
-
-    def again() -> PyTree[Any]:
-        _, pull, _ = jax.vjp(lambda learned: losses(learned, safe), learned, has_aux=True)
-        return pull(counted.weights)[0]
-
-    safe = counted.safe(batch)
-    gradient = jax.lax.cond(jnp.all(counted.weights > 0), lambda: pull(counted.weights)[0], again)
-    return counted.gradient(gradient)
-
-
 def parameter_gradient(
     system: AbstractSystem,
     inputs: PyTree[Any],

@@ -183,7 +183,7 @@ def _free(
     drive = system.drive(x)
     trajectory = free_trajectory(system, drive, times)
     batch = jax.tree.map(lambda leaf: leaf[None], drive)
-    rest = free_equilibrium(system, batch, solver=FixedPoint(max_steps=400))
+    rest = free_equilibrium(system, batch, solver=FixedPoint.mixed_later(400))
     state = jax.tree.map(lambda leaf: leaf[0], rest.value)
     zero = jax.tree.map(jnp.zeros_like, state)
     read = system.readout(state)

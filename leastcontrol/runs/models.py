@@ -254,7 +254,7 @@ def _outputs(
     solution = free_equilibrium(
         system,
         jax.vmap(system.drive)(inputs),
-        solver=FixedPoint(max_steps=400),
+        solver=FixedPoint.mixed_later(400),
         tolerance=Tolerance(),
     )
     return jax.vmap(system.readout)(solution.value), solved(solution)

@@ -16,7 +16,7 @@ SAMPLES = 512
 @eqx.filter_jit
 def _rest_points(system: AbstractSystem, inputs: Array) -> tuple[PyTree[Array], Array]:
     drives = jax.vmap(system.drive)(inputs)
-    solution = free_equilibrium(system, drives, solver=FixedPoint(max_steps=400))
+    solution = free_equilibrium(system, drives, solver=FixedPoint.mixed_later(400))
     return solution.value, solved(solution)
 
 

@@ -148,7 +148,8 @@ def evaluate(
 
     * `system`, `dataset`: what is measured, on what.
     * `solver`, `tolerance`: for the free equilibrium of a system without an order; by default
-      fixed-point iteration of at most 400 steps, and the default tolerance.
+      fixed-point iteration of at most 400 steps, of which the later ones mix iterates, and the
+      default tolerance.
     * `batch_size`: how many samples are solved at a time; no figure depends on it.
 
     **Raises:** `ValueError` for a batch size below 1.
@@ -214,7 +215,7 @@ def _measured(
         measured = _measure(
             system,
             loss,
-            FixedPoint(max_steps=400) if solver is None else solver,
+            FixedPoint.mixed_later(400) if solver is None else solver,
             Tolerance() if tolerance is None else tolerance,
             jnp.asarray(dataset.inputs[here]),
             jnp.asarray(dataset.targets[here]),

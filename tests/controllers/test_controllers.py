@@ -236,7 +236,7 @@ def same(first, second):
     ("make", "controller"),
     [
         pytest.param(feedforward, lc.DynamicInversion(), marks=pytest.mark.slow),
-        (recurrent, lc.DynamicInversion()),
+        (recurrent, lc.DynamicInversion(solver=lc.FixedPoint(200))),
         pytest.param(feedforward, lc.Energy(), marks=pytest.mark.slow),
         pytest.param(recurrent, lc.Energy(), marks=pytest.mark.slow),
     ],

@@ -100,6 +100,59 @@ def test_anderson_solves_where_the_plain_iteration_diverges():
     np.testing.assert_allclose(z, expected[..., 0], rtol=1e-8)
 
 
+def turning(batch, size):
+    """Matrices in 2 × 2 blocks of eigenvalues ρe^{±iω}, and offsets; every third turns outwards.
+
+    There ρ is up to 1.2, but the real parts are below 1, so that ż = Az + b − z is stable.
+    """
+    keys = jax.random.split(KEY, 2)
+    hard = np.arange(batch) % 3 == 0
+    lengths = np.where(
+        hard[:, None], np.linspace(0.5, 1.2, size // 2), np.linspace(0.1, 0.4, size // 2)
+    )
+    angles = np.linspace(np.pi / 2, 2.5, size // 2)
+    real, imaginary = lengths * np.cos(angles), lengths * np.sin(angles)
+    matrices = np.zeros((batch, size, size))
+    first = np.arange(0, size, 2)
+    for row, column, entries in ((0, 0, real), (1, 1, real), (0, 1, -imaginary), (1, 0, imaginary)):
+        matrices[:, first + row, first + column] = entries
+    basis = jnp.linalg.qr(jax.random.normal(keys[0], (batch, size, size)))[0]
+    matrices = basis @ jnp.asarray(matrices) @ jnp.swapaxes(basis, 1, 2)
+    return hard, matrices, jax.random.normal(keys[1], (batch, size))
+
+
+# The first batch is too small for groups.
+@pytest.mark.parametrize(("batch", "size"), [(5, 4), (66, 36)])
+def test_samples_that_plain_steps_leave_unsolved_mix_their_iterates(batch, size):
+    hard, matrices, offsets = turning(batch, size)
+    expected = np.linalg.solve(np.eye(size) - np.asarray(matrices), np.asarray(offsets)[..., None])
+    problem = Linear(accuracy=1e-8)
+    plain = compiled_run(problem, lc.FixedPoint(200), (matrices, offsets))
+    np.testing.assert_array_equal(plain[2] > 1, hard)
+    z, steps, error = compiled_run(problem, lc.FixedPoint.mixed_later(200), (matrices, offsets))
+    assert jnp.all(error <= 1)
+    # ‖z − z*‖ ≤ ‖r‖ / σ for the smallest singular value σ of I − A, which is normal here.
+    np.testing.assert_allclose(z, expected[..., 0], atol=1e-8)
+    # The others are as plain steps left them, and the first steps of these are plain.
+    for mixed, unmixed in zip((z, steps), plain[:2], strict=True):
+        np.testing.assert_array_equal(mixed[~hard], unmixed[~hard])
+    assert jnp.all((steps[hard] > 30) & (steps[hard] < 100))
+
+
+def test_plain_steps_come_before_mixing():
+    _, matrices, offsets = turning(5, 4)
+    few = lc.FixedPoint(25, memory=8, plain_steps=25)
+    plain = compiled_run(Linear(), lc.FixedPoint(25), (matrices, offsets))
+    for mixed, unmixed in zip(compiled_run(Linear(), few, (matrices, offsets)), plain, strict=True):
+        np.testing.assert_array_equal(mixed, unmixed)
+
+
+@pytest.mark.parametrize("options", [{"plain_steps": 5}, {"plain_steps": -1, "memory": 4}])
+def test_plain_steps_without_mixing_after_them_are_refused(options):
+    with pytest.raises(ValueError, match=r"write FixedPoint\(memory=8, plain_steps=30\)"):
+        lc.FixedPoint(**options)
+
+
 @pytest.mark.parametrize("solver", [optx.FixedPointIteration, lc.Anderson])
 def test_a_solver_of_optimistix_finds_free_equilibria(solver):
     system, x = recurrent(), inputs(7)

@@ -142,11 +142,11 @@ def plain_feedforward_loss(system, x, targets):
     return jnp.mean(jax.vmap(one)(x, targets))
 
 
-def unrolled_loss(system, x, targets, steps=150):
+def unrolled_loss(system, x, targets, steps=150, start=jnp.zeros_like):
     def one(x, target):
         drive = system.input.weight @ x + system.input.bias
         step = lambda _, phi: system.recurrent @ jnp.tanh(phi) + drive  # noqa: E731
-        phi = jax.lax.fori_loop(0, steps, step, jnp.zeros_like(drive))
+        phi = jax.lax.fori_loop(0, steps, step, start(drive))
         return naive_cross_entropy(
             system.output.weight @ jnp.tanh(phi) + system.output.bias, target
         )
@@ -363,6 +363,38 @@ def test_recurrent_backpropagation_is_the_gradient_at_the_free_equilibrium():
         np.testing.assert_allclose(result.loss, loss, rtol=1e-9)
 
 
+def swinging():
+    """A recurrent network whose state turns about its rest points: W has eigenvalues −0.6 ± 1.8i.
+
+    The rest points are stable in continuous time, but not under unit steps.
+    """
+    turn = jnp.asarray([[-0.6, -1.8], [1.8, -0.6]])
+    block = jax.scipy.linalg.block_diag(turn, turn, jnp.asarray([[0.3]]))
+    return eqx.tree_at(lambda s: s.recurrent, recurrent(), block)
+
+
+def test_recurrent_backpropagation_solves_where_unit_steps_swing_apart():
+    system, batch = swinging(), lc.Batch(inputs(), labels())
+    plain = lc.RecurrentBackpropagation(SOFT, TIGHT, lc.FixedPoint(200))
+    assert not lc.solved(credit(plain, system, batch).solution).all()
+    result = credit(lc.RecurrentBackpropagation(SOFT, TIGHT), system, batch)
+    assert lc.solved(result.solution).all()
+    slope = eqx.filter_jit(eqx.filter_grad(implicit_loss))(system, inputs(), soft(labels(), 0.01))
+    close(result.gradient, flat(slope), 1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("controller", [lc.DynamicInversion, lc.Energy, lc.Automatic])
+def test_least_control_solves_where_unit_steps_swing_apart(controller):
+    system, batch = swinging(), lc.Batch(inputs(), labels())
+    # Under little control the objective is about the loss over the leak.
+    leak = 1e5
+    result = credit(lc.LeastControl(controller(TIGHT), leak, loss=SOFT), system, batch)
+    assert lc.solved(result.solution).all()
+    slope = eqx.filter_jit(eqx.filter_grad(implicit_loss))(system, inputs(), soft(labels(), 0.01))
+    close(leak * flat(result.gradient), flat(slope), 1e-4)
+
+
 def test_backpropagation_through_time_differentiates_its_own_steps():
     system, x = recurrent(), inputs()
     batch = lc.Batch(x, labels())
@@ -382,6 +414,20 @@ def test_backpropagation_through_time_differentiates_its_own_steps():
     close(long.gradient, flat(rest.gradient), 1e-8)
     with pytest.raises(ValueError, match=r"write BackpropagationThroughTime\(steps=30\)"):
         lc.BackpropagationThroughTime(steps=0)
+
+
+def test_backpropagation_through_time_differentiates_the_first_state():
+    class LearnedStart(lc.EquilibriumRNN):
+        """A recurrent network whose state starts at its drive, which is learned."""
+
+        def initial_state(self, drive):
+            return jnp.tanh(drive)
+
+    system, batch = LearnedStart(SIZE, 5, SIZE, key=KEY), lc.Batch(inputs(), labels())
+    result = credit(lc.BackpropagationThroughTime(SOFT, 3, TIGHT, lc.Keep()), system, batch)
+    of_three = lambda system, x, t: unrolled_loss(system, x, t, 3, jnp.tanh)  # noqa: E731
+    slope = eqx.filter_grad(of_three)(system, inputs(), soft(labels(), 0.01))
+    close(result.gradient, flat(slope), 1e-12)
 
 
 def test_recurrent_backpropagation_counts_a_sample_only_if_both_equations_are_solved():

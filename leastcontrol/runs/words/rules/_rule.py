@@ -48,7 +48,9 @@ class AbstractFreeRule(AbstractRuleWord, AbstractSolveWithPolicy):
         """Makes the iteration to the free equilibrium."""
         from ....equilibrium import FixedPoint
 
-        return self.fixed_point() or FixedPoint()
+        if self.max_steps is None:
+            return FixedPoint.mixed_later()
+        return FixedPoint.mixed_later(self.max_steps)
 
 
 @dataclasses.dataclass(frozen=True)
