@@ -51,6 +51,7 @@ EQUILIBRIUM = {
 }
 CASES: dict[str, dict[str, Any]] = {
     "deep-equilibrium-swapped": {**EQUILIBRIUM, "cell": "swapped", "jacobian_penalty": 0.3},
+    "deep-equilibrium-nodes": {**EQUILIBRIUM, "cell": "nodes", "jacobian_penalty": 10.0},
     "deep-equilibrium-residual": {**EQUILIBRIUM, "cell": "residual", "jacobian_penalty": 10.0},
     PICTURES: {},
     **{
