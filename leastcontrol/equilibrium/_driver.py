@@ -13,6 +13,7 @@ With a memory, iterates are mixed as in `_anderson`; with `relax`, steps are sho
 """
 
 import abc
+import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -118,10 +119,33 @@ class FixedPoint(eqx.Module):
                 f"FixedPoint(memory={self.memory})."
             )
 
+    def instead_of(self, default: "FixedPoint") -> "FixedPoint":
+        """Returns this solver."""
+        del default
+        return self
+
     @property
     def plain(self) -> bool:
         """Whether every iterate is T of the one before."""
         return self.memory == 1 and not self.relax
+
+
+class Budget(eqx.Module):
+    """The default iteration of a controller for a system, with another number of steps.
+
+    **Arguments:**
+
+    * `max_steps`: steps after which a sample is unsolved, at least 1.
+    """
+
+    max_steps: int = eqx.field(static=True)
+
+    def instead_of(self, default: FixedPoint) -> FixedPoint:
+        """Returns the default iteration with this number of steps.
+
+        **Raises:** `ValueError` for less than one step.
+        """
+        return dataclasses.replace(default, max_steps=self.max_steps)
 
 
 class Progress(eqx.Module):
