@@ -226,3 +226,19 @@ def test_weights_are_drawn_where_they_lie(per_copy):
     shapes = re.findall(r"[a-z]\d+\[([\d,]+)\]", str(divided.lower().compile().as_text()))
     sizes = [math.prod(map(int, shape.split(","))) for shape in shapes]
     assert max(sizes) == max(max(leaf.size for leaf in big) // per_copy, 2**16)
+
+
+def test_feedback_weights_are_drawn_where_they_lie(mesh):
+    config = training.TrainingConfig(epochs=1, batch_size=8, learning_rate=1e-2)
+    rule = lc.LeastControl(lc.KolenPollack(), 6.4)
+
+    def feedback(mesh):
+        start = training.untrained(feedforward(), rule, samples((12,)), config, seed=0, mesh=mesh)
+        return start.feedback
+
+    found = feedback(mesh)
+    same(found, feedback(None), 1e-15)
+    big = [leaf for leaf in arrays(found) if leaf.size >= 1024]
+    assert big
+    for leaf in big:
+        assert {part.data.nbytes for part in leaf.addressable_shards} == {leaf.nbytes // 4}
