@@ -1,4 +1,4 @@
-"""Solves of a trained system whose control removes an asked share of the loss."""
+"""Trained systems, and solves of them whose control removes an asked share of the loss."""
 
 from typing import Any
 
@@ -6,12 +6,31 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from leastcontrol import data, training
 from leastcontrol.controllers import RelativeLeak
 from leastcontrol.equilibrium import Sample, Solution, energy_and_loss, solved
 from leastcontrol.losses import AbstractLoss
 from leastcontrol.rules import Batch
+from leastcontrol.runs.config import RunConfig
+from leastcontrol.runs.samples import load_splits
+from leastcontrol.runs.trained import build_system
 from leastcontrol.systems import AbstractSystem
 from leastcontrol.training import LinearCourse
+
+
+def trained_by(config: RunConfig, seed: int) -> tuple[training.Trained, data.SampleSplits]:
+    """Trains the system of a configuration; returns it with the data."""
+    config.check()
+    splits = load_splits(config)
+    result = training.train(
+        build_system(config, splits, seed),
+        config.build_rule(),
+        splits.train,
+        splits.validation,
+        config.build_training(),
+        seed=seed,
+    )
+    return result, splits
 
 
 @eqx.filter_jit

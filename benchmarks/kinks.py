@@ -25,7 +25,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from _origin import origin
-from _shares import kappa_for, removed_by
+from _shares import kappa_for, removed_by, trained_by
 
 from leastcontrol import data, training
 from leastcontrol.controllers import Automatic, DynamicInversion
@@ -36,8 +36,6 @@ from leastcontrol.rules import Batch
 from leastcontrol.runs.config import RunConfig
 from leastcontrol.runs.represent import Learner, represent
 from leastcontrol.runs.represent_config import RepresentConfig
-from leastcontrol.runs.samples import load_splits
-from leastcontrol.runs.trained import build_system
 from leastcontrol.systems import AbstractSystem, DeepEquilibrium, inner_kinks, relu
 
 PICTURES = "implicit-relu"
@@ -123,16 +121,7 @@ def trained(case: str, options: Any) -> tuple[AbstractSystem, Batch, AbstractLos
         strength=TRAINED_AT,
         **CASES[case],
     )
-    config.check()
-    splits = load_splits(config)
-    result = training.train(
-        build_system(config, splits, options.seed),
-        config.build_rule(),
-        splits.train,
-        splits.validation,
-        config.build_training(),
-        seed=options.seed,
-    )
+    result, splits = trained_by(config, options.seed)
     last = result.metrics[-1]
     validation = last.validation
     assert isinstance(validation, training.Evaluation)

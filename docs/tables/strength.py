@@ -1,4 +1,4 @@
-"""The tables of strengths of control: of benchmarks/strength.py and benchmarks/kinks.py.
+"""The tables of strengths of control: of benchmarks/strength.py, strength_price.py and kinks.py.
 
 A row of the first is a case at one share, over the seeds that its best learning rate has: the rate
 of the highest mean validation accuracy, chosen in the same way for backpropagation. A row of the
@@ -15,6 +15,8 @@ WRITER = "python benchmarks/strength.py --json FILE"
 FILES = [File("strength.json")]
 KINKS_WRITER = "python benchmarks/kinks.py --json FILE"
 KINKS_FILES = [File("kinks.json")]
+PRICE_WRITER = "python benchmarks/strength_price.py --json FILE"
+PRICE_FILES = [File("strength-price.json")]
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:
@@ -140,5 +142,23 @@ TABLES = (
         ],
         under("solves"),
         over_shares,
+    ),
+    Table(
+        PAGE,
+        "strength-price",
+        PRICE_WRITER,
+        PRICE_FILES,
+        [
+            words("case", "case"),
+            words("step", "step"),
+            Column("time, ×", "ratio.median", "{:.2f}".format),
+            Column("bar", "bar", "{:.1f}".format),
+            Column("products, ×", "products_ratio", "{:.2f}".format),
+            Column("steps a solve", "steps", "{:.1f}".format),
+            Column("solved, %", "solved", share),
+            Column("removed, %", "removed", "{:.1f}".format, 100),
+            Column("gradient apart", "gradient_distance", "{:.0e}".format),
+        ],
+        lambda document: [row for row in under("rows")(document) if row["step"] != "baseline"],
     ),
 )

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PyTree
 from ..equilibrium import (
     AbstractErrorCoordinates,
     AbstractLandscape,
+    Budget,
     ControlProblem,
     EnergyProblem,
     ErrorLandscape,
@@ -56,6 +57,10 @@ KINKED_JOINT = FixedPoint(max_steps=200, memory=5)
 ENERGY_STEPS = 12
 
 
+def _iteration(solver: FixedPoint | Budget | None, default: FixedPoint) -> FixedPoint:
+    return default if solver is None else solver.instead_of(default)
+
+
 class DynamicInversion(AbstractControllerWithoutFeedback):
     """Control with dynamics that invert those of the system, ψ̇ = ∂_φfᵀψ + ∂_φhᵀu.
 
@@ -67,12 +72,13 @@ class DynamicInversion(AbstractControllerWithoutFeedback):
 
     * `tolerance`: of the residuals.
     * `solver`: of the iteration; by default at most 60 relaxed sweeps for an ordered system, 120
-      plain sweeps for a rectified one, and 200 steps for any other, of which the later ones mix
-      iterates.
+      plain sweeps for a rectified one, 200 mixed steps for one with rectified units inside f, and
+      200 steps for any other, of which the later ones mix iterates. A `Budget` changes the number
+      of steps alone.
     """
 
     tolerance: Tolerance = Tolerance()
-    solver: FixedPoint | None = None
+    solver: FixedPoint | Budget | None = None
 
     def equilibrium(
         self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
@@ -81,18 +87,19 @@ class DynamicInversion(AbstractControllerWithoutFeedback):
         system = problem.system
         if isinstance(system, AbstractRectifiedSystem) and system.rectified:
             kinked = KinkedSweepProblem(problem, system, self.tolerance)
-            last, steps, _ = run(kinked, self.solver or KINKED_SWEEPS, samples)
+            last, steps, _ = run(kinked, _iteration(self.solver, KINKED_SWEEPS), samples)
             return certified(problem, samples, last.point, steps, last.residuals)
         if isinstance(system, AbstractOrderedSystem):
             sweeps = SweepProblem(problem, system, self.tolerance)
-            last, steps, _ = run(sweeps, self.solver or FixedPoint(60, relax=True), samples)
+            solver = _iteration(self.solver, FixedPoint(60, relax=True))
+            last, steps, _ = run(sweeps, solver, samples)
             return certified(problem, samples, last.point, steps, last.residuals)
         kinked = inner_kinks(system)
         if kinked is not None:
             joint = KinkedJointProblem(problem, kinked, self.tolerance)
-            last, steps, _ = run(joint, self.solver or KINKED_JOINT, samples)
+            last, steps, _ = run(joint, _iteration(self.solver, KINKED_JOINT), samples)
             return certified(problem, samples, last.point, steps, last.residuals, last.shares)
-        solver = self.solver or FixedPoint.mixed_later()
+        solver = _iteration(self.solver, FixedPoint.mixed_later())
         joint = JointProblem(problem, self.tolerance, plain=solver.plain)
         last, steps, _ = run(joint, solver, samples)
         return certified(problem, samples, last.point, steps, last.residuals)
@@ -229,28 +236,28 @@ class Quick(AbstractControllerWithoutFeedback):
 
     * `tolerance`: of the residuals.
     * `solver`: of the dynamic inversion; by default at most 40 relaxed sweeps for an ordered
-      system, 120 plain sweeps for a rectified one, and for any other 80 joint steps, of which the
-      later ones mix iterates.
+      system, 120 plain sweeps for a rectified one, 200 mixed steps for one with rectified units
+      inside f, and for any other 80 joint steps, of which the later ones mix iterates. A `Budget`
+      changes the number of steps alone.
     """
 
     tolerance: Tolerance = Tolerance()
-    solver: FixedPoint | None = None
+    solver: FixedPoint | Budget | None = None
 
     def equilibrium(
         self, problem: ControlProblem, samples: Sample, feedback: PyTree[Any] = None
     ) -> Solution[Point]:
         del feedback
-        if self.solver is not None:
-            solver = self.solver
-        elif inner_kinks(problem.system) is not None:
-            solver = KINKED_JOINT
+        if inner_kinks(problem.system) is not None:
+            default = KINKED_JOINT
         elif isinstance(problem.system, AbstractRectifiedSystem) and problem.system.rectified:
             # No `give_up`: units that change sides of a kink may raise the error for a step.
-            solver = KINKED_SWEEPS
+            default = KINKED_SWEEPS
         elif isinstance(problem.system, AbstractOrderedSystem):
-            solver = FixedPoint(max_steps=40, relax=True)
+            default = FixedPoint(max_steps=40, relax=True)
         else:
-            solver = FixedPoint.mixed_later(80)
+            default = FixedPoint.mixed_later(80)
+        solver = _iteration(self.solver, default)
         return DynamicInversion(self.tolerance, solver).equilibrium(problem, samples)
 
 
@@ -268,7 +275,7 @@ class Automatic(AbstractControllerWithoutFeedback):
     """
 
     tolerance: Tolerance = Tolerance()
-    solver: FixedPoint | None = None
+    solver: FixedPoint | Budget | None = None
     safeguard: Exact | None = None
 
     @property

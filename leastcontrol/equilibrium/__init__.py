@@ -40,6 +40,7 @@ from ._control_path import ControlPathProblem as ControlPathProblem
 from ._control_path import LinearPath as LinearPath
 from ._control_path import MirrorPath as MirrorPath
 from ._driver import AbstractProblem as AbstractProblem
+from ._driver import Budget as Budget
 from ._driver import FixedPoint as FixedPoint
 from ._driver import for_the_rest as for_the_rest
 from ._driver import run as run

@@ -16,6 +16,7 @@ half-plane but not within 1 of −1.
 """
 
 import abc
+import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -136,7 +137,6 @@ class FixedPoint(eqx.Module):
                 f"plain steps are relaxed: write FixedPoint(relax=True), or "
                 f"FixedPoint(memory={self.memory})."
             )
-
         if self.plain_steps < 0 or (self.plain_steps > 0 and self.memory == 1):
             raise ValueError(
                 f"The fixed-point solver was given plain_steps={self.plain_steps} and memory="
@@ -144,10 +144,33 @@ class FixedPoint(eqx.Module):
                 "write FixedPoint(memory=8, plain_steps=30)."
             )
 
+    def instead_of(self, default: "FixedPoint") -> "FixedPoint":
+        """Returns this solver."""
+        del default
+        return self
+
     @property
     def plain(self) -> bool:
         """Whether every iterate is T of the one before."""
         return self.memory == 1 and not self.relax
+
+
+class Budget(eqx.Module):
+    """The default iteration of a controller for a system, with another number of steps.
+
+    **Arguments:**
+
+    * `max_steps`: steps after which a sample is unsolved, at least 1.
+    """
+
+    max_steps: int = eqx.field(static=True)
+
+    def instead_of(self, default: FixedPoint) -> FixedPoint:
+        """Returns the default iteration with this number of steps.
+
+        **Raises:** `ValueError` for less than one step.
+        """
+        return dataclasses.replace(default, max_steps=self.max_steps)
 
 
 class Progress(eqx.Module):

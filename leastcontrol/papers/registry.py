@@ -613,18 +613,21 @@ NUDGED = DEEP.with_options(
     nudge=0.1,
     controller_leak=0.1,
 )
+STRONG = {
+    "rule": "deep-feedback-control",
+    "teaching": "strong",
+    "points": 500,
+    "time_step": 0.001,
+    "proportional_gain": 2.0,
+    "gradient_clip": 1.0,
+}
 # The published constants; a standard deviation of σ/√(2τ_ε) for the published noise σ.
 SINGLE_PHASE = DEEP.with_options(
-    rule="deep-feedback-control",
+    **STRONG,
     phase="continuous",
-    teaching="strong",
     feedback_learning="single-phase",
     label_smoothing=0.01,
-    points=500,
-    time_step=0.001,
-    proportional_gain=2.0,
     filter_time_constant=0.5,
-    gradient_clip=1.0,
     learning_rate=3.09588e-4,
     final_learning_rate=3.09588e-4,
     feedback_learning_rate=2.00914e-8,
@@ -635,15 +638,10 @@ SINGLE_PHASE = DEEP.with_options(
     noise_time_constant=0.07,
 )
 TWO_PHASES = DEEP.with_options(
-    rule="deep-feedback-control",
+    **STRONG,
     phase="simulated-steady-state",
-    teaching="strong",
     feedback_learning="two-phase",
     label_smoothing=0.1,
-    points=500,
-    time_step=0.001,
-    proportional_gain=2.0,
-    gradient_clip=1.0,
     learning_rate=6.56018e-4,
     final_learning_rate=6.56018e-4,
     feedback_learning_rate=9.77661e-6,

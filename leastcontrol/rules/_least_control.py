@@ -22,7 +22,7 @@ from ..controllers import (
 from ..equilibrium import Point, Sample, Solution, energy_and_loss, solved
 from ..equilibrium._trees import dot, tree_add, tree_scale
 from ..losses import AbstractLoss, AnyLoss, CrossEntropy, FunctionLoss, Outputs, as_loss
-from ..systems import AbstractSystem, FunctionSystem
+from ..systems import AbstractSystem, FunctionSystem, pullback_around_rest
 from ._policy import AbstractUnsolved, Chosen, Drop
 from ._quick import Safeguarded
 from ._rule import (
@@ -118,7 +118,7 @@ class LeastControl(AbstractRule):
     def _residual(self, system: AbstractSystem, sample: Sample, unknowns: Any) -> Any:
         state, (control, output_control) = unknowns
         problem = self.output_control.problem(system, self.loss)
-        field, read, pull = system.pullback(state, sample.drive)
+        field, read, pull = pullback_around_rest(system, state, sample.drive)
         output = read + problem.own_gain * output_control
         slope = self.loss.gradient(output, sample.target)
         behind = pull(control, output_control), problem.leak_of(sample) * output_control + slope

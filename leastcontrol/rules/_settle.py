@@ -115,10 +115,11 @@ def settle(
     """
     # What f closes over becomes an argument, since a rule of differentiation sees arguments alone.
     field = as_pytree(vector_field)
-    solve, field = (_traced, vector_field) if field is None else (_compiled, field)
+    solve = _solved if field is None else _compiled
     return solve(
-        field,
+        vector_field if field is None else field,
         *of_strong_types((params, x, start, probe)),
+        closes=field is None,
         solver=solver,
         tolerance=Tolerance() if tolerance is None else tolerance,
         unsolved=Drop() if unsolved is None else unsolved,
@@ -126,31 +127,25 @@ def settle(
     )
 
 
-# Checks by shapes are made inside, and so once for all that is compiled once.
-@eqx.filter_jit
-def _compiled(
+def _solved(
     field: Callable[[PyTree, PyTree, PyTree], PyTree],
     params: PyTree[Any],
     x: PyTree[Any],
     start: PyTree[Any],
     probe: Array | None,
+    *,
+    closes: bool,
     **options: Any,
 ) -> Solution[State]:
+    """Checks the arguments and solves; `closes` says whether f may close over traced arrays."""
     x, starts = _checked(field, params, x, start, probe)
+    if closes:
+        field = _closed(field, params, *jax.tree.map(_of_one, (starts, x)))
     return _settled(field, params, x, starts, probe, **options)
 
 
-def _traced(
-    vector_field: Callable[[PyTree, PyTree, PyTree], PyTree],
-    params: PyTree[Any],
-    x: PyTree[Any],
-    start: PyTree[Any],
-    probe: Array | None,
-    **options: Any,
-) -> Solution[State]:
-    x, starts = _checked(vector_field, params, x, start, probe)
-    field = _closed(vector_field, params, *jax.tree.map(_of_one, (starts, x)))
-    return _settled(field, params, x, starts, probe, **options)
+# Checks by shapes are made inside, and so once for all that is compiled once.
+_compiled = eqx.filter_jit(_solved)
 
 
 def _checked(

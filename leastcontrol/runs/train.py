@@ -115,7 +115,7 @@ class TrainingJob(AbstractJob[RunConfig]):
         config, splits = run.config, self.splits
         loop = config.build_training()
         fresh = training.untrained(
-            build_system(config, splits, run.seed),
+            training.drawn(lambda: build_system(config, splits, run.seed), self._mesh),
             self.rule,
             splits.train,
             loop,

@@ -65,6 +65,7 @@ from ._system import SettledOnKinks as SettledOnKinks
 from ._system import all_matrices as all_matrices
 from ._system import gelu as gelu
 from ._system import identity as identity
+from ._system import pullback_around_rest as pullback_around_rest
 from ._system import pullback_at_rest as pullback_at_rest
 from ._system import relu as relu
 from ._system import tanh as tanh

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._kinks import Kinked
+from ._kinks import Kinked, Split
 from ._system import SettledOnKinks
 
 State = tuple[Float[Array, "..."], ...]
@@ -50,11 +50,13 @@ def settle_chain_by_signals(
     return SettledOnKinks(tuple(states), tuple(controls), target, answer)
 
 
-def chain_field_and_readout(layers: Layers, state: State, drive: Array) -> tuple[State, Array]:
-    """Computes f and h of a chain; their pullback is the generalised gradient on a kink."""
+def chain_field_and_readout(
+    layers: Layers, state: State, drive: Array, split: Split
+) -> tuple[State, Array]:
+    """Computes f and h of a chain, whose pullback on a kink is that of `split`."""
     field, target = [], drive
     for (kinked, layer_after), phi in zip(layers, state, strict=True):
-        copy, active = kinked.split(phi)
+        copy, active = split(kinked, phi)
         field.append(target - copy)
         target = layer_after(active)
     return tuple(field), target

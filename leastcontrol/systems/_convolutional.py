@@ -25,7 +25,7 @@ from ._chain import (
 )
 from ._convolve import ConvolutionalLayer
 from ._initialisation import AbstractInitialisation, FanInUniform
-from ._kinks import Kinked
+from ._kinks import Kinked, Split
 from ._system import (
     AbstractRectifiedSystem,
     AbstractSystemWithoutDirectFeedback,
@@ -317,9 +317,11 @@ class ConvolutionalFeedforward(AbstractRectifiedSystem, AbstractSystemWithoutDir
         layers = (*self.convolutions[1:], *self.dense[:-1])
         return chain_stiffness([layer.weight for layer in layers])
 
-    def field_and_readout(self, state: State, drive: Map) -> tuple[State, Float[Array, " outputs"]]:
-        """Computes f and h; their pullback is the generalised gradient on a kink."""
-        return chain_field_and_readout(self._chain(), state, drive)
+    def field_and_readout(
+        self, state: State, drive: Map, split: Split = Kinked.split
+    ) -> tuple[State, Float[Array, " outputs"]]:
+        """Computes f and h, whose pullback on a kink is that of `split`."""
+        return chain_field_and_readout(self._chain(), state, drive, split)
 
     @property
     def _count(self) -> int:

@@ -20,7 +20,7 @@ from ._chain import (
     settle_chain_by_signals,
 )
 from ._initialisation import AbstractInitialisation, FanInUniform
-from ._kinks import Kinked
+from ._kinks import Kinked, Split
 from ._system import (
     AbstractRectifiedSystem,
     Activation,
@@ -154,10 +154,10 @@ class Feedforward(AbstractRectifiedSystem):
         return chain_stiffness([layer.weight for layer in self.layers[1:-1]])
 
     def field_and_readout(
-        self, state: State, drive: Float[Array, " first"]
+        self, state: State, drive: Float[Array, " first"], split: Split = Kinked.split
     ) -> tuple[State, Float[Array, " outputs"]]:
-        """Computes f and h; their pullback is the generalised gradient on a kink."""
-        return chain_field_and_readout(self._chain(), state, drive)
+        """Computes f and h, whose pullback on a kink is that of `split`."""
+        return chain_field_and_readout(self._chain(), state, drive, split)
 
     def _chain(self) -> Layers:
         return [(Kinked(), layer) for layer in self.layers[1:]]

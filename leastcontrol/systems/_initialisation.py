@@ -27,6 +27,9 @@ def first_of_draw(
 ) -> Float[Array, " ..."]:
     """Computes `draw(key, shape, **options)`, where `draw` is `uniform` or `normal`."""
     size = math.prod(shape)
+    if size >= DRAWN:
+        # In its shape, so that a program that divides the array divides the draw.
+        return draw(key, shape, **options)
     numbers = draw(key, (max(size, DRAWN),), **options)
     return jax.lax.slice(numbers, (0,), (size,)).reshape(shape)
 

@@ -7,17 +7,18 @@ such units forever. The control of a window of pre-activations p is instead a mi
     ½‖ψ‖² − g · max(0, max_j (p_j + ψ_j)),
 
 which `Kinked` computes in closed form; docs/derivations/rectified-units.md derives it. `Kinked`
-offers an iteration four functions:
+offers an iteration five functions:
 
 * `settle(p, g, …)` returns the state under the minimiser;
 * `answer(p, g, …)` returns the minimiser alone, corrected by the stiffness κ ≈ ∂p/∂ψ;
 * `unanswered(φ, g, ψ)` returns the distance of ψ from the generalised gradient (Clarke);
-* `split(φ)` returns state and activity, with the generalised gradient as its pullback.
+* `split(φ)` returns state and activity, with the generalised gradient as its pullback;
+* `split_around(φ)` returns them with the minimiser as their pullback, which has a derivative.
 """
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -75,7 +76,16 @@ class Kinked:
 
     def split(self, state: Pixels) -> tuple[Pixels, Pooled]:
         """Returns the state, for the term −φ of f, and its activity."""
-        return _split(self, state)
+        return _split(self, _nearest, state)
+
+    def split_around(self, state: Pixels) -> tuple[Pixels, Pooled]:
+        """Returns state and activity, whose pullback to the state has a derivative on kinks.
+
+        From −ψ and g it makes ψ⋆ − ψ, with the minimiser ψ⋆ for the pre-activations φ − ψ. This is
+        zero where ψ is the minimiser at φ, and −φ for a unit that rests on its kink near there: so
+        linearised equations hold the unit at zero, and leave its share free.
+        """
+        return _split(self, _minimiser, state)
 
     def activity(self, state: Pixels) -> Pooled:
         """Computes the largest positive pixel of each window, or zero."""
@@ -167,22 +177,36 @@ def _controls(
     return controls, level
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _split(kinked: Kinked, state: Pixels) -> tuple[Pixels, Pooled]:
+# One of the two ways to split a state.
+Split = Callable[[Kinked, Pixels], tuple[Pixels, Pooled]]
+# The control that belongs to a state and a signal, given the present one.
+Answer = Callable[[Kinked, Pixels, Pooled, Pixels], Pixels]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _split(kinked: Kinked, answer: Answer, state: Pixels) -> tuple[Pixels, Pooled]:
     return state, kinked.activity(state)
 
 
-def _split_forward(kinked: Kinked, state: Pixels) -> tuple:
-    return _split(kinked, state), state
+def _split_forward(kinked: Kinked, answer: Answer, state: Pixels) -> tuple:
+    # Not by `_split` itself, which has no forward derivative.
+    return (state, kinked.activity(state)), state
 
 
-def _split_backward(kinked: Kinked, state: Pixels, cotangents: tuple) -> tuple[Pixels]:
+def _split_backward(
+    kinked: Kinked, answer: Answer, state: Pixels, cotangents: tuple
+) -> tuple[Pixels]:
     copy, signal = cotangents
     # f contains −φ, so the cotangent of the copy is minus the control.
-    return (copy + _nearest(kinked, state, signal, -copy),)
+    return (copy + answer(kinked, state, signal, -copy),)
 
 
 _split.defvjp(_split_forward, _split_backward)
+
+
+def _minimiser(kinked: Kinked, state: Pixels, signal: Pooled, control: Pixels) -> Pixels:
+    """Computes the control that a signal requests at the pre-activations under a control."""
+    return kinked.settle(state - control, signal, state)[1]
 
 
 def _nearest(kinked: Kinked, state: Pixels, signal: Pooled, control: Pixels) -> Pixels:

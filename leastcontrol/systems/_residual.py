@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ._initialisation import AbstractInitialisation, FanInUniform
-from ._kinks import Kinked
+from ._kinks import Kinked, Split
 from ._system import (
     AbstractRectifiedSystem,
     AbstractSystemWithoutDirectFeedback,
@@ -233,12 +233,12 @@ class ResidualNetwork(AbstractRectifiedSystem, AbstractSystemWithoutDirectFeedba
         return jnp.concatenate([jnp.zeros_like(first)[None], others])
 
     def field_and_readout(
-        self, state: States, drive: Float[Array, " width"]
+        self, state: States, drive: Float[Array, " width"], split: Split = Kinked.split
     ) -> tuple[States, Float[Array, " outputs"]]:
-        """Computes f and h; their pullback is the generalised gradient on a kink."""
+        """Computes f and h, whose pullback on a kink is that of `split`."""
         affine, readout = _affine(self.blocks), _affine(self.decoder)
         # The copy stands for every use of a state but that by its activity.
-        copy, active = _KINKED.split(state)
+        copy, active = split(_KINKED, state)
         changes = jax.vmap(lambda weight, bias, active: weight @ active + bias)(
             affine.weight, affine.bias, active[:-1]
         )

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ._initialisation import AbstractInitialisation
+from ._kinks import Kinked, Split
 
 Activation = Callable[[Array], Array]
 
@@ -166,8 +167,10 @@ class AbstractRectifiedSystem(AbstractOrderedSystem):
         """
 
     @abc.abstractmethod
-    def field_and_readout(self, state: State, drive: Drive) -> tuple[State, Output]:
-        """Computes f and h; their pullback is the generalised gradient on a kink."""
+    def field_and_readout(
+        self, state: State, drive: Drive, split: Split = Kinked.split
+    ) -> tuple[State, Output]:
+        """Computes f and h, whose pullback on a kink is that of `split`."""
 
 
 class AbstractInnerKinks(AbstractSystem):
@@ -206,6 +209,20 @@ def pullback_at_rest(
     """
     if isinstance(system, AbstractRectifiedSystem) and system.rectified:
         return _pulled(lambda state: system.field_and_readout(state, drive), state)
+    return system.pullback(state, drive)
+
+
+def pullback_around_rest(
+    system: AbstractSystem, state: State, drive: Drive
+) -> tuple[State, Output, Pullback]:
+    """Computes f, h and a pullback that can be linearised at a rest point.
+
+    It is zero at the same rest points as that of `pullback_at_rest`. Where f has kinks, its
+    derivative is that of the equations with the units held on their kinks.
+    """
+    if isinstance(system, AbstractRectifiedSystem) and system.rectified:
+        around = Kinked.split_around
+        return _pulled(lambda state: system.field_and_readout(state, drive, around), state)
     return system.pullback(state, drive)
 
 

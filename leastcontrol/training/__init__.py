@@ -48,6 +48,7 @@ from ._meta_evaluation import MetaEvaluation as MetaEvaluation
 from ._meta_evaluation import meta_evaluate as meta_evaluate
 from ._optimisers import make_feedback_optimiser as make_feedback_optimiser
 from ._optimisers import make_optimiser as make_optimiser
+from ._placement import drawn as drawn
 from ._placement import shard as shard
 from ._placement import shardings as shardings
 from ._processes import DevicesError as DevicesError

@@ -51,7 +51,8 @@ def untrained(
     total = _steps(training, config) * config.epochs
     placement = Placement(mesh).one_copy
     system = calibrate(placement.held(system), training)
-    feedback = placement.held(rule.init(system, key=_keys(seed)[1]))
+    draw = lambda system, key: rule.init(system, key=key)  # noqa: E731
+    feedback = placement.drawn(draw, system, _keys(seed)[1])
     learned, weights = (eqx.filter(tree, eqx.is_inexact_array) for tree in (system, feedback))
 
     def first_states(learned: PyTree, weights: PyTree) -> tuple[optax.OptState, optax.OptState]:
@@ -66,7 +67,7 @@ def untrained(
     tolerance = None
     if config.tolerance is not None:
         with_tolerance(rule, config.tolerance.first)
-        config.tolerance.parts(config.batch_size)
+        config.tolerance.parts(config.batch_size, config.accumulation_steps)
         tolerance = jnp.asarray(config.tolerance.first)
     points = _first_points(system, training, config, placement)
     return Trained(system, feedback, (), states, points, kappa, tolerance)

@@ -69,11 +69,27 @@ def shard(tree: PyTree[Any], mesh: Mesh) -> PyTree[Any]:
     arrays, others = eqx.partition(tree, lambda leaf: isinstance(leaf, (jax.Array, np.ndarray)))
 
     def laid(leaf: Any, sharding: NamedSharding) -> jax.Array:
+        if isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(sharding, leaf.ndim):
+            return leaf
         # Every process has all of the array, and gives each of its devices the part of it.
         whole = np.asarray(leaf)
         return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])
 
     return eqx.combine(jax.tree.map(laid, arrays, shardings(arrays, mesh)), others)
+
+
+def drawn(make: Callable[[], PyTree[Any]], mesh: Mesh | None) -> PyTree[Any]:
+    """Makes a system whose arrays are drawn where they will lie, on the devices of one copy.
+
+    No device ever holds more than its part of an array that `shardings` divides. Without a mesh the
+    system is made as it is.
+
+    **Arguments:**
+
+    * `make`: makes the system, or any pytree of arrays and structure.
+    * `mesh`: as for `shardings`, or `None`.
+    """
+    return Placement(mesh).one_copy.drawn(make)
 
 
 def placed_like(array: Any, like: Any) -> Any:
@@ -104,6 +120,20 @@ class Placement:
         """Computes a function by one program, whose results are laid over all devices."""
         described = jax.eval_shape(function, *arguments)
         return jax.jit(function, out_shardings=self.shardings(described))(*arguments)
+
+    def drawn(self, make: Callable[..., PyTree], *arguments: PyTree) -> PyTree:
+        """Makes arrays among other things, by one program that lays the arrays over all devices."""
+        if self.mesh is None:
+            return make(*arguments)
+        given, others = eqx.partition(arguments, eqx.is_array)
+
+        def made(given: PyTree) -> PyTree:
+            return make(*eqx.combine(given, others))
+
+        described = lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct)  # noqa: E731
+        structure = eqx.filter(eqx.filter_eval_shape(made, given), described, inverse=True)
+        arrays = self.made(lambda given: eqx.filter(made(given), eqx.is_array), given)
+        return eqx.combine(arrays, structure)
 
     @property
     def one_copy(self) -> "Placement":

@@ -235,7 +235,9 @@ class TrainingStep:
             feedback,
             batch,
             tolerance=carry.tolerance,
-            parts=self.config.tolerance.parts(self.config.batch_size),
+            parts=self.config.tolerance.parts(
+                self.config.batch_size, self.config.accumulation_steps
+            ),
             key=key,
         )
 

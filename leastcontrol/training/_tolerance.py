@@ -62,8 +62,11 @@ class ToleranceFromNoise:
                 "every=100."
             )
 
-    def parts(self, batch_size: int) -> int:
+    def parts(self, batch_size: int, accumulation_steps: int) -> int:
         """Returns the number of parts of a batch over which the spread is measured.
+
+        It is a multiple of the steps over which a gradient is accumulated, so that a measurement
+        needs no more memory than a step.
 
         **Raises:** `ValueError` for a batch of one sample, which has no spread.
         """
@@ -75,7 +78,7 @@ class ToleranceFromNoise:
         return min(
             parts
             for parts in range(min(PARTS, batch_size), batch_size + 1)
-            if batch_size % parts == 0
+            if batch_size % parts == 0 and parts % accumulation_steps == 0
         )
 
     def adjusted(self, tolerance: Float[Array, ""], noise: GradientNoise) -> Float[Array, ""]:

@@ -17,7 +17,8 @@ from helpers import KEY, credit, flat, naive_cross_entropy, soft, stronger
 from jax.flatten_util import ravel_pytree
 
 import leastcontrol as lc
-from leastcontrol.equilibrium import KinkedJointProblem, Point
+from leastcontrol.controllers import Quick
+from leastcontrol.equilibrium import Budget, KinkedJointProblem, Point
 from leastcontrol.rules._rule import parameter_gradient
 from leastcontrol.systems import (
     ImplicitRepresentation,
@@ -292,6 +293,23 @@ def test_units_on_kinks_are_solved_where_one_sided_slopes_are_not():
     solution = credit(lc.LeastControl(plain, LEAK, loss=SOFT), unknown, BATCH).solution
     assert solution.shares is None
     assert not lc.solved(solution).all()
+
+
+@pytest.mark.slow
+def test_a_budget_keeps_the_iteration_that_rests_on_kinks():
+    own = recurrent()
+
+    def steps(controller):
+        solution = credit(lc.LeastControl(controller, LEAK, loss=SOFT), own, BATCH).solution
+        assert lc.solved(solution).all()
+        return solution.stats.steps
+
+    default = steps(lc.DynamicInversion())
+    assert 10 < default.max() <= 199
+    for controller in (lc.DynamicInversion, Quick, lc.Automatic):
+        np.testing.assert_array_equal(steps(controller(solver=Budget(199))), default)
+    with pytest.raises(ValueError, match="max_steps=0"):
+        steps(lc.DynamicInversion(solver=Budget(0)))
 
 
 @pytest.mark.slow

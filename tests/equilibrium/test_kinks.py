@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import KEY, credit, flat, solve, stronger
+from jax.flatten_util import ravel_pytree
 
 import leastcontrol as lc
 from leastcontrol.equilibrium import KinkedSweepProblem, _kinked_sweep, run
@@ -165,6 +166,42 @@ def test_the_gradient_on_kinks_is_that_of_the_least_energy(make, batch):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("make", "batch"), [(system, BATCH), (dense, VECTORS), (residual, VECTORS)]
+)
+def test_the_certificate_of_a_credit_predicts_the_error_of_units_on_kinks(make, batch):
+    own, leak = make(), 0.4
+
+    def credited(controller):
+        rule = lc.LeastControl(controller, leak, loss=SOFT, unsolved=lc.Keep())
+        solution = credit(rule, own, batch).solution
+        return solution.value, lc.credit_certificate(rule, own, batch, solution)
+
+    def gradients(point):
+        def of_one(x, point):
+            def field_and_readout(own):
+                return own.vector_field(point.state, own.drive(x)), own.readout(point.state)
+
+            signals = jax.tree.map(jnp.negative, (point.control, point.output_control))
+            return ravel_pytree(eqx.filter_vjp(field_and_readout, own)[1](signals)[0])[0]
+
+        return jax.vmap(of_one)(batch.inputs, point)
+
+    point, sound = credited(TIGHT)
+    pairs = zip(*map(jax.tree.leaves, (point.state, point.control)), strict=True)
+    held = [(phi == 0) & (psi != 0) for phi, psi in pairs]
+    assert sum(int(leaf.sum()) for leaf in held) >= 3
+    assert (sound.predicted_error < 1e-7).all()
+    # After so few sweeps no sample is at rest.
+    cut, blamed = credited(lc.DynamicInversion(lc.Tolerance(1e-10), lc.FixedPoint(4)))
+    exact = gradients(point)
+    true = jnp.linalg.norm(gradients(cut) - exact, axis=1) / jnp.linalg.norm(exact, axis=1)
+    assert (true > 1e-7).all()
+    np.testing.assert_array_less(blamed.predicted_error, 3 * true)
+    np.testing.assert_array_less(true, 3 * blamed.predicted_error)
+
+
 def test_single_precision_reaches_the_tolerance():
     with jax.enable_x64(False):
         own = lc.ConvolutionalFeedforward((1, 8, 8), LAYERS, (6,), OUTPUTS, key=KEY)

@@ -74,8 +74,8 @@ def test_a_run_learns_its_pictures_and_leaves_its_files(run):
         assert own[-1]["psnr_train"] > own[0]["psnr_train"]
     for name in ("converged_fraction", "solve_steps"):
         assert summary[name] == pytest.approx(np.mean([look[name] for look in looks]))
-    # Some of these solves need more than the paper's budget, and are told of.
-    assert 0 < summary["converged_fraction"] < 1
+    # Units on kinks come to rest within the paper's budget, because iterates are mixed.
+    assert summary["converged_fraction"] == 1
     assert summary["solve_steps"] < SMALL.rule.max_steps
     values = [own["psnr_test"] for own in summary["pictures"]]
     assert summary["psnr_test"]["all"]["mean"] == pytest.approx(np.mean(values))

@@ -5,6 +5,8 @@ A mesh of 2 × 4 holds two copies, each on four devices, whose solves end at dif
 
 import dataclasses
 import itertools
+import math
+import re
 
 import equinox as eqx
 import jax
@@ -201,3 +203,42 @@ def test_a_checkpoint_goes_on_with_other_devices(first, second, tmp_path, whole)
     found = trained(meshes[second], start=restored)
     same(found.kept(), whole.kept())
     assert [dataclasses.asdict(m)["epoch"] for m in found.metrics] == [1, 2]
+
+
+@pytest.mark.parametrize("per_copy", [2, 8])
+def test_weights_are_drawn_where_they_lie(per_copy):
+    mesh = training.device_mesh(per_copy, per_copy)
+
+    def wide():
+        return lc.Feedforward(512, (512, 768), 4, key=KEY)
+
+    found, expected = training.drawn(wide, mesh), wide()
+    same(found, expected, 1e-15)
+    assert found.activation is expected.activation
+    big = [leaf for leaf in arrays(found) if leaf.size >= 1024]
+    for leaf in big:
+        assert {part.data.nbytes for part in leaf.addressable_shards} == {leaf.nbytes // per_copy}
+    # Nor is any array of the drawing program on a device larger than a part, or a common draw.
+    described = eqx.filter_eval_shape(lambda: eqx.filter(wide(), eqx.is_array))
+    divided = jax.jit(
+        lambda: eqx.filter(wide(), eqx.is_array), out_shardings=training.shardings(described, mesh)
+    )
+    shapes = re.findall(r"[a-z]\d+\[([\d,]+)\]", str(divided.lower().compile().as_text()))
+    sizes = [math.prod(map(int, shape.split(","))) for shape in shapes]
+    assert max(sizes) == max(max(leaf.size for leaf in big) // per_copy, 2**16)
+
+
+def test_feedback_weights_are_drawn_where_they_lie(mesh):
+    config = training.TrainingConfig(epochs=1, batch_size=8, learning_rate=1e-2)
+    rule = lc.LeastControl(lc.KolenPollack(), 6.4)
+
+    def feedback(mesh):
+        start = training.untrained(feedforward(), rule, samples((12,)), config, seed=0, mesh=mesh)
+        return start.feedback
+
+    found = feedback(mesh)
+    same(found, feedback(None), 1e-15)
+    big = [leaf for leaf in arrays(found) if leaf.size >= 1024]
+    assert big
+    for leaf in big:
+        assert {part.data.nbytes for part in leaf.addressable_shards} == {leaf.nbytes // 4}

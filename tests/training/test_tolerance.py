@@ -11,13 +11,14 @@ from helpers import stored_weights
 
 import leastcontrol as lc
 from leastcontrol import files, training
-from leastcontrol.rules import GradientNoise
+from leastcontrol.rules import GradientNoise, gradient_noise
 from leastcontrol.rules._gradient_noise import with_tolerance
 from leastcontrol.runs.config import RunConfig
 from leastcontrol.runs.options import ConfigError
 from leastcontrol.runs.samples import load_splits
 from leastcontrol.runs.train import run_training
 from leastcontrol.runs.trained import build_system
+from leastcontrol.training import _step
 from leastcontrol.training._tolerance import HIGHEST, LOWEST
 
 
@@ -58,9 +59,40 @@ def test_what_was_not_measured_changes_nothing(unknown):
 
 def test_parts_divide_a_batch():
     parts = training.ToleranceFromNoise().parts
-    assert [parts(size) for size in (2, 7, 8, 50, 64, 61)] == [2, 7, 8, 10, 8, 61]
+    assert [parts(size, 1) for size in (2, 7, 8, 50, 64, 61)] == [2, 7, 8, 10, 8, 61]
     with pytest.raises(ValueError, match="write batch_size=64"):
-        parts(1)
+        parts(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("size", "accumulation_steps", "expected"),
+    [(64, 4, 8), (64, 16, 16), (48, 3, 12), (50, 25, 25), (6, 2, 6), (18, 3, 9)],
+)
+def test_a_measurement_needs_no_more_memory_than_a_step(size, accumulation_steps, expected):
+    parts = training.ToleranceFromNoise().parts(size, accumulation_steps)
+    assert parts == expected
+    # Each of them lies within a part of a step.
+    assert parts % accumulation_steps == size % parts == 0
+
+
+@pytest.mark.slow
+def test_a_training_measures_in_parts_of_its_accumulated_steps(monkeypatch):
+    splits, asked = load_splits(SMALL), []
+
+    def noted(*arguments, parts, **options):
+        asked.append(parts)
+        return gradient_noise(*arguments, parts=parts, **options)
+
+    monkeypatch.setattr(_step, "gradient_noise", noted)
+    training.train(
+        build_system(SMALL, splits, 0),
+        SMALL.build_rule(),
+        splits.train,
+        splits.validation,
+        SMALL.with_options(accumulation_steps=20, epochs=1).build_training(),
+        seed=0,
+    )
+    assert set(asked) == {20}
 
 
 @pytest.mark.parametrize("wrong", [{"share": 0.0}, {"first": 0.5}, {"every": 0}])

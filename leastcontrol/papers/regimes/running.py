@@ -11,7 +11,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ... import files
 from ...runs.options import ConfigError
@@ -19,6 +19,9 @@ from .arms import Arm
 from .measures import Figure
 from .regimes import Regime, Setting
 from .verdicts import Difference, judged
+
+if TYPE_CHECKING:
+    from .training import Laboratory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Unit:
 def finish(
     plan: Plan,
     folder: Path,
-    laboratory: Callable[[], Any],
+    laboratory: "Callable[[], Laboratory]",
     command: str | None,
     report: Callable[[str, str, float], None],
 ) -> None:
@@ -108,7 +111,7 @@ def finish(
 def _trials(
     unit: Unit,
     plan: Plan,
-    laboratory: Any,
+    laboratory: "Laboratory",
     command: str | None,
 ) -> dict[str, Any]:
     """Chooses the learning rate of an arm, and measures its trials with it."""

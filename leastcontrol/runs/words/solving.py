@@ -7,7 +7,7 @@ from ..configuration import AbstractOptions
 from ..options import AUTO, SHARE, FloatOrAuto, at_least, option
 
 if TYPE_CHECKING:
-    from ...equilibrium import FixedPoint, Tolerance
+    from ...equilibrium import Budget, FixedPoint, Tolerance
 
 UNSOLVED = {"drop": "Drop", "keep": "Keep", "raise": "RaiseError"}
 
@@ -49,6 +49,12 @@ class AbstractSolve(AbstractOptions):
         from ...equilibrium import Tolerance
 
         return Tolerance() if self.tolerance == AUTO else Tolerance(relative=self.tolerance)
+
+    def budget(self) -> "Budget | None":
+        """Makes the budget of a controller's default iteration; `None` for that of its own."""
+        from ...equilibrium import Budget
+
+        return None if self.max_steps is None else Budget(self.max_steps)
 
     def fixed_point(self) -> "FixedPoint | None":
         """Makes the iteration with its budget; `None` for the default one."""

@@ -19,4 +19,4 @@ class Automatic(AbstractControllerWord):
         """Makes the controller."""
         from ....controllers import Automatic
 
-        return Automatic(self.allowance(), self.fixed_point())
+        return Automatic(self.allowance(), self.budget())

@@ -19,4 +19,4 @@ class DynamicInversion(AbstractControllerWord):
         """Makes the controller."""
         from ....controllers import DynamicInversion
 
-        return DynamicInversion(self.allowance(), self.fixed_point())
+        return DynamicInversion(self.allowance(), self.budget())

@@ -2,13 +2,14 @@
 
 import abc
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...configuration import AbstractWord
 from ...options import SHARE, at_least, option
 from ..solving import AbstractPolicy, unsolved_option
 
 if TYPE_CHECKING:
+    from ....equilibrium import Tolerance
     from ....rules import AbstractRule
 
 
@@ -27,9 +28,8 @@ class AbstractRepresentRule(AbstractWord, AbstractPolicy):
     def build(self) -> "AbstractRule":
         """Makes the rule, for the squared error of a pixel."""
 
-    def solve(self) -> tuple[Any, Any, Any]:
-        """Makes the tolerance, the iteration, and what decides on samples that are not solved."""
-        from ....equilibrium import FixedPoint, Tolerance
+    def allowance(self) -> "Tolerance":
+        """Makes the tolerance of a solve."""
+        from ....equilibrium import Tolerance
 
-        tolerance = Tolerance(relative=self.tolerance)
-        return tolerance, FixedPoint(max_steps=self.max_steps), self.policy()
+        return Tolerance(relative=self.tolerance)

@@ -23,13 +23,14 @@ class LeastControl(AbstractRepresentRule):
     def build(self) -> "AbstractRule":
         """Makes the rule."""
         from ....controllers import DynamicInversion, LeakyIntegral
+        from ....equilibrium import Budget
         from ....losses import SquaredError
         from ....rules import LeastControl
 
-        tolerance, solver, policy = self.solve()
         return LeastControl(
-            DynamicInversion(tolerance, solver),
+            # Not plain steps, because units that rest on kinks need mixed ones.
+            DynamicInversion(self.allowance(), Budget(self.max_steps)),
             LeakyIntegral(self.alpha),
             loss=SquaredError(),
-            unsolved=policy,
+            unsolved=self.policy(),
         )

@@ -17,7 +17,9 @@ class RecurrentBackpropagation(AbstractRepresentRule):
 
     def build(self) -> "AbstractRule":
         """Makes the rule."""
+        from ....equilibrium import FixedPoint
         from ....losses import SquaredError
         from ....rules import RecurrentBackpropagation
 
-        return RecurrentBackpropagation(SquaredError(), *self.solve())
+        solver = FixedPoint(max_steps=self.max_steps)
+        return RecurrentBackpropagation(SquaredError(), self.allowance(), solver, self.policy())
