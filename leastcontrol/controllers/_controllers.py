@@ -251,7 +251,6 @@ class Quick(AbstractControllerWithoutFeedback):
         if inner_kinks(problem.system) is not None:
             default = KINKED_JOINT
         elif isinstance(problem.system, AbstractRectifiedSystem) and problem.system.rectified:
-            # No `give_up`: units that change sides of a kink may raise the error for a step.
             default = KINKED_SWEEPS
         elif isinstance(problem.system, AbstractOrderedSystem):
             default = FixedPoint(max_steps=40, relax=True)

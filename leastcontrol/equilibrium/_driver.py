@@ -35,8 +35,6 @@ GROUPS = 8
 SMALLEST_GROUP = 4
 # A group of a batch of fewer numbers would cost the same: starting its operations is all of it.
 SMALLEST_BATCH = 2048
-# Earlier convergence rates describe the start and not the iteration.
-FIRST_JUDGED = 4
 # Number of plain steps before relaxation.
 PLAIN_STEPS = 4
 # Number of plain steps before mixing, and of iterates that are then mixed. Recurrent networks that
@@ -90,9 +88,6 @@ class FixedPoint(eqx.Module):
     * `relax`: whether plain steps are shortened where the iteration oscillates, from the fifth step
       on. Most samples need fewer, and the first steps, which begin without control, do not predict
       the later ones.
-    * `give_up`: whether to stop hopeless samples early. After 4, 8, 16, … steps a sample ends
-      unsolved if the rate of its error over the last half of its steps is too small to reach the
-      tolerance in the remaining steps.
     * `first_share`: the driver leaves the whole batch when one in `first_share` samples is
       unfinished, and continues with groups of one in `groups` samples. Small values of the first
       and many groups suit expensive steps where most samples finish at nearly the same time.
@@ -105,7 +100,6 @@ class FixedPoint(eqx.Module):
     max_steps: int = eqx.field(static=True, default=200)
     memory: int = eqx.field(static=True, default=1)
     relax: bool = eqx.field(static=True, default=False)
-    give_up: bool = eqx.field(static=True, default=False)
     first_share: int = eqx.field(static=True, default=4)
     groups: int = eqx.field(static=True, default=GROUPS)
     plain_steps: int = eqx.field(static=True, default=0)
@@ -182,8 +176,6 @@ class Progress(eqx.Module):
     mixed: Int[Array, "*batch"]
     steps: Int[Array, "*batch"]
     error: Float[Array, "*batch"]
-    # The error after the latest power of two of steps.
-    earlier: Float[Array, "*batch"]
     active: Bool[Array, "*batch"]
 
     @staticmethod
@@ -192,7 +184,7 @@ class Progress(eqx.Module):
     ) -> "Progress":
         """Makes the progress of a batch before its first step."""
         none, unknown = jnp.zeros(batch, jnp.int32), jnp.full(batch, jnp.inf, dtype)
-        return Progress(start, history, none, none, unknown, unknown, jnp.ones(batch, bool))
+        return Progress(start, history, none, none, unknown, jnp.ones(batch, bool))
 
 
 def run(
@@ -233,7 +225,6 @@ def _with_history(problem: AbstractProblem, solver: FixedPoint, progress: Progre
         jnp.zeros_like(progress.mixed),
         progress.steps,
         progress.error,
-        progress.earlier,
         progress.active,
     )
 
@@ -308,30 +299,10 @@ def advance(
         )
     steps = progress.steps + 1
     last = steps >= solver.max_steps
-    earlier = progress.earlier
-    if solver.give_up:
-        last = last | _hopeless(solver, progress, error)
-        earlier = jnp.where(_is_power_of_two(steps), error, earlier)
     # A sample that runs out of steps keeps the iterate whose error is known.
     z = tree_where(finished | last, measured, proposed)
-    advanced = Progress(z, history, count + 1, steps, error, earlier, ~(finished | last))
+    advanced = Progress(z, history, count + 1, steps, error, ~(finished | last))
     return tree_where(progress.active, advanced, progress)
-
-
-def _hopeless(solver: FixedPoint, progress: Progress, error: Float[Array, ""]) -> Bool[Array, ""]:
-    """Returns whether a sample converges too slowly for the remaining steps.
-
-    Errors may rise for a step or cycle while they fall, so the rate is measured over half of all
-    steps.
-    """
-    steps = progress.steps + 1
-    rate = jnp.log(progress.earlier / error) / (steps / 2)
-    slow = ~(rate * (solver.max_steps - steps) >= jnp.log(error))
-    return _is_power_of_two(steps) & (steps >= FIRST_JUDGED) & slow
-
-
-def _is_power_of_two(steps: Int[Array, ""]) -> Bool[Array, ""]:
-    return steps & (steps - 1) == 0
 
 
 def for_the_rest(

@@ -972,12 +972,6 @@ SMALL_CONVOLUTIONAL_TABLE = Experiment(
             (NearRow(TEST_ACCURACY, "backpropagation", 0.5),),
             12,
         ),
-        Row(
-            "half-the-loss-removed",
-            SMALL_CONVOLUTIONAL.with_options(controller="dynamic-inversion", strength="0.5"),
-            (NearRow(TEST_ACCURACY, "backpropagation", 1.0),),
-            15,
-        ),
     ),
     needs=("CIFAR-10", "nothing"),
     differences="Two seeds. Every rule has this library's settings, and none was searched for.",

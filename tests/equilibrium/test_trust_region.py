@@ -273,15 +273,3 @@ def test_a_sample_ends_in_the_same_step_in_any_group(first_share, groups):
 def test_a_part_of_a_batch_is_at_most_its_half(given):
     with pytest.raises(ValueError, match="write FixedPoint\\(first_share=4, groups=8\\)"):
         lc.FixedPoint(**given)
-
-
-def test_a_sample_is_given_up_only_where_its_rate_is_too_slow():
-    # The error of the last sample is threefold after every third step.
-    samples = jnp.asarray([0.1, 0.3, 0.9, 1.0, 1.5, 0.4]), jnp.asarray([1.0, 1, 1, 1, 1, 3])
-    patient = lc.FixedPoint(max_steps=20)
-    _, steps, error = run(Shrinking(), patient, samples)
-    np.testing.assert_array_equal(error <= 1, [True, True, False, False, False, True])
-    np.testing.assert_array_equal(steps, [7, 13, 20, 20, 20, 16])
-    _, early, error = run(Shrinking(), lc.FixedPoint(max_steps=20, give_up=True), samples)
-    np.testing.assert_array_equal(error <= 1, [True, True, False, False, False, True])
-    np.testing.assert_array_equal(early, [7, 13, 4, 4, 4, 16])
