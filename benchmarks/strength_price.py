@@ -145,7 +145,7 @@ def products(system: AbstractSystem, batch: Batch, leak: Leak, steps: float) -> 
 
 def distance(step: Step, other: Step) -> float:
     """Computes the distance of the gradients of two steps, relative to the second."""
-    flat = [np.concatenate([np.ravel(leaf) for leaf in own.gradient]) for own in (step, other)]
+    flat = [np.concatenate([np.ravel(leaf) for leaf in one.gradient]) for one in (step, other)]
     return float(np.linalg.norm(flat[0] - flat[1]) / np.linalg.norm(flat[1]))
 
 

@@ -111,15 +111,15 @@ class Energy(AbstractControllerWithoutFeedback):
         F = ½‖f‖² + ½‖u‖² + L/α,  φ̇ = ∂_φfᵀψ + ∂_φhᵀu = −∂F/∂φ
 
     (arXiv 2207.01332, equations 10 and 15.) The descent uses error coordinates and is monotone up
-    to rounding. Each of its steps needs two solves if the system has no order. Then the samples
-    that are not solved after a few steps go on with Newton's method, as in `Exact`, which descends
-    the same energy; units with kinks inside f are an exception.
+    to rounding. Each of its steps needs two solves if the system has no order. Then by default the
+    samples that are not solved after a few steps go on with Newton's method, as in `Exact`, which
+    descends the same energy; units with kinks inside f are an exception.
 
     **Arguments:**
 
     * `tolerance`: of the residuals.
-    * `solver`: of the descent; by default at most 200 steps for an ordered system, and 12 for any
-      other.
+    * `solver`: of the descent, which then does not go on with Newton's method; by default at most
+      12 steps for a system without an order and without kinks inside f, and 200 for any other.
     """
 
     tolerance: Tolerance = Tolerance()
@@ -134,7 +134,7 @@ class Energy(AbstractControllerWithoutFeedback):
         if isinstance(problem.system, AbstractOrderedSystem):
             coordinates = OrderedCoordinates(problem.system)
         else:
-            goes_on = inner_kinks(problem.system) is None
+            goes_on = self.solver is None and inner_kinks(problem.system) is None
             # Inner solves run to rounding. Their tolerance is relative to the state, but a sample
             # is certified relative to its control, which may be small.
             inner = Tolerance(TO_ROUNDING, 0.5 * self.tolerance.rounding)
@@ -152,7 +152,7 @@ class Exact(AbstractControllerWithoutFeedback):
 
     It needs only derivatives of f, neither an order nor a contraction. The energy
     F = ½‖ψ‖² + ½‖u‖² + L/α never rises, however strong the control. It starts no higher than at the
-    free equilibrium, if there is a solved one: a rest point whose energy is above L/α of the free
+    free equilibrium, where that is found: a rest point whose energy is above L/α of the free
     equilibrium meets the equations and is not the least control.
 
     **Arguments:**
@@ -200,11 +200,13 @@ class Exact(AbstractControllerWithoutFeedback):
             landscape = StateLandscape(problem=problem, tolerance=self.tolerance)
         points = jax.vmap(landscape.initial)(samples)
         if not isinstance(problem.system, AbstractOrderedSystem):
-            free = free_equilibrium(problem.system, samples.drive).value
+            solver = FixedPoint.mixed_later()
+            free = free_equilibrium(problem.system, samples.drive, solver=solver).value
             points = _lower(landscape, samples, points._replace(state=free), points)
-        if first is not None:
-            points = _lower(landscape, samples, first.value, points)
         kinked = inner_kinks(problem.system)
+        if first is not None:
+            # Shares belong to their point, which then is not exchanged for another one.
+            points = first.value if kinked else _lower(landscape, samples, first.value, points)
         if kinked is not None:
             shares = None if first is None else first.shares
             last = minimum_on_kinks(
@@ -218,7 +220,7 @@ class Exact(AbstractControllerWithoutFeedback):
 
 
 def _lower(landscape: AbstractLandscape, samples: Sample, points: Point, others: Point) -> Point:
-    """Chooses for each sample the point of the lower energy; the other one if it is NaN."""
+    """Chooses for each sample the point of the lower energy; one that is NaN is not chosen."""
     both = jax.tree.map(lambda *leaves: jnp.stack(leaves), points, others)
 
     def height(sample: Sample, point: Point) -> Float[Array, ""]:
@@ -226,7 +228,7 @@ def _lower(landscape: AbstractLandscape, samples: Sample, points: Point, others:
 
     # Both at once, so that the landscape is compiled once.
     first, second = jax.vmap(jax.vmap(height), (None, 0))(samples, both)
-    return jax.vmap(tree_where)(first < second, points, others)
+    return jax.vmap(tree_where)((first < second) | jnp.isnan(second), points, others)
 
 
 class Quick(AbstractControllerWithoutFeedback):

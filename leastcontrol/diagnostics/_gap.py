@@ -13,7 +13,14 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
-from ..equilibrium import ControlProblem, Point, Sample, energy_and_loss, free_equilibrium
+from ..equilibrium import (
+    ControlProblem,
+    FixedPoint,
+    Point,
+    Sample,
+    energy_and_loss,
+    free_equilibrium,
+)
 from ..systems import AbstractSystem, EquilibriumRNN, Feedforward, gelu, identity, relu, tanh
 
 # The largest slope of each activation; gelu's is at √2.
@@ -86,7 +93,8 @@ def energy_gap(problem: ControlProblem, samples: Sample, points: Point) -> Energ
     system, loss = problem.system, problem.loss
     gain = largest_gain(system) ** 2 + problem.own_gain
     known = jnp.isfinite(gain)
-    free = free_equilibrium(system, samples.drive).value
+    solver = FixedPoint.mixed_later()
+    free = free_equilibrium(system, samples.drive, solver=solver).value
 
     def of_one(sample: Sample, state: PyTree, point: Point) -> tuple[Array, Array]:
         start, leak = system.readout(state), problem.leak_of(sample)

@@ -10,9 +10,10 @@ are few sizes, and a small batch is not divided.
 
 With a memory, iterates are mixed as in `_anderson`; with `relax`, steps are shortened as in
 `_relaxation`. With a memory and `plain_steps`, only samples that are unfinished after these steps
-mix their iterates. Mixing makes a step more expensive, but it solves samples that plain steps do
-not: those whose state turns about its rest point, because an eigenvalue of ∂_φf lies in the left
-half-plane but not within 1 of −1.
+mix their iterates; the batch is then divided however many they are, because most batches end
+before. Mixing makes a step more expensive, but it solves samples that plain steps do not: those
+whose state turns about its rest point, because an eigenvalue of ∂_φf lies in the left half-plane
+but not within 1 of −1.
 """
 
 import abc

@@ -54,6 +54,7 @@ from ..controllers import DirectFeedback
 from ..equilibrium import (
     AbstractControlPath,
     ControlProblem,
+    FixedPoint,
     Sample,
     free_equilibrium,
     free_gain,
@@ -207,7 +208,7 @@ def _feedback_path(
     figures = {}
     if path.direct_weights is not None:
         drives = jax.vmap(system.drive)(batch.inputs)
-        states = free_equilibrium(system, drives).value
+        states = free_equilibrium(system, drives, solver=FixedPoint.mixed_later()).value
         shares = diagnostics.column_space_condition(system, drives, states, path.direct_weights)
         figures["condition"] = {"all": jnp.mean(shares)}
     if path.mirror_weights is not None:
@@ -316,7 +317,8 @@ def _least_control(problem: ControlProblem, credit: Credit, batch: Batch) -> dic
     system, point = problem.system, credit.solution.value
     is_solved = solved(credit.solution)
     drives = jax.vmap(system.drive)(batch.inputs)
-    free = jax.vmap(system.readout)(free_equilibrium(system, drives).value)
+    states = free_equilibrium(system, drives, solver=FixedPoint.mixed_later()).value
+    free = jax.vmap(system.readout)(states)
     read = jax.vmap(system.readout)(point.state)
     controlled = read + problem.own_gain * point.output_control
     field = jax.vmap(system.vector_field)(point.state, drives)

@@ -150,7 +150,7 @@ class EquilibriumPropagation(AbstractRuleWithoutFeedback):
         return Credit(gradient, None, objective, counted.mean(loss), counted.count, solution)
 
     def _free(self, system: AbstractSystem, samples: Sample) -> Solution[Point]:
-        solver = FixedPoint(max_steps=200)
+        solver = FixedPoint.mixed_later()
         free = free_equilibrium(
             system, samples.drive, solver=solver, tolerance=self.controller.tolerance
         )

@@ -16,6 +16,7 @@ from ..equilibrium import (
     RESULTS,
     AbstractControlPath,
     ControlProblem,
+    FixedPoint,
     Sample,
     Solution,
     free_equilibrium,
@@ -439,7 +440,9 @@ def share_removed(
         if free_loss is None:
             if isinstance(system, AbstractBatchNormalised):
                 system = system.with_batch_statistics(batch.inputs)
-            states = free_equilibrium(system, jax.vmap(system.drive)(batch.inputs)).value
+            drives = jax.vmap(system.drive)(batch.inputs)
+            solver = FixedPoint.mixed_later()
+            states = free_equilibrium(system, drives, solver=solver).value
             losses = jax.vmap(loss)(jax.vmap(system.readout)(states), batch.targets)
             free_loss = Counted.in_batch(batch, unsolved, credit.solution).mean(losses)
         return 1 - credit.loss / free_loss

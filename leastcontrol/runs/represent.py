@@ -30,6 +30,7 @@ from .. import data, files, training
 from ..equilibrium import FixedPoint, Tolerance, free_equilibrium, solved
 from ..rules import Batch
 from ..systems import ImplicitRepresentation
+from ..training._step import finite_mean
 from .folders import read_metrics
 from .options import ConfigError
 from .represent_config import RepresentConfig
@@ -283,7 +284,7 @@ class Learner:
             figures = (
                 # Not finite if no pixel counts.
                 credit.loss,
-                jnp.mean(stats.control_norm),
+                finite_mean(stats.control_norm),
                 jnp.mean(solved(credit.solution)),
                 jnp.median(stats.error),
                 jnp.mean(stats.steps),

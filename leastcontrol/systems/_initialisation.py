@@ -30,7 +30,7 @@ def first_of_draw(
     if size >= DRAWN:
         # In its shape, so that a program that divides the array divides the draw.
         return draw(key, shape, **options)
-    numbers = draw(key, (max(size, DRAWN),), **options)
+    numbers = draw(key, (DRAWN,), **options)
     return jax.lax.slice(numbers, (0,), (size,)).reshape(shape)
 
 

@@ -82,8 +82,8 @@ class Kinked:
         """Returns state and activity, whose pullback to the state has a derivative on kinks.
 
         From −ψ and g it makes ψ⋆ − ψ, with the minimiser ψ⋆ for the pre-activations φ − ψ. This is
-        zero where ψ is the minimiser at φ, and −φ for a unit that rests on its kink near there: so
-        linearised equations hold the unit at zero, and leave its share free.
+        zero where φ − ψ has the minimiser ψ, and −φ for a unit that rests on its kink near there:
+        so linearised equations hold the unit at zero, and leave its share free.
         """
         return _split(self, _minimiser, state)
 

@@ -217,7 +217,7 @@ def pullback_around_rest(
 ) -> tuple[State, Output, Pullback]:
     """Computes f, h and a pullback that can be linearised at a rest point.
 
-    It is zero at the same rest points as that of `pullback_at_rest`. Where f has kinks, its
+    It is zero at those rest points of `pullback_at_rest` that are minima. Where f has kinks, its
     derivative is that of the equations with the units held on their kinks.
     """
     if isinstance(system, AbstractRectifiedSystem) and system.rectified:

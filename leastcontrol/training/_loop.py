@@ -28,7 +28,7 @@ from ._epochs import Epochs, FinishedEpoch, Order
 from ._evaluation import AnyEvaluation, evaluate
 from ._optimisers import make_feedback_optimiser, make_optimiser
 from ._placement import Placement
-from ._step import Carry, TrainingStep, divided
+from ._step import Carry, TrainingStep, divided, finite_mean
 from ._trained import Diagnostics, EpochMetrics, Trained, TrainingError, UnfitError
 
 
@@ -246,8 +246,8 @@ def _metrics(
         epoch=number,
         loss=float(counted.loss.mean()),
         objective=float(counted.objective.mean()),
-        control_norm=float(figures.control_norm.mean()),
-        control_energy=float(figures.control_energy.mean()),
+        control_norm=float(finite_mean(figures.control_norm)),
+        control_energy=float(finite_mean(figures.control_energy)),
         converged_fraction=float(figures.converged_fraction.mean()),
         residual_max=float(figures.residual_max.max()),
         steps_mean=float(figures.steps_mean.mean()),

@@ -18,6 +18,7 @@ from ..systems import FastWeights
 from ._meta_evaluation import MetaEvaluation, median, meta_evaluate
 from ._meta_step import MetaCarry, MetaFigures, stretch
 from ._program import Program
+from ._step import finite_mean
 
 
 class MetaTrainingError(RuntimeError):
@@ -213,7 +214,7 @@ def _metrics(
         step=first + steps,
         loss=float(counted.loss.mean()),
         objective=float(counted.objective.mean()),
-        control_norm=float(figures.control_norm.mean()),
+        control_norm=float(finite_mean(figures.control_norm)),
         converged_fraction=float(figures.converged_fraction.mean()),
         residual_median=median(figures.error),
         leak_residual_median=median(figures.leak_residual),

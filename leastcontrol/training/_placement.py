@@ -69,7 +69,8 @@ def shard(tree: PyTree[Any], mesh: Mesh) -> PyTree[Any]:
     arrays, others = eqx.partition(tree, lambda leaf: isinstance(leaf, (jax.Array, np.ndarray)))
 
     def laid(leaf: Any, sharding: NamedSharding) -> jax.Array:
-        if isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(sharding, leaf.ndim):
+        # On one device an array without a mesh is equivalent to one with it, and has no `spec`.
+        if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
             return leaf
         # Every process has all of the array, and gives each of its devices the part of it.
         whole = np.asarray(leaf)
@@ -81,7 +82,8 @@ def shard(tree: PyTree[Any], mesh: Mesh) -> PyTree[Any]:
 def drawn(make: Callable[[], PyTree[Any]], mesh: Mesh | None) -> PyTree[Any]:
     """Makes a system whose arrays are drawn where they will lie, on the devices of one copy.
 
-    No device ever holds more than its part of an array that `shardings` divides. Without a mesh the
+    No device holds more than its part of an array that `shardings` divides, or the 65 536 numbers
+    that smaller ones are cut from. Orthogonal weights are decomposed whole. Without a mesh the
     system is made as it is.
 
     **Arguments:**

@@ -71,8 +71,8 @@ def divided(trained: Trained) -> tuple[Carry, Fixed]:
     return carry, Fixed(fixed, fixed_feedback)
 
 
-def finite_mean(values: Float[Array, " batch"]) -> Float[Array, ""]:
-    """Computes the mean of the finite values of a batch, some of whose solves may have diverged."""
+def finite_mean(values: Num[Array | np.ndarray, " values"]) -> Float[Array, ""]:
+    """Computes the mean of the finite values; NaN if no value is finite."""
     finite = jnp.isfinite(values)
     return jnp.sum(jnp.where(finite, values, 0)) / jnp.sum(finite)
 

@@ -166,7 +166,6 @@ def test_the_gradient_on_kinks_is_that_of_the_least_energy(make, batch):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "batch"), [(system, BATCH), (dense, VECTORS), (residual, VECTORS)]
 )
@@ -202,6 +201,7 @@ def test_the_certificate_of_a_credit_predicts_the_error_of_units_on_kinks(make, 
     np.testing.assert_array_less(true, 3 * blamed.predicted_error)
 
 
+@pytest.mark.slow
 def test_single_precision_reaches_the_tolerance():
     with jax.enable_x64(False):
         own = lc.ConvolutionalFeedforward((1, 8, 8), LAYERS, (6,), OUTPUTS, key=KEY)

@@ -655,3 +655,17 @@ def test_the_norm_of_the_control_is_the_mean_of_what_is_finite():
     values = jnp.array([1.0, jnp.nan, 3.0, jnp.inf])
     assert finite_mean(values) == 2
     assert jnp.isnan(finite_mean(values[1:2]))
+
+
+def test_a_mesh_of_one_device_trains_what_no_mesh_does():
+    rule = lc.LeastControl(lc.DynamicInversion(), lc.RelativeLeak(1.0))
+    course = training.CosineCourse(0.2, 0.8)
+    config = TrainingConfig(epochs=1, batch_size=4, strength=course)
+
+    def trained(mesh):
+        splits = dataset(), dataset()
+        return training.train(network(), rule, *splits, config, seed=0, mesh=mesh).system
+
+    systems = trained(training.device_mesh(1)), trained(None)
+    for one, other in zip(*map(jax.tree.leaves, systems), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10)

@@ -48,9 +48,8 @@ class AbstractFreeRule(AbstractRuleWord, AbstractSolveWithPolicy):
         """Makes the iteration to the free equilibrium."""
         from ....equilibrium import FixedPoint
 
-        if self.max_steps is None:
-            return FixedPoint.mixed_later()
-        return FixedPoint.mixed_later(self.max_steps)
+        budget = {} if self.max_steps is None else {"max_steps": self.max_steps}
+        return FixedPoint.mixed_later(**budget)
 
 
 @dataclasses.dataclass(frozen=True)
