@@ -68,8 +68,13 @@ def main() -> None:
     document = json.loads((RESULTS / "regimes.json").read_text(encoding="utf-8"))
     (experiment,) = document["experiments"]
     regimes = {regime["name"]: regime for regime in experiment["regimes"]}
-    for name in regimes:
-        draw(regimes, f"regimes_{name.replace('-', '_')}")
+    draw(regimes, "regimes_online")
+    draw(regimes, "regimes_few_data")
+    draw(regimes, "regimes_drift")
+    draw(regimes, "regimes_forgetting")
+    draw(regimes, "regimes_noise")
+    draw(regimes, "regimes_narrow_and_deep")
+    draw(regimes, "regimes_fast_learning")
 
 
 if __name__ == "__main__":
