@@ -171,7 +171,7 @@ FAULTS = (
         "backpropagation: the sum over the batch for the mean",
         "rules",
         "adjoint, errors = counted.weighted((pull(errors)[0], errors))",
-        "adjoint, errors = counted.weighted((pull(counted.count * errors)[0], counted.count * errors))",
+        "adjoint, errors = counted.weighted((pull(len(errors) * errors)[0], len(errors) * errors))",
         ("test_rules.py",),
     ),
     Fault(
