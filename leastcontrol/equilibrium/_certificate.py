@@ -325,11 +325,10 @@ def measured(
     field, read, pull = pullback_at_rest(problem.system, point.state, sample.drive)
     state = tree_add(field, point.control)
     optimality = pull(point.control, point.output_control)
-    # Without control the rate is that along what is left of f.
     sizes = Sizes.of(state, optimality, point.state, point.control)
-    held = sizes.control > 0
-    along = jax.tree.map(lambda *pair: jnp.where(held, *pair), point.control, field)
-    rate = rate_of_pullback(problem.system, pull, along, point.output_control)
+    # Without control the rate is that along what is left of f, or of the optimality.
+    directions = (point.control, field, optimality)
+    rate = rate_of_pullback(problem.system, pull, directions, point.output_control)
     return residuals_of(problem, sample, point.output_control, tolerance, sizes, read, rate=rate)
 
 

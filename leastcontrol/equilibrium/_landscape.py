@@ -164,7 +164,8 @@ class StateLandscape(_AbstractControlledLandscape):
             field, read, pull = problem.system.pullback(state, sample.drive)
             output_control = self.answering(sample, read, guess)
             gradient = pull(field, -output_control)
-            rate = rate_of_pullback(problem.system, pull, field, output_control)
+            # At a free equilibrium f is zero, and the gradient is what the state follows.
+            rate = rate_of_pullback(problem.system, pull, (field, gradient), output_control)
             return (gradient, output_control), (field, read, rate)
 
         (gradient, output_control), curvature, (field, read, rate) = jax.linearize(

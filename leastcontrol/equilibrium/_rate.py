@@ -7,7 +7,7 @@ with `unit_rate` it is 1 and costs nothing.
 """
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
 from ..systems import AbstractSystem
-from ._trees import norm, tree_scale, tree_subtract
+from ._trees import norm, tree_scale, tree_subtract, tree_where
 
 Rate = float | Float[Array, ""]
 
@@ -32,13 +32,22 @@ def rate_along(direction: PyTree[Array], change: PyTree[Array]) -> Float[Array, 
 def rate_of_pullback(
     system: AbstractSystem,
     pull: Callable[[PyTree[Array], Array], PyTree[Array]],
-    control: PyTree[Array],
+    directions: Sequence[PyTree[Array]],
     output_control: Float[Array, " outputs"],
 ) -> Rate:
-    """Computes the rate of f along a control, ‖∂_φfᵀψ‖ / ‖ψ‖."""
+    """Computes the rate of f along a control, ‖∂_φfᵀψ‖ / ‖ψ‖.
+
+    **Arguments:**
+
+    * `directions`: the control, and what stands in for a control of zero, for example at the free
+      equilibrium. The first of them that is not zero is used.
+    """
     if system.unit_rate:
         return 1.0
-    return rate_along(control, pull(control, jnp.zeros_like(output_control)))
+    *others, along = directions
+    for direction in reversed(others):
+        along = tree_where(norm(direction) > 0, direction, along)
+    return rate_along(along, pull(along, jnp.zeros_like(output_control)))
 
 
 class AbstractLast(eqx.Module):

@@ -31,7 +31,7 @@ from helpers import (
 
 import leastcontrol as lc
 from leastcontrol.controllers import as_output_control
-from leastcontrol.equilibrium import EnergyProblem, OrderedCoordinates
+from leastcontrol.equilibrium import RESULTS, EnergyProblem, OrderedCoordinates, certify
 
 TIGHT = lc.Tolerance(1e-10)
 SOFT = lc.CrossEntropy(softness=0.01)
@@ -380,6 +380,32 @@ def test_newtons_method_does_not_end_above_the_free_equilibrium(controller):
     np.testing.assert_allclose(
         solution.value.state[0], states[energies.argmin()], atol=states[1] - states[0]
     )
+
+
+def test_newtons_method_leaves_a_free_equilibrium_that_is_met_to_the_last_digit():
+    # f = x − φ is exactly zero there, so that nothing is known of its unit of time along the control.
+    system = lc.FunctionSystem(
+        lambda params, state, x: x - state, lambda params, state: state, None, jnp.zeros(2)
+    )
+    x, targets, leak = jnp.asarray([[1.0, -2.0]]), jnp.asarray([[3.0, 0.5]]), 0.5
+    solution = equilibrium(EXACT, system, lc.SquaredError(), leak, x, targets)
+    assert lc.solved(solution).all()
+    # With output neurons the energy is ½‖x − φ‖² + ‖t − φ‖²/(2(1 + α)).
+    np.testing.assert_allclose(solution.value.state, ((1 + leak) * x + targets) / (2 + leak))
+
+
+def test_a_rest_point_without_control_is_finite_and_not_solved():
+    system = lc.FunctionSystem(
+        lambda params, state, x: x - state, lambda params, state: state, None, jnp.zeros(2)
+    )
+    problem = lc.ControlProblem(system, lc.SquaredError(), jnp.asarray(0.5))
+    x, targets = jnp.asarray([[1.0, -2.0]]), jnp.asarray([[3.0, 0.5]])
+    sample = samples(system, x, targets)
+    # The answer of the output control, with the control itself still zero.
+    answer = lc.Point(x, jnp.zeros((1, 2)), (targets - x) / 1.5)
+    checked = certify(problem, sample, answer, jnp.zeros(1, int), TIGHT)
+    assert (checked.result == RESULTS.not_at_rest).all()
+    assert jnp.isfinite(checked.stats.error).all()
 
 
 @pytest.mark.slow

@@ -192,7 +192,8 @@ def flat(gradient):
     "options",
     [
         {"hidden": (32, 32)},
-        {"system": "rnn", "hidden": (32,), "jacobian_penalty": 1.0},
+        # With a smaller penalty some samples have several rest points under control.
+        {"system": "rnn", "hidden": (32,), "jacobian_penalty": 6.0},
         {"system": "convolutional", "hidden": (16,), "activation": "relu"},
     ],
     ids=["digits", "rnn", "convolutional"],
