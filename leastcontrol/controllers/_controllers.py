@@ -1,5 +1,6 @@
 """The exact controllers, which reach the same equilibrium by different methods."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -35,7 +36,6 @@ from ..equilibrium import (
     minimum_on_kinks,
     run,
     solved,
-    tree_where,
 )
 from ..systems import (
     AbstractOrderedSystem,
@@ -198,17 +198,20 @@ class Exact(AbstractControllerWithoutFeedback):
             )
         else:
             landscape = StateLandscape(problem=problem, tolerance=self.tolerance)
-        points = jax.vmap(landscape.initial)(samples)
-        if not isinstance(problem.system, AbstractOrderedSystem):
-            solver = FixedPoint.mixed_later()
-            free = free_equilibrium(problem.system, samples.drive, solver=solver).value
-            points = _lower(landscape, samples, points._replace(state=free), points)
         kinked = inner_kinks(problem.system)
-        if first is not None:
+        if kinked is not None and first is not None:
             # Shares belong to their point, which then is not exchanged for another one.
-            points = first.value if kinked else _lower(landscape, samples, first.value, points)
+            points, shares = first.value, first.shares
+        else:
+            starts, shares = [jax.vmap(landscape.initial)(samples)], None
+            if not isinstance(problem.system, AbstractOrderedSystem):
+                solver = FixedPoint.mixed_later()
+                free = free_equilibrium(problem.system, samples.drive, solver=solver).value
+                starts.append(starts[0]._replace(state=free))
+            if first is not None:
+                starts.append(first.value)
+            points = _lowest(landscape, samples, starts)
         if kinked is not None:
-            shares = None if first is None else first.shares
             last = minimum_on_kinks(
                 problem, kinked, samples, self.tolerance, self.solver, points, shares
             )
@@ -219,16 +222,22 @@ class Exact(AbstractControllerWithoutFeedback):
         return certify(problem, samples, last.point, steps, self.tolerance)
 
 
-def _lower(landscape: AbstractLandscape, samples: Sample, points: Point, others: Point) -> Point:
-    """Chooses for each sample the point of the lower energy; one that is NaN is not chosen."""
-    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), points, others)
+def _lowest(landscape: AbstractLandscape, samples: Sample, points: Sequence[Point]) -> Point:
+    """Chooses for each sample the point of the lowest energy; one that is NaN is not chosen."""
+    first, *others = points
+    if not others:
+        return first
+    together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *points)
 
     def height(sample: Sample, point: Point) -> Float[Array, ""]:
         return landscape.height(sample, *landscape.start_from(point))[0]
 
-    # Both at once, so that the landscape is compiled once.
-    first, second = jax.vmap(jax.vmap(height), (None, 0))(samples, both)
-    return jax.vmap(tree_where)((first < second) | jnp.isnan(second), points, others)
+    # All at once, so that the landscape is compiled once.
+    heights = jax.vmap(jax.vmap(height), (None, 0))(samples, together)
+    chosen = jnp.argmin(jnp.where(jnp.isnan(heights), jnp.inf, heights), axis=0)
+    return jax.vmap(lambda number, point: jax.tree.map(lambda leaf: leaf[number], point), (0, 1))(
+        chosen, together
+    )
 
 
 class Quick(AbstractControllerWithoutFeedback):

@@ -10,10 +10,10 @@ are few sizes, and a small batch is not divided.
 
 With a memory, iterates are mixed as in `_anderson`; with `relax`, steps are shortened as in
 `_relaxation`. With a memory and `plain_steps`, only samples that are unfinished after these steps
-mix their iterates; the batch is then divided however many they are, because most batches end
-before. Mixing makes a step more expensive, but it solves samples that plain steps do not: those
-whose state turns about its rest point, because an eigenvalue of ∂_φf lies in the left half-plane
-but not within 1 of −1.
+mix their iterates. A batch that can be divided then is, however many they are: most batches end
+before, and so its loop keeps no history. Mixing makes a step more expensive, but it solves samples
+that plain steps do not: those whose state turns about its rest point, because an eigenvalue of ∂_φf
+lies in the left half-plane but not within 1 of −1.
 """
 
 import abc
@@ -212,22 +212,7 @@ def run(
     else:
         history = None
     progress = Progress.first(start, history, batch, error_shape.dtype)
-    if solver.memory > 1 and solver.plain_steps == 0:
-        progress = _with_history(problem, solver, progress)
     return _run_group(problem, solver, samples, progress, first=True)
-
-
-def _with_history(problem: AbstractProblem, solver: FixedPoint, progress: Progress) -> Progress:
-    """Makes the progress of samples that mix their iterates from the next step on."""
-    empty = jax.vmap(lambda z: History.empty(problem.mixed(z), solver.memory))(progress.z)
-    return Progress(
-        progress.z,
-        empty,
-        jnp.zeros_like(progress.mixed),
-        progress.steps,
-        progress.error,
-        progress.active,
-    )
 
 
 def _left_alone(blocks: Blocks, share: int, groups: int) -> int:
@@ -248,15 +233,22 @@ def _run_group(
 ) -> tuple[PyTree[Any], Int[Array, " batch"], Float[Array, " batch"]]:
     share = solver.first_share if first else 4
     left = _left_alone(problem.mixed(progress.z), share, solver.groups)
-    before_mixing = solver.plain_steps > 0 and progress.history is None
+    ends_before_mixing = first and left > 0 and solver.plain_steps > 0
+    if solver.memory > 1 and progress.history is None and not ends_before_mixing:
+        history = jax.vmap(lambda z: History.empty(problem.mixed(z), solver.memory))(progress.z)
+        progress = dataclasses.replace(progress, history=history)
 
     def unfinished(progress: Progress) -> Bool[Array, ""]:
         some = jnp.sum(progress.active) > left
-        return some & (jnp.max(progress.steps) < solver.plain_steps) if before_mixing else some
+        return some & (jnp.max(progress.steps) < solver.plain_steps) if ends_before_mixing else some
 
     def step(progress: Progress) -> Progress:
-        # Only the whole batch takes plain first steps; groups have taken theirs.
-        plain = jnp.max(progress.steps) < PLAIN_STEPS if first and solver.relax else None
+        plain = None
+        if solver.relax and first:
+            # Only the whole batch takes plain first steps; groups have taken theirs.
+            plain = jnp.max(progress.steps) < PLAIN_STEPS
+        elif solver.plain_steps > 0 and progress.history is not None:
+            plain = jnp.max(progress.steps) < solver.plain_steps
         return jax.vmap(lambda sample, one: advance(problem, solver, sample, one, plain))(
             samples, progress
         )
@@ -268,10 +260,7 @@ def _run_group(
         return _run_group(problem, solver, *group)
 
     if left == 0:
-        if not before_mixing:
-            return outcome
-        return _run_group(problem, solver, samples, _with_history(problem, solver, progress))
-
+        return outcome
     return for_the_rest(
         again, ~progress.active, (samples, progress), outcome, solver.groups, progress.error
     )
@@ -289,9 +278,11 @@ def advance(
     finished = (error <= (MARGIN if problem.remeasured else 1)) | ~jnp.isfinite(error)
     # A growing error makes the history useless: begin a new one.
     count = jnp.where(error > RESTART * progress.error, 0, progress.mixed)
+    more = count + 1
     if plain is None:
         proposed, history = _accelerate(problem, progress, proposed, count)
     else:
+        more = jnp.where(plain, 0, more)
         # `plain` is the same for the whole batch, so only one branch is computed.
         proposed, history = jax.lax.cond(
             plain,
@@ -302,7 +293,7 @@ def advance(
     last = steps >= solver.max_steps
     # A sample that runs out of steps keeps the iterate whose error is known.
     z = tree_where(finished | last, measured, proposed)
-    advanced = Progress(z, history, count + 1, steps, error, ~(finished | last))
+    advanced = Progress(z, history, more, steps, error, ~(finished | last))
     return tree_where(progress.active, advanced, progress)
 
 

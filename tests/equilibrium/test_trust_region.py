@@ -189,9 +189,10 @@ def test_automatic_solves_what_dynamic_inversion_leaves(make):
     system, leak = make(factor=5.0), 1e-3
     problem = lc.ControlProblem(system, lc.CrossEntropy(), leak)
     everyone = samples(system, inputs(batch=20), labels(batch=20))
-    first = solve(lc.DynamicInversion(), problem, everyone)
+    few = lc.equilibrium.Budget(20)
+    first = solve(lc.DynamicInversion(solver=few), problem, everyone)
     assert not bool(lc.solved(first).all())
-    both = solve(lc.Automatic(), problem, everyone)
+    both = solve(lc.Automatic(solver=few), problem, everyone)
     assert bool(lc.solved(both).all())
     # There may be several minima; what was found is one by the definition.
     measured = lc.equilibrium.certify(
