@@ -383,7 +383,7 @@ def test_newtons_method_does_not_end_above_the_free_equilibrium(controller):
 
 
 def test_newtons_method_leaves_a_free_equilibrium_that_is_met_to_the_last_digit():
-    # f = x − φ is exactly zero there, so that nothing is known of its unit of time along the control.
+    # f = x − φ is exactly zero there, so that the control does not show its unit of time.
     system = lc.FunctionSystem(
         lambda params, state, x: x - state, lambda params, state: state, None, jnp.zeros(2)
     )
