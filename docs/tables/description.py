@@ -235,6 +235,13 @@ def share(part: float) -> str:
     return f"{math.floor(1e4 * part) / 100:.2f}" if text == "100.00" and part < 1 else text
 
 
+def spread(rows: Sequence[Row], name: str, scale: float = 100, digits: int = 2) -> str:
+    """Returns the mean of an entry over rows, with its standard deviation if there are several."""
+    values = [scale * row[name] for row in rows]
+    text = f"{statistics.fmean(values):.{digits}f}"
+    return f"{text} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else text
+
+
 def lead(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
     """Returns the mean of first − second, pair by pair, with the standard error of that mean."""
     leads = [own - other for own, other in zip(first, second, strict=True)]

@@ -61,6 +61,7 @@ TABLES = (
             File("student-teacher-alignment-small.json"),
             File("mnist-autoencoder-small.json"),
             File("cifar10-feedforward-small.json"),
+            File("cifar10-deep-equilibrium-small.json"),
             File("implicit-representations-small.json"),
         ],
         (

@@ -8,7 +8,7 @@ second is a case and a solver, with and without kinks, over the shares that cont
 import statistics
 from collections.abc import Callable, Sequence
 
-from .description import DASH, Column, File, Row, Table, share, under, words
+from .description import DASH, Column, File, Row, Table, share, spread, under, words
 
 PAGE = "docs/strength.md"
 WRITER = "python benchmarks/strength.py --json FILE"
@@ -28,12 +28,6 @@ def _groups(rows: Sequence[Row], of: Callable[[Row], tuple]) -> dict[tuple, list
     for row in rows:
         groups.setdefault(of(row), []).append(row)
     return groups
-
-
-def _spread(rows: Sequence[Row], name: str, scale: float, digits: int) -> str:
-    values = [scale * row[name] for row in rows]
-    text = f"{statistics.fmean(values):.{digits}f}"
-    return f"{text} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else text
 
 
 def _epochs_to(row: Row, loss: float) -> float | None:
@@ -75,9 +69,9 @@ def best(rows: list[Row]) -> list[Row]:
                 rate=rate,
                 removed="0" if asked == 0 else f"{100 * _mean(trials, 'removed_mean'):.1f}",
                 end="0" if asked == 0 else f"{100 * _mean(trials, 'removed_end'):.1f}",
-                loss=_spread(trials, "train_nll", 1, 3),
-                validation=_spread(trials, "validation_accuracy", 100, 2),
-                test=_spread(trials, "test_accuracy", 100, 2),
+                loss=spread(trials, "train_nll", 1, 3),
+                validation=spread(trials, "validation_accuracy"),
+                test=spread(trials, "test_accuracy"),
                 solved=_mean(trials, "converged_fraction"),
                 steps=_mean(trials, "steps_mean"),
                 epochs_to=epochs,

@@ -3,12 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
-from .description import Column, File, Row, Table, share, under, words
-
-
-def _spread(rows: Sequence[Row], name: str) -> str:
-    values = [100 * row[name] for row in rows]
-    return f"{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f}"
+from .description import Column, File, Row, Table, share, spread, under, words
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:
@@ -26,7 +21,7 @@ def _arranged(rows: list[Row]) -> list[Row]:
     return [
         group[0].plus(
             seeds=len(group),
-            test=_spread(group, "test_accuracy"),
+            test=spread(group, "test_accuracy"),
             solved=_mean(group, "converged_fraction"),
             end=_mean(group, "tolerance_end"),
             steps=steps[case, tolerance],
