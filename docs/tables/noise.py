@@ -38,5 +38,7 @@ TABLES = (
         ],
         under("runs"),
         _by_rule,
+        # Some rows were made in several calls; the page has the one command that makes all.
+        commands=False,
     ),
 )
