@@ -232,11 +232,12 @@ def _run_group(
     first: bool = False,
 ) -> tuple[PyTree[Any], Int[Array, " batch"], Float[Array, " batch"]]:
     share = solver.first_share if first else 4
-    left = _left_alone(problem.mixed(progress.z), share, solver.groups)
+    left = _left_alone(jax.vmap(problem.mixed)(progress.z), share, solver.groups)
     ends_before_mixing = first and left > 0 and solver.plain_steps > 0
     if solver.memory > 1 and progress.history is None and not ends_before_mixing:
         history = jax.vmap(lambda z: History.empty(problem.mixed(z), solver.memory))(progress.z)
-        progress = dataclasses.replace(progress, history=history)
+        none = jnp.zeros_like(progress.mixed)
+        progress = dataclasses.replace(progress, history=history, mixed=none)
 
     def unfinished(progress: Progress) -> Bool[Array, ""]:
         some = jnp.sum(progress.active) > left

@@ -137,6 +137,12 @@ def test_samples_that_plain_steps_leave_unsolved_mix_their_iterates(batch, size)
     for mixed, unmixed in zip((z, steps), plain[:2], strict=True):
         np.testing.assert_array_equal(mixed[~hard], unmixed[~hard])
     assert jnp.all((steps[hard] > 30) & (steps[hard] < 100))
+    # Alone, where they are too few for groups, they come the same way.
+    few, begun = np.flatnonzero(hard)[:3], lc.FixedPoint(34, memory=8, plain_steps=30)
+    together = compiled_run(problem, begun, (matrices, offsets))
+    alone = compiled_run(problem, begun, (matrices[few], offsets[few]))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one, other[few], rtol=1e-9)
 
 
 def test_plain_steps_come_before_mixing():
