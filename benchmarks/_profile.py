@@ -33,15 +33,15 @@ def learned(system: Any, rule: AbstractRule, batches: Batch) -> Any:
     optimiser = optax.adam(1e-3)
     weights, fixed = eqx.partition(system, eqx.is_inexact_array)
 
-    def step(carry: Any, own: tuple[Batch, Array]) -> tuple[Any, None]:
+    def step(carry: Any, pair: tuple[Batch, Array]) -> tuple[Any, None]:
         weights, state = carry
-        batch, key = own
+        batch, key = pair
         credit = rule(eqx.combine(weights, fixed), None, batch, key=key)
         change, state = optimiser.update(credit.gradient, state)
         return (eqx.apply_updates(weights, change), state), None
 
     train = jax.jit(
-        lambda weights, own: jax.lax.scan(step, (weights, optimiser.init(weights)), own)
+        lambda weights, pairs: jax.lax.scan(step, (weights, optimiser.init(weights)), pairs)
     )
     keys = jax.random.split(jax.random.key(0), len(batches.targets))
     return eqx.combine(train(weights, (batches, keys))[0][0], fixed)
@@ -62,7 +62,7 @@ def timed(calls: dict[str, tuple[Call, int]], rounds: int) -> dict[str, list[flo
 
 def rows_of(times: dict[str, list[float]]) -> list[dict[str, Any]]:
     """Returns a row for each part, and prints it."""
-    rows = [{"part": name, "us": Spread.of(own)._asdict()} for name, own in times.items()]
+    rows = [{"part": name, "us": Spread.of(values)._asdict()} for name, values in times.items()]
     for row in rows:
         print(f"{row['us']['median']:9.0f} us  {row['part']}")
     return rows

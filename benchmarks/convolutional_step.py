@@ -54,23 +54,25 @@ def batches(folder: Path | None) -> tuple[Batch, Batch]:
     return first, jax.tree.map(lambda leaf: leaf[LEARNED:], batch)
 
 
-def whole(system: ConvolutionalFeedforward, rule: AbstractRule, own: Batch) -> tuple[Call, PyTree]:
+def whole(
+    system: ConvolutionalFeedforward, rule: AbstractRule, stacked: Batch
+) -> tuple[Call, PyTree]:
     """Returns a call of one step for each batch, and what the solves were like."""
 
-    def step(total: Any, own: Batch) -> tuple[Any, Any]:
+    def step(total: Any, batch: Batch) -> tuple[Any, Any]:
         moved = eqx.tree_at(lambda s: s.dense[-1].bias, system, system.dense[-1].bias + total)
-        credit = rule(moved, None, own)
+        credit = rule(moved, None, batch)
         used = sum(jnp.sum(leaf) for leaf in jax.tree.leaves(credit.gradient))
         return 1e-12 * used, credit.solution.stats
 
-    program = jax.jit(lambda own: jax.lax.scan(step, jnp.zeros(()), own)).lower(own).compile()
-    return lambda: jax.block_until_ready(program(own)), program(own)[1]
+    program = jax.jit(lambda xs: jax.lax.scan(step, jnp.zeros(()), xs)).lower(stacked).compile()
+    return lambda: jax.block_until_ready(program(stacked)), program(stacked)[1]
 
 
-def parts(system: ConvolutionalFeedforward, own: Batch) -> dict[str, Call]:
+def parts(system: ConvolutionalFeedforward, stacked: Batch) -> dict[str, Call]:
     """Returns calls of a sweep's parts, each with everything in it that the one above it has."""
-    own = jax.tree.map(lambda leaf: leaf[0], own)
-    samples = Sample(jax.vmap(system.drive)(own.inputs), own.targets)
+    batch = jax.tree.map(lambda leaf: leaf[0], stacked)
+    samples = Sample(jax.vmap(system.drive)(batch.inputs), batch.targets)
     problem = KinkedSweepProblem(ControlProblem(system, CrossEntropy(), LEAK), system, Tolerance())
     sweep = lambda sample, z: problem.iterate(sample, z)[0]  # noqa: E731
     start = jax.vmap(problem.initial)(samples)
@@ -110,9 +112,11 @@ def parts(system: ConvolutionalFeedforward, own: Batch) -> dict[str, Call]:
     }
 
 
-def solves(system: ConvolutionalFeedforward, own: Batch) -> list[dict[str, Any]]:
+def solves(system: ConvolutionalFeedforward, stacked: Batch) -> list[dict[str, Any]]:
     """Returns a row for each kind of sweep: how many samples it solves, and in how many sweeps."""
-    inputs, targets = (leaf.reshape(-1, *leaf.shape[2:]) for leaf in (own.inputs, own.targets))
+    inputs, targets = (
+        leaf.reshape(-1, *leaf.shape[2:]) for leaf in (stacked.inputs, stacked.targets)
+    )
     samples = Sample(jax.vmap(system.drive)(inputs), targets)
     stiff = KinkedSweepProblem(ControlProblem(system, CrossEntropy(), LEAK), system, Tolerance())
     zeros = jax.tree.map(jnp.zeros_like, stiff.stiffness)
@@ -139,18 +143,18 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures are written")
     given = parser.parse_args()
     on_one_core()
-    first, own = batches(given.data_dir)
+    first, stacked = batches(given.data_dir)
     fresh = ConvolutionalFeedforward(
         (1, 28, 28), STRIDED_CONVOLUTIONS, (48,), 10, key=jax.random.key(0)
     )
     system = learned(fresh, Backpropagation(), first)
     calls, solved = {}, {}
     for name, weights in (("first weights", fresh), (f"{LEARNED} steps", system)):
-        base, _ = whole(weights, Backpropagation(), own)
-        control, solved[name] = whole(weights, LeastControl(DynamicInversion(), LEAK), own)
+        base, _ = whole(weights, Backpropagation(), stacked)
+        control, solved[name] = whole(weights, LeastControl(DynamicInversion(), LEAK), stacked)
         calls[f"a step of backpropagation, {name}"] = (base, BATCHES)
         calls[f"a step of least control, {name}"] = (control, BATCHES)
-    calls |= {name: (call, REPEATS) for name, call in parts(system, own).items()}
+    calls |= {name: (call, REPEATS) for name, call in parts(system, stacked).items()}
     times = timed(calls, ROUNDS)
     figures = {
         "parts": rows_of(times),
@@ -158,7 +162,7 @@ def main() -> None:
             of_solves(name, times, np.asarray(stats.steps), np.asarray(stats.error))
             for name, stats in solved.items()
         ],
-        "kinds": solves(system, own),
+        "kinds": solves(system, stacked),
         "most_sweeps": MOST_SWEEPS,
         "batch_size": BATCH,
         "samples": BATCHES * BATCH,

@@ -65,7 +65,7 @@ def samples(folder: Path | None, count: int) -> Batch:
 def rules(budget: int, tolerance: Tolerance) -> dict[str, AbstractRule]:
     """Returns the rules, each solve with a budget of steps."""
     solver = FixedPoint(max_steps=budget)
-    own: dict[str, AbstractRule] = {
+    plain: dict[str, AbstractRule] = {
         BASELINE: RecurrentBackpropagation(tolerance=tolerance, solver=solver),
         **{
             LEAST.format(leak): LeastControl(DynamicInversion(tolerance, solver), leak)
@@ -73,16 +73,16 @@ def rules(budget: int, tolerance: Tolerance) -> dict[str, AbstractRule]:
         },
         "backpropagation through time": BackpropagationThroughTime(steps=budget),
     }
-    return {name: WithBatchStatistics(rule) for name, rule in own.items()}
+    return {name: WithBatchStatistics(rule) for name, rule in plain.items()}
 
 
 def measured(
     cell: str, weights: str, system: DeepEquilibrium, batches: Batch
 ) -> list[dict[str, Any]]:
     """Returns a row for each rule at some weights."""
-    own = rules(max(BUDGETS), Tolerance())
+    named = rules(max(BUDGETS), Tolerance())
     # As many steps as a solve takes, which it would have to know.
-    steps = {rule: compile_step(system, own[rule], batches, KEY) for rule in list(own)[:-1]}
+    steps = {rule: compile_step(system, named[rule], batches, KEY) for rule in list(named)[:-1]}
     taken = round(max(step.steps_mean for step in steps.values()))
     unrolled = rules(taken, Tolerance())["backpropagation through time"]
     steps["backpropagation through time"] = compile_step(system, unrolled, batches, KEY)
@@ -138,7 +138,7 @@ def main() -> None:
     for cell, count in LEARNED.items():
         many = samples(given.data_dir, count + BATCHES)
         first = jax.tree.map(lambda leaf, count=count: leaf[:count], many)
-        own = jax.tree.map(lambda leaf, count=count: leaf[count:], many)
+        batches = jax.tree.map(lambda leaf, count=count: leaf[count:], many)
         system = convolutional_deep_equilibrium(
             (1, 28, 28),
             10,
@@ -149,16 +149,16 @@ def main() -> None:
             make_cell=CELLS[cell],
             key=KEY,
         )
-        rows += measured(cell, "initialisation", system, own)
+        rows += measured(cell, "initialisation", system, batches)
         plain = RecurrentBackpropagation(solver=FixedPoint(max_steps=max(BUDGETS)))
         for name, rule in (
             (f"{count} steps", plain),
             (f"{count} steps with a penalty", JacobianPenalty(plain, PENALTIES[cell])),
         ):
             after = learned(system, WithBatchStatistics(rule), first)
-            rows += measured(cell, name, after, own)
+            rows += measured(cell, name, after, batches)
     # Of the cell that stays solvable, which is the last.
-    cut = cut_short(after, own)
+    cut = cut_short(after, batches)
     if given.json is not None:
         figures = {
             "rows": rows,

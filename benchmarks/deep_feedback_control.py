@@ -93,7 +93,7 @@ def measured(name, rule, shorter, network, batch, repeats):
     seconds, processor = [], []
     for _ in range(repeats):
         began, used = time.perf_counter(), time.process_time()
-        _, _, found = jax.block_until_ready(step(*arguments))
+        _, _, solved = jax.block_until_ready(step(*arguments))
         seconds.append(time.perf_counter() - began)
         processor.append(time.process_time() - used)
     short, _ = compiled(shorter, network, feedback, batch)
@@ -107,7 +107,7 @@ def measured(name, rule, shorter, network, batch, repeats):
         "times_repaired": REPAIRED / median,
         "temporary_mb": megabytes(step),
         "temporary_mb_of_a_tenth": megabytes(short),
-        "solved": float(found.mean()),
+        "solved": float(solved.mean()),
     }
 
 

@@ -143,13 +143,15 @@ class _Bomb:
 
 
 def _figures(epoch: int) -> training.EpochMetrics:
-    found = training.Evaluation(0.5, 1.0, 1.0)
+    evaluation = training.Evaluation(0.5, 1.0, 1.0)
     numbers = {
         field.name: 1.0
         for field in dataclasses.fields(training.EpochMetrics)
         if field.default is dataclasses.MISSING
     }
-    return training.EpochMetrics(**{**numbers, "epoch": epoch, "steps_max": 3, "validation": found})
+    return training.EpochMetrics(
+        **{**numbers, "epoch": epoch, "steps_max": 3, "validation": evaluation}
+    )
 
 
 def _train(
@@ -167,9 +169,9 @@ def _train(
     del system, rule, training_set, validation, seed
     trained = start
     for epoch in range(len(start.metrics), min(config.epochs, 2)):
-        own = _figures(epoch + 1)
-        trained = dataclasses.replace(trained, metrics=(*trained.metrics, own))
-        report(own, trained)
+        figures = _figures(epoch + 1)
+        trained = dataclasses.replace(trained, metrics=(*trained.metrics, figures))
+        report(figures, trained)
     return trained
 
 
@@ -252,7 +254,7 @@ def _changed(value: Any, chance: random.Random) -> Any:
     if isinstance(value, dict) and value and chance.random() < 0.9:
         name = chance.choice(sorted(value))
         if chance.random() < 0.15:
-            return {key: own for key, own in value.items() if key != name}
+            return {key: item for key, item in value.items() if key != name}
         if chance.random() < 0.1:
             return {**value, chance.choice(("alhpa", "", name + "s")): chance.choice(JSON_VALUES)}
         return {**value, name: _changed(value[name], chance)}
@@ -269,7 +271,7 @@ def _written(value: Any, chance: random.Random) -> str:
     if isinstance(value, dict) and "checksum" in value and chance.random() < 0.7:
         # The checksum of what cannot be read does not matter.
         with contextlib.suppress(ValueError):
-            value = files.with_checksum({n: own for n, own in value.items() if n != "checksum"})
+            value = files.with_checksum({n: item for n, item in value.items() if n != "checksum"})
     return json.dumps(value).replace(f'"{DIGITS}"', "9" * 5000)
 
 
@@ -326,7 +328,7 @@ def _damage(path: Path, chance: random.Random) -> str:
             content[:place] + chance.randbytes(chance.choice((1, 9))) + content[place:]
         )
     elif way == "other":
-        others = sorted(own for own in Path().rglob("*") if own.is_file())
+        others = sorted(entry for entry in Path().rglob("*") if entry.is_file())
         path.write_bytes(chance.choice(others).read_bytes())
     elif way == "bomb":
         path.write_bytes(chance.choice(list(_bombs(path))))
@@ -365,17 +367,19 @@ class _Option:
 def _options(verb: type[Any]) -> list[_Option]:
     """Returns the options of a verb, of all words."""
     if not issubclass(verb, AbstractConfiguredVerb):
-        return [_Option(own.name, own.type, own.default) for own in dataclasses.fields(verb)]
+        return [
+            _Option(field.name, field.type, field.default) for field in dataclasses.fields(verb)
+        ]
     every = [each for each, _ in everywhere(verb.kind)] + list(declared(verb.command_kind))
-    found = {}
+    options = {}
     for each in every:
         if isinstance(each, Choice):
             words = tuple(kind.word for kind in each.words)
-            found[each.name] = _Option(each.name, str, each.default.word, words)
+            options[each.name] = _Option(each.name, str, each.default.word, words)
         else:
             words = tuple(each.choices or ())
-            found.setdefault(each.name, _Option(each.name, each.type, each.default, words))
-    return list(found.values())
+            options.setdefault(each.name, _Option(each.name, each.type, each.default, words))
+    return list(options.values())
 
 
 def _word(option: _Option, chance: random.Random) -> str:
@@ -399,19 +403,23 @@ def _arguments(chance: random.Random) -> list[str]:
     """Returns a random command."""
     if chance.random() < 0.03:
         return [chance.choice(WORDS) for _ in range(chance.randrange(4))]
-    verb = chance.choice([own for own in VERBS if own.verb not in SLOW_VERBS])
+    verb = chance.choice([candidate for candidate in VERBS if candidate.verb not in SLOW_VERBS])
     arguments = [verb.verb if chance.random() < 0.98 else verb.verb[:-1]]
     options = _options(verb)
-    positional = [own for own in options if own.name in ("folder", "model", "samples", "folders")]
+    positional = [
+        candidate
+        for candidate in options
+        if candidate.name in ("folder", "model", "samples", "folders")
+    ]
     for _ in positional:
         if chance.random() < 0.9:
             arguments.append(chance.choice(("run", "model", "rows.npy", chance.choice(WORDS))))
     if verb.verb in ("train", "compare"):
         arguments += ["--epochs", "2"]
-    if chance.random() < 0.8 and any(own.name == "out" for own in options):
+    if chance.random() < 0.8 and any(candidate.name == "out" for candidate in options):
         arguments += ["--out", "out/new"]
     for _ in range(chance.randrange(5)):
-        option = chance.choice([own for own in options if own not in positional])
+        option = chance.choice([candidate for candidate in options if candidate not in positional])
         name = "--" + option.name.replace("_", "-")
         if option.type is bool:
             arguments.append(name)
@@ -440,7 +448,7 @@ def _case(chance: random.Random) -> tuple[str, list[str]]:
     name = chance.choice(list(READERS))
     paths = [Path(name)]
     if paths[0].is_dir():
-        paths = sorted(own for own in Path(name).rglob("*") if own.is_file())
+        paths = sorted(entry for entry in Path(name).rglob("*") if entry.is_file())
     way = _damage(path := chance.choice(paths), chance)
     return f"{way} {path}", list(chance.choice(READERS[name]))
 
@@ -554,13 +562,13 @@ def run() -> int:
     with tempfile.TemporaryDirectory() as name:
         os.environ["LEASTCONTROL_DATA"] = str(Path(name) / "work")
         os.environ["LEASTCONTROL_CACHE"] = str(Path(name) / "cache")
-        found = run_cases(numbers, options.seed, Path(name))
-    print(f"{found['cases']} cases, {len(found['faults'])} faults")
+        outcome = run_cases(numbers, options.seed, Path(name))
+    print(f"{outcome['cases']} cases, {len(outcome['faults'])} faults")
     if out is not None:
         seconds = time.perf_counter() - began
         made = {"peak_gib": _memory() / 2**30, **made}
-        files.write_json(out, {**found, "seed": options.seed, "seconds": seconds, **made})
-    return 1 if found["faults"] else 0
+        files.write_json(out, {**outcome, "seed": options.seed, "seconds": seconds, **made})
+    return 1 if outcome["faults"] else 0
 
 
 if __name__ == "__main__":

@@ -41,8 +41,16 @@ EXACT = Tolerance(1e-10)
 LONG = FixedPoint(max_steps=5000)
 # A joint step has a product for the state and one for the control.
 RULES: dict[str, tuple[Callable[[Tolerance], AbstractRule], int, int]] = {
-    "least control": (lambda own: LeastControl(DynamicInversion(own, LONG), LEAK), FREE_STEPS, 2),
-    "recurrent backpropagation": (lambda own: RecurrentBackpropagation(tolerance=own), 0, 1),
+    "least control": (
+        lambda tolerance: LeastControl(DynamicInversion(tolerance, LONG), LEAK),
+        FREE_STEPS,
+        2,
+    ),
+    "recurrent backpropagation": (
+        lambda tolerance: RecurrentBackpropagation(tolerance=tolerance),
+        0,
+        1,
+    ),
 }
 
 
@@ -91,14 +99,14 @@ def systems(folders: Sequence[Path]) -> tuple[list[tuple[str, AbstractSystem]], 
     """Returns networks at first and learned weights, and the batch."""
     words = RunConfig.of(data="mnist", system="rnn", hidden=(256,))
     splits = samples.load_splits(words)
-    found = [("initialisation", trained.build_system(words, splits, 0))]
+    networks = [("initialisation", trained.build_system(words, splits, 0))]
     for folder in folders:
-        own = read_config(folder)
-        seed, at = next(iter(seed_folders(own, folder).items()))
-        system, _ = trained.load_trained(own, splits, at, seed)
-        found.append((f"{own.optimiser.epochs} epochs ({folder.name})", system))
+        config = read_config(folder)
+        seed, at = next(iter(seed_folders(config, folder).items()))
+        system, _ = trained.load_trained(config, splits, at, seed)
+        networks.append((f"{config.optimiser.epochs} epochs ({folder.name})", system))
     part = splits.train
-    return found, Batch(jnp.asarray(part.inputs[:BATCH]), jnp.asarray(part.targets[:BATCH]))
+    return networks, Batch(jnp.asarray(part.inputs[:BATCH]), jnp.asarray(part.targets[:BATCH]))
 
 
 def main() -> None:
@@ -107,10 +115,10 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, nargs="*", default=[], metavar="RUN")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures are written")
     given = parser.parse_args()
-    found, batch = systems(given.weights)
+    networks, batch = systems(given.weights)
     # Only now, for what was loaded is in float32.
     jax.config.update("jax_enable_x64", True)
-    rows = [row for name, system in found for row in rows_of(name, system, batch)]
+    rows = [row for name, system in networks for row in rows_of(name, system, batch)]
     if given.json is not None:
         write_json(given.json, {"gradients": rows, **origin()})
 

@@ -138,7 +138,7 @@ def draw(seed: int) -> tuple[PyTree[Array], Array]:
 
 def measure(show: Callable[[str], None]) -> list[dict[str, Any]]:
     """Measures all faults for all draws; returns a row for each fault."""
-    found: dict[str, list[tuple[np.ndarray, ...]]] = {}
+    faults: dict[str, list[tuple[np.ndarray, ...]]] = {}
     for seed in range(DRAWS):
         params, x = draw(seed)
         states = root(params, x)
@@ -147,9 +147,9 @@ def measure(show: Callable[[str], None]) -> list[dict[str, Any]]:
             wrong = gradients(params, at, x, signals)
             true = jnp.linalg.norm(wrong - exact, axis=1) / jnp.linalg.norm(exact, axis=1)
             numbers = true, certificate.predicted_error, certificate.result == blamed
-            found.setdefault(name, []).append(tuple(map(np.asarray, numbers)))
+            faults.setdefault(name, []).append(tuple(map(np.asarray, numbers)))
     rows = []
-    for name, parts in found.items():
+    for name, parts in faults.items():
         true, predicted, named = (np.concatenate(column) for column in zip(*parts, strict=True))
         finite = np.isfinite(predicted)
         ratios = predicted[finite] / true[finite]

@@ -71,7 +71,7 @@ def parts() -> dict[str, tuple[Callable[[PyTree, PyTree], PyTree], PyTree, PyTre
         answer = problem.respond(sample, read, last, gain.value, tolerance.rounding)
         return moved(sample, z._replace(gain=gain), answer)
 
-    run = lambda problem: lambda sample, own: advance(problem, ENDLESS, sample, own)  # noqa: E731
+    run = lambda problem: lambda sample, z: advance(problem, ENDLESS, sample, z)  # noqa: E731
     drives = Controlled(samples.drive, None)
     states = jax.vmap(system.initial_state)(samples.drive)
     linear = Linearised(samples.drive, states, jnp.full((BATCH, 10), 0.1))
@@ -109,7 +109,7 @@ def measure() -> list[dict[str, Any]]:
 
     calls = {name: (compiled(*part), STEPS) for name, part in parts().items()}
     times = timed(calls, ROUNDS)
-    return [{"part": name, "us": Spread.of(own)._asdict()} for name, own in times.items()]
+    return [{"part": name, "us": Spread.of(values)._asdict()} for name, values in times.items()]
 
 
 def main() -> None:

@@ -48,18 +48,18 @@ def start(out: Path, epochs: int) -> subprocess.Popen[str]:
 
 def ending(folder: Path) -> dict[str, object]:
     """Returns what a finished run leaves, wall times apart."""
-    found: dict[str, object] = {
+    outcome: dict[str, object] = {
         "metrics": [
             {k: v for k, v in row.items() if k not in TIMES} for row in read_metrics(folder)
         ]
     }
     for path in sorted((folder / "checkpoints").iterdir()):
         state = path.name.startswith("state-")
-        found[path.name] = (
+        outcome[path.name] = (
             read_sealed(path, "training state").content if state else path.read_bytes()
         )
-    found["files"] = sorted(path.name for path in folder.iterdir())
-    return found
+    outcome["files"] = sorted(path.name for path in folder.iterdir())
+    return outcome
 
 
 def moment(folder: Path) -> str:
@@ -123,18 +123,18 @@ def main() -> int:
     options = parser.parse_args()
     made, began = origin(), time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
-        found = compare(Path(name), options)
-    if found is None:
+        counts = compare(Path(name), options)
+    if counts is None:
         return 1
     print(
-        f"{found['kills']} kills in {found['runs']} runs, {found['moves']} folders moved: "
-        f"{found['different']} ended in other bits than the uninterrupted run, and "
-        f"{found['foreign']} folders of another run were written."
+        f"{counts['kills']} kills in {counts['runs']} runs, {counts['moves']} folders moved: "
+        f"{counts['different']} ended in other bits than the uninterrupted run, and "
+        f"{counts['foreign']} folders of another run were written."
     )
     if options.json is not None:
         seconds = time.perf_counter() - began
-        write_json(options.json, {**found, "seconds": seconds, **made})
-    return 1 if found["different"] or found["foreign"] else 0
+        write_json(options.json, {**counts, "seconds": seconds, **made})
+    return 1 if counts["different"] or counts["foreign"] else 0
 
 
 def compare(root: Path, options: argparse.Namespace) -> dict[str, object] | None:

@@ -118,19 +118,19 @@ def judged(config: MetaConfig) -> list[dict[str, Any]]:
             system = train(first, rule, parts[0], parts[1], loop, seed=seed).system
         except MetaTrainingError:
             return []
-        figures.append([meta_evaluate(system, own, parts[1], count, key=key) for own in judges])
+        figures.append([meta_evaluate(system, judge, parts[1], count, key=key) for judge in judges])
     return [
-        {**({} if size is None else {"evaluation_step_size": size}), **of_numbers(own)}
-        for size, own in zip(sizes, zip(*figures, strict=True), strict=True)
+        {**({} if size is None else {"evaluation_step_size": size}), **of_numbers(seeds)}
+        for size, seeds in zip(sizes, zip(*figures, strict=True), strict=True)
     ]
 
 
 def of_numbers(seeds: Sequence[MetaEvaluation]) -> dict[str, Any]:
     """Returns every seed's figure and their mean; what is not a number has no place in JSON."""
-    finite = all(own.not_finite_fraction == 0 for own in seeds)
+    finite = all(evaluation.not_finite_fraction == 0 for evaluation in seeds)
     numbers: dict[str, Any] = {}
     for name in ("loss", "accuracy"):
-        values = [getattr(own, name) for own in seeds]
+        values = [getattr(evaluation, name) for evaluation in seeds]
         if values[0] is not None:
             numbers[name] = statistics.fmean(values) if finite else None
             numbers[f"{name}_per_seed"] = values if finite else None

@@ -98,7 +98,7 @@ def rules(points, deviation):
             difference=fc.VoltageDifference(),
         )
 
-    found = {
+    by_name = {
         "nudged DFC, two-phase": fc.DeepFeedbackControl(
             phase,
             fc.Nudged(NUDGE),
@@ -129,12 +129,12 @@ def rules(points, deviation):
     single = None
     if deviation > 0:
         single = fc.SinglePhase(0.5, start=points // 2, decay=0.01)
-    found["Strong-DFC, single-phase"] = fc.DeepFeedbackControl(
+    by_name["Strong-DFC, single-phase"] = fc.DeepFeedbackControl(
         phase, fc.Strong(), loss=soft, path=product, feedback_learning=single
     )
     for name, leak in LEAST_CONTROL.items():
-        found[name] = ideal(dynamics(points, deviation, leak))
-    return found
+        by_name[name] = ideal(dynamics(points, deviation, leak))
+    return by_name
 
 
 def one_run(rule, splits, options, seed):
@@ -188,10 +188,10 @@ def opened(path, options):
     fresh = {"settings": settings(options), "runs": []}
     if path is None or not path.is_file():
         return fresh
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if found["settings"] != fresh["settings"]:
+    results = json.loads(path.read_text(encoding="utf-8"))
+    if results["settings"] != fresh["settings"]:
         sys.exit(f"{path} holds runs with other settings: name another file with --json.")
-    return found
+    return results
 
 
 def main():
@@ -209,8 +209,8 @@ def main():
     parser.add_argument("--feedback-learning-rate", type=float, default=1e-4)
     parser.add_argument("--json", type=Path, help="file of the results")
     options = parser.parse_args()
-    found = opened(options.json, options)
-    done = {(own["rule"], own["noise"], own["seed"]) for own in found["runs"]}
+    results = opened(options.json, options)
+    done = {(row["rule"], row["noise"], row["seed"]) for row in results["runs"]}
     cells = [
         (name, level, seed)
         for level in options.levels
@@ -225,11 +225,11 @@ def main():
             scale = data.MNIST_STANDARDISATION if options.data == "mnist" else None
             splits = data.load(options.data, preprocessing=scale)
         rule = rules(options.points, level)[name]
-        own = {"rule": name, "noise": level, **one_run(rule, splits, options, seed), **made}
-        print(json.dumps(own, ensure_ascii=False), flush=True)
-        found["runs"].append(own)
+        run = {"rule": name, "noise": level, **one_run(rule, splits, options, seed), **made}
+        print(json.dumps(run, ensure_ascii=False), flush=True)
+        results["runs"].append(run)
         if options.json is not None:
-            files.write_json(options.json, found)
+            files.write_json(options.json, results)
 
 
 if __name__ == "__main__":

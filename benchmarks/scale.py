@@ -113,11 +113,11 @@ def measured() -> Iterator[tuple[dict[str, Any], SampleWork]]:
             print(case.kind, case.size, rule, cases[-1][3].steps_mean, flush=True)
     times: list[list[float]] = [[] for _ in cases]
     for _ in range(ROUNDS):
-        for (*_, step), own in zip(cases, times, strict=True):
+        for (*_, step), milliseconds in zip(cases, times, strict=True):
             began = time.process_time()
             step.call()
-            own.append(1e3 * (time.process_time() - began) / step.steps)
-    for (case, work, rule, step), own in zip(cases, times, strict=True):
+            milliseconds.append(1e3 * (time.process_time() - began) / step.steps)
+    for (case, work, rule, step), milliseconds in zip(cases, times, strict=True):
         assert step.temporary_mb is not None
         assert step.peak_mb is not None
         yield (
@@ -131,7 +131,7 @@ def measured() -> Iterator[tuple[dict[str, Any], SampleWork]]:
                 "passes": step.steps_mean,
                 "passes_max": step.steps_max,
                 "converged_fraction": step.converged_fraction,
-                "ms": {"least": min(own), **Spread.of(own)._asdict()},
+                "ms": {"least": min(milliseconds), **Spread.of(milliseconds)._asdict()},
                 "temporary_mb": step.temporary_mb,
                 "lasting_weights": (step.peak_mb - step.temporary_mb)
                 * MEGABYTE

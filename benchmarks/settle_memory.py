@@ -42,7 +42,7 @@ class Settled(NamedTuple):
     """The states of a batch, which samples a way says it found (`None` for no word), and how."""
 
     states: Array
-    found: Array | None
+    solved: Array | None
     says: Any
 
 
@@ -260,11 +260,11 @@ def outcome(
     finite = all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradient))
     row: dict[str, Any] = {"gradient": "finite" if finite else "not finite"}
     batch = x[0].shape[0]
-    if settled.found is None:
+    if settled.solved is None:
         row["says"] = "nothing"
         counted = np.ones(batch, bool)
     else:
-        counted = np.asarray(settled.found)
+        counted = np.asarray(settled.solved)
         row["found"] = int(counted.sum())
         row["says"] = words(settled.says, sentences, counted)
     if exact is not None and finite and counted.any():

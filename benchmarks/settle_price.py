@@ -130,8 +130,8 @@ def programs(size: int, contractions: jax.Array) -> tuple[dict[str, Callable[[],
     )
 
     def least(params: dict) -> jax.Array:
-        own = {name: params[name] for name in ("weight", "decoder")}
-        return estimate(own, encoded(params, x, contractions), labels)[0]
+        weights = {name: params[name] for name in ("weight", "decoder")}
+        return estimate(weights, encoded(params, x, contractions), labels)[0]
 
     values = {
         BY_HAND: from_zero(layer_by_hand(_moved)),
@@ -150,8 +150,8 @@ def programs(size: int, contractions: jax.Array) -> tuple[dict[str, Callable[[],
     exact = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(gradients[UNROLLED])])
     errors = {}
     for name in (BY_HAND, AS_EXACT, SETTLE, OPTIMISTIX):
-        own = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(gradients[name])])
-        errors[name] = float(jnp.linalg.norm(own - exact) / jnp.linalg.norm(exact))
+        gradient = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(gradients[name])])
+        errors[name] = float(jnp.linalg.norm(gradient - exact) / jnp.linalg.norm(exact))
     said = {
         "solved_fraction": float(jnp.mean(lc.solved(solution))),
         "steps": [int(jnp.min(solution.stats.steps)), steps],
@@ -170,11 +170,15 @@ def measured(calls: dict[str, Callable[[], Any]], seconds: float) -> dict[str, A
             start = time.perf_counter()
             jax.block_until_ready(call())
             times[name].append(time.perf_counter() - start)
-    arrays = {name: np.asarray(own) for name, own in times.items()}
+    arrays = {name: np.asarray(durations) for name, durations in times.items()}
     quartiles = lambda values: [float(q) for q in np.quantile(values, (0.25, 0.5, 0.75))]  # noqa: E731
     return {
-        "milliseconds": {name: 1e3 * float(np.median(own)) for name, own in arrays.items()},
-        "ratio_to_custom_vjp": {n: quartiles(own / arrays[BY_HAND]) for n, own in arrays.items()},
+        "milliseconds": {
+            name: 1e3 * float(np.median(durations)) for name, durations in arrays.items()
+        },
+        "ratio_to_custom_vjp": {
+            n: quartiles(durations / arrays[BY_HAND]) for n, durations in arrays.items()
+        },
         "settle_to_equally_exact": quartiles(arrays[SETTLE] / arrays[AS_EXACT]),
         "settle_to_optimistix": quartiles(arrays[SETTLE] / arrays[OPTIMISTIX]),
         "turns": len(arrays[SETTLE]),

@@ -107,13 +107,13 @@ def measured(name: str, system: AbstractSystem) -> list[dict[str, Any]]:
     """Returns a row for each layout of devices."""
     whole, rows = None, []
     for devices, per_copy in LAYOUTS:
-        found = trained(system, devices, per_copy)
-        whole = found if whole is None else whole
-        pairs = zip(arrays(found.system), arrays(whole.system), strict=True)
+        run = trained(system, devices, per_copy)
+        whole = run if whole is None else whole
+        pairs = zip(arrays(run.system), arrays(whole.system), strict=True)
         held = {
-            "weights_mib": held_mib(found.system),
-            "averages_mib": held_mib(found.optimiser_states),
-            "working_mib": found.metrics[-1].step_bytes / MEBIBYTE,
+            "weights_mib": held_mib(run.system),
+            "averages_mib": held_mib(run.optimiser_states),
+            "working_mib": run.metrics[-1].step_bytes / MEBIBYTE,
         }
         # What a step changes stands twice in memory: as it was and as it will be.
         peak = sum(held.values()) + held["weights_mib"] + held["averages_mib"]
@@ -126,7 +126,7 @@ def measured(name: str, system: AbstractSystem) -> list[dict[str, Any]]:
                 "peak_mib": peak,
                 "share_of_one": peak / (rows[0]["peak_mib"] if rows else peak),
                 "difference": max(float(np.max(np.abs(a - np.asarray(b)))) for a, b in pairs),
-                "converged_fraction": found.metrics[-1].converged_fraction,
+                "converged_fraction": run.metrics[-1].converged_fraction,
             }
         )
         print(rows[-1], flush=True)

@@ -100,13 +100,13 @@ def main() -> int:
             "first training step": (FIRST_STEP, first_step),
             "first training step, compiled before": (FIRST_STEP, lambda: first_step(Path(kept))),
         }
-        found = {
+        figures = {
             name: timed(name, bar, start, options.repeats) for name, (bar, start) in cases.items()
         }
     if options.json is not None:
         load = {"load": os.getloadavg()[0], "repeats": options.repeats}
-        write_json(options.json, {**found, **load, **origin()})
-    return int(any(own["seconds"] > own["bar_seconds"] for own in found.values()))
+        write_json(options.json, {**figures, **load, **origin()})
+    return int(any(row["seconds"] > row["bar_seconds"] for row in figures.values()))
 
 
 if __name__ == "__main__":

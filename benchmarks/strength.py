@@ -124,7 +124,7 @@ def trial(config: RunConfig, splits: Any, seed: int) -> tuple[dict[str, Any], Ab
         "train_nll": free[-1],
         "train_nll_epochs": free,
         "validation_accuracy": validated[-1].accuracy,
-        "validation_accuracy_best": max(own.accuracy for own in validated),
+        "validation_accuracy_best": max(evaluation.accuracy for evaluation in validated),
         "test_accuracy": test.accuracy,
         "removed_mean": sum(removed) / len(removed),
         "removed_end": removed[-1],

@@ -45,10 +45,10 @@ def batches(folder: Path | None) -> tuple[Batch, Batch]:
     return first, jax.tree.map(lambda leaf: leaf[LEARNED:], batch)
 
 
-def parts(system: Feedforward, own: Batch) -> dict[str, Call]:
+def parts(system: Feedforward, stacked: Batch) -> dict[str, Call]:
     """Returns calls of the parts of a sweep."""
     problem = SweepProblem(ControlProblem(system, CrossEntropy(), LEAK), system, Tolerance())
-    samples = Sample(jax.vmap(system.drive)(own.inputs[0]), own.targets[0])
+    samples = Sample(jax.vmap(system.drive)(stacked.inputs[0]), stacked.targets[0])
 
     def products(sample: Sample, z: Any) -> Any:
         read = lambda control: system.readout(system.settle(sample.drive, control))  # noqa: E731
@@ -62,22 +62,22 @@ def parts(system: Feedforward, own: Batch) -> dict[str, Call]:
         return advance(problem, ENDLESS, sample, progress)
 
     def loop(step: Callable, start: Callable, count: int) -> Call:
-        own = jax.tree.map(lambda leaf: leaf[:count], samples)
+        chosen = jax.tree.map(lambda leaf: leaf[:count], samples)
         repeat = lambda samples, start: jax.lax.fori_loop(  # noqa: E731
             0, REPEATS, lambda _, z: jax.vmap(step)(samples, z), start
         )
-        first = start(own, count)
-        program = jax.jit(repeat).lower(own, first).compile()
-        return lambda: jax.block_until_ready(program(own, first))
+        first = start(chosen, count)
+        program = jax.jit(repeat).lower(chosen, first).compile()
+        return lambda: jax.block_until_ready(program(chosen, first))
 
-    def at(own: Sample, count: int) -> Any:
-        z = jax.vmap(problem.initial)(own)
+    def at(chosen: Sample, count: int) -> Any:
+        z = jax.vmap(problem.initial)(chosen)
         for _ in range(2):
-            z = jax.jit(jax.vmap(sweep))(own, z)
+            z = jax.jit(jax.vmap(sweep))(chosen, z)
         return z
 
-    def progress(own: Sample, count: int) -> Progress:
-        return Progress.first(at(own, count), None, count, jnp.float32)
+    def progress(chosen: Sample, count: int) -> Progress:
+        return Progress.first(at(chosen, count), None, count, jnp.float32)
 
     return {
         "the products of a sweep": loop(products, at, BATCH),
@@ -95,22 +95,22 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures are written")
     given = parser.parse_args()
     on_one_core()
-    first, own = batches(given.data_dir)
+    first, stacked = batches(given.data_dir)
     fresh = Feedforward(784, (256, 256), 10, key=KEY)
     system = learned(fresh, LeastControl(DynamicInversion(), LEAK), first)
-    inputs, targets, _ = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), own)
+    inputs, targets, _ = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), stacked)
     calls, solves = {}, {}
     for name, weights in (("first weights", fresh), (f"{LEARNED} steps", system)):
         for rule, what in (
             (Backpropagation(), "backpropagation"),
             (LeastControl(DynamicInversion(), LEAK), "least control"),
         ):
-            step = compile_step(weights, rule, own, KEY)
+            step = compile_step(weights, rule, stacked, KEY)
             calls[f"a step of {what}, {name}"] = (step.call, BATCHES)
         problem = ControlProblem(weights, CrossEntropy(), LEAK)
         solve = jax.jit(lambda samples, p=problem: DynamicInversion().equilibrium(p, samples).stats)
         solves[name] = solve(Sample(jax.vmap(weights.drive)(inputs), targets))
-    calls |= {name: (call, REPEATS) for name, call in parts(system, own).items()}
+    calls |= {name: (call, REPEATS) for name, call in parts(system, stacked).items()}
     times = timed(calls, ROUNDS)
     figures = {
         "parts": rows_of(times),

@@ -149,15 +149,15 @@ def topics(room: str) -> dict[str, list[str]]:
     of_module = {
         module: title for title, modules in TOPICS[room].items() for module in modules.split()
     }
-    found: dict[str, list[str]] = {title: [] for title in TOPICS[room]}
+    by_topic: dict[str, list[str]] = {title: [] for title in TOPICS[room]}
     for name, module in public_names(room).items():
         if module not in of_module:
             raise ValueError(
                 f"leastcontrol.{room}.{name} is defined in {module}, which belongs to no topic of "
                 f"the interface: name {module} in TOPICS of {__file__}."
             )
-        found[of_module[module]].append(name)
-    return found
+        by_topic[of_module[module]].append(name)
+    return by_topic
 
 
 def slug(title: str) -> str:

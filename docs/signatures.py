@@ -84,11 +84,11 @@ def _exports(module: griffe.Module) -> Iterator[str]:
 
 def _resolved(base: Any) -> griffe.Class | None:
     try:
-        found = base.parent.modules_collection[base.canonical_path]
-        found = found.final_target if found.is_alias else found
+        target = base.parent.modules_collection[base.canonical_path]
+        target = target.final_target if target.is_alias else target
     except (AttributeError, KeyError, griffe.GriffeError):
         return None
-    return found if isinstance(found, griffe.Class) else None
+    return target if isinstance(target, griffe.Class) else None
 
 
 def _name_of(base: Any) -> str:
@@ -97,24 +97,27 @@ def _name_of(base: Any) -> str:
 
 def _ancestors(each: griffe.Class) -> list[griffe.Class]:
     """Returns a class behind those that it inherits from."""
-    found = [
-        ancestor for base in each.bases if (own := _resolved(base)) for ancestor in _ancestors(own)
+    ancestors = [
+        ancestor
+        for base in each.bases
+        if (parent := _resolved(base))
+        for ancestor in _ancestors(parent)
     ]
-    return list(dict.fromkeys([*found, each]))
+    return list(dict.fromkeys([*ancestors, each]))
 
 
 def _is_module(each: griffe.Class) -> bool:
-    return any(_name_of(base) == MODULE for own in _ancestors(each) for base in own.bases)
+    return any(_name_of(base) == MODULE for ancestor in _ancestors(each) for base in ancestor.bases)
 
 
 def _constructor(each: griffe.Class) -> griffe.Function:
     parameters: dict[str, griffe.Parameter] = {}
-    for own in _ancestors(each):
-        if "__init__" in own.members and own is not each:
-            init = cast(griffe.Function, own.members["__init__"])
+    for ancestor in _ancestors(each):
+        if "__init__" in ancestor.members and ancestor is not each:
+            init = cast(griffe.Function, ancestor.members["__init__"])
             parameters = {p.name: p for p in init.parameters if p.name != "self"}
             continue
-        for name, member in own.members.items():
+        for name, member in ancestor.members.items():
             if (parameter := _parameter(name, member)) is not None:
                 parameters[name] = parameter
     return griffe.Function(

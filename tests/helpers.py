@@ -105,8 +105,8 @@ def parameters(system):
         "ResidualNetwork": ("encoder", "blocks", "decoder"),
         "DeepEquilibrium": ("encoder", "cell", "decoder"),
     }
-    own = names.get(type(system).__name__, ("input", "recurrent", "output"))
-    return tuple(getattr(system, name) for name in own)
+    fields = names.get(type(system).__name__, ("input", "recurrent", "output"))
+    return tuple(getattr(system, name) for name in fields)
 
 
 class Oracle:
@@ -123,10 +123,10 @@ class Oracle:
 
         def split(z, theta, x, target, leak):
             """Returns f, u and y."""
-            own = eqx.tree_at(parameters, system, unravel(theta))
+            moved = eqx.tree_at(parameters, system, unravel(theta))
             state = unravel_state(z[: self.size])
-            field, _ = ravel_pytree(own.vector_field(state, own.drive(x)))
-            read = own.readout(state)
+            field, _ = ravel_pytree(moved.vector_field(state, moved.drive(x)))
+            read = moved.readout(state)
             if self.neurons:
                 output = z[self.size :]
                 return field, output - read, output
@@ -148,7 +148,7 @@ class Oracle:
         """Minimises at a leak; `z` are the minimisers of all samples."""
         self.leak = leak
         self.z = jnp.stack(
-            [self._minimise(*own) for own in zip(self.inputs, self.targets, strict=True)]
+            [self._minimise(*sample) for sample in zip(self.inputs, self.targets, strict=True)]
         )
         return self
 

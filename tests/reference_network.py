@@ -34,7 +34,7 @@ def network():
         for layer, size in enumerate(SIZES[1:], 1)
     ]
     return eqx.tree_at(
-        lambda own: [leaf for layer in own.layers for leaf in (layer.weight, layer.bias)],
+        lambda tree: [leaf for layer in tree.layers for leaf in (layer.weight, layer.bias)],
         structure,
         [leaf for pair in zip(weights, biases, strict=True) for leaf in pair],
     )

@@ -23,8 +23,8 @@ def library_classes():
     for room in ROOMS:
         module = importlib.import_module(f"leastcontrol.{room}")
         modules.append(module)
-        for found in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{module.__name__}."):
-            modules.append(importlib.import_module(found.name))
+        for info in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{module.__name__}."):
+            modules.append(importlib.import_module(info.name))
     return [
         value
         for module in modules

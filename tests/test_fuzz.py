@@ -18,7 +18,7 @@ def test_what_is_wrong_at_random_ends_with_one_sentence(tmp_path):
         [sys.executable, str(SCRIPT), *command], capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads((tmp_path / "fuzz.json").read_text(encoding="utf-8"))
-    assert found["cases"] == 150
-    assert set(found["kinds"]) > {"arguments", "configuration", "bomb", "cut", "flip", "json"}
-    assert found["faults"] == []
+    outcome = json.loads((tmp_path / "fuzz.json").read_text(encoding="utf-8"))
+    assert outcome["cases"] == 150
+    assert set(outcome["kinds"]) > {"arguments", "configuration", "bomb", "cut", "flip", "json"}
+    assert outcome["faults"] == []

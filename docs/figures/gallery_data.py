@@ -23,20 +23,25 @@ COMMAND = "python docs/figures/gallery_data.py"
 FILE = RESULTS / "gallery.json"
 # What is taken from the names of each example when it has run.
 TAKEN = {
-    "bilevel": lambda own: {"common": np.exp(own["common"]), "learned": np.exp(own["eta"])},
-    "deq_transformer": lambda own: {"steps": own["solution"].stats.steps},
-    "encoder_equilibrium_decoder": lambda own: {
-        "loss": own["accuracy_by_loss"],
-        "control": own["accuracy_by_control"],
+    "bilevel": lambda values: {
+        "common": np.exp(values["common"]),
+        "learned": np.exp(values["eta"]),
     },
-    "energy_model": lambda own: {name: own[name][:5] for name in ("noisy", "cleaned", "unseen")},
-    "ensemble": lambda own: {name: own[name] for name in ("disagreement", "right")},
-    "flax_nnx_cell": lambda own: {"steps": own["solution"].stats.steps},
-    "lotka_volterra": lambda own: {
-        "learned": own["competition"][own["pairs"]],
-        "true": own["truth"][own["pairs"]],
+    "deq_transformer": lambda values: {"steps": values["solution"].stats.steps},
+    "encoder_equilibrium_decoder": lambda values: {
+        "loss": values["accuracy_by_loss"],
+        "control": values["accuracy_by_control"],
     },
-    "warm_starts": lambda own: {"chains": own["seen"][:, -1]},
+    "energy_model": lambda values: {
+        name: values[name][:5] for name in ("noisy", "cleaned", "unseen")
+    },
+    "ensemble": lambda values: {name: values[name] for name in ("disagreement", "right")},
+    "flax_nnx_cell": lambda values: {"steps": values["solution"].stats.steps},
+    "lotka_volterra": lambda values: {
+        "learned": values["competition"][values["pairs"]],
+        "true": values["truth"][values["pairs"]],
+    },
+    "warm_starts": lambda values: {"chains": values["seen"][:, -1]},
 }
 
 

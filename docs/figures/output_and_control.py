@@ -38,9 +38,9 @@ def learned_feedback(network: lc.Feedforward, inputs: jax.Array, targets: jax.Ar
     )
     optimiser = optax.adam(optax.cosine_decay_schedule(0.02, STEPS))
 
-    def step(carry, own):
+    def step(carry, pair):
         feedback, state = carry
-        first, key = own
+        first, key = pair
         part = lambda rows: jax.lax.dynamic_slice_in_dim(rows, first, 64)  # noqa: E731
         credit = rule(network, feedback, lc.Batch(part(inputs), part(targets)), key=key)
         updates, state = optimiser.update(credit.feedback_gradient, state)
@@ -72,11 +72,11 @@ def main() -> None:
         DYNAMICS,
         task.drives,
         (task.free.soma[-1], task.references),
-        error=lambda output, own: task.error(own[0], output - own[0], own[1]),
+        error=lambda output, sample: task.error(sample[0], output - sample[0], sample[1]),
         feedback=lambda soma, control: task.path.drive(network, feedback, soma, control),
         record=lambda moment: (moment.soma[-1], moment.control),
     )
-    outputs, controls = (np.asarray(own)[:, :, 0] for own in simulation.recorded)
+    outputs, controls = (np.asarray(series)[:, :, 0] for series in simulation.recorded)
     held = fc.DeepFeedbackControl(fc.SteadyState(LEAK), TEACHING, loss=lc.SquaredError())
     credit = held(network, feedback, batch)
     assert lc.solved(credit.solution).all()

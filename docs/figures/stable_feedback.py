@@ -28,25 +28,25 @@ def jacobian() -> tuple[lc.Feedforward, tuple[jax.Array, ...], np.ndarray]:
     network = lc.Feedforward(5, (2,), 2, initialisation=lc.XavierNormal(), key=network_key)
     x = jax.random.normal(input_key, (5,))
     soma = lc.equilibrium.free_moment(network, network.drive(x)).soma
-    batch = tuple(own[None] for own in soma)
+    batch = tuple(voltage[None] for voltage in soma)
     return network, batch, np.asarray(diagnostics.jacobians(network, batch)[0], np.float64)
 
 
 def stable(j: np.ndarray) -> np.ndarray:
     """Returns feedback matrices in the row space of J that hold the linearised network."""
     rng = np.random.default_rng(42)
-    found = []
-    while len(found) < SAMPLES:
+    matrices = []
+    while len(matrices) < SAMPLES:
         q = j.T @ rng.standard_normal((2, 2))
         if np.linalg.eigvals(j @ q).real.min() >= 0:
-            found.append(q / np.linalg.norm(q))
-    return np.asarray(found)
+            matrices.append(q / np.linalg.norm(q))
+    return np.asarray(matrices)
 
 
 def damped(j: np.ndarray) -> np.ndarray:
     """Returns Jᵀ(JJᵀ + γI)⁻¹, of unit norm, for each damping."""
-    found = [j.T @ np.linalg.inv(j @ j.T + gamma * np.eye(2)) for gamma in DAMPINGS]
-    return np.asarray([q / np.linalg.norm(q) for q in found])
+    matrices = [j.T @ np.linalg.inv(j @ j.T + gamma * np.eye(2)) for gamma in DAMPINGS]
+    return np.asarray([q / np.linalg.norm(q) for q in matrices])
 
 
 def main() -> None:

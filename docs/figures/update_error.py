@@ -32,8 +32,8 @@ def update(system: lc.EquilibriumRNN, x: jax.Array, point: lc.Point) -> jax.Arra
     learned, fixed = eqx.partition(system, eqx.is_inexact_array)
 
     def field_and_readout(learned):
-        own = eqx.combine(learned, fixed)
-        return own.vector_field(point.state, own.drive(x)), own.readout(point.state)
+        combined = eqx.combine(learned, fixed)
+        return combined.vector_field(point.state, combined.drive(x)), combined.readout(point.state)
 
     _, pull = jax.vjp(field_and_readout, learned)
     gradient = pull((-point.control, -point.output_control))[0]

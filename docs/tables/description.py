@@ -96,9 +96,11 @@ class Column:
         if self.absent is not None and None in figures:
             return self.absent
         try:
-            if any(isinstance(own, bool) or own in (math.inf, -math.inf) for own in figures):
+            if any(
+                isinstance(figure, bool) or figure in (math.inf, -math.inf) for figure in figures
+            ):
                 raise ValueError("not a finite number")
-            scaled = figures if self.scale is None else [self.scale * own for own in figures]
+            scaled = figures if self.scale is None else [self.scale * figure for figure in figures]
             return f" {self.form(*scaled)} "
         except (TypeError, ValueError) as error:
             shown = f"{self.paths} = {', '.join(map(repr, figures))}"
@@ -173,11 +175,11 @@ class Table:
 
         **Raises:** `TablesError` for a file that is damaged, or of another run or kind.
         """
-        present = [own for own in self.files if (results / own.name).exists()]
-        read = [row for own in present for row in self._read(results / own.name, own)]
+        present = [file for file in self.files if (results / file.name).exists()]
+        read = [row for file in present for row in self._read(results / file.name, file)]
         if not present:
             return ""
-        with self._refusing(", ".join(str(results / own.name) for own in present)):
+        with self._refusing(", ".join(str(results / file.name) for file in present)):
             return "\n\n".join(self._blocks(list(self.arrange(read))))
 
     def _blocks(self, rows: list[Row]) -> Iterator[str]:
@@ -244,18 +246,18 @@ def spread(rows: Sequence[Row], name: str, scale: float = 100, digits: int = 2) 
 
 def lead(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
     """Returns the mean of first − second, pair by pair, with the standard error of that mean."""
-    leads = [own - other for own, other in zip(first, second, strict=True)]
+    leads = [one - other for one, other in zip(first, second, strict=True)]
     return statistics.fmean(leads), statistics.stdev(leads) / math.sqrt(len(leads))
 
 
 def check_alike(rows: Sequence[Row], of: Callable[[Row], Mapping[str, Any]]) -> None:
     """Raises `TablesError` unless what is taken of the rows is the same for all of them."""
     for row in rows:
-        first, own = of(rows[0]), of(row)
-        for name in sorted(first.keys() | own.keys()):
-            if first.get(name) != own.get(name):
+        first, other = of(rows[0]), of(row)
+        for name in sorted(first.keys() | other.keys()):
+            if first.get(name) != other.get(name):
                 raise TablesError(
                     f"{rows[0].file} and {row.file} have {name} = {first.get(name)} and "
-                    f"{own.get(name)}, but they are compared pair by pair: run both with the same "
-                    "options."
+                    f"{other.get(name)}, but they are compared pair by pair: run both with the "
+                    "same options."
                 )

@@ -30,8 +30,8 @@ PARTS = ("first weights", "⅛", "¼", "½", "end")
 
 def _figures(row: Row, path: str) -> list[float]:
     """Returns the figure at a path of every seed that has it."""
-    seeds = (Row(row.file, row.writer, own) for own in row["per_seed"])
-    return [figure for own in seeds if (figure := own.get(path)) is not None]
+    seeds = (Row(row.file, row.writer, seed) for seed in row["per_seed"])
+    return [figure for seed in seeds if (figure := seed.get(path)) is not None]
 
 
 def _spread(figures: Sequence[float]) -> list[float] | None:
@@ -90,8 +90,8 @@ def _costs(rows: list[Row]) -> list[Row]:
         row.plus(
             ratio=_spread(
                 [
-                    own / other
-                    for own, other in zip(_figures(row, "gradient_cpu_ms"), times, strict=True)
+                    cost / other
+                    for cost, other in zip(_figures(row, "gradient_cpu_ms"), times, strict=True)
                 ]
             )
         )

@@ -54,7 +54,7 @@ def _signed(difference: Sequence[float], digits: int) -> str:
 
 def _arms(name: str) -> Callable[[list[Row]], list[Row]]:
     def arrange(rows: list[Row]) -> list[Row]:
-        (regime,) = (own for own in _regimes(rows) if own["name"] == name)
+        (regime,) = (candidate for candidate in _regimes(rows) if candidate["name"] == name)
         shown = []
         for setting in regime["settings"]:
             digits = setting["digits"]

@@ -33,10 +33,12 @@ def _of_kind(summary: Any, kind: str) -> list[float]:
     """Returns the figures of the pictures of a kind, each the mean over the seeds."""
     every = []
     for seed in summary["per_seed"]:
-        if [own["image"] for own in seed["pictures"]] != summary["config"]["images"]:
+        if [picture["image"] for picture in seed["pictures"]] != summary["config"]["images"]:
             raise ValueError("the pictures of a seed are not those of the configuration")
-        pictures = [own for own in seed["pictures"] if own["image"].startswith(f"{kind}-")]
-        every.append([own["psnr_test"] for own in pictures])
+        pictures = [
+            picture for picture in seed["pictures"] if picture["image"].startswith(f"{kind}-")
+        ]
+        every.append([picture["psnr_test"] for picture in pictures])
     return [statistics.fmean(values) for values in zip(*every, strict=True)]
 
 
@@ -46,12 +48,14 @@ def _with_differences(rows: list[Row]) -> Iterator[Row]:
         check_alike(pair, _shared)
         yield from pair
         if len(pair) == 2:
-            baseline, own = pair
+            baseline, second = pair
             leads = {
-                kind: lead(own[f"figures.{kind}"], baseline[f"figures.{kind}"]) for kind in KINDS
+                kind: lead(second[f"figures.{kind}"], baseline[f"figures.{kind}"]) for kind in KINDS
             }
             shown = {kind: f"{mean:+.2f} ± {error:.2f}" for kind, (mean, error) in leads.items()}
-            yield own.plus(label="the second less the first", shown=shown, config=None, mean=None)
+            yield second.plus(
+                label="the second less the first", shown=shown, config=None, mean=None
+            )
 
 
 def _shared(row: Row) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def best(rows: list[Row]) -> list[Row]:
         rates = _groups(group, lambda row: (row["learning_rate"],))
         most = max(map(len, rates.values()))
         # A rate whose seeds are not all there yet is not compared with the others.
-        whole = {rate: own for (rate,), own in rates.items() if len(own) == most}
+        whole = {rate: runs for (rate,), runs in rates.items() if len(runs) == most}
         rate = max(whole, key=lambda rate: _mean(whole[rate], "validation_accuracy"))
         trials = whole[rate]
         if asked == 0:

@@ -197,7 +197,7 @@ def measured_along(reasoner: Reasoner, data: dict[str, Puzzles]) -> dict[str, An
         probe = Batch(given[chosen], solution[chosen])
         exact = _GRADIENTS["exact"](reasoner, probe).gradient
         estimates = {name: _GRADIENTS[name](reasoner, probe).gradient for name in ARMS}
-        cosines = {name: measures.cosine(own, exact) for name, own in estimates.items()}
+        cosines = {name: measures.cosine(estimate, exact) for name, estimate in estimates.items()}
     return {
         "cosines": cosines,
         "at_rest": float(at_rest.mean()),

@@ -95,8 +95,8 @@ def split(grids: Grids, rng: np.random.Generator) -> Split:
 
     def part(first: int, last: int | None) -> Grids:
         chosen = [
-            own[first * held : None if last is None else last * held]
-            for own, held in zip(drawn, HELD_ORBITS, strict=True)
+            permuted[first * held : None if last is None else last * held]
+            for permuted, held in zip(drawn, HELD_ORBITS, strict=True)
         ]
         return grids[np.isin(orbits, np.concatenate(chosen))]
 

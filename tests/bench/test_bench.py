@@ -82,13 +82,13 @@ def test_rounds_end_with_the_time_but_not_before_three(monkeypatch):
 @pytest.mark.slow
 def test_a_step_is_credit_and_adam_at_weights_that_stay():
     system, rule = feedforward(), lc.LeastControl(lc.DynamicInversion(), 1.0)
-    own = batches()
-    step = timing.compile_step(system, rule, own, jax.random.key(0))
+    stacked = batches()
+    step = timing.compile_step(system, rule, stacked, jax.random.key(0))
     ((learned, state), _), _ = step.call()
     for after, before in zip(jax.tree.leaves(learned), jax.tree.leaves(system), strict=True):
         assert jnp.array_equal(after, before)
     # Adam's own average of the same two batches' gradients.
-    parts = [lc.Batch(*part) for part in zip(own.inputs, own.targets, strict=True)]
+    parts = [lc.Batch(*part) for part in zip(stacked.inputs, stacked.targets, strict=True)]
     credits = [credit(rule, system, part) for part in parts]
     first, second = (jax.tree.leaves(one.gradient) for one in credits)
     averages = jax.tree.leaves(state.mu)
@@ -99,9 +99,9 @@ def test_a_step_is_credit_and_adam_at_weights_that_stay():
     assert step.steps == 2
     solves = step.solves
     assert solves.converged_fraction == 1.0
-    assert solves.error == pytest.approx(max(float(own.error.max()) for own in stats))
-    assert solves.steps_mean == pytest.approx(float(np.mean([own.steps for own in stats])))
-    assert solves.steps_max == max(int(own.steps.max()) for own in stats)
+    assert solves.error == pytest.approx(max(float(stat.error.max()) for stat in stats))
+    assert solves.steps_mean == pytest.approx(float(np.mean([stat.steps for stat in stats])))
+    assert solves.steps_max == max(int(stat.steps.max()) for stat in stats)
     assert step.peak_mb > step.temporary_mb > 0
 
 
@@ -201,13 +201,13 @@ def test_peers_stand_beside_their_baselines(call, tmp_path):
 def test_the_memory_of_a_controlled_solve_does_not_grow_with_its_steps(
     controller, steps_of, system
 ):
-    own = samples(system, inputs(), labels())
+    batch = samples(system, inputs(), labels())
     problem = lc.ControlProblem(system, lc.CrossEntropy(), 1.0)
 
     def temporary(steps):
         solver = steps_of(max_steps=steps)
-        solve = jax.jit(lambda own: controller(solver=solver).equilibrium(problem, own))
-        return solve.lower(own).compile().memory_analysis().temp_size_in_bytes
+        solve = jax.jit(lambda sample: controller(solver=solver).equilibrium(problem, sample))
+        return solve.lower(batch).compile().memory_analysis().temp_size_in_bytes
 
     assert temporary(10) == temporary(1000) > 0
 
@@ -217,9 +217,9 @@ def test_the_memory_of_a_controlled_solve_does_not_grow_with_its_steps(
 
 @pytest.mark.slow
 def test_strong_control_is_the_first_strength_that_brings_targets_to_their_probability():
-    system, own = feedforward(), batches()
-    leak = bench.strong_leak(system, own)
-    flat = lc.Batch(own.inputs.reshape(-1, 3), own.targets.reshape(-1))
+    system, stacked = feedforward(), batches()
+    leak = bench.strong_leak(system, stacked)
+    flat = lc.Batch(stacked.inputs.reshape(-1, 3), stacked.targets.reshape(-1))
 
     def probability(leak):
         solution = credit(lc.LeastControl(lc.Energy(), leak), system, flat).solution
@@ -230,8 +230,8 @@ def test_strong_control_is_the_first_strength_that_brings_targets_to_their_proba
 
     assert leak < bench.PAPER_LEAK
     assert probability(leak) >= bench.STRONG_PROBABILITY > probability(2 * leak)
-    found = bench.target_probability(system, own, jnp.asarray(leak))
-    assert float(found) == pytest.approx(probability(leak), rel=1e-6)
+    measured = bench.target_probability(system, stacked, jnp.asarray(leak))
+    assert float(measured) == pytest.approx(probability(leak), rel=1e-6)
 
 
 @pytest.mark.slow

@@ -336,8 +336,8 @@ def test_verify_fails_where_a_row_fails(rows, status, call, tmp_path, monkeypatc
         return rows
 
     monkeypatch.setattr(properties, "verify", verify)
-    found, out, _ = call("verify", "--vectors", "a", "b", "--json", tmp_path / "rows.json")
-    assert found == status
+    returned, out, _ = call("verify", "--vectors", "a", "b", "--json", tmp_path / "rows.json")
+    assert returned == status
     assert load(tmp_path / "rows.json") == rows
     assert all(one["name"] in out for one in rows)
     assert f"1 passed, {status} failed, 1 unsupported" in out

@@ -36,10 +36,10 @@ def pieces(out):
 def has_whole(out, *names):
     """Checks that the words of names are there, and that nothing was cut."""
     assert "…" not in out
-    found = pieces(out)
+    words = pieces(out)
     for name in names:
         for word in name.split():
-            assert word in found, word
+            assert word in words, word
 
 
 def test_a_command_to_type_is_one_that_can_be_run(tmp_path, monkeypatch):

@@ -186,10 +186,10 @@ def test_a_sweep_keeps_and_says_no_password(database, call, tmp_path):
     status, *more = call(*words, "--trials", "2")
     assert status == 0, more
     assert database == [store, store]
-    written = [own.read_bytes() for own in (tmp_path / "out").rglob("*") if own.is_file()]
-    assert any(b"postgresql://u:***@h/db?passfile=***" in own for own in written)
-    assert not any(b"pA55" in own for own in written)
-    assert not any("pA55" in own for own in (*said, *more))
+    written = [path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert any(b"postgresql://u:***@h/db?passfile=***" in content for content in written)
+    assert not any(b"pA55" in content for content in written)
+    assert not any("pA55" in text for text in (*said, *more))
 
 
 def test_a_report_shows_no_password_that_an_older_run_kept(tmp_path):
@@ -379,14 +379,14 @@ def listening(process):
     sockets = set()
     for entry in os.scandir(f"/proc/{process}/fd"):
         sockets |= set(re.findall(r"^socket:\[(\d+)\]$", os.readlink(entry.path)))
-    found = set()
+    endpoints = set()
     for table in ("tcp", "tcp6"):
         path = Path(f"/proc/{process}/net/{table}")
         for line in path.read_text().splitlines()[1:] if path.exists() else ():
             columns = line.split()
             if columns[3] == "0A" and columns[9] in sockets:
-                found.add(tuple(columns[1].split(":")))
-    return found
+                endpoints.add(tuple(columns[1].split(":")))
+    return endpoints
 
 
 @pytest.mark.slow
@@ -396,10 +396,10 @@ def test_a_coordinator_listens_where_it_is_named_alone(free_port):
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:
         try:
             assert process.stdout.readline() == b"\n"
-            found = listening(process.pid)
+            endpoints = listening(process.pid)
         finally:
             process.kill()
-    at_port = {address for address, port in found if int(port, 16) == free_port}
+    at_port = {address for address, port in endpoints if int(port, 16) == free_port}
     # 127.0.0.1, alone and as it is written among the addresses of version 6, and ::1.
     local = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
     assert at_port
@@ -463,10 +463,10 @@ def test_a_report_needs_a_folder(call):
 def test_the_oldest_releases_are_read_from_the_project():
     floors = runpy.run_path(str(ROOT / ".ci" / "floors.py"))["floors"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    found = floors(project, "train")
+    oldest = floors(project, "train")
     named = " ".join([*project["dependencies"], *project["optional-dependencies"]["cli"]])
-    assert all(f"{name}>={release}" in named for name, release in found.items() if name in named)
+    assert all(f"{name}>={release}" in named for name, release in oldest.items() if name in named)
     # What the commands that the README shows need besides.
-    assert {"jax", "scipy", "tyro", "rich", "matplotlib", "pillow", "scikit-learn"} <= set(found)
+    assert {"jax", "scipy", "tyro", "rich", "matplotlib", "pillow", "scikit-learn"} <= set(oldest)
     with pytest.raises(ValueError, match="jax names no oldest release"):
         floors({**project, "dependencies": ["jax"]}, "train")

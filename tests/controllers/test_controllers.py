@@ -72,10 +72,10 @@ def test_every_road_ends_at_the_minimum_of_the_energy(make, controllers):
         expected = oracle.at(leak).points()
         for controller in controllers:
             solution = equilibrium(controller, system, SOFT, leak, x, labels())
-            found = np.asarray(lc.solved(solution))
+            solved = np.asarray(lc.solved(solution))
             # The descent is monotone and gets there; inversion may not, under strong control.
-            assert found.all() or (controller is INVERSION and leak < 0.3 and found.sum() >= 4)
-            assert distance(solution, expected)[found].max() < 1e-7, (leak, controller)
+            assert solved.all() or (controller is INVERSION and leak < 0.3 and solved.sum() >= 4)
+            assert distance(solution, expected)[solved].max() < 1e-7, (leak, controller)
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,9 @@ def test_without_leak_they_meet_at_the_soft_target(make, controllers):
     state, _, u = energy.value
     output = jax.vmap(system.readout)(state) + u
     np.testing.assert_allclose(jax.nn.softmax(output), soft(labels(), 0.01), rtol=1e-6)
-    found = np.asarray(lc.solved(inversion))
-    assert found.sum() >= 4
-    assert distance(inversion, points(energy))[found].max() < 1e-7
+    solved = np.asarray(lc.solved(inversion))
+    assert solved.sum() >= 4
+    assert distance(inversion, points(energy))[solved].max() < 1e-7
 
 
 @pytest.mark.slow
@@ -102,14 +102,14 @@ def test_newtons_road_ends_there_too_under_cross_entropy():
     oracle = Oracle(system, naive_cross_entropy, x, soft(labels(), 0.01), 1.0)
     for leak in (0.03, 0.3, 10.0):
         solution = equilibrium(EXACT, system, SOFT, leak, x, labels())
-        found = np.asarray(lc.solved(solution))
-        assert found.sum() >= (6 if leak > 0.1 else 4)
-        assert distance(solution, oracle.at(leak).points())[found].max() < 1e-7
+        solved = np.asarray(lc.solved(solution))
+        assert solved.sum() >= (6 if leak > 0.1 else 4)
+        assert distance(solution, oracle.at(leak).points())[solved].max() < 1e-7
     without = equilibrium(EXACT, system, SOFT, 0.0, x, labels())
     inverted = equilibrium(INVERSION, system, SOFT, 0.0, x, labels())
-    found = np.asarray(lc.solved(without) & lc.solved(inverted))
-    assert found.sum() >= 3
-    assert distance(without, points(inverted))[found].max() < 1e-7
+    solved = np.asarray(lc.solved(without) & lc.solved(inverted))
+    assert solved.sum() >= 3
+    assert distance(without, points(inverted))[solved].max() < 1e-7
 
 
 @pytest.mark.slow
@@ -120,9 +120,9 @@ def test_newtons_road_ends_there_too(make):
     for leak in (1.0, 4.0):
         expected = oracle.at(leak).points()
         exact = equilibrium(EXACT, system, lc.SquaredError(), leak, x, targets)
-        found = np.asarray(lc.solved(exact))
-        assert found.sum() >= 4
-        assert distance(exact, expected)[found].max() < 1e-7
+        solved = np.asarray(lc.solved(exact))
+        assert solved.sum() >= 4
+        assert distance(exact, expected)[solved].max() < 1e-7
 
 
 def test_a_step_too_long_for_f_is_said_not_to_converge():
@@ -163,8 +163,8 @@ def test_a_linear_network_agrees_with_linear_algebra(controller, leak):
     solution = equilibrium(controller, system, lc.SquaredError(), leak, x, targets)
     assert lc.solved(solution).all()
     expected = [
-        linear_feedforward(system, *map(np.asarray, own), leak)
-        for own in zip(x, targets, strict=True)
+        linear_feedforward(system, *map(np.asarray, sample), leak)
+        for sample in zip(x, targets, strict=True)
     ]
     expected = [np.stack(part) for part in zip(*expected, strict=True)]
     assert distance(solution, expected).max() < 1e-8
@@ -434,8 +434,8 @@ def test_leaks_are_those_at_rest():
     np.testing.assert_allclose(lc.Proportional(0.25).leak, 4.0)
     assert lc.batch_mean_leak(0.1, 64) == pytest.approx(6.4)
     assert as_output_control(2.5).leak == 2.5
-    own = lc.Proportional(2.0)
-    assert as_output_control(own) is own
+    control = lc.Proportional(2.0)
+    assert as_output_control(control) is control
 
 
 @pytest.mark.slow
@@ -498,10 +498,10 @@ def test_continuous_time_settles_where_a_unit_step_cannot_follow():
     problem = lc.ControlProblem(system, lc.SquaredError(), jnp.asarray(2.0))
     step = lc.DynamicInversion(TIGHT, lc.FixedPoint(max_steps=100))
     assert not lc.solved(solve(step, problem, samples(system, x, targets))).any()
-    found = solve(lc.ContinuousTime(TIGHT), problem, samples(system, x, targets))
-    assert lc.solved(found).all()
+    solution = solve(lc.ContinuousTime(TIGHT), problem, samples(system, x, targets))
+    assert lc.solved(solution).all()
     exact = solve(EXACT, problem, samples(system, x, targets))
-    assert distance(found, points(exact)).max() < 1e-8
+    assert distance(solution, points(exact)).max() < 1e-8
     # A budget that is too small is said, and not exceeded.
     short = solve(lc.ContinuousTime(TIGHT, max_steps=7), problem, samples(system, x, targets))
     assert not lc.solved(short).any()

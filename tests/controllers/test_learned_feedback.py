@@ -50,9 +50,9 @@ def own_weights(system):
     return eqx.filter(system, system.feedback_parameters())
 
 
-def close(found, expected, accuracy=1e-9):
-    found, expected = flat(found), flat(expected)
-    assert np.linalg.norm(found - expected) <= accuracy * np.linalg.norm(expected)
+def close(computed, expected, accuracy=1e-9):
+    computed, expected = flat(computed), flat(expected)
+    assert np.linalg.norm(computed - expected) <= accuracy * np.linalg.norm(expected)
 
 
 # --- Kolen and Pollack's mirror
@@ -62,8 +62,8 @@ def close(found, expected, accuracy=1e-9):
 @pytest.mark.parametrize("make", [feedforward, recurrent])
 def test_a_mirror_with_the_systems_weights_finds_the_least_control(make):
     system, batch = make(), batch_of(make)
-    own = own_weights(system)
-    mirrored = with_feedback(MIRROR, system, own, batch, None)
+    weights = own_weights(system)
+    mirrored = with_feedback(MIRROR, system, weights, batch, None)
     exact = credit(INVERSION, system, batch)
     assert lc.solved(mirrored.solution).all()
     close(mirrored.solution.value, exact.solution.value)
@@ -94,8 +94,8 @@ def test_the_control_comes_back_through_the_mirror():
     np.testing.assert_allclose(LEAK * u, targets - output, atol=1e-9)
     # ΔS is the presynaptic activity times the control behind it, for this sample and connection.
     expected = -far.T @ np.tanh(first) / BATCH, -u.T @ np.tanh(second) / BATCH
-    found = [layer.weight for layer in result.feedback_gradient.layers[1:]]
-    for one, other in zip(found, expected, strict=True):
+    gradients = [layer.weight for layer in result.feedback_gradient.layers[1:]]
+    for one, other in zip(gradients, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-12)
     # The input's weights and the biases have no counterpart.
     assert len(jax.tree.leaves(feedback)) == len(jax.tree.leaves(result.feedback_gradient)) == 2
@@ -108,10 +108,10 @@ def test_a_mirror_of_any_f_has_its_condition(make):
     # Small feedback, and steps that the fast population can follow.
     feedback = jax.tree.map(lambda leaf: 0.3 * leaf, feedback)
     result = with_feedback(MIRROR, system, feedback, batch, None)
-    found = np.asarray(lc.solved(result.solution))
-    assert found.all() or make is function_system
+    solved = np.asarray(lc.solved(result.solution))
+    assert solved.all() or make is function_system
     mirror = eqx.combine(feedback, system)
-    for index in np.flatnonzero(found):
+    for index in np.flatnonzero(solved):
         state, control, u = one_of(result.solution.value, index)
         drive = system.drive(batch.inputs[index])
         both = lambda phi, drive=drive: (mirror.vector_field(phi, drive), mirror.readout(phi))  # noqa: E731
@@ -126,14 +126,14 @@ def test_every_array_of_two_axes_is_mirrored_unless_the_system_knows_better():
     assert [leaf.shape for leaf in jax.tree.leaves(feedback)] == [(5, 5), (SIZE, 5)]
     # As large as the system's own, whatever that is.
     large = lc.EquilibriumRNN(2, 100, 90, key=KEY)
-    for drawn, own in zip(
+    for drawn, weight in zip(
         jax.tree.leaves(MIRROR.init(large, key=KEY)),
         jax.tree.leaves(own_weights(large)),
         strict=True,
     ):
-        drawn, own = np.asarray(drawn), np.asarray(own)
-        assert np.std(drawn) == pytest.approx(np.std(own), rel=0.05)
-        assert abs(np.corrcoef(drawn.ravel(), own.ravel())[0, 1]) < 0.05
+        drawn, weight = np.asarray(drawn), np.asarray(weight)
+        assert np.std(drawn) == pytest.approx(np.std(weight), rel=0.05)
+        assert abs(np.corrcoef(drawn.ravel(), weight.ravel())[0, 1]) < 0.05
 
 
 def test_the_decay_makes_the_mirror_the_system():
@@ -165,8 +165,8 @@ def test_the_control_is_linear_in_that_of_the_output(make):
     assert lc.solved(result.solution).all()
     assert result.feedback_gradient is None
     state, control, u = result.solution.value
-    for own, q in zip(jax.tree.leaves(control), jax.tree.leaves(weights), strict=True):
-        np.testing.assert_allclose(own, u @ q.T, atol=1e-10)
+    for leaf, q in zip(jax.tree.leaves(control), jax.tree.leaves(weights), strict=True):
+        np.testing.assert_allclose(leaf, u @ q.T, atol=1e-10)
     field = jax.vmap(system.vector_field)(state, jax.vmap(system.drive)(batch.inputs))
     np.testing.assert_allclose(flat(field), -flat(control), atol=1e-9)
     output = jax.vmap(system.readout)(state) + u
@@ -175,13 +175,13 @@ def test_the_control_is_linear_in_that_of_the_output(make):
     states, controls = map(jax.tree.leaves, (state, control))
     if make is feedforward:
         before = [batch.inputs, *map(jnp.tanh, states)]
-        found = [layer.weight for layer in result.gradient.layers]
+        gradients = [layer.weight for layer in result.gradient.layers]
     else:
         before = [jnp.tanh(states[0]), jnp.tanh(states[0])]
-        found = [result.gradient.recurrent, result.gradient.output.weight]
+        gradients = [result.gradient.recurrent, result.gradient.output.weight]
     signals = [c * (1 - jnp.tanh(phi) ** 2) for c, phi in zip(controls, states, strict=True)]
-    for own, post, pre in zip(found, [*signals, u], before, strict=True):
-        close(own, -post.T @ pre / BATCH)
+    for gradient, post, pre in zip(gradients, [*signals, u], before, strict=True):
+        close(gradient, -post.T @ pre / BATCH)
 
 
 def test_a_system_without_an_activation_learns_from_the_control_itself():
@@ -203,7 +203,7 @@ def test_the_correlation_is_that_of_the_simulated_dynamics():
     states, u = jax.random.normal(KEY, (2, 5)), jax.random.normal(KEY, (2, SIZE))
     points = lc.Point(states, u @ Q.T, u)
     problem = lc.ControlProblem(system, SQUARED, leak)
-    found = jax.jit(
+    correlation = jax.jit(
         lambda key: noise_correlation(
             problem,
             LinearPath(jnp.asarray(Q)),
@@ -229,7 +229,7 @@ def test_the_correlation_is_that_of_the_simulated_dynamics():
         epsilon = epsilon + 0.03 / 0.2 * (-epsilon + xi / math.sqrt(0.03))
         phi = phi + 0.03 / 0.05 * (field + push)
         now = now + 0.03 / 0.7 * (-slope - leak * now)
-    np.testing.assert_allclose(found, total / (40 * 0.02**2), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(correlation, total / (40 * 0.02**2), rtol=1e-9, atol=1e-9)
 
 
 def fixed_sample(make, copies=32):
@@ -307,9 +307,9 @@ def test_the_column_space_condition_is_the_share_in_the_row_space(make):
     )
     for share in (0.0, 0.6, 1.0):
         q = share * within + math.sqrt(1 - share**2) * without
-        found = measure(jnp.asarray(q))
-        assert found[0] == pytest.approx(share, abs=1e-7)
-        assert 0 <= found[1] <= 1 + 1e-12
+        measured = measure(jnp.asarray(q))
+        assert measured[0] == pytest.approx(share, abs=1e-7)
+        assert 0 <= measured[1] <= 1 + 1e-12
     assert 0.05 < measure(jnp.asarray(within))[1] < 0.999
 
 

@@ -60,8 +60,8 @@ def cifar_files(form):
     """Returns which form a source has, and the content of its files."""
     index, make = CIFAR_FORMS[form]
     suffix = data.CIFAR10.forms[index].suffix
-    contents = [make(*own) for own in zip(CIFAR_PIXELS, CIFAR_LABELS, strict=True)]
-    return index, {f"{n}{suffix}": own for n, own in zip(BATCHES, contents, strict=True)}
+    contents = [make(*pair) for pair in zip(CIFAR_PIXELS, CIFAR_LABELS, strict=True)]
+    return index, {f"{n}{suffix}": content for n, content in zip(BATCHES, contents, strict=True)}
 
 
 def cifar(forms=data.CIFAR10.forms):
@@ -113,15 +113,15 @@ def test_a_pickle_that_asks_for_more_is_refused_and_not_run(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("form", "damage", "message"),
     [
-        ("binary", lambda own: own[:-1], "has 9218 bytes; expected a multiple of 3073"),
-        ("binary", lambda own: own[: 2 * 3073], "it holds 2 labels .*expected 3 images"),
-        ("binary", lambda own: b"", "has 0 bytes"),
-        ("binary", lambda own: b"\x0b" + own[1:], "labels run from 0 to 11"),
-        ("new", lambda own: own[:-100], "cannot be read as a pickled batch"),
-        ("old", lambda own: b"", "cannot be read as a pickled batch"),
-        ("new", lambda own: pickle.dumps([1], protocol=2), "a list where a dict is filled"),
-        ("new", lambda own: pickle.dumps({"labels": [1]}, protocol=2), "has the entries labels"),
-        ("new", lambda own: pickle.dumps({"data": 1.5}, protocol=2), "the instruction BINFLOAT"),
+        ("binary", lambda raw: raw[:-1], "has 9218 bytes; expected a multiple of 3073"),
+        ("binary", lambda raw: raw[: 2 * 3073], "it holds 2 labels .*expected 3 images"),
+        ("binary", lambda raw: b"", "has 0 bytes"),
+        ("binary", lambda raw: b"\x0b" + raw[1:], "labels run from 0 to 11"),
+        ("new", lambda raw: raw[:-100], "cannot be read as a pickled batch"),
+        ("old", lambda raw: b"", "cannot be read as a pickled batch"),
+        ("new", lambda raw: pickle.dumps([1], protocol=2), "a list where a dict is filled"),
+        ("new", lambda raw: pickle.dumps({"labels": [1]}, protocol=2), "has the entries labels"),
+        ("new", lambda raw: pickle.dumps({"data": 1.5}, protocol=2), "the instruction BINFLOAT"),
     ],
 )
 def test_damaged_batches_are_refused(form, damage, message, tmp_path):

@@ -34,7 +34,7 @@ def test_the_pixels_to_train_and_those_to_test_are_a_quarter_each(tmp_path):
         places, colours = picture.part(offset)
         assert places.shape == (16, 2)
         for place, colour in zip(places, colours, strict=True):
-            row, column = (round(8 * float(own)) for own in place)
+            row, column = (round(8 * float(coordinate)) for coordinate in place)
             assert row % 2 == column % 2 == offset
             np.testing.assert_array_equal(colour, square[row, column])
             seen.add((row, column))

@@ -80,11 +80,11 @@ class TestImageTasks:
                     turned.add(turns)
                     classes.setdefault(int(label), []).append((kind, turns, sample))
             assert sorted(classes) == [0, 1, 2, 3]
-            for own in classes.values():
+            for members in classes.values():
                 # One class, and no image twice: none of the query set was learned from.
-                assert len({each[:2] for each in own}) == 1
-                assert len({each[2] for each in own}) == 5
-            assert len({own[0][:2] for own in classes.values()}) == 4
+                assert len({each[:2] for each in members}) == 1
+                assert len({each[2] for each in members}) == 5
+            assert len({members[0][:2] for members in classes.values()}) == 4
         assert turned == ({0, 1, 2, 3} if rotations else {0})
 
     def test_what_does_not_fit_is_refused(self):
@@ -152,9 +152,9 @@ class TestGlyphs:
         assert share.max() < 0.5
         # The same letter in two styles is nearer than another letter, on average.
         regular = more.images[:, ::2].astype(float) / 255
-        own = np.mean([(a[0] - a[4]) ** 2 for a in regular])
+        same = np.mean([(a[0] - a[4]) ** 2 for a in regular])
         other = np.mean([(a[0] - b[0]) ** 2 for a in regular for b in regular if a is not b])
-        assert own < other
+        assert same < other
 
     @pytest.mark.slow
     def test_there_are_more_than_a_thousand_letters(self):

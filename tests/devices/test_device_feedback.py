@@ -11,10 +11,10 @@ from leastcontrol.devices import Difficulties, SimulatedDevice
 DESCRIPTION = SimulatedDevice(4, (5,), 3, Difficulties(), seed=0).describe()
 
 
-def known(output, own, variance=1e-12):
+def known(output, gains, variance=1e-12):
     """Makes responses whose mean is that of lines that move their own neurons by so much."""
     responses = devices.Responses.unknown(8, 3)
-    mean = np.concatenate([np.diag(own), output])
+    mean = np.concatenate([np.diag(gains), output])
     return dataclasses.replace(
         responses, mean=mean, covariance=1e-6 * np.eye(8), variance=np.full(11, variance)
     )

@@ -32,20 +32,20 @@ def expected(device):
 
 def test_a_device_that_is_as_described_has_no_mismatch():
     device = SimulatedDevice(4, (6, 5), 3, Difficulties(), seed=0)
-    found = devices.mismatch(device.describe(), measured(device), expected(device))
-    assert found is not None
-    assert max(found.response, found.lines) < 0.01
-    assert found.angle < 0.5
+    mismatch = devices.mismatch(device.describe(), measured(device), expected(device))
+    assert mismatch is not None
+    assert max(mismatch.response, mismatch.lines) < 0.01
+    assert mismatch.angle < 0.5
 
 
 def test_the_mismatch_of_lines_is_found():
     """Slopes and gains are off by exp(mξ) each, so that a line is by a deviation of √2 m."""
     device = SimulatedDevice(4, (60,), 3, Difficulties(mismatch=0.3), seed=0)
-    found = devices.mismatch(device.describe(), measured(device), expected(device))
-    assert found is not None
-    np.testing.assert_allclose(found.lines, np.sqrt(2) * 0.3, rtol=0.25)
-    assert found.response > 0.3
-    assert found.angle > 10
+    mismatch = devices.mismatch(device.describe(), measured(device), expected(device))
+    assert mismatch is not None
+    np.testing.assert_allclose(mismatch.lines, np.sqrt(2) * 0.3, rtol=0.25)
+    assert mismatch.response > 0.3
+    assert mismatch.angle > 10
 
 
 def test_alignment_is_that_of_the_hidden_neurons():

@@ -86,9 +86,9 @@ def slopes_of(device, batch):
 def test_an_exact_twin_gives_the_gradient_of_the_device():
     device, batch = device_of(mismatch=0.5, dead_units=1), batch_of()
     slopes = slopes_of(device, batch)
-    found, noted = step_of(devices.PhysicsAwareRule(device.twin(1.0)), device, batch)
+    step, noted = step_of(devices.PhysicsAwareRule(device.twin(1.0)), device, batch)
     for name, slope in slopes.items():
-        np.testing.assert_allclose(found.direction[name], -slope, atol=1e-7)
+        np.testing.assert_allclose(step.direction[name], -slope, atol=1e-7)
     assert len(noted.settled) == 1
     assert not noted.settled[0][0].any()
     # What knows nothing of the mismatch is off.
@@ -118,11 +118,11 @@ def test_perturbed_weights_learn_from_the_slope_along_the_perturbation():
     ):
         device, batch = device_of(mismatch=0.5), batch_of()
         before, slopes = device.read(), slopes_of(device, batch)
-        found, noted = step_of(rule, device, batch)
+        step, noted = step_of(rule, device, batch)
         along = {name: change / rule.perturbation for name, change in noted.written[0].items()}
         slope = sum(np.sum(along[name] * slopes[name]) for name in slopes)
         for name, part in along.items():
-            np.testing.assert_allclose(found.direction[name], -slope * part, rtol=2e-2, atol=1e-6)
+            np.testing.assert_allclose(step.direction[name], -slope * part, rtol=2e-2, atol=1e-6)
             np.testing.assert_allclose(device.read()[name], before[name], atol=1e-12)
 
 
@@ -132,9 +132,9 @@ def test_perturbed_nodes_learn_from_the_loss_of_every_sample():
     slopes = slopes_of(device, batch)
     rule = devices.NodePerturbationRule(1e-3)
     many = devices.DeviceBatch(*(np.repeat(part, 4000, axis=0) for part in batch))
-    found, _ = step_of(rule, device, many)
+    step, _ = step_of(rule, device, many)
     for name, slope in slopes.items():
-        np.testing.assert_allclose(found.direction[name], -slope, atol=0.05)
+        np.testing.assert_allclose(step.direction[name], -slope, atol=0.05)
     largest = max(np.abs(slope).max() for slope in slopes.values())
     assert largest > 0.3
 
@@ -142,14 +142,14 @@ def test_perturbed_nodes_learn_from_the_loss_of_every_sample():
 def test_two_phases_learn_from_the_difference_that_was_measured():
     device, batch = device_of(mismatch=0.5), batch_of()
     rule = devices.TwoPhaseRule(drive=devices.Proportional(1.0))
-    found, noted = step_of(rule, device, batch)
+    step, noted = step_of(rule, device, batch)
     *_, (none, free), (control, driven) = noted.settled
     assert not none.any()
     assert control.any()
     moved = driven.state - free.state
-    np.testing.assert_allclose(found.direction["bias of output"][:, 0], moved[:, 9:].mean(axis=0))
+    np.testing.assert_allclose(step.direction["bias of output"][:, 0], moved[:, 9:].mean(axis=0))
     np.testing.assert_allclose(
-        found.direction["hidden 1 to hidden 2"],
+        step.direction["hidden 1 to hidden 2"],
         np.einsum("bi,bj->ij", moved[:, 5:9], free.state[:, :5]) / len(moved),
     )
 
@@ -184,8 +184,8 @@ def test_readings_that_are_not_finite_teach_nothing():
 
     for make in RULES.values():
         device = device_of()
-        found, _ = step_of(make(device), Broken(device), batch_of())
-        assert all(np.isfinite(part).all() for part in found.direction.values())
+        step, _ = step_of(make(device), Broken(device), batch_of())
+        assert all(np.isfinite(part).all() for part in step.direction.values())
 
 
 def test_what_does_not_fit_is_refused_with_a_sentence():

@@ -92,12 +92,12 @@ def test_parts_belong_to_the_seed_and_are_not_told(opened):
 
     first, weights = output(0)
     again, _ = output(0)
-    other, told = output(1)
+    other, readings = output(1)
     ideal, _ = output(0, resistor_mismatch=0.0, offset=0.0)
     np.testing.assert_allclose(again, first, atol=1e-4)
     assert np.abs(other - first).max() > 0.05 < np.abs(ideal - first).max()
     for name, weight in weights.items():
-        np.testing.assert_array_equal(weight, told[name])
+        np.testing.assert_array_equal(weight, readings[name])
 
 
 @needs_ngspice

@@ -90,8 +90,8 @@ def test_deep_feedback_control_is_shown_on_its_way(phase):
     simulated = phase in ("continuous", "simulated-steady-state")
     config = FEEDBACK.with_options(phase=phase, **(simulation if simulated else {}))
     rule, system, feedback, x, target = parts_of(config)
-    found = inspection.view(rule, system, feedback, x, target)
-    way, free = found["controlled"], found["free"]
+    view = inspection.view(rule, system, feedback, x, target)
+    way, free = view["controlled"], view["free"]
     assert way["finished"]
     assert way["rest"]["solved"]
     # It starts where the free dynamics rest, and ends where the rule finds its own rest.
@@ -105,7 +105,7 @@ def test_deep_feedback_control_is_shown_on_its_way(phase):
         size = way["rest"]["control"][name]
         assert way["control"][name][-1] == pytest.approx(size, rel=10 * tolerance)
         assert size > 0
-    times = found["times"]
+    times = view["times"]
     assert times[0] == 0
     assert times == sorted(set(times))
     assert times[-1] == pytest.approx(1200 * 0.05 / 0.2 if simulated else 1000.0)
@@ -139,15 +139,15 @@ def test_a_sample_of_a_run_is_kept_with_it(tmp_path):
     config = RunConfig.of(hidden=(6, 5), epochs=1, batch_size=400, alpha=1.0)
     with jax.enable_x64(False):
         run_training(config, folder)
-        found = inspect_sample(folder, 7)
+        view = inspect_sample(folder, 7)
         with pytest.raises(ConfigError, match="--sample is 9999"):
             inspect_sample(folder, 9999)
-    assert files.read_record(folder / "sample.json") == found
+    assert files.read_record(folder / "sample.json") == view
     splits = samples.load_splits(config)
-    assert found["target"] == splits.validation.targets[7]
-    assert np.shape(found["pixels"]) == (8, 8)
+    assert view["target"] == splits.validation.targets[7]
+    assert np.shape(view["pixels"]) == (8, 8)
     for name in ("free", "controlled"):
-        way = found[name]
+        way = view[name]
         assert way["finished"]
         assert way["rest"]["solved"]
         assert np.shape(way["plane"]) == (len(TIMES), 2)
@@ -155,11 +155,11 @@ def test_a_sample_of_a_run_is_kept_with_it(tmp_path):
         assert way["loss"][-1] == pytest.approx(way["rest"]["loss"], rel=2e-2)
         np.testing.assert_allclose(way["plane"][-1], way["rest"]["plane"], atol=2e-2)
         assert sum(way["rest"]["probabilities"]) == pytest.approx(1, abs=1e-3)
-    assert set(found["controlled"]["control"]) == {"layer 1", "layer 2", "output"}
-    for name, size in found["controlled"]["rest"]["control"].items():
-        assert found["controlled"]["control"][name][-1] == pytest.approx(size, rel=5e-2)
-    assert found["controlled"]["rest"]["loss"] < found["free"]["rest"]["loss"]
-    assert not any(helpers.flat(found["free"]["rest"]["control"]))
+    assert set(view["controlled"]["control"]) == {"layer 1", "layer 2", "output"}
+    for name, size in view["controlled"]["rest"]["control"].items():
+        assert view["controlled"]["control"][name][-1] == pytest.approx(size, rel=5e-2)
+    assert view["controlled"]["rest"]["loss"] < view["free"]["rest"]["loss"]
+    assert not any(helpers.flat(view["free"]["rest"]["control"]))
 
 
 @pytest.mark.slow

@@ -73,15 +73,15 @@ def test_no_control_moves_the_readout_by_more_than_the_largest_gain(make):
 def test_the_least_energy_lies_above_its_bound(make):
     problem, everyone = bounded(make)
     solution = solve(lc.Exact(lc.Tolerance(1e-10)), problem, everyone)
-    found = diagnostics.energy_gap(problem, everyone, solution.value)
-    for index in range(len(found.energy)):
+    measured = diagnostics.energy_gap(problem, everyone, solution.value)
+    for index in range(len(measured.energy)):
         state, control, u = one_of(solution.value, index)
         loss = -jax.nn.log_softmax(problem.system.readout(state) + u)[everyone.target[index]]
         square = sum(jnp.sum(leaf**2) for leaf in (*jax.tree.leaves(control), u))
-        assert found.energy[index] == pytest.approx(float(0.5 * square + loss / LEAK), rel=1e-9)
-    assert jnp.all(found.lower_bound > 0)
-    assert jnp.all(found.gap > 0)
-    np.testing.assert_allclose(found.gap, found.energy - found.lower_bound)
+        assert measured.energy[index] == pytest.approx(float(0.5 * square + loss / LEAK), rel=1e-9)
+    assert jnp.all(measured.lower_bound > 0)
+    assert jnp.all(measured.gap > 0)
+    np.testing.assert_allclose(measured.gap, measured.energy - measured.lower_bound)
 
 
 @pytest.mark.slow
@@ -91,15 +91,15 @@ def test_the_bound_is_reached_where_every_direction_has_the_same_gain():
     gain = 0.7
     # One layer that control reaches, the readout a multiple of the identity.
     layers = (
-        eqx.tree_at(lambda own: own.weight, second, jnp.zeros_like(second.weight)),
-        eqx.tree_at(lambda own: own.weight, problem.system.layers[2], gain * jnp.eye(SIZE)),
+        eqx.tree_at(lambda layer: layer.weight, second, jnp.zeros_like(second.weight)),
+        eqx.tree_at(lambda layer: layer.weight, problem.system.layers[2], gain * jnp.eye(SIZE)),
     )
-    system = eqx.tree_at(lambda own: own.layers, problem.system, (first, *layers))
+    system = eqx.tree_at(lambda network: network.layers, problem.system, (first, *layers))
     assert diagnostics.largest_gain(system) == pytest.approx(gain)
     problem = lc.ControlProblem(system, lc.CrossEntropy(), LEAK)
     solution = solve(lc.Exact(lc.Tolerance(1e-10)), problem, everyone)
-    found = diagnostics.energy_gap(problem, everyone, solution.value)
-    np.testing.assert_allclose(found.gap, 0, atol=1e-9)
+    measured = diagnostics.energy_gap(problem, everyone, solution.value)
+    np.testing.assert_allclose(measured.gap, 0, atol=1e-9)
 
 
 def test_an_unknown_bound_is_zero_and_an_unknown_gain_refused():
@@ -108,8 +108,8 @@ def test_an_unknown_bound_is_zero_and_an_unknown_gain_refused():
     problem, everyone = bounded(recurrent)
     problem = lc.ControlProblem(system, lc.CrossEntropy(), LEAK)
     point = solve(lc.Exact(lc.Tolerance(1e-8)), problem, everyone).value
-    found = diagnostics.energy_gap(problem, everyone, point)
-    assert jnp.all(found.lower_bound == 0)
+    measured = diagnostics.energy_gap(problem, everyone, point)
+    assert jnp.all(measured.lower_bound == 0)
     with pytest.raises(ValueError, match="give a Feedforward or an EquilibriumRNN"):
         diagnostics.largest_gain(function_system())
     with pytest.raises(ValueError, match="give a system with tanh, relu"):
@@ -185,8 +185,8 @@ def test_a_gradient_without_its_readout_is_found_out():
         credit = exact(system, feedback, batch)
         nothing = jax.tree.map(jnp.zeros_like, credit.gradient.output)
         moved = jax.tree.map(lambda leaf: leaf + 0.25, credit.solution.value.state)
-        credit = eqx.tree_at(lambda own: own.solution.value.state, credit, moved)
-        return eqx.tree_at(lambda own: own.gradient.output, credit, nothing)
+        credit = eqx.tree_at(lambda result: result.solution.value.state, credit, moved)
+        return eqx.tree_at(lambda result: result.gradient.output, credit, nothing)
 
     trust = diagnostics.gradient_trust(
         system, batches(), lame, exact=exact, loss=lc.RecurrentBackpropagation(), key=KEY

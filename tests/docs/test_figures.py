@@ -32,23 +32,23 @@ def script_folder(monkeypatch: pytest.MonkeyPatch):
 
 def shown() -> set[str]:
     """The names of all images that a page shows or links."""
-    found = set()
+    images = set()
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         # What a command would write, or a file of the theme, is no image of the page.
         embedded = re.findall(r"!\[[^]]*\]\(([^)]+)\)|(?:src|srcset)=\"([^\"]+)\"", text)
-        found |= {IMAGE.search(address)[0] for pair in embedded for address in pair if address}
-    return {Path(address).name for address in found}
+        images |= {IMAGE.search(address)[0] for pair in embedded for address in pair if address}
+    return {Path(address).name for address in images}
 
 
 def drawn() -> set[str]:
     """The names of all images that a script saves."""
-    found = set()
+    names = set()
     for script in SCRIPTS:
         text = script.read_text(encoding="utf-8")
-        found |= set(re.findall(r'(?:save|draw)\([^"\n]*"(\w+)"', text))
-        found |= set(re.findall(r'save\(\w+, f"(\w+\{name\})"\)', text))
-    return {f"{name}.svg" for name in found}
+        names |= set(re.findall(r'(?:save|draw)\([^"\n]*"(\w+)"', text))
+        names |= set(re.findall(r'save\(\w+, f"(\w+\{name\})"\)', text))
+    return {f"{name}.svg" for name in names}
 
 
 def test_every_image_of_a_page_is_drawn_by_a_script():
@@ -74,7 +74,9 @@ def test_the_gallery_is_of_the_examples_as_they_are():
     from notebooks.script import scripts
 
     stored = json.loads((ROOT / "results" / "gallery.json").read_text(encoding="utf-8"))["examples"]
-    stale = [own.name for own in scripts(ROOT) if stored[own.name]["sha256"] != own.digest]
+    stale = [
+        script.name for script in scripts(ROOT) if stored[script.name]["sha256"] != script.digest
+    ]
     assert not stale, (
         "Run `python docs/figures/gallery_data.py` and `python docs/figures/gallery.py`."
     )

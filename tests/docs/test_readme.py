@@ -48,12 +48,12 @@ def commands(page: str) -> list[str]:
 
 def installed_by(extra: str, requirements: dict[str, list[str]]) -> set[str]:
     """The names of the distributions that an extra of the project installs, with all they need."""
-    found: set[str] = set()
+    installed: set[str] = set()
     waiting = [("leastcontrol", ""), ("leastcontrol", extra)]
     seen = set(waiting)
     while waiting:
         name, chosen = waiting.pop()
-        found.add(name)
+        installed.add(name)
         if name == "leastcontrol":
             needed = requirements[chosen]
         else:
@@ -69,7 +69,7 @@ def installed_by(extra: str, requirements: dict[str, list[str]]) -> set[str]:
                     if pair not in seen:
                         seen.add(pair)
                         waiting.append(pair)
-    return found
+    return installed
 
 
 def blocked_modules() -> list[str]:
@@ -114,9 +114,9 @@ def test_every_command_of_the_readme_runs(tmp_path: Path):
         "BLOCKED_MODULES": json.dumps(blocked_modules()),
         "PYTHONPATH": os.pathsep.join([str(blocker), str(clone)]),
     }
-    found = commands((clone / "README.md").read_text(encoding="utf-8"))
-    assert set(INSTEAD) <= set(found)
-    for command in found:
+    listed = commands((clone / "README.md").read_text(encoding="utf-8"))
+    assert set(INSTEAD) <= set(listed)
+    for command in listed:
         run = INSTEAD.get(command, command)
         if run is None:
             continue

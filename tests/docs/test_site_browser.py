@@ -167,14 +167,16 @@ def test_pages_fit_and_can_be_read(scheme, size, browser, address, tmp_path):
     faults = {}
     for page in PAGES:
         browser.get(address + page)
-        found = browser.execute_script(MEASURE)
-        found += [f"console: {entry['message']}" for entry in browser.get_log("browser")]
-        if found:
-            faults[page] = found
+        problems = browser.execute_script(MEASURE)
+        problems += [f"console: {entry['message']}" for entry in browser.get_log("browser")]
+        if problems:
+            faults[page] = problems
         picture = base64.b64decode(browser.execute_cdp_cmd("Page.captureScreenshot", {})["data"])
         name = page.strip("/").replace("/", "-") or "home"
         (tmp_path / f"{name}-{scheme}-{size[0]}.png").write_bytes(picture)
-    lines = [f"{page or 'home'}: {fault}" for page, found in faults.items() for fault in found]
+    lines = [
+        f"{page or 'home'}: {fault}" for page, problems in faults.items() for fault in problems
+    ]
     assert not lines, "\n".join(lines)
 
 
@@ -185,7 +187,7 @@ def test_nothing_is_fetched_from_elsewhere(browser, address):
         script = "return performance.getEntriesByType('resource').map(own => own.name)"
         fetched = browser.execute_script(script)
         assert fetched
-        assert all(own.startswith(address) for own in fetched), fetched
+        assert all(url.startswith(address) for url in fetched), fetched
 
 
 class Links(HTMLParser):
@@ -193,7 +195,7 @@ class Links(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.found: list[tuple[str, str]] = []
+        self.anchors: list[tuple[str, str]] = []
         self.ids: set[str] = set()
         self.words = ""
 
@@ -202,12 +204,12 @@ class Links(HTMLParser):
         if "id" in given:
             self.ids.add(given["id"])
         if tag == "a" and given.get("href"):
-            self.found.append((given["href"], ""))
+            self.anchors.append((given["href"], ""))
 
     def handle_data(self, data):
-        if self.found:
-            address, words = self.found[-1]
-            self.found[-1] = (address, words + data)
+        if self.anchors:
+            address, words = self.anchors[-1]
+            self.anchors[-1] = (address, words + data)
 
 
 def read(site: Path, page: str) -> Links:
@@ -223,13 +225,13 @@ def reached(site: Path, page: str) -> set[str]:
     assert content
     links = Links()
     links.feed(content[0])
-    found = set()
-    for address, _ in links.found:
+    linked = set()
+    for address, _ in links.anchors:
         target = urlsplit(urljoin(f"http://site/{page}", address))
         if target.netloc == "site":
             path = target.path.removeprefix("/").removesuffix("index.html")
-            found.add(f"{path}#{target.fragment}" if target.fragment else path)
-    return found
+            linked.add(f"{path}#{target.fragment}" if target.fragment else path)
+    return linked
 
 
 @pytest.mark.parametrize(
@@ -255,7 +257,7 @@ def test_what_people_want_is_within_two_clicks(place: str, said: str, site: Path
 
 def test_notebooks_are_there_to_download(site: Path):
     gallery = read(site, "examples")
-    notebooks = [address for address, _ in gallery.found if address.endswith(".ipynb")]
+    notebooks = [address for address, _ in gallery.anchors if address.endswith(".ipynb")]
     assert len(notebooks) == len(list((ROOT / "examples").glob("*.py")))
     assert all((site / "examples" / address).is_file() for address in notebooks)
 
@@ -300,4 +302,4 @@ def test_a_fault_is_seen(fault: str, browser, address):
         "return new Promise(done => setTimeout(done, 200));"
     )
     browser.execute_script(script, html)
-    assert any(re.search(said, own) for own in browser.execute_script(MEASURE))
+    assert any(re.search(said, problem) for problem in browser.execute_script(MEASURE))

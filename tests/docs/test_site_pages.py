@@ -14,13 +14,13 @@ class TestInterface:
     def test_every_public_name_of_a_room_is_on_one_page_of_it(self):
         pages = interface.pages()
         for room in interface.TOPICS:
-            found = [
+            documented = [
                 name
                 for path, text in pages.items()
                 if path.startswith(f"api/{room}/") and not path.endswith("index.md")
                 for name in re.findall(rf"^::: leastcontrol\.{room}\.(\w+)$", text, re.MULTILINE)
             ]
-            assert sorted(found) == sorted(interface.public_names(room))
+            assert sorted(documented) == sorted(interface.public_names(room))
 
     def test_a_page_is_of_one_topic(self):
         for room in interface.TOPICS:

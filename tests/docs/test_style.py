@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[2] / "leastcontrol"
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "leastcontrol"
 # Add a room here once its names and docstrings follow docs/style.md.
 ROOMS = (
     "_names",
@@ -28,17 +29,16 @@ ROOMS = (
     "bench",
     "runs",
 )
+OTHER_FOLDERS = ("benchmarks", "docs", "examples", "tests")
 EMPTY_NAMES = {"own", "told", "found"}
 LARGEST_SHARE_OF_RETURNS = 0.5
 
 
-def nodes(room: str) -> Iterator[tuple[str, ast.AST]]:
-    """Yields the nodes of a room's code, each with the file and line that it is in."""
-    paths = sorted((PACKAGE / room).rglob("*.py")) or [PACKAGE / f"{room}.py"]
-    for path in paths:
+def nodes(place: Path) -> Iterator[tuple[str, ast.AST]]:
+    """Yields the nodes of the code of a folder or a module, each with its file and line."""
+    for path in sorted(place.rglob("*.py")) or [place.with_suffix(".py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            place = f"{path.relative_to(PACKAGE.parent)}:{getattr(node, 'lineno', 0)}"
-            yield place, node
+            yield f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}", node
 
 
 def defined_names(node: ast.AST) -> list[str]:
@@ -64,17 +64,19 @@ def summaries(room: str) -> list[tuple[str, str]]:
     """Lists place and docstring of every documented function of a room that is no property."""
     return [
         (place, docstring)
-        for place, node in nodes(room)
+        for place, node in nodes(PACKAGE / room)
         if isinstance(node, ast.FunctionDef) and not is_property(node)
         if (docstring := ast.get_docstring(node))
     ]
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_names_say_what_they_are(room: str):
+@pytest.mark.parametrize(
+    "folder", [*(PACKAGE / room for room in ROOMS), *(ROOT / name for name in OTHER_FOLDERS)]
+)
+def test_names_say_what_they_are(folder: Path):
     empty = [
         f"{place}: {name}"
-        for place, node in nodes(room)
+        for place, node in nodes(folder)
         for name in defined_names(node)
         if name in EMPTY_NAMES
     ]

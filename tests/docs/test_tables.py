@@ -115,8 +115,8 @@ def make(project: Path, *arguments: str) -> int:
 
 def pages(project: Path) -> dict[str, str]:
     """Return the texts of all pages, and with them whatever else was left beside these."""
-    found = [path for path in project.rglob("*") if path.is_file() and path.suffix != ".json"]
-    return {str(path.relative_to(project)): path.read_text(encoding="utf-8") for path in found}
+    paths = [path for path in project.rglob("*") if path.is_file() and path.suffix != ".json"]
+    return {str(path.relative_to(project)): path.read_text(encoding="utf-8") for path in paths}
 
 
 def refused(project: Path, capsys: pytest.CaptureFixture[str]) -> str:
@@ -247,7 +247,7 @@ def test_every_marker_of_a_page_has_a_table():
 def rows(results: Path, marker: str, files: dict[str, Any]) -> list[list[str]]:
     """Return the cells of the rows of one of the project's tables, made of other files."""
     write(results, files)
-    table = next(own for own in TABLES if own.marker == marker and own.markdown(results))
+    table = next(entry for entry in TABLES if entry.marker == marker and entry.markdown(results))
     lines = [line for line in table.markdown(results).splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
@@ -312,7 +312,7 @@ def test_least_controls_lead_is_that_seed_by_seed(tmp_path: Path):
     def summary(rule: str) -> dict[str, Any]:
         mean = sum(accuracies[rule]) / 2
         return {
-            "per_seed": [{"test": {"accuracy": own, "loss": 0.3}} for own in accuracies[rule]],
+            "per_seed": [{"test": {"accuracy": score, "loss": 0.3}} for score in accuracies[rule]],
             "mean": {"test_accuracy": mean, "test_loss": 0.3},
             "std": {"test_accuracy": 0.01, "test_loss": 0.1},
             **{"test_tasks": 600, "total_tasks": 100, "seconds": 12.3, "residual_median": 45.6},
@@ -445,7 +445,7 @@ def test_experiments_that_were_run_at_different_times_keep_their_commands(tmp_pa
         ["`first`", "one", "angle", "of the first", "–", "none"],
         ["`second`", "one", "angle", "of the second", "–", "none"],
     ]
-    (table,) = (own for own in TABLES if own.marker == "reproduce-small")
+    (table,) = (entry for entry in TABLES if entry.marker == "reproduce-small")
     commands = table.markdown(tmp_path).partition("```bash")[2]
     assert commands == "\nleastcontrol reproduce first\nleastcontrol reproduce second\n```"
 

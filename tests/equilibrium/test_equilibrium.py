@@ -165,10 +165,10 @@ def test_a_solver_of_optimistix_finds_free_equilibria(solver):
     drives = jax.vmap(system.drive)(x)
     tolerance = lc.Tolerance(1e-10)
     expected = compiled_free(system, drives, tolerance=tolerance)
-    found = compiled_free(system, drives, solver=solver(1e-12, 1e-12), tolerance=tolerance)
-    assert lc.solved(found).all()
-    np.testing.assert_allclose(found.value, expected.value, rtol=1e-8, atol=1e-10)
-    assert jnp.all(found.stats.steps > 1)
+    solution = compiled_free(system, drives, solver=solver(1e-12, 1e-12), tolerance=tolerance)
+    assert lc.solved(solution).all()
+    np.testing.assert_allclose(solution.value, expected.value, rtol=1e-8, atol=1e-10)
+    assert jnp.all(solution.stats.steps > 1)
 
 
 def test_anderson_is_faster_in_optimistix_too_and_keeps_pytrees():
@@ -184,10 +184,10 @@ def test_anderson_is_faster_in_optimistix_too_and_keeps_pytrees():
     steps = {}
     for memory in (1, 5):
         solver = lc.Anderson(rtol=0.0, atol=1e-10, memory=memory)
-        found = optx.fixed_point(image, solver, start, max_steps=2000)
-        value = np.concatenate([found.value["a"], found.value["b"]])
+        solution = optx.fixed_point(image, solver, start, max_steps=2000)
+        value = np.concatenate([solution.value["a"], solution.value["b"]])
         assert np.abs(value - expected).max() <= 1e-10 / 0.03
-        steps[memory] = int(found.stats["num_steps"])
+        steps[memory] = int(solution.stats["num_steps"])
     assert steps[1] > 600
     assert steps[5] < steps[1] / 5
     with pytest.raises(ValueError, match=r"write Anderson\(rtol, atol, memory=5\)"):
@@ -218,8 +218,8 @@ def test_relaxed_steps_are_plain_where_nothing_swings():
     sample = (jnp.diag(jnp.asarray([0.3, 0.6]))[None], jnp.ones((1, 2)))
     plain = compiled_run(Linear(), lc.FixedPoint(100), sample)
     relaxed = compiled_run(Linear(), lc.FixedPoint(100, relax=True), sample)
-    for own, other in zip(relaxed, plain, strict=True):
-        np.testing.assert_array_equal(own, other)
+    for one, other in zip(relaxed, plain, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_mixed_steps_are_not_relaxed():
@@ -425,16 +425,16 @@ def test_a_certificate_holds_the_residuals_of_the_definition(kind):
     stats = solution.stats
     assert jnp.array_equal(stats.steps, steps)
     for i in range(2):
-        own = one_of(point, i)
+        single = one_of(point, i)
         loss = lambda y, i=i: 0.5 * jnp.sum((y - target[i]) ** 2)  # noqa: E731
-        wanted = by_hand(system, one_of(batch, i), own, leak, loss)
+        wanted = by_hand(system, one_of(batch, i), single, leak, loss)
         measured = (stats.state_residual[i], stats.optimality_residual[i], stats.leak_residual[i])
         np.testing.assert_allclose(measured, wanted, rtol=1e-11)
         norm = lambda *trees: np.sqrt(sum(np.sum(flat(t) ** 2) for t in trees))  # noqa: E731
-        control, size = norm(own.control, own.output_control), norm(own.state)
+        control, size = norm(single.control, single.output_control), norm(single.state)
         np.testing.assert_allclose(stats.control_norm[i], control, rtol=1e-12)
-        read = system.readout(own.state)
-        output = norm(read + own.output_control if system.output_neurons else read)
+        read = system.readout(single.state)
+        output = norm(read + single.output_control if system.output_neurons else read)
         eps = 5.0 * np.finfo(float).eps
         allowed = (
             1e-3 * control + eps * (size + control),
@@ -465,7 +465,7 @@ def linear_solution(system, x, target, leak):
 
 def test_success_is_decided_by_each_residual_alone():
     system, x, target, leak = recurrent(1, 1.0, activation=lc.identity), inputs(4), vectors(4), 0.5
-    points = [linear_solution(system, *own, leak) for own in zip(x, target, strict=True)]
+    points = [linear_solution(system, *pair, leak) for pair in zip(x, target, strict=True)]
     state, control, u = (np.stack(part) for part in zip(*points, strict=True))
     jacobian, readout = np.asarray(system.recurrent) - np.eye(5), np.asarray(system.output.weight)
     drives = jax.vmap(system.drive)(x)

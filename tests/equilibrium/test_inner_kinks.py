@@ -48,20 +48,22 @@ def recurrent():
 
 
 def implicit():
-    own = ImplicitRepresentation(4, 5, OUTPUTS, frequency=2.0, key=KEY)
-    return eqx.tree_at(lambda s: s.output.weight, own, 2 * own.output.weight)
+    network = ImplicitRepresentation(4, 5, OUTPUTS, frequency=2.0, key=KEY)
+    return eqx.tree_at(lambda s: s.output.weight, network, 2 * network.output.weight)
 
 
 def deep(make_cell=None):
-    own = convolutional_deep_equilibrium(
+    network = convolutional_deep_equilibrium(
         (1, 4, 4), OUTPUTS, channels=2, inner=2, groups=1, pool=2, make_cell=make_cell, key=KEY
     )
     # Weak norms, so that the cell contracts, and a readout that asks for much.
     weak = lambda model: [  # noqa: E731
         norm.weight for norm in jax.tree.leaves(model, is_leaf=_is_norm) if _is_norm(norm)
     ]
-    own = eqx.tree_at(weak, own, [0.5 * weight for weight in weak(own)])
-    return eqx.tree_at(lambda model: model.decoder.affine.weight, own, replace_fn=lambda w: 3 * w)
+    network = eqx.tree_at(weak, network, [0.5 * weight for weight in weak(network)])
+    return eqx.tree_at(
+        lambda model: model.decoder.affine.weight, network, replace_fn=lambda w: 3 * w
+    )
 
 
 def _is_norm(node):
@@ -86,13 +88,13 @@ class Sides:
         wanted = soft(target[None], 0.01)[0]
 
         def parts(z, theta, active):
-            own = eqx.combine(of_theta(theta), fixed)
+            network = eqx.combine(of_theta(theta), fixed)
             state, output = unravel(z[: start.size]), z[start.size :]
             layers = iter(active)
             layer = lambda before: next(layers) * before  # noqa: E731
-            field = own.field_through(state, own.drive(x), layer)
+            field = network.field_through(state, network.drive(x), layer)
             layers = iter(active)
-            read = own.readout_through(state, layer)
+            read = network.readout_through(state, layer)
             return ravel_pytree(field)[0], output - read, output
 
         def energy(z, theta, active):
@@ -101,8 +103,8 @@ class Sides:
             return 0.5 * jnp.sum(field**2) + 0.5 * jnp.sum(control**2) + loss / leak
 
         def before(z, theta):
-            own = eqx.combine(of_theta(theta), fixed)
-            return preactivations(own, unravel(z[: start.size]), own.drive(x))[0]
+            network = eqx.combine(of_theta(theta), fixed)
+            return preactivations(network, unravel(z[: start.size]), network.drive(x))[0]
 
         self.of_energy = jax.jit(jax.value_and_grad(energy))
         self.of_before = jax.jit(before), jax.jit(jax.jacobian(before))
@@ -144,40 +146,40 @@ def solved_by(controller, system, batch):
 
 @pytest.mark.parametrize("name", [*SYSTEMS, *CELLS])
 def test_a_system_through_relu_is_itself(name):
-    own = SYSTEMS[name]() if name in SYSTEMS else deep(CELLS[name])
-    drive = own.drive((INPUTS if name in SYSTEMS else IMAGES.inputs)[0])
-    state = jax.tree.map(lambda leaf: numbers(2, *leaf.shape), own.initial_state(drive))
+    network = SYSTEMS[name]() if name in SYSTEMS else deep(CELLS[name])
+    drive = network.drive((INPUTS if name in SYSTEMS else IMAGES.inputs)[0])
+    state = jax.tree.map(lambda leaf: numbers(2, *leaf.shape), network.initial_state(drive))
     for one, other in zip(
         jax.tree.leaves(
-            (own.field_through(state, drive, lc.relu), own.readout_through(state, lc.relu))
+            (network.field_through(state, drive, lc.relu), network.readout_through(state, lc.relu))
         ),
-        jax.tree.leaves((own.vector_field(state, drive), own.readout(state))),
+        jax.tree.leaves((network.vector_field(state, drive), network.readout(state))),
         strict=True,
     ):
         np.testing.assert_allclose(one, other, atol=1e-12)
     # A unit whose pre-activation no state moves is not one of them.
-    for layer in jax.jacobian(lambda state: preactivations(own, state, drive))(state):
+    for layer in jax.jacobian(lambda state: preactivations(network, state, drive))(state):
         assert sum(float(jnp.abs(moved).max()) for moved in jax.tree.leaves(layer)) > 0
-    assert inner_kinks(own) is own
+    assert inner_kinks(network) is network
 
 
 def test_smooth_units_end_where_their_shares_are_admissible():
-    own = recurrent()
-    drive = own.drive(INPUTS[0])
+    network = recurrent()
+    drive = network.drive(INPUTS[0])
     for z, share in ((0.0, 0.3), (2.0, 1.0), (-2.0, 0.0)):
         state, shares, widths = (jnp.full(5, value) for value in (z, share, 0.7))
-        sharp = own.vector_field(state, drive), own.readout(state)
-        for system in (OnKinks(own, (shares,)), OnKinks(own, (shares,), (widths,))):
+        sharp = network.vector_field(state, drive), network.readout(state)
+        for system in (OnKinks(network, (shares,)), OnKinks(network, (shares,), (widths,))):
             softened = system.vector_field(state, drive), system.readout(state)
             for one, other in zip(softened, sharp, strict=True):
                 np.testing.assert_allclose(one, other, atol=1e-14)
-        now = follow(own, state, drive, (shares,), (widths,))
+        now = follow(network, state, drive, (shares,), (widths,))
         np.testing.assert_array_equal(now.shares[0], shares)
         np.testing.assert_array_equal(now.off_kinks[0], 0)
     # Between them the slope is that with which the shares follow.
     state, shares, widths = (jnp.full(5, value) for value in (0.2, 0.3, 0.7))
-    smooth = OnKinks(own, (shares,), (widths,))
-    now = follow(own, state, drive, (shares,), (widths,))
+    smooth = OnKinks(network, (shares,), (widths,))
+    now = follow(network, state, drive, (shares,), (widths,))
     pulled = now.pull(numbers(3, 5), numbers(4, OUTPUTS))[0]
     np.testing.assert_allclose(now.shares[0], 0.3 + 0.2 / 0.7, rtol=1e-14)
     np.testing.assert_allclose(
@@ -187,12 +189,12 @@ def test_smooth_units_end_where_their_shares_are_admissible():
 
 
 def test_the_distances_from_kinks_are_a_residual():
-    own = recurrent()
-    problem = KinkedJointProblem(lc.ControlProblem(own, SOFT, LEAK), own, lc.Tolerance())
-    sample = lc.Sample(own.drive(INPUTS[0]), LABELS[0])
+    network = recurrent()
+    problem = KinkedJointProblem(lc.ControlProblem(network, SOFT, LEAK), network, lc.Tolerance())
+    sample = lc.Sample(network.drive(INPUTS[0]), LABELS[0])
     state, half = numbers(5, 5), (jnp.full(5, 0.5),)
     first = problem.initial(sample)
-    control = -OnKinks(own, half).vector_field(state, sample.drive)
+    control = -OnKinks(network, half).vector_field(state, sample.drive)
     # Units so wide that they keep their shares, at a state where the rest of f + ψ is zero.
     z = first._replace(
         point=Point(state, control, jnp.zeros(OUTPUTS)), shares=half, widths=(jnp.full(5, 1e12),)
@@ -202,11 +204,11 @@ def test_the_distances_from_kinks_are_a_residual():
 
 
 def test_the_weights_of_a_unit_on_its_kink_learn_from_its_share_of_the_signal():
-    own = implicit()
+    network = implicit()
     state, signal, error = numbers(6, 1, 5), numbers(7, 1, 5), numbers(8, 1, OUTPUTS)
     shares = (jnp.asarray([[0.0, 0.25, 0.5, 0.75, 1.0]]),)
-    gradient = parameter_gradient(own, INPUTS[:1], state, signal, error, shares)
-    frequency = own.frequency
+    gradient = parameter_gradient(network, INPUTS[:1], state, signal, error, shares)
+    frequency = network.frequency
     expected = frequency * np.outer(shares[0] * signal, state)
     np.testing.assert_allclose(gradient.recurrent, expected, atol=1e-14)
     np.testing.assert_allclose(
@@ -218,19 +220,19 @@ def test_the_weights_of_a_unit_on_its_kink_learn_from_its_share_of_the_signal():
 @pytest.mark.parametrize("name", SYSTEMS)
 @pytest.mark.parametrize("controller", [INVERSION, NEWTON], ids=["inversion", "newton"])
 def test_solves_end_in_the_least_energy_of_all_sides_and_its_gradient_is_exact(name, controller):
-    own = SYSTEMS[name]()
+    network = SYSTEMS[name]()
     on_kink = 0
     for index in range(len(LABELS)):
         batch = lc.Batch(INPUTS[index : index + 1], LABELS[index : index + 1])
-        result = solved_by(controller, own, batch)
+        result = solved_by(controller, network, batch)
         (share,) = (np.asarray(layer[0]) for layer in result.solution.shares)
         point = jax.tree.map(lambda leaf: leaf[0], result.solution.value)
         held = (share > 0) & (share < 1)
         on_kink += held.sum()
-        (before,) = preactivations(own, point.state, own.drive(batch.inputs[0]))
+        (before,) = preactivations(network, point.state, network.drive(batch.inputs[0]))
         np.testing.assert_allclose(np.asarray(before)[held], 0, atol=1e-8)
-        z = np.append(point.state, own.readout(point.state) + point.output_control)
-        sides = Sides(own, batch.inputs[0], batch.targets[0], LEAK)
+        z = np.append(point.state, network.readout(point.state) + point.output_control)
+        sides = Sides(network, batch.inputs[0], batch.targets[0], LEAK)
         active = np.asarray(before) > 0
         least = sides.least(z, sides.theta, held, active)
         np.testing.assert_allclose(result.objective, least, rtol=1e-8)
@@ -247,15 +249,15 @@ def test_solves_end_in_the_least_energy_of_all_sides_and_its_gradient_is_exact(n
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "leak"), [("residual", 0.1), ("swapped", 1.0)])
 def test_deep_equilibria_come_to_rest_on_kinks_with_an_exact_gradient(name, leak):
-    own = deep(CELLS[name])
+    network = deep(CELLS[name])
     rule = lc.LeastControl(
         lc.DynamicInversion(TIGHT, lc.FixedPoint(max_steps=2000, memory=5)), leak, loss=SOFT
     )
-    result = credit(rule, own, IMAGES)
+    result = credit(rule, network, IMAGES)
     assert lc.solved(result.solution).all()
     assert sum(int(((layer > 0) & (layer < 1)).sum()) for layer in result.solution.shares) >= 2
     gradient = flat(eqx.filter(result.gradient, eqx.is_inexact_array))
-    learned, fixed = eqx.partition(own, eqx.is_inexact_array)
+    learned, fixed = eqx.partition(network, eqx.is_inexact_array)
     theta, of_theta = ravel_pytree(learned)
     step = 1e-6
     for seed in range(2):
@@ -269,19 +271,19 @@ def test_deep_equilibria_come_to_rest_on_kinks_with_an_exact_gradient(name, leak
 
 @pytest.mark.slow
 def test_automatic_continues_with_the_shares_of_the_joint_iteration():
-    own = recurrent()
+    network = recurrent()
     few = lc.Automatic(TIGHT, lc.FixedPoint(max_steps=6, memory=5))
-    quick = credit(lc.LeastControl(few.quick, LEAK, loss=SOFT), own, BATCH).solution
+    quick = credit(lc.LeastControl(few.quick, LEAK, loss=SOFT), network, BATCH).solution
     assert not lc.solved(quick).any()
-    result = solved_by(few, own, BATCH)
-    expected = solved_by(INVERSION, own, BATCH)
+    result = solved_by(few, network, BATCH)
+    expected = solved_by(INVERSION, network, BATCH)
     np.testing.assert_allclose(result.objective, expected.objective, rtol=1e-9)
     np.testing.assert_allclose(flat(result.gradient), flat(expected.gradient), rtol=1e-6, atol=1e-8)
 
 
 def test_units_on_kinks_are_solved_where_one_sided_slopes_are_not():
-    own = recurrent()
-    solution = credit(lc.LeastControl(INVERSION, LEAK, loss=SOFT), own, BATCH).solution
+    network = recurrent()
+    solution = credit(lc.LeastControl(INVERSION, LEAK, loss=SOFT), network, BATCH).solution
     assert lc.solved(solution).all()
     (shares,) = solution.shares
     assert int(((shares > 0) & (shares < 1)).sum()) >= 2
@@ -297,10 +299,10 @@ def test_units_on_kinks_are_solved_where_one_sided_slopes_are_not():
 
 @pytest.mark.slow
 def test_a_budget_keeps_the_iteration_that_rests_on_kinks():
-    own = recurrent()
+    network = recurrent()
 
     def steps(controller):
-        solution = credit(lc.LeastControl(controller, LEAK, loss=SOFT), own, BATCH).solution
+        solution = credit(lc.LeastControl(controller, LEAK, loss=SOFT), network, BATCH).solution
         assert lc.solved(solution).all()
         return solution.stats.steps
 

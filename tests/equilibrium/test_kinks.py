@@ -115,16 +115,18 @@ def energy_of(system, leak):
     ],
 )
 def test_every_solve_ends_in_a_minimum_on_kinks(make, batch, leak):
-    own = make()
-    problem = lc.ControlProblem(own, SOFT, leak)
-    solution = solve(TIGHT, problem, lc.Sample(jax.vmap(own.drive)(batch.inputs), batch.targets))
+    network = make()
+    problem = lc.ControlProblem(network, SOFT, leak)
+    solution = solve(
+        TIGHT, problem, lc.Sample(jax.vmap(network.drive)(batch.inputs), batch.targets)
+    )
     assert lc.solved(solution).all()
     state, control, u = solution.value
     # Silenced units, with a control that no one-sided derivative gives.
     held = [(phi == 0) & (psi != 0) for phi, psi in zip(state, control, strict=True)]
     assert sum(int(leaf.sum()) for leaf in held) >= 3
-    outputs = jax.vmap(own.readout)(state) + u
-    energy = energy_of(own, leak)
+    outputs = jax.vmap(network.readout)(state) + u
+    energy = energy_of(network, leak)
 
     def lowest(state, output, x, target, key):
         keys = jax.random.split(key, 200)
@@ -145,12 +147,12 @@ def test_every_solve_ends_in_a_minimum_on_kinks(make, batch, leak):
     ("make", "batch"), [(system, BATCH), (dense, VECTORS), (residual, VECTORS)]
 )
 def test_the_gradient_on_kinks_is_that_of_the_least_energy(make, batch):
-    own, leak = make(), 0.5
+    network, leak = make(), 0.5
     rule = lc.LeastControl(TIGHT, leak, loss=SOFT)
-    result = credit(rule, own, batch)
+    result = credit(rule, network, batch)
     assert lc.solved(result.solution).all()
     gradient = flat(result.gradient)
-    learned, fixed = eqx.partition(own, eqx.is_inexact_array)
+    learned, fixed = eqx.partition(network, eqx.is_inexact_array)
     leaves, structure = jax.tree.flatten(learned)
     for seed in range(3):
         moves = [numbers(20 + 10 * seed + i, *leaf.shape) for i, leaf in enumerate(leaves)]
@@ -170,20 +172,20 @@ def test_the_gradient_on_kinks_is_that_of_the_least_energy(make, batch):
     ("make", "batch"), [(system, BATCH), (dense, VECTORS), (residual, VECTORS)]
 )
 def test_the_certificate_of_a_credit_predicts_the_error_of_units_on_kinks(make, batch):
-    own, leak = make(), 0.4
+    network, leak = make(), 0.4
 
     def credited(controller):
         rule = lc.LeastControl(controller, leak, loss=SOFT, unsolved=lc.Keep())
-        solution = credit(rule, own, batch).solution
-        return solution.value, lc.credit_certificate(rule, own, batch, solution)
+        solution = credit(rule, network, batch).solution
+        return solution.value, lc.credit_certificate(rule, network, batch, solution)
 
     def gradients(point):
         def of_one(x, point):
-            def field_and_readout(own):
-                return own.vector_field(point.state, own.drive(x)), own.readout(point.state)
+            def field_and_readout(model):
+                return model.vector_field(point.state, model.drive(x)), model.readout(point.state)
 
             signals = jax.tree.map(jnp.negative, (point.control, point.output_control))
-            return ravel_pytree(eqx.filter_vjp(field_and_readout, own)[1](signals)[0])[0]
+            return ravel_pytree(eqx.filter_vjp(field_and_readout, network)[1](signals)[0])[0]
 
         return jax.vmap(of_one)(batch.inputs, point)
 
@@ -204,10 +206,10 @@ def test_the_certificate_of_a_credit_predicts_the_error_of_units_on_kinks(make, 
 @pytest.mark.slow
 def test_single_precision_reaches_the_tolerance():
     with jax.enable_x64(False):
-        own = lc.ConvolutionalFeedforward((1, 8, 8), LAYERS, (6,), OUTPUTS, key=KEY)
+        network = lc.ConvolutionalFeedforward((1, 8, 8), LAYERS, (6,), OUTPUTS, key=KEY)
         x = jnp.asarray(np.asarray(BATCH.inputs), jnp.float32)
         batch = lc.Batch(x, jnp.asarray(np.asarray(BATCH.targets), jnp.int32))
-        result = credit(lc.LeastControl(lc.DynamicInversion(), 1.0), own, batch)
+        result = credit(lc.LeastControl(lc.DynamicInversion(), 1.0), network, batch)
         assert lc.solved(result.solution).all()
 
 
@@ -221,20 +223,20 @@ class Unprepared(lc.ConvolutionalFeedforward):
 @pytest.mark.slow
 def test_stiff_units_come_to_rest_where_unprepared_ones_flip_for_ever():
     x, y = numbers(40, 12, 1, 8, 8), jnp.arange(12) % OUTPUTS
-    found = []
+    solved = []
     for kind in (Unprepared, lc.ConvolutionalFeedforward):
-        own = stronger(kind((1, 8, 8), LAYERS, (6,), OUTPUTS, key=KEY), 1.95)
-        problem = lc.ControlProblem(own, SOFT, 3.0)
-        samples = lc.Sample(jax.vmap(own.drive)(x), y)
-        found.append(float(lc.solved(solve(lc.DynamicInversion(), problem, samples)).mean()))
-    assert found[0] < 0.9
-    assert found[1] == 1
+        network = stronger(kind((1, 8, 8), LAYERS, (6,), OUTPUTS, key=KEY), 1.95)
+        problem = lc.ControlProblem(network, SOFT, 3.0)
+        samples = lc.Sample(jax.vmap(network.drive)(x), y)
+        solved.append(float(lc.solved(solve(lc.DynamicInversion(), problem, samples)).mean()))
+    assert solved[0] < 0.9
+    assert solved[1] == 1
 
 
 def test_a_sample_whose_error_stays_where_it_is_goes_on_with_more_stiffness(monkeypatch):
-    own = stronger(lc.ConvolutionalFeedforward((1, 8, 8), LAYERS, (6,), OUTPUTS, key=KEY), 1.95)
-    samples = lc.Sample(jax.vmap(own.drive)(numbers(40, 12, 1, 8, 8)), jnp.arange(12) % OUTPUTS)
-    problem = KinkedSweepProblem(lc.ControlProblem(own, SOFT, 3.0), own, lc.Tolerance())
+    network = stronger(lc.ConvolutionalFeedforward((1, 8, 8), LAYERS, (6,), OUTPUTS, key=KEY), 1.95)
+    samples = lc.Sample(jax.vmap(network.drive)(numbers(40, 12, 1, 8, 8)), jnp.arange(12) % OUTPUTS)
+    problem = KinkedSweepProblem(lc.ControlProblem(network, SOFT, 3.0), network, lc.Tolerance())
     # A fifth of what the system estimates.
     low = eqx.tree_at(
         lambda p: p.stiffness, problem, jax.tree.map(lambda leaf: 0.2 * leaf, problem.stiffness)
@@ -250,20 +252,22 @@ def test_a_sample_whose_error_stays_where_it_is_goes_on_with_more_stiffness(monk
 
 @pytest.mark.slow
 def test_the_stiffness_is_the_answer_of_the_layers_before():
-    own = lc.ConvolutionalFeedforward(
+    network = lc.ConvolutionalFeedforward(
         (1, 9, 9), (lc.Convolution(3, 3), lc.Convolution(4, 2)), (5, 6), OUTPUTS, key=KEY
     )
     # Where every unit is active the squared size of a unit's gradient is twice the first layer's,
     # and four times and more of that behind it; here from the Jacobian of the whole pass.
     drive = jnp.full((3, 7, 7), 50.0)
-    positive = jax.tree.map(lambda leaf: jnp.abs(leaf) if eqx.is_array(leaf) else leaf, own)
-    zero = jax.tree.map(jnp.zeros_like, own.initial_state(drive))
+    positive = jax.tree.map(lambda leaf: jnp.abs(leaf) if eqx.is_array(leaf) else leaf, network)
+    zero = jax.tree.map(jnp.zeros_like, network.initial_state(drive))
     jacobian = jax.jacobian(lambda control: positive.settle(drive, control)[1])(zero)[0]
     inner = jnp.sum(jacobian[:, 2, 2] ** 2, axis=(1, 2, 3))
     np.testing.assert_allclose(2 * positive.stiffness()[1][:, 0, 0], inner, rtol=1e-12)
-    assert [leaf.shape for leaf in own.stiffness()] == [(), (4, 1, 1), (5,), (6,)]
-    first = jnp.sum(own.dense[0].weight ** 2 * jnp.repeat(1 + own.stiffness()[1], 36)[None], axis=1)
-    np.testing.assert_allclose(own.stiffness()[2], 0.5 * first, rtol=1e-12)
+    assert [leaf.shape for leaf in network.stiffness()] == [(), (4, 1, 1), (5,), (6,)]
+    first = jnp.sum(
+        network.dense[0].weight ** 2 * jnp.repeat(1 + network.stiffness()[1], 36)[None], axis=1
+    )
+    np.testing.assert_allclose(network.stiffness()[2], 0.5 * first, rtol=1e-12)
 
 
 def test_only_rectified_units_in_whole_windows_have_these_kinks():
@@ -292,12 +296,12 @@ class UnpreparedResidual(ResidualNetwork):
 
 @pytest.mark.slow
 def test_residual_units_come_to_rest_only_if_they_expect_the_blocks_before_to_move_them():
-    own, x = residual(), numbers(41, 40, 8)
+    prepared, x = residual(), numbers(41, 40, 8)
     unprepared = object.__new__(UnpreparedResidual)
-    for name in own.__dataclass_fields__:
-        object.__setattr__(unprepared, name, getattr(own, name))
+    for name in prepared.__dataclass_fields__:
+        object.__setattr__(unprepared, name, getattr(prepared, name))
     solved = []
-    for network in (own, unprepared):
+    for network in (prepared, unprepared):
         assert network.rectified
         problem = lc.ControlProblem(network, SOFT, 0.5)
         samples = lc.Sample(jax.vmap(network.drive)(x), jnp.arange(40) % OUTPUTS)

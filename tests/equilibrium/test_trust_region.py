@@ -56,9 +56,9 @@ def landscape(problem):
 def test_the_gradient_and_the_curvature_are_derivatives_of_the_energy(name):
     system = SYSTEMS[name]()
     problem = lc.ControlProblem(system, lc.CrossEntropy(), 0.3)
-    own = landscape(problem)
+    surface = landscape(problem)
     sample = jax.tree.map(lambda leaf: leaf[0], samples(system, inputs(), labels()))
-    place, guess = own.start_from(own.initial(sample))
+    place, guess = surface.start_from(surface.initial(sample))
     leaves, structure = jax.tree.flatten(place)
     keys = jax.random.split(KEY, 2 * len(leaves))
     draw = lambda keys: jax.tree.unflatten(  # noqa: E731
@@ -67,14 +67,14 @@ def test_the_gradient_and_the_curvature_are_derivatives_of_the_energy(name):
     )
     place, direction = draw(keys[: len(leaves)]), draw(keys[len(leaves) :])
     move = lambda step: jax.tree.map(lambda a, b: a + step * b, place, direction)  # noqa: E731
-    height = eqx.filter_jit(own.height)
+    height = eqx.filter_jit(surface.height)
     # The first answer starts from afar.
     for _ in range(5):
         guess = height(sample, place, guess)[1]
 
     @eqx.filter_jit
     def seen(place):
-        view = own.look(sample, place, guess)
+        view = surface.look(sample, place, guess)
         return view.energy, view.gradient, view.curvature(direction)
 
     energy, gradient, (bent, turn) = seen(place)
@@ -106,11 +106,9 @@ def test_the_minimum_is_the_oracles(make):
     problem = lc.ControlProblem(system, lc.CrossEntropy(), jnp.asarray(0.05))
     solution = solve(EXACT, problem, samples(system, x, labels()))
     assert bool(lc.solved(solution).all())
-    for found, truth in zip(solution.value, oracle.points(), strict=True):
-        found = np.stack(
-            [flat(jax.tree.map(lambda leaf, i=i: leaf[i], found)) for i in range(BATCH)]
-        )
-        np.testing.assert_allclose(found, truth, rtol=1e-7, atol=1e-9)
+    for part, truth in zip(solution.value, oracle.points(), strict=True):
+        part = np.stack([flat(jax.tree.map(lambda leaf, i=i: leaf[i], part)) for i in range(BATCH)])
+        np.testing.assert_allclose(part, truth, rtol=1e-7, atol=1e-9)
 
 
 def test_no_leak_with_soft_targets_is_solved():
@@ -126,10 +124,12 @@ def test_the_energy_never_rises():
     system = recurrent(factor=6.0)
     problem = lc.ControlProblem(system, lc.CrossEntropy(), 1e-4)
     iteration = TrustRegionProblem(landscape(problem))
-    own = jax.tree.map(lambda leaf: leaf[0], samples(system, inputs(), labels()))
-    step = eqx.filter_jit(lambda z: iteration.iterate(own, z))
-    height = eqx.filter_jit(lambda z: iteration.landscape.height(own, z.place, z.output_control)[0])
-    z = eqx.filter_jit(iteration.initial)(own)
+    sample = jax.tree.map(lambda leaf: leaf[0], samples(system, inputs(), labels()))
+    step = eqx.filter_jit(lambda z: iteration.iterate(sample, z))
+    height = eqx.filter_jit(
+        lambda z: iteration.landscape.height(sample, z.place, z.output_control)[0]
+    )
+    z = eqx.filter_jit(iteration.initial)(sample)
     energies = [float(height(z))]
     while float(step(z)[2]) > 1:
         z = step(z)[0]
@@ -215,16 +215,16 @@ def test_automatic_leaves_alone_what_is_solved():
 def test_the_rest_is_solved_and_nothing_else(left):
     done = jnp.ones(13, bool).at[jnp.arange(left) * 3 % 13].set(False)
     values = jnp.arange(13.0)
-    found = for_the_rest(lambda own, old: old + own, done, 100.0 * jnp.ones(13), values)
-    np.testing.assert_array_equal(found, jnp.where(done, values, values + 100))
+    result = for_the_rest(lambda added, old: old + added, done, 100.0 * jnp.ones(13), values)
+    np.testing.assert_array_equal(result, jnp.where(done, values, values + 100))
 
 
 @pytest.mark.parametrize("groups", [2, 4, 8])
 def test_the_rest_is_gathered_in_order(groups):
     # Every group takes as long as its slowest: here each sample learns how long that is.
     length, done = jax.random.permutation(KEY, jnp.arange(1.0, 33)), jnp.arange(32) % 4 == 1
-    slowest = lambda own, _: jnp.full_like(own, jnp.max(own))  # noqa: E731
-    found = for_the_rest(slowest, done, length, jnp.zeros(32), groups, length)
+    slowest = lambda lengths, _: jnp.full_like(lengths, jnp.max(lengths))  # noqa: E731
+    result = for_the_rest(slowest, done, length, jnp.zeros(32), groups, length)
     expected = np.zeros(32)
     left = sorted(np.flatnonzero(~done), key=lambda i: length[i])
     for first in range(0, len(left), 32 // groups):
@@ -232,8 +232,8 @@ def test_the_rest_is_gathered_in_order(groups):
         expected[group] = max(length[i] for i in group)
     # The last group is filled up with samples that are done, which may be the slowest.
     full = len(left) - len(left) % (32 // groups)
-    np.testing.assert_array_equal(found[np.array(left[:full])], expected[left[:full]])
-    np.testing.assert_array_equal(found[done], 0)
+    np.testing.assert_array_equal(result[np.array(left[:full])], expected[left[:full]])
+    np.testing.assert_array_equal(result[done], 0)
 
 
 class Shrinking(lc.equilibrium.AbstractProblem):
@@ -263,7 +263,7 @@ def test_a_sample_ends_in_the_same_step_in_any_group(first_share, groups):
     rates = jax.random.permutation(KEY, jnp.linspace(0.1, 0.9, 64))
     samples = rates, jnp.ones(64)
     solver = lc.FixedPoint(200, first_share=first_share, groups=groups)
-    (value, _), steps, error = jax.jit(lambda own: run(Shrinking(), solver, own))(samples)
+    (value, _), steps, error = jax.jit(lambda batch: run(Shrinking(), solver, batch))(samples)
     expected = np.ceil(np.log(1.1e-6) / np.log(np.asarray(rates)))
     np.testing.assert_array_equal(steps, expected + 1)
     np.testing.assert_allclose(value[:, 0], np.asarray(rates) ** expected, rtol=1e-10)

@@ -99,10 +99,10 @@ def test_exact_control_is_found_in_any_unit(rate, dtype):
 
     It is the minimum of F = ½‖f‖² + ½‖y − h‖² + L/α, by Newton's method on the dense problem.
     """
-    own = system(rate, dtype)
+    network = system(rate, dtype)
     rule = lc.LeastControl(lc.Exact(), 1.0, loss=lc.SquaredError())
     batch = lc.Batch(INPUTS.astype(dtype), TARGETS.astype(dtype))
-    credit = eqx.filter_jit(rule)(own, None, batch)
+    credit = eqx.filter_jit(rule)(network, None, batch)
     solved = np.asarray(lc.solved(credit.solution))
     # There the curvature spans 12 decades, which single precision cannot tell from a flat one.
     if dtype == jnp.float64 or rate > 1e-6:
@@ -120,9 +120,9 @@ def test_exact_control_is_found_in_any_unit(rate, dtype):
             state = state - jnp.linalg.solve(bend, slope)
         return state
 
-    found = jnp.asarray(credit.solution.value.state, jnp.float64)
-    reference = jax.jit(jax.vmap(least))(found, INPUTS, TARGETS)
-    assert distances(found, reference)[solved].max(initial=0) < 1e-3
+    states = jnp.asarray(credit.solution.value.state, jnp.float64)
+    reference = jax.jit(jax.vmap(least))(states, INPUTS, TARGETS)
+    assert distances(states, reference)[solved].max(initial=0) < 1e-3
 
 
 @pytest.mark.slow
@@ -148,9 +148,9 @@ def test_what_an_iteration_ended_with_is_what_is_said_of_it():
 )
 def test_a_target_that_the_free_system_meets_needs_no_control(controller, rate):
     """Where control is zero, the rate is not that along it: 0 ‖φ‖ would allow no rounding."""
-    own = system(rate)
-    outputs = jax.vmap(own.readout)(REST)
-    problem = lc.ControlProblem(own, lc.SquaredError(), jnp.asarray(0.5))
+    network = system(rate)
+    outputs = jax.vmap(network.readout)(REST)
+    problem = lc.ControlProblem(network, lc.SquaredError(), jnp.asarray(0.5))
     start = Point(REST, jnp.zeros_like(REST), jnp.zeros_like(outputs))
     samples = Sample(INPUTS, outputs, start)
     solution = eqx.filter_jit(controller.equilibrium)(problem, samples)
@@ -160,15 +160,15 @@ def test_a_target_that_the_free_system_meets_needs_no_control(controller, rate):
 
 @pytest.mark.parametrize("plain", [True, False])
 def test_a_joint_iterate_is_judged_by_the_rate_along_the_last_step(plain):
-    own, leak, tolerance = system(0.05), 2.0, lc.Tolerance()
-    problem = ControlProblem(own, lc.SquaredError(), leak)
-    sample = Sample(own.drive(INPUTS[0]), TARGETS[0])
+    network, leak, tolerance = system(0.05), 2.0, lc.Tolerance()
+    problem = ControlProblem(network, lc.SquaredError(), leak)
+    sample = Sample(network.drive(INPUTS[0]), TARGETS[0])
     joint = JointProblem(problem, tolerance, plain=plain)
     before = joint.initial(sample)
     last, _, _ = joint.iterate(sample, before)
     _, measured, error = joint.iterate(sample, last)
 
-    f = lambda state: own.vector_field(state, sample.drive)  # noqa: E731
+    f = lambda state: network.vector_field(state, sample.drive)  # noqa: E731
     state, control, u = measured.point
     change, pull = jax.vjp(f, state)
     optimality = pull(control)[0] + PARAMS["d"].T @ u

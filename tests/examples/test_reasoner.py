@@ -217,11 +217,11 @@ FOLLOWED = measures.Trace(
 
 
 def test_the_residual_is_set_against_the_answer():
-    told = measures.residual_against_accuracy(FOLLOWED, 2, 0.15)
-    assert told["solved"] == 0.5
-    assert (told["exact_of_solved"], told["exact_of_unsolved"]) == (1, 0)
-    assert told["auroc"] == 1
-    assert told["quarters"] == [1, 1, 0, 0]
+    measured = measures.residual_against_accuracy(FOLLOWED, 2, 0.15)
+    assert measured["solved"] == 0.5
+    assert (measured["exact_of_solved"], measured["exact_of_unsolved"]) == (1, 0)
+    assert measured["auroc"] == 1
+    assert measured["quarters"] == [1, 1, 0, 0]
     # Of the four pairs of a right and a wrong answer one has the larger residual on the right one.
     assert measures.residual_against_accuracy(FOLLOWED, 1, 0.01)["auroc"] == 0.75
 

@@ -106,12 +106,12 @@ class Copy:
     def check(self) -> None:
         """Raises `RuntimeError` where another package would be imported."""
         command = [sys.executable, "-c", "import leastcontrol; print(leastcontrol.__file__)"]
-        found = subprocess.run(
+        location = subprocess.run(
             command, cwd=self.root, env=self.environment(), capture_output=True, text=True
         ).stdout.strip()
-        if not Path(found).is_relative_to(self.root):
+        if not Path(location).is_relative_to(self.root):
             raise RuntimeError(
-                f"The package of {self.root} is not imported, but {found or 'none'}."
+                f"The package of {self.root} is not imported, but {location or 'none'}."
             )
 
     def run(self, tests: Sequence[str], limit: float, *, first_alone: bool = True) -> Outcome:
@@ -166,7 +166,7 @@ def tried(
         outcome, among = copy.run(named, limit), "named tests"
         seconds = outcome.seconds
         if rest and outcome.result == "passed":
-            outcome = copy.run([own for own in every if own not in named], rest_limit)
+            outcome = copy.run([test for test in every if test not in named], rest_limit)
             among, seconds = "all tests", seconds + outcome.seconds
     row = {
         **{"name": fault.name, "room": fault.room, "file": str(place.relative_to(copy.root))},
@@ -228,9 +228,9 @@ def said_of(row: dict[str, Any]) -> str:
 def arguments() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(prog="python tests/faults", description=__doc__.split("\n")[0])
-    own = Path(__file__).resolve().parents[2]
+    checkout = Path(__file__).resolve().parents[2]
     parser.add_argument("--only", metavar="NAME", action="append", help="try this fault alone")
-    parser.add_argument("--root", type=Path, default=own, help="checkout (default: this one)")
+    parser.add_argument("--root", type=Path, default=checkout, help="checkout (default: this one)")
     parser.add_argument(
         "--json",
         type=Path,
@@ -265,14 +265,14 @@ def arguments() -> argparse.Namespace:
 
 def misfits(root: Path) -> list[str]:
     """Returns a sentence for each fault that a checkout has no place or no tests for."""
-    found = []
+    sentences = []
     for fault in FAULTS:
         places = fault.places(root / "leastcontrol")
         if len(places) != 1:
-            found.append(f"{fault.name}: its text stands {len(places)} times and not once.")
+            sentences.append(f"{fault.name}: its text stands {len(places)} times and not once.")
         if not fault.files(root / "tests"):
-            found.append(f"{fault.name}: there is no {' or '.join(fault.tests)}.")
-    return found
+            sentences.append(f"{fault.name}: there is no {' or '.join(fault.tests)}.")
+    return sentences
 
 
 def main() -> None:

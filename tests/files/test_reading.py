@@ -108,9 +108,9 @@ class TestImages:
     @pytest.mark.parametrize("kind", ["8 bits", "16 bits", "real tiff", "colours", "opaque"])
     @pytest.mark.parametrize("colours", [False, True])
     def test_one_gradient_is_read_alike_however_it_is_saved(self, tmp_path, kind, colours):
-        found = read_image(self.saved(tmp_path, kind), colours=colours)
+        read = read_image(self.saved(tmp_path, kind), colours=colours)
         expected = np.repeat(GRADIENT[..., None], 3, -1) if colours else GRADIENT
-        assert np.abs(found - expected).max() <= 1 / 255
+        assert np.abs(read - expected).max() <= 1 / 255
 
     def test_what_has_no_one_meaning_is_refused(self, tmp_path):
         from PIL import Image

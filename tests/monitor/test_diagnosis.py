@@ -42,32 +42,32 @@ def test_angles_and_control_are_those_of_every_layer():
     credit = helpers.credit(rule, SYSTEM, BATCH)
     exact = helpers.credit(lc.Backpropagation(), SYSTEM, BATCH)
     angles = figures.pop("angle_to_loss")
-    both = [own.gradient.layers for own in (credit, exact)]
-    expected = {f"layer {n}": degrees(*own) for n, own in enumerate(zip(*both, strict=True), 1)}
+    both = [result.gradient.layers for result in (credit, exact)]
+    expected = {f"layer {n}": degrees(*pair) for n, pair in enumerate(zip(*both, strict=True), 1)}
     assert angles == pytest.approx({**expected, "all": degrees(*both)}, abs=1e-4)
     assert angles["all"] > 1
     point = credit.solution.value
     sizes = {"layer 1": point.control[0], "layer 2": point.control[1]}
     sizes["output"] = point.output_control
-    rms = {name: np.sqrt(np.mean(np.square(own))) for name, own in sizes.items()}
+    rms = {name: np.sqrt(np.mean(np.square(control))) for name, control in sizes.items()}
     assert figures.pop("control") == pytest.approx(rms, rel=1e-4)
     # At rest φ + f(φ) = φ − ψ.
     below = {
-        f"layer {n}": (own, state - own)
-        for n, (own, state) in enumerate(zip(point.control, point.state, strict=True), 1)
+        f"layer {n}": (control, state - control)
+        for n, (control, state) in enumerate(zip(point.control, point.state, strict=True), 1)
     }
     read = jax.vmap(SYSTEM.readout)(point.state)
     below["output"] = (point.output_control, read)
-    found = np.asarray(lc.solved(credit.solution))
+    solved = np.asarray(lc.solved(credit.solution))
     ratios = {
-        name: np.mean((np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1))[found])
+        name: np.mean((np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1))[solved])
         for name, (one, other) in below.items()
     }
     assert figures.pop("feedback_ratio") == pytest.approx(ratios, rel=1e-4)
     free = jax.vmap(lambda x: free_moment(SYSTEM, SYSTEM.drive(x)).soma[-1])(BATCH.inputs)
     targets = np.eye(helpers.SIZE)[np.asarray(BATCH.targets)]
     errors = [
-        np.linalg.norm(jax.nn.softmax(output, axis=1) - targets, axis=1)[found].mean()
+        np.linalg.norm(jax.nn.softmax(output, axis=1) - targets, axis=1)[solved].mean()
         for output in (free, read + point.output_control)
     ]
     assert figures.pop("error_ratio") == {"all": pytest.approx(errors[1] / errors[0], rel=1e-4)}
@@ -82,7 +82,7 @@ def test_angles_and_control_are_those_of_every_layer():
     slopes = -0.5 * point.output_control
 
     def work(layers):
-        network = eqx.tree_at(lambda own: own.layers, SYSTEM, layers)
+        network = eqx.tree_at(lambda system: system.layers, SYSTEM, layers)
         outputs = jax.vmap(lambda x: forward(network, x))(BATCH.inputs)
         return jnp.sum(outputs * slopes) / len(slopes)
 
@@ -91,8 +91,8 @@ def test_angles_and_control_are_those_of_every_layer():
     for name, total, part in (
         ("all", credit.gradient.layers, lowering),
         *(
-            (f"layer {n}", *own)
-            for n, own in enumerate(zip(credit.gradient.layers, lowering, strict=True), 1)
+            (f"layer {n}", *pair)
+            for n, pair in enumerate(zip(credit.gradient.layers, lowering, strict=True), 1)
         ),
     ):
         whole = 0.5 * helpers.flat(total)
@@ -135,8 +135,8 @@ def test_a_simulated_state_is_measured_where_the_simulation_ends():
         margins = simulated_margins(task, dynamics, ended)[:WATCHED]
         assert figures["margin"] == {"all": pytest.approx(margins.min(), rel=1e-6)}
         errors = [
-            jnp.linalg.norm(task.errors(own), axis=1).mean()
-            for own in (task.free.soma[-1], ended.soma[-1])
+            jnp.linalg.norm(task.errors(output), axis=1).mean()
+            for output in (task.free.soma[-1], ended.soma[-1])
         ]
         ratio = float(errors[1] / errors[0])
         assert figures["error_ratio"] == {"all": pytest.approx(ratio, rel=1e-6)}
@@ -203,8 +203,8 @@ def _zero(tree):
 
 
 def test_a_mirror_with_the_systems_own_weights_has_no_angle_to_them():
-    own = eqx.filter(SYSTEM, SYSTEM.feedback_parameters())
-    figures = measured(lc.FeedbackAlignment(), feedback=own)
+    weights = eqx.filter(SYSTEM, SYSTEM.feedback_parameters())
+    figures = measured(lc.FeedbackAlignment(), feedback=weights)
     assert figures["feedback_angle"] == {"all": pytest.approx(0, abs=1e-5)}
     # Then it is backpropagation.
     assert figures["angle_to_loss"]["all"] == pytest.approx(0, abs=1e-3)
@@ -218,7 +218,7 @@ def test_direct_feedback_to_every_layer_is_measured_there():
     blocks = output_jacobian(SYSTEM, free)
     perfect = tuple(block.T for block in blocks)
     rule = fc.DeepFeedbackControl(fc.SteadyState(0.1, lc.Tolerance(1e-9)), fc.Nudged(1e-4))
-    figures = diagnosis(rule, batch, 0, tuple(2 * own for own in perfect))(SYSTEM, perfect)
+    figures = diagnosis(rule, batch, 0, tuple(2 * weight for weight in perfect))(SYSTEM, perfect)
     layers = [f"layer {number}" for number in range(1, len(blocks) + 1)]
     for name in ("angle_to_analytic", "angle_to_minimum_norm"):
         assert figures.pop(name) == pytest.approx(dict.fromkeys(["all", *layers], 0), abs=1e-2)
@@ -240,7 +240,7 @@ def test_direct_feedback_to_every_layer_is_measured_there():
     assert figures.pop("error_ratio") == {"all": pytest.approx(left, rel=1e-3)}
     least = np.linalg.eigvalsh(gram).min() + 0.1
     assert figures.pop("margin") == {"all": pytest.approx(least, rel=1e-3)}
-    rates = [batch.inputs[0], *(SYSTEM.activation(own) for own in free[:-1])]
+    rates = [batch.inputs[0], *(SYSTEM.activation(voltage) for voltage in free[:-1])]
     ratios = {
         name: 1e-4 * np.linalg.norm(weight @ held) / np.linalg.norm(layer.weight @ rate)
         for name, weight, layer, rate in zip(layers, perfect, SYSTEM.layers, rates, strict=True)
@@ -253,15 +253,15 @@ def test_direct_feedback_to_every_layer_is_measured_there():
 @pytest.mark.slow
 def test_learned_feedback_is_compared_with_the_least_control():
     rule = lc.LeastControl(lc.KolenPollack(lc.Tolerance(1e-8)), 6.4)
-    own = eqx.filter(SYSTEM, SYSTEM.feedback_parameters())
-    assert measured(rule, feedback=own)["angle_to_exact"]["all"] == pytest.approx(0, abs=1e-3)
+    weights = eqx.filter(SYSTEM, SYSTEM.feedback_parameters())
+    assert measured(rule, feedback=weights)["angle_to_exact"]["all"] == pytest.approx(0, abs=1e-3)
     other = rule.init(SYSTEM, key=helpers.KEY)
     angles = measured(rule, feedback=other)["angle_to_exact"]
     exact = helpers.credit(lc.LeastControl(lc.DynamicInversion(), 6.4), SYSTEM, BATCH)
-    found = eqx.filter_jit(rule)(SYSTEM, other, BATCH)
-    assert np.all(lc.solved(found.solution))
+    credit = eqx.filter_jit(rule)(SYSTEM, other, BATCH)
+    assert np.all(lc.solved(credit.solution))
     assert np.all(lc.solved(exact.solution))
-    expected = degrees(found.gradient.layers, exact.gradient.layers)
+    expected = degrees(credit.gradient.layers, exact.gradient.layers)
     assert angles["all"] == pytest.approx(expected, abs=1e-3)
     assert angles["all"] > 1
 
@@ -283,11 +283,11 @@ def test_the_metrics_of_a_run_hold_it_and_a_resumed_run_keeps_it(tmp_path):
         run_training(config, tmp_path / "run", resume=True)
     first, second = (json.loads(line) for line in path.read_text().splitlines())
     assert json.loads(begun) == first
-    for own in (first, second):
-        assert set(own["diagnostics"]) == {"angle_to_loss", "feedback_angle", "feedback_movement"}
+    for row in (first, second):
+        assert set(row["diagnostics"]) == {"angle_to_loss", "feedback_angle", "feedback_movement"}
         # A mirror at random does not learn.
-        assert own["diagnostics"]["feedback_movement"] == {"all": 0}
-        assert set(own["diagnostics"]["angle_to_loss"]) == {"all", "layer 1", "layer 2"}
+        assert row["diagnostics"]["feedback_movement"] == {"all": 0}
+        assert set(row["diagnostics"]["angle_to_loss"]) == {"all", "layer 1", "layer 2"}
     assert first["diagnostics"] != second["diagnostics"]
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["diagnostics"] == second["diagnostics"]
@@ -295,7 +295,7 @@ def test_the_metrics_of_a_run_hold_it_and_a_resumed_run_keeps_it(tmp_path):
 
 def test_a_summary_of_seeds_has_their_mean_and_no_number_for_none():
     figures = [1.0, 4.0]
-    seeds = [{"diagnostics": {"angle": {"all": own, "layer 1": None}}} for own in figures]
+    seeds = [{"diagnostics": {"angle": {"all": angle, "layer 1": None}}} for angle in figures]
     assert train._mean_diagnostics(seeds) == {
         "diagnostics": {"angle": {"all": 2.5, "layer 1": None}}
     }

@@ -34,17 +34,17 @@ def task(network, feedback, teaching=fc.Strong(), batch=BATCH):  # noqa: B008
     return rule.task(network, feedback, batch)
 
 
-def arguments(own):
+def arguments(problem):
     return {
-        "error": lambda output, pair: own.error(pair[0], output - pair[0], pair[1]),
-        "feedback": lambda soma, u: own.path.drive(own.network, own.weights, soma, u),
+        "error": lambda output, pair: problem.error(pair[0], output - pair[0], pair[1]),
+        "feedback": lambda soma, u: problem.path.drive(problem.network, problem.weights, soma, u),
     }
 
 
-def margin(own, dynamics):
-    references = (own.free.soma[-1], own.references)
+def margin(problem, dynamics):
+    references = (problem.free.soma[-1], problem.references)
     return diagnostics.simulated_margin(
-        own.network, dynamics, own.drives, references, own.free, **arguments(own)
+        problem.network, dynamics, problem.drives, references, problem.free, **arguments(problem)
     )
 
 
@@ -63,50 +63,50 @@ def margin(own, dynamics):
 )
 def test_the_margin_is_the_rate_at_which_a_simulation_runs_away(options):
     """Of a linear network every change from step to step ends up growing by the same factor."""
-    own = task(LINEAR, opposed(LINEAR))
+    problem = task(LINEAR, opposed(LINEAR))
     dynamics = dataclasses.replace(DYNAMICS, **options)
-    found = simulate(
+    simulation = simulate(
         LINEAR,
         dynamics,
-        own.drives,
-        (own.free.soma[-1], own.references),
+        problem.drives,
+        (problem.free.soma[-1], problem.references),
         record=lambda moment: moment.control,
-        **arguments(own),
+        **arguments(problem),
     )
-    sizes = np.linalg.norm(np.diff(found.recorded[:, 0], axis=0), axis=1)
+    sizes = np.linalg.norm(np.diff(simulation.recorded[:, 0], axis=0), axis=1)
     growth = np.log(sizes[-1] / sizes[-21]) / 20 / dynamics.time_step
     assert growth > 0.1
-    assert margin(own, dynamics)[0] == pytest.approx(-growth, rel=1e-3)
+    assert margin(problem, dynamics)[0] == pytest.approx(-growth, rel=1e-3)
 
 
 def test_noise_has_no_part_in_the_margin():
-    own = task(LINEAR, opposed(LINEAR))
+    problem = task(LINEAR, opposed(LINEAR))
     noisy = dataclasses.replace(DYNAMICS, noise=fc.FilteredNoise(0.1, 0.1, time_constant=0.1))
-    assert margin(own, noisy) == pytest.approx(margin(own, DYNAMICS))
+    assert margin(problem, noisy) == pytest.approx(margin(problem, DYNAMICS))
 
 
 def test_for_short_steps_it_is_the_margin_of_continuous_time():
     network = lc.Feedforward(3, (4, 3), 2, key=jax.random.key(0))
-    own = task(network, fc.DirectFeedback().init(network, key=jax.random.key(2)))
+    problem = task(network, fc.DirectFeedback().init(network, key=jax.random.key(2)))
     dynamics = fc.Dynamics(1e-5, 400, 0.1, 0.3, 0.5)
     continuous = diagnostics.stability_margin(
-        network, own.free.soma, own.weights, dynamics, jnp.eye(2)[None]
+        network, problem.free.soma, problem.weights, dynamics, jnp.eye(2)[None]
     )
-    assert margin(own, dynamics) == pytest.approx(continuous, rel=1e-3)
+    assert margin(problem, dynamics) == pytest.approx(continuous, rel=1e-3)
 
 
 @pytest.mark.parametrize(("constant", "stable"), [(0.01, False), (0.1, True)])
 def test_a_step_may_be_too_coarse_for_the_controller(constant, stable):
     """Where control reaches the output alone, the step is one of (v, s, u) for each output."""
     network = lc.Feedforward(3, (4,), 2, key=jax.random.key(0))
-    own = task(network, (jnp.zeros((4, 2)), jnp.eye(2)))
+    problem = task(network, (jnp.zeros((4, 2)), jnp.eye(2)))
     length, gain = 0.01, 3.0
     dynamics = fc.Dynamics(length, 10, constant, 0.0, gain, proactive=False)
     follow = length / constant
     step = [[1 - follow, 0, follow], [-length, 1, 0], [-(length + gain), 1, 0]]
     expected = -np.log(np.abs(np.linalg.eigvals(step)).max()) / length
     assert (expected > 0) == stable
-    assert margin(own, dynamics)[0] == pytest.approx(expected, rel=1e-5)
+    assert margin(problem, dynamics)[0] == pytest.approx(expected, rel=1e-5)
 
 
 # --- trainings ------------------------------------------------------------------------------------
@@ -137,8 +137,10 @@ def test_a_training_stops_before_it_learns_from_unstable_dynamics(tmp_path, caps
         main(["train", *words.split(), str(tmp_path / "run")])
     assert caught.value.code == 1
     said = capsys.readouterr().err
-    told = re.search(r"stability margin is (-[\d.e+-]+) in units of the controller's rate", said)
-    assert told is not None, said
+    sentence = re.search(
+        r"stability margin is (-[\d.e+-]+) in units of the controller's rate", said
+    )
+    assert sentence is not None, said
     assert "Epoch 1 was stopped" in said
     with jax.enable_x64(False):
         splits = samples.load_splits(unstable)
@@ -147,16 +149,16 @@ def test_a_training_stops_before_it_learns_from_unstable_dynamics(tmp_path, caps
         # As training draws them.
         feedback = rule.init(system, key=jax.random.split(jax.random.key(0), 3)[1])
         batch = samples.first_samples(splits, WATCHED)
-        own = rule.task(system, feedback, batch)
-        found = diagnostics.simulated_margin(
+        problem = rule.task(system, feedback, batch)
+        margins = diagnostics.simulated_margin(
             system,
             rule.phase.dynamics,
-            own.drives,
-            (own.free.soma[-1], own.references),
-            own.free,
-            **arguments(own),
+            problem.drives,
+            (problem.free.soma[-1], problem.references),
+            problem.free,
+            **arguments(problem),
         )
-    assert float(told[1]) == pytest.approx(found.min(), rel=1e-2)
+    assert float(sentence[1]) == pytest.approx(margins.min(), rel=1e-2)
 
 
 def test_both_phases_are_watched_and_only_what_is_simulated():
@@ -198,8 +200,8 @@ def test_the_weights_before_it_are_kept(tmp_path):
         system = lc.Feedforward(64, (4,), 10, key=jax.random.key(0))
     calls = []
 
-    def watch(own, feedback):
-        calls.append(own)
+    def watch(network, feedback):
+        calls.append(network)
         if len(calls) == 2:
             raise UnfitError("enough.")
 

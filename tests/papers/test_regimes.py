@@ -279,7 +279,7 @@ def laboratory(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arm", ARMS, ids=lambda own: own.name)
+@pytest.mark.parametrize("arm", ARMS, ids=lambda each: each.name)
 def test_every_arm_learns_and_is_tuned_without_test_images(laboratory, arm):
     setting = Setting("small", Passes(160, 10, 500), LastAccuracy(), hidden=(12, 12))
     rates = (arm.rates[-1] if arm.adam else 0.2,) * 2

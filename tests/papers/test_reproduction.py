@@ -99,7 +99,7 @@ def test_a_number_is_within_the_spread_where_the_intervals_touch(value, spread, 
 
 
 @pytest.mark.parametrize(
-    ("own", "other", "verdict"),
+    ("values", "other", "verdict"),
     [
         ((1.0,), (1.5,), "below one, by 0.5000"),
         ((1.5,), (1.0,), "not below one, by 0.5000"),
@@ -110,26 +110,26 @@ def test_a_number_is_within_the_spread_where_the_intervals_touch(value, spread, 
         ((1.0, 2.0), (2.0, 5.0), "below one, by 2.0000 ± 1.0000"),
     ],
 )
-def test_a_figure_says_which_row_is_below_which(own, other, verdict):
+def test_a_figure_says_which_row_is_below_which(values, other, verdict):
     rows = {} if other is None else {"one": Measured(other)}
-    assert BelowRow(CONTROL_NORM, "one").verdict(Measured(own), rows) == verdict
+    assert BelowRow(CONTROL_NORM, "one").verdict(Measured(values), rows) == verdict
 
 
 @pytest.mark.parametrize(
-    ("own", "verdict"),
+    ("value", "verdict"),
     [
         (2.5, "above one, by 0.5000"),
         (2.0, "not above one, by 0.0000"),
         (1.0, "not above one, by 1.0000"),
     ],
 )
-def test_a_figure_says_which_row_is_above_which(own, verdict):
+def test_a_figure_says_which_row_is_above_which(value, verdict):
     above = AboveRow(CONTROL_NORM, "one")
-    assert above.verdict(Measured((own,)), {"one": Measured((2.0,))}) == verdict
+    assert above.verdict(Measured((value,)), {"one": Measured((2.0,))}) == verdict
 
 
 @pytest.mark.parametrize(
-    ("own", "verdict"),
+    ("values", "verdict"),
     [
         ((95.0, 96.0), "as claimed: above by 1.00 ± 1.00 %"),
         ((94.0, 95.0), "as claimed: above by 0.00 ± 1.00 %"),
@@ -138,11 +138,11 @@ def test_a_figure_says_which_row_is_above_which(own, verdict):
         ((math.nan, 94.0), "not a finite number"),
     ],
 )
-def test_a_figure_says_which_row_is_near_which(own, verdict):
+def test_a_figure_says_which_row_is_near_which(values, verdict):
     near = NearRow(TEST_ACCURACY, "one", 0.5)
     assert near.shown() == "at most 0.50 % below one"
-    assert near.verdict(Measured(own), {"one": Measured((95.0, 94.0))}) == verdict
-    assert near.verdict(Measured(own), {}) == "one is not measured"
+    assert near.verdict(Measured(values), {"one": Measured((95.0, 94.0))}) == verdict
+    assert near.verdict(Measured(values), {}) == "one is not measured"
 
 
 @pytest.mark.parametrize(
@@ -228,8 +228,8 @@ def test_a_stopped_table_goes_on_with_the_epoch_where_it_was(reproduced):
 def test_a_row_is_the_run_that_train_makes(reproduced, tmp_path):
     out, *_ = reproduced
     run_training(SMALL.with_options(seeds=(), seed=3), tmp_path / "alone")
-    own = out / "small" / "one" / "seed-3" / "checkpoints" / "last.eqx"
-    assert own.read_bytes() == (tmp_path / "alone" / "checkpoints" / "last.eqx").read_bytes()
+    checkpoint = out / "small" / "one" / "seed-3" / "checkpoints" / "last.eqx"
+    assert checkpoint.read_bytes() == (tmp_path / "alone" / "checkpoints" / "last.eqx").read_bytes()
 
 
 def test_the_file_of_a_row_holds_the_values_and_the_summary_of_its_run(reproduced):
@@ -240,7 +240,7 @@ def test_the_file_of_a_row_holds_the_values_and_the_summary_of_its_run(reproduce
     for file, name in ((one, "one"), (other, "other")):
         summary = load(folder / name / "summary.json")
         assert {key: file[key] for key in summary} == summary
-    accuracies = [100 * own["test_accuracy"] for own in one["per_seed"]]
+    accuracies = [100 * figures["test_accuracy"] for figures in one["per_seed"]]
     assert one["values"] == {"test accuracy": accuracies}
     assert other["values"] == {
         "test accuracy": [100 * other["test_accuracy"]],
@@ -248,7 +248,7 @@ def test_the_file_of_a_row_holds_the_values_and_the_summary_of_its_run(reproduce
     }
     assert (one["row"], one["source"], one["reduced"]) == ("one", "a paper, table 0", None)
     assert one["command"] == "the command"
-    assert [(own.row, own.quantity) for own in judged] == [
+    assert [(figure.row, figure.quantity) for figure in judged] == [
         ("one", "test accuracy"),
         ("other", "test accuracy"),
         ("other", "‖(ψ, u)‖"),
@@ -267,10 +267,10 @@ def test_a_finished_row_is_not_run_again_and_its_verdict_is_made_anew(reproduced
     agreeing = dataclasses.replace(
         TABLE.rows[0], expectations=(Published(TEST_ACCURACY, accuracy, 0.0),)
     )
-    own, *_ = reproduction.reproduce(
+    figure, *_ = reproduction.reproduce(
         dataclasses.replace(TABLE, rows=(agreeing, TABLE.rows[1])), out
     )
-    assert own.verdict == "within spread"
+    assert figure.verdict == "within spread"
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*")}
 
 
@@ -323,13 +323,13 @@ def test_a_row_may_be_a_meta_training(tmp_path):
     table = dataclasses.replace(TABLE, rows=rows)
     with pytest.raises(Stopped):
         reproduction.reproduce(table, tmp_path, report=report)
-    (own,) = reproduction.reproduce(table, tmp_path, report=report)
+    (figure,) = reproduction.reproduce(table, tmp_path, report=report)
     assert seen == [("meta", seed, f"step {step}") for seed in (3, 4) for step in (1, 2)]
     file = load(tmp_path / "small" / "meta.json")
     losses = [each["test"]["loss"] for each in file["per_seed"]]
     assert file["values"] == {"test loss": losses}
-    assert own.measured == f"{statistics.fmean(losses):.3f} ± {statistics.stdev(losses):.3f}"
-    assert reproduction.reproduce(table, tmp_path) == [own]
+    assert figure.measured == f"{statistics.fmean(losses):.3f} ± {statistics.stdev(losses):.3f}"
+    assert reproduction.reproduce(table, tmp_path) == [figure]
 
 
 @pytest.mark.slow
@@ -355,11 +355,13 @@ def test_a_row_may_be_pictures(tmp_path):
         ("pictures", seed, image) for seed in (3, 4) for image in config.pictures.images
     ]
     file = load(tmp_path / "small" / "pictures.json")
-    ratios = [[own["psnr_test"] for own in each["pictures"]] for each in file["per_seed"]]
+    ratios = [[picture["psnr_test"] for picture in each["pictures"]] for each in file["per_seed"]]
     names = ("PSNR, natural", "PSNR, text")
     assert file["values"] == dict(zip(names, map(list, zip(*ratios, strict=True)), strict=True))
-    for own, values in zip(judged, zip(*ratios, strict=True), strict=True):
-        assert own.measured == f"{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f} dB"
+    for figure, values in zip(judged, zip(*ratios, strict=True), strict=True):
+        assert (
+            figure.measured == f"{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f} dB"
+        )
     assert reproduction.reproduce(table, tmp_path) == judged
 
 
@@ -375,9 +377,9 @@ def test_pictures_that_fail_are_told_of(tmp_path):
         seeds=(3, 4),
     )
     rows = (Row("pictures", config, (Unpublished(TEXT_RATIO),), 1),)
-    (own,) = reproduction.reproduce(dataclasses.replace(TABLE, rows=rows), tmp_path)
-    assert own.failed
-    assert own.verdict.startswith("failed: text-1: in one of the steps up to 4 no pixel")
+    (figure,) = reproduction.reproduce(dataclasses.replace(TABLE, rows=rows), tmp_path)
+    assert figure.failed
+    assert figure.verdict.startswith("failed: text-1: in one of the steps up to 4 no pixel")
 
 
 def test_two_processes_do_not_run_one_table(tmp_path):
@@ -392,24 +394,26 @@ def test_a_figure_may_be_that_of_the_first_epoch(tmp_path):
     lines = [{"diagnostics": {"angle_to_exact": {"all": angle}}} for angle in (80.0, 50.0, 20.0)]
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    figures = [reproduction._value(own, tmp_path) for own in (EXACT_ANGLE_AT_FIRST, EXACT_ANGLE)]
+    figures = [
+        reproduction._value(quantity, tmp_path) for quantity in (EXACT_ANGLE_AT_FIRST, EXACT_ANGLE)
+    ]
     assert figures == [80.0, 20.0]
 
 
 # --- the registry ---------------------------------------------------------------------------------
 
-RUN = [own for own in registry.EXPERIMENTS if not own.missing]
-TABLES = [own for own in RUN if isinstance(own, Experiment)]
+RUN = [experiment for experiment in registry.EXPERIMENTS if not experiment.missing]
+TABLES = [experiment for experiment in RUN if isinstance(experiment, Experiment)]
 
 
 def test_names_are_different():
-    names = [own.name for own in registry.EXPERIMENTS]
+    names = [entry.name for entry in registry.EXPERIMENTS]
     assert len(set(names)) == len(names)
     for experiment in RUN:
         assert len(set(experiment.parts)) == len(experiment.parts)
 
 
-@pytest.mark.parametrize("experiment", TABLES, ids=lambda own: own.name)
+@pytest.mark.parametrize("experiment", TABLES, ids=lambda experiment: experiment.name)
 def test_every_row_can_be_run_in_full_and_reduced(experiment):
     for row in experiment.rows:
         for reduction in (None, *reductions(experiment)):
@@ -420,7 +424,7 @@ def test_every_row_can_be_run_in_full_and_reduced(experiment):
         assert row.minutes > 0
         for expected in row.expectations:
             if isinstance(expected, BelowRow | AboveRow | NearRow):
-                assert expected.row in [own.name for own in experiment.rows]
+                assert expected.row in [other.name for other in experiment.rows]
 
 
 def reductions(experiment):
@@ -430,14 +434,14 @@ def reductions(experiment):
     return [each for each in both if each is not None]
 
 
-@pytest.mark.parametrize("experiment", registry.EXPERIMENTS, ids=lambda own: own.name)
+@pytest.mark.parametrize("experiment", registry.EXPERIMENTS, ids=lambda experiment: experiment.name)
 def test_what_cannot_be_run_says_why_and_what_is_long_is_reduced(experiment):
     assert bool(experiment.parts) == (not experiment.missing)
     assert bool(experiment.reduction) == (bool(experiment.parts) and "small" not in experiment.name)
 
 
 def test_the_reduced_versions_fit_in_45_minutes():
-    minutes = [[each.minutes for each in reductions(own)] for own in RUN]
+    minutes = [[each.minutes for each in reductions(experiment)] for experiment in RUN]
     assert sum(max(each, default=0) for each in minutes) <= 45
 
 
@@ -534,12 +538,12 @@ def test_implicit_maml_is_pulled_to_where_its_hessian_is_positive(tmp_path):
     table = registry.OMNIGLOT_TABLE
     rows = tuple(row for row in table.rows if row.name == "implicit-maml")
     with jax.enable_x64(False):
-        (own,) = reproduction.reproduce(
+        (figure,) = reproduction.reproduce(
             dataclasses.replace(table, rows=rows), tmp_path, reduction=table.reduction
         )
-    assert not own.failed
+    assert not figure.failed
     # Five classes, one of which a guess finds.
-    assert min(own.values) > 30
+    assert min(figure.values) > 30
 
 
 # --- the command line -----------------------------------------------------------------------------
@@ -625,18 +629,18 @@ def test_the_verb_runs_what_can_be_run_and_says_what_is_reduced(call, monkeypatc
         assert load(results)["experiments"][0]["verdicts"][0]["verdict"] == said
     assert f"{file['values']['test accuracy'][0]:.2f} %" in shown
     summary = load(results)
-    (told,) = summary["experiments"]
-    assert (told["experiment"], told["reduced"]) == ("small", file["reduced"])
-    assert summary["seconds"] == told["seconds"] > 0
-    assert [own["row"] for own in told["verdicts"]] == ["one"]
-    assert told["verdicts"][0]["measured"] == f"{file['values']['test accuracy'][0]:.2f} %"
+    (experiment,) = summary["experiments"]
+    assert (experiment["experiment"], experiment["reduced"]) == ("small", file["reduced"])
+    assert summary["seconds"] == experiment["seconds"] > 0
+    assert [each["row"] for each in experiment["verdicts"]] == ["one"]
+    assert experiment["verdicts"][0]["measured"] == f"{file['values']['test accuracy'][0]:.2f} %"
     assert (summary["command"], summary["commit"]) == (file["command"], file["commit"])
-    assert told["processor_seconds"] > 0
+    assert experiment["processor_seconds"] > 0
     # An experiment that this call does not run stays in the file, with its origin.
     before = {"experiment": "earlier", "seconds": 60.0, "verdicts": []}
     files.write_json(results, {"experiments": [before], "command": "then", "commit": "c"})
     call("--all", "--quick", "--out", tmp_path, "--results", results)
-    held = {own["experiment"]: own for own in load(results)["experiments"]}
+    held = {each["experiment"]: each for each in load(results)["experiments"]}
     assert held["earlier"] == {**before, "command": "then", "commit": "c"}
     assert held["small"]["command"] == file["command"]
     assert load(results)["seconds"] == 60 + held["small"]["seconds"]

@@ -62,8 +62,8 @@ def write_run(folder, seeds=(3,), epochs=3, finished=True, diagnosed=False, **co
         words["seeds"] = list(seeds)
         (folder / "config.json").write_text(json.dumps(words), encoding="utf-8")
         for seed in seeds:
-            own = {**config, "seed": seed}
-            write_run(folder / f"seed-{seed}", (seed,), epochs, finished, diagnosed, **own)
+            options = {**config, "seed": seed}
+            write_run(folder / f"seed-{seed}", (seed,), epochs, finished, diagnosed, **options)
         return folder
     words["seed"] = seeds[0]
     (folder / "config.json").write_text(json.dumps(words), encoding="utf-8")
@@ -110,18 +110,18 @@ class Elements(html.parser.HTMLParser):
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
-        self.found, self.open, self.text = [], [], []
+        self.tags, self.open, self.text = [], [], []
         self.feed(text)
         self.close()
         assert self.open == []
 
     def handle_starttag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
+        self.tags.append((tag, dict(attrs)))
         if tag not in self.VOID:
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
+        self.tags.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -130,7 +130,7 @@ class Elements(html.parser.HTMLParser):
         self.text.append(data)
 
     def all(self, tag):
-        return [attributes for name, attributes in self.found if name == tag]
+        return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.fixture(scope="module")
@@ -174,14 +174,14 @@ def test_the_page_needs_nothing_else(made, elements):
     text = made.read_text(encoding="utf-8")
     assert made.stat().st_size < 5e6
     assert len(elements.all("style")) == 1
-    assert not {"script", "img", "iframe", "object"} & {name for name, _ in elements.found}
-    for _, attributes in elements.found:
+    assert not {"script", "img", "iframe", "object"} & {name for name, _ in elements.tags}
+    for _, attributes in elements.tags:
         for name, value in attributes.items():
             if name in ("src", "href", "xlink:href", "action", "data"):
                 assert value.startswith("#") or value == "data:,", value
     assert "@import" not in text
     assert re.findall(r"url\((?!#)", text) == []
-    policy = next(own for own in elements.all("meta") if "http-equiv" in own)
+    policy = next(meta for meta in elements.all("meta") if "http-equiv" in meta)
     assert policy["content"].startswith("default-src 'none'")
 
 
@@ -203,7 +203,7 @@ def test_it_follows_the_theme_and_fits_a_phone(made, elements):
     used = set(re.findall(r"var\((--[\w-]+)\)", made.read_text(encoding="utf-8")))
     assert used <= names
     assert "width=device-width" in next(
-        own["content"] for own in elements.all("meta") if own.get("name") == "viewport"
+        meta["content"] for meta in elements.all("meta") if meta.get("name") == "viewport"
     )
     assert elements.all("html") == [{"lang": "en"}]
 
@@ -217,7 +217,7 @@ def test_text_and_lines_can_be_told_from_the_paper(made, theme):
     def luminance(colour):
         parts = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
         linear = [
-            own / 12.92 if own <= 0.04045 else ((own + 0.055) / 1.055) ** 2.4 for own in parts
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
         ]
         return sum(a * b for a, b in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
@@ -231,16 +231,16 @@ def test_text_and_lines_can_be_told_from_the_paper(made, theme):
 
 
 def test_everything_can_be_reached_by_keyboard(elements):
-    names = [own["id"] for _, own in elements.found if "id" in own]
+    names = [attributes["id"] for _, attributes in elements.tags if "id" in attributes]
     assert len(names) == len(set(names))
-    for own in elements.all("a"):
-        assert own["href"].removeprefix("#") in names
-    for tag, own in elements.found:
-        for label in own.get("aria-labelledby", "").split():
+    for link in elements.all("a"):
+        assert link["href"].removeprefix("#") in names
+    for tag, attributes in elements.tags:
+        for label in attributes.get("aria-labelledby", "").split():
             assert label in names
-        if own.get("class") == "scroll" or tag == "pre":
-            assert own["tabindex"] == "0"
-    assert len(elements.all("th")) == sum("scope" in own for own in elements.all("th")) > 0
+        if attributes.get("class") == "scroll" or tag == "pre":
+            assert attributes["tabindex"] == "0"
+    assert len(elements.all("th")) == sum("scope" in header for header in elements.all("th")) > 0
 
 
 def test_the_numbers_are_those_of_the_runs(elements):
@@ -275,7 +275,9 @@ SAMPLE = {"sample-1", "outputs-1", "way-loss-1", "way-plane-1", "way-control-1"}
 def words_of(svg):
     """Returns the root of a drawing and the words in it."""
     root = ElementTree.fromstring(svg)
-    return root, [own.text for own in root.iter("{http://www.w3.org/2000/svg}text") if own.text]
+    return root, [
+        element.text for element in root.iter("{http://www.w3.org/2000/svg}text") if element.text
+    ]
 
 
 def test_every_figure_has_a_title_units_and_a_legend(made):
@@ -287,20 +289,20 @@ def test_every_figure_has_a_title_units_and_a_legend(made):
         assert root.get("role") == "img"
         assert root.get("viewBox")
         assert root.get("width") is None
-        own = root.find("{http://www.w3.org/2000/svg}title").text
-        assert own.endswith(html.unescape(caption))
-        assert own.split(". ")[0] in words
+        title = root.find("{http://www.w3.org/2000/svg}title").text
+        assert title.endswith(html.unescape(caption))
+        assert title.split(". ")[0] in words
         # Both axes are named, with a unit where they have one.
-        axes = [own for own in words if re.search(r"epoch|, |/|steps|class|part of", own)]
+        axes = [word for word in words if re.search(r"epoch|, |/|steps|class|part of", word)]
         assert len(axes) >= 2, words
         if number < CURVES:
             assert {"pair (2 seeds)", "<i>&$x^2$", "arm"} <= set(words)
         # No markup of Matplotlib's is left in a number, and no epoch is half a one.
-        assert not any("math" in own for own in words)
+        assert not any("math" in word for word in words)
         if "epoch" in words:
             ticks = words[: words.index("epoch")]
             assert ticks
-            assert all(float(own).is_integer() for own in ticks)
+            assert all(float(tick).is_integer() for tick in ticks)
         assert not re.search(r"#0(10101|20202|300)", svg)
 
 
@@ -338,12 +340,12 @@ def test_the_figures_are_files_too(made):
 
 def test_a_run_that_was_not_diagnosed_has_no_such_figures(tmp_path):
     (run,) = curves(tmp_path, ("a", {}))
-    assert {own.section for own in report.figures([run])} == {"curves"}
+    assert {figure.section for figure in report.figures([run])} == {"curves"}
 
 
 def test_a_heat_map_of_many_epochs_joins_them(tmp_path):
     (run,) = curves(tmp_path, ("a", {"epochs": 300, "diagnosed": True}))
-    (plot,) = (own for own in report._plots.plots([run]) if own.name == "layers-1")
+    (plot,) = (each for each in report._plots.plots([run]) if each.name == "layers-1")
     with report._figures._drawn(plot, report._palette.ON_PAPER) as drawing:
         assert len(report._figures._svg(drawing)) < 200_000
 

@@ -35,9 +35,9 @@ def batch():
     return lc.Batch(inputs(), vectors())
 
 
-def close(found, expected, accuracy=1e-9):
-    found, expected = flat(found), flat(expected)
-    assert np.linalg.norm(found - expected) <= accuracy * np.linalg.norm(expected)
+def close(computed, expected, accuracy=1e-9):
+    computed, expected = flat(computed), flat(expected)
+    assert np.linalg.norm(computed - expected) <= accuracy * np.linalg.norm(expected)
 
 
 def forward(system):
@@ -76,18 +76,18 @@ def test_alignment_is_backpropagation_with_other_weights_on_the_way_back():
 
 def test_alignment_with_the_systems_weights_is_backpropagation():
     system = feedforward()
-    own = eqx.filter(system, system.feedback_parameters())
+    weights = eqx.filter(system, system.feedback_parameters())
     close(
-        with_feedback(ALIGNMENT, system, own, batch()).gradient,
+        with_feedback(ALIGNMENT, system, weights, batch()).gradient,
         credit(BACK, system, batch()).gradient,
     )
 
 
 def test_alignment_with_a_recurrent_systems_weights_is_recurrent_backpropagation():
     system = recurrent()
-    own = eqx.filter(system, system.feedback_parameters())
+    weights = eqx.filter(system, system.feedback_parameters())
     expected = credit(lc.RecurrentBackpropagation(SQUARED, TIGHT), system, batch())
-    close(with_feedback(ALIGNMENT, system, own, batch()).gradient, expected.gradient)
+    close(with_feedback(ALIGNMENT, system, weights, batch()).gradient, expected.gradient)
 
 
 def test_direct_alignment_sends_the_error_to_every_layer_with_the_slope():
@@ -124,16 +124,16 @@ def test_feedback_that_is_not_the_systems_is_refused(rule):
 )
 def test_propagation_tends_to_backpropagation(make, loss, centred, order):
     system = make()
-    own = batch() if loss is SQUARED else lc.Batch(inputs(), labels())
-    expected = flat(credit(lc.Backpropagation(loss), system, own).gradient)
+    samples = batch() if loss is SQUARED else lc.Batch(inputs(), labels())
+    expected = flat(credit(lc.Backpropagation(loss), system, samples).gradient)
     errors, strengths = [], (0.1, 0.01)
     for strength in strengths:
         rule = lc.EquilibriumPropagation(INVERSION, strength, centred=centred, loss=loss)
-        result = credit(rule, system, own)
+        result = credit(rule, system, samples)
         assert lc.solved(result.solution).all()
         errors.append(np.linalg.norm(flat(result.gradient) - expected) / np.linalg.norm(expected))
-    found = np.log(errors[0] / errors[1]) / np.log(strengths[0] / strengths[1])
-    assert abs(found - order) < 0.15
+    slope = np.log(errors[0] / errors[1]) / np.log(strengths[0] / strengths[1])
+    assert abs(slope - order) < 0.15
     assert errors[1] < 0.05
 
 
@@ -141,10 +141,10 @@ def test_one_sided_propagation_is_least_control_over_the_strength():
     system, strength = recurrent(), 0.7
     rule = lc.EquilibriumPropagation(INVERSION, strength, centred=False, loss=SQUARED)
     least = lc.LeastControl(INVERSION, 1 / strength, loss=SQUARED)
-    found, expected = (credit(own, system, batch()) for own in (rule, least))
-    close(strength * flat(found.gradient), flat(expected.gradient))
-    np.testing.assert_allclose(strength * found.objective, expected.objective, rtol=1e-9)
-    assert np.isfinite(flat(found.gradient)).all()
+    propagated, expected = (credit(each, system, batch()) for each in (rule, least))
+    close(strength * flat(propagated.gradient), flat(expected.gradient))
+    np.testing.assert_allclose(strength * propagated.objective, expected.objective, rtol=1e-9)
+    assert np.isfinite(flat(propagated.gradient)).all()
 
 
 @pytest.mark.slow

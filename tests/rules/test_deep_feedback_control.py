@@ -51,38 +51,38 @@ class TestReferenceValues:
         printed(jnp.linalg.norm(jacobian), 3.3490107297)
 
     def test_g1_continuous(self):
-        found = credit(fc.DeepFeedbackControl(fc.Continuous(forward()), NUDGED))
-        printed(norms(weights(found)), [0.0527004297, 0.0060894083, 0.0076030081])
+        result = credit(fc.DeepFeedbackControl(fc.Continuous(forward()), NUDGED))
+        printed(norms(weights(result)), [0.0527004297, 0.0060894083, 0.0076030081])
         printed(
-            [weight[0, 0] for weight in weights(found)],
+            [weight[0, 0] for weight in weights(result)],
             [0.0022472288, -0.0007942422, 0.0019241855],
         )
         printed(
-            norms([layer.bias for layer in found.gradient.layers]),
+            norms([layer.bias for layer in result.gradient.layers]),
             [0.0184147518, 0.0157390799, 0.0350611968],
         )
         printed(
-            found.solution.value.moment.control[0], [0.0426434468, -0.0108776203, -0.0260138708]
+            result.solution.value.moment.control[0], [0.0426434468, -0.0108776203, -0.0260138708]
         )
         printed(
-            np.divide(angles(weights(found), backpropagation()[1]), 100),
+            np.divide(angles(weights(result), backpropagation()[1]), 100),
             [0.882284690719, 0.917743778917, 0.231822828696],
         )
 
     def test_g2_steady_state(self):
-        found = credit(fc.DeepFeedbackControl(fc.SimulatedSteadyState(forward()), NUDGED))
-        printed(norms(weights(found)), [0.0643421190, 0.0079270555, 0.0092862174])
+        result = credit(fc.DeepFeedbackControl(fc.SimulatedSteadyState(forward()), NUDGED))
+        printed(norms(weights(result)), [0.0643421190, 0.0079270555, 0.0092862174])
 
     def test_g3_delayed_and_not_proactive(self):
         dynamics = forward(delayed=True, proactive=False)
-        found = credit(fc.DeepFeedbackControl(fc.Continuous(dynamics), NUDGED))
-        printed(norms(weights(found)), [0.0520961848, 0.0060293082, 0.0075401908])
+        result = credit(fc.DeepFeedbackControl(fc.Continuous(dynamics), NUDGED))
+        printed(norms(weights(result)), [0.0520961848, 0.0060293082, 0.0075401908])
 
     def test_g4_analytic(self):
-        found = credit(fc.DeepFeedbackControl(fc.AnalyticSteadyState(0.05), NUDGED))
-        printed(norms(weights(found)), [0.0893413669, 0.0126184534, 0.0134886432])
+        result = credit(fc.DeepFeedbackControl(fc.AnalyticSteadyState(0.05), NUDGED))
+        printed(norms(weights(result)), [0.0893413669, 0.0126184534, 0.0134886432])
         printed(
-            found.solution.value.moment.control[0], [0.0577412756, -0.0084175167, -0.0371079392]
+            result.solution.value.moment.control[0], [0.0577412756, -0.0084175167, -0.0371079392]
         )
 
     @pytest.mark.parametrize(
@@ -103,10 +103,10 @@ class TestReferenceValues:
             NUDGED,
             feedback_learning=fc.TwoPhase(sleep(white(0.04, 0.06)), teaching),
         )
-        found = credit(rule).feedback_gradient
-        printed(norms(found), sizes)
+        gradient = credit(rule).feedback_gradient
+        printed(norms(gradient), sizes)
         if first is not None:
-            printed([leaf[0, 0] for leaf in found], first)
+            printed([leaf[0, 0] for leaf in gradient], first)
 
     def test_g6_single_phase(self):
         rule = fc.DeepFeedbackControl(
@@ -114,11 +114,11 @@ class TestReferenceValues:
             fc.Strong(),
             feedback_learning=fc.SinglePhase(0.5),
         )
-        found = credit(rule, noisy=True)
-        printed(norms(weights(found)), [0.7631698752, 0.5076160169, 0.5753089188])
-        printed(norms(found.feedback_gradient), [4073.3259117391, 909.3652448715, 16.9262465309])
+        result = credit(rule, noisy=True)
+        printed(norms(weights(result)), [0.7631698752, 0.5076160169, 0.5753089188])
+        printed(norms(result.feedback_gradient), [4073.3259117391, 909.3652448715, 16.9262465309])
         printed(
-            found.solution.value.moment.control[0], [0.7097298744, -0.2996782723, -0.4100516021]
+            result.solution.value.moment.control[0], [0.7097298744, -0.2996782723, -0.4100516021]
         )
 
     def test_g7_published_pretraining(self):
@@ -129,19 +129,19 @@ class TestReferenceValues:
             published=True,
         )
         phase = fc.Continuous(sleep(filtered(0.04, 0.06, 0.003), apical_time_constant=None))
-        found = credit(rule.pretraining(phase, fc.LabelDifference()), noisy=True)
-        printed(norms(found.feedback_gradient), [60.1934996878, 14.8393674482, 2.7484223584])
+        result = credit(rule.pretraining(phase, fc.LabelDifference()), noisy=True)
+        printed(norms(result.feedback_gradient), [60.1934996878, 14.8393674482, 2.7484223584])
 
     def test_g8_strong_steady_state(self):
-        found = credit(fc.DeepFeedbackControl(fc.SimulatedSteadyState(forward()), fc.Strong()))
-        printed(norms(weights(found)), [1.0121962379, 0.8015026491, 0.9298972554])
+        result = credit(fc.DeepFeedbackControl(fc.SimulatedSteadyState(forward()), fc.Strong()))
+        printed(norms(weights(result)), [1.0121962379, 0.8015026491, 0.9298972554])
 
     def test_g9_jacobian_feedback(self):
         rule = fc.DeepFeedbackControl(fc.Continuous(forward()), NUDGED, path=fc.JacobianFeedback())
-        found = credit(rule, feedback=None)
-        printed(norms(weights(found)), [0.0286039045, 0.0041404414, 0.0053788548])
+        result = credit(rule, feedback=None)
+        printed(norms(weights(result)), [0.0286039045, 0.0041404414, 0.0053788548])
         printed(
-            found.solution.value.moment.control[0], [0.0264782335, -0.0125724063, -0.0094119298]
+            result.solution.value.moment.control[0], [0.0264782335, -0.0125724063, -0.0094119298]
         )
 
 
@@ -158,22 +158,22 @@ def test_the_solved_rest_point_is_where_a_long_simulation_ends(teaching):
     solved = credit(fc.DeepFeedbackControl(SOLVED, teaching))
     assert np.all(lc.solved(solved.solution))
     assert np.max(solved.solution.stats.state_residual) < 1e-13
-    ends = [own.solution.value for own in (simulated, solved)]
-    for end, found in zip(*(jax.tree.leaves(own.moment) for own in ends), strict=True):
-        np.testing.assert_allclose(found, end, rtol=0, atol=2e-10)
+    ends = [result.solution.value for result in (simulated, solved)]
+    for end, leaf in zip(*(jax.tree.leaves(each.moment) for each in ends), strict=True):
+        np.testing.assert_allclose(leaf, end, rtol=0, atol=2e-10)
     np.testing.assert_allclose(ends[1].last_error, 0.05 * ends[1].moment.control, atol=1e-12)
-    for found, end in zip(weights(solved), weights(simulated), strict=True):
-        np.testing.assert_allclose(found, end, rtol=0, atol=1e-9)
+    for weight, end in zip(weights(solved), weights(simulated), strict=True):
+        np.testing.assert_allclose(weight, end, rtol=0, atol=1e-9)
 
 
 @pytest.mark.slow
 def test_the_linearised_rest_point_is_the_limit_of_weak_nudges():
     def distance(step):
-        found = [
+        updates = [
             weights(credit(fc.DeepFeedbackControl(phase, fc.Nudged(step))))
             for phase in (SOLVED, fc.AnalyticSteadyState(0.05))
         ]
-        return max(np.max(np.abs(a - b)) for a, b in zip(*found, strict=True)) / step
+        return max(np.max(np.abs(a - b)) for a, b in zip(*updates, strict=True)) / step
 
     far, near = distance(1e-2), distance(1e-3)
     assert far < 0.01
@@ -193,17 +193,17 @@ def test_weak_control_through_the_jacobian_is_backpropagation(difference, bounds
         path=fc.JacobianFeedback(),
         difference=difference,
     )
-    found = angles(weights(credit(rule, feedback=None)), backpropagation()[1])
-    assert bounds[0] <= max(found) <= bounds[1]
+    measured = angles(weights(credit(rule, feedback=None)), backpropagation()[1])
+    assert bounds[0] <= max(measured) <= bounds[1]
 
 
 @pytest.mark.parametrize(
     "phase", [SOLVED, fc.AnalyticSteadyState(0.0), fc.Continuous(LONG)], ids=str
 )
 def test_an_output_that_is_held_teaches_nothing(phase):
-    found = credit(fc.DeepFeedbackControl(phase, fc.Nudged(0.0)))
-    assert max(norms(jax.tree.leaves(found.gradient))) < 1e-14
-    assert float(found.objective) < 1e-28
+    result = credit(fc.DeepFeedbackControl(phase, fc.Nudged(0.0)))
+    assert max(norms(jax.tree.leaves(result.gradient))) < 1e-14
+    assert float(result.objective) < 1e-28
 
 
 def test_the_control_of_probabilities_sums_to_zero():
@@ -215,9 +215,9 @@ def test_a_sample_does_not_depend_on_its_batch():
     rule = fc.DeepFeedbackControl(SOLVED, fc.Strong())
     together = weights(credit(rule))
     samples = [
-        lc.Batch(BATCH.inputs[own], BATCH.targets[own]) for own in (slice(0, 1), slice(1, 2))
+        lc.Batch(BATCH.inputs[part], BATCH.targets[part]) for part in (slice(0, 1), slice(1, 2))
     ]
-    alone = [weights(compiled(rule, NETWORK, FEEDBACK, own, None)) for own in samples]
+    alone = [weights(compiled(rule, NETWORK, FEEDBACK, sample, None)) for sample in samples]
     for mean, first, second in zip(together, *alone, strict=True):
         np.testing.assert_allclose(mean, (first + second) / 2, rtol=0, atol=1e-12)
 
@@ -227,8 +227,8 @@ def test_updates_from_a_time_point_on_are_the_mean_of_the_later_ones():
     start, points = 15, 40
     noise = filtered(0.1, 0.1, 0.02)
     early, whole, late = (
-        credit(fc.DeepFeedbackControl(own, NUDGED), noisy=True).gradient
-        for own in (
+        credit(fc.DeepFeedbackControl(phase, NUDGED), noisy=True).gradient
+        for phase in (
             fc.Continuous(forward(noise, points=start)),
             fc.Continuous(forward(noise)),
             fc.Continuous(forward(noise), start=start),
@@ -258,9 +258,9 @@ def test_strong_control_with_hardly_a_leak_reaches_the_target():
 
 def test_a_sample_that_was_not_solved_is_dropped():
     hasty = fc.SteadyState(0.05, lc.Tolerance(1e-12), lc.FixedPoint(max_steps=1))
-    found = credit(fc.DeepFeedbackControl(hasty, fc.Strong()))
-    assert not np.any(lc.solved(found.solution))
-    assert max(norms(weights(found))) == 0
+    result = credit(fc.DeepFeedbackControl(hasty, fc.Strong()))
+    assert not np.any(lc.solved(result.solution))
+    assert max(norms(weights(result))) == 0
     kept = fc.SteadyState(0.05, lc.Tolerance(1e-12), lc.FixedPoint(max_steps=2), lc.Keep())
     assert min(norms(weights(credit(fc.DeepFeedbackControl(kept, fc.Strong()))))) > 0
 
@@ -294,13 +294,13 @@ def test_the_noise_has_the_deviation_that_it_says(noise, apical):
             drives,
             jnp.zeros((size, 3)),
             error=lambda output, reference: jnp.zeros_like(output),
-            feedback=lambda soma, control: tuple(jnp.zeros_like(own) for own in soma),
+            feedback=lambda soma, control: tuple(jnp.zeros_like(voltage) for voltage in soma),
             draws=noise.increments(key, like),
-            record=lambda moment: tuple(own[:, 0] for own in moment.apical),
+            record=lambda moment: tuple(voltage[:, 0] for voltage in moment.apical),
         ).recorded
 
     recorded = run(jax.random.key(0))
-    measured = [float(jnp.std(own[400:])) for own in recorded]
+    measured = [float(jnp.std(values[400:])) for values in recorded]
     np.testing.assert_allclose(measured, [0.3, 0.3, 0.5], rtol=0.02)
     amplitude = noise.amplitudes(3, 0.02, dynamics.apical)[0]
     memory = noise.memory(dynamics.apical)
@@ -331,12 +331,12 @@ def test_the_noise_of_updates_is_that_of_each_neuron_and_sample():
     without = credit(quiet)
     keys = jax.random.split(jax.random.key(3), 300)
     task = noisy.task(NETWORK, FEEDBACK, BATCH)
-    found = eqx.filter_jit(
+    gradients = eqx.filter_jit(
         lambda: jax.vmap(lambda key: noisy.credit(task, BATCH, None, update_key=key).gradient)(keys)
     )()
     rates = (BATCH.inputs, *without.solution.value.moment.rates)
     deviations = []
-    for layer, still, rate in zip(found.layers, without.gradient.layers, rates, strict=True):
+    for layer, still, rate in zip(gradients.layers, without.gradient.layers, rates, strict=True):
         # The gradient is −2/B times the sum over the B = 2 samples.
         weight, bias = (
             np.asarray(getattr(still, name)) - np.asarray(getattr(layer, name))
@@ -378,14 +378,14 @@ def test_differences_of_rates_keep_their_digits(activation):
     change = 1e-5 * jnp.cos(below) if small else jnp.cos(below)
     exact = np.asarray(activation(below + change) - activation(below))
     with jax.enable_x64(False):
-        found = np.asarray(
+        difference = np.asarray(
             lc.systems.activation_difference(
                 activation, jnp.asarray(below, jnp.float32), jnp.asarray(change, jnp.float32)
             )
         )
-    assert found.dtype == np.float32
+    assert difference.dtype == np.float32
     # Away from the kink of relu, where the rounding of the voltage itself decides.
-    np.testing.assert_allclose(found, exact, rtol=2e-5, atol=1e-9 if small else 1e-6)
+    np.testing.assert_allclose(difference, exact, rtol=2e-5, atol=1e-9 if small else 1e-6)
 
 
 # --- feedback -------------------------------------------------------------------------------------
@@ -398,7 +398,7 @@ def test_the_ways_of_feedback():
     np.testing.assert_allclose(weights[0], NETWORK.layers[1].weight.T @ last, atol=1e-15)
     np.testing.assert_array_equal(weights[2], np.eye(3))
     random = fc.DirectFeedback().init(NETWORK, key=jax.random.key(0))
-    assert [own.shape for own in random] == [(5, 3), (4, 3), (3, 3)]
+    assert [weight.shape for weight in random] == [(5, 3), (4, 3), (3, 3)]
     np.testing.assert_array_equal(random[2], np.eye(3))
 
 
@@ -406,11 +406,11 @@ def test_the_answer_of_the_output_is_that_of_its_jacobian():
     soma = jax.vmap(lambda x: lc.equilibrium.free_moment(NETWORK, NETWORK.drive(x)).soma)(
         BATCH.inputs
     )
-    for own in (tuple(leaf[b] for leaf in soma) for b in range(2)):
-        blocks = zip(output_jacobian(NETWORK, own), FEEDBACK, strict=True)
+    for voltages in (tuple(leaf[b] for leaf in soma) for b in range(2)):
+        blocks = zip(output_jacobian(NETWORK, voltages), FEEDBACK, strict=True)
         expected = sum(block @ weight for block, weight in blocks)
-        found = output_response(NETWORK, FEEDBACK, own)
-        np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-15)
+        response = output_response(NETWORK, FEEDBACK, voltages)
+        np.testing.assert_allclose(response, expected, rtol=1e-13, atol=1e-15)
 
 
 def test_quasi_static_feedback_decays_by_its_share():
@@ -428,7 +428,7 @@ def test_quasi_static_feedback_decays_by_its_share():
 @pytest.mark.slow
 def test_some_samples_teach_the_feedback_what_a_batch_of_them_would():
     first = lc.Batch(BATCH.inputs[:1], BATCH.targets[:1])
-    noise = tuple(own[:1] for own in draws(0))
+    noise = tuple(leaf[:1] for leaf in draws(0))
 
     def gradient(learning, batch):
         rule = fc.DeepFeedbackControl(SOLVED, NUDGED, feedback_learning=learning)
@@ -477,9 +477,10 @@ def test_feedback_learned_on_one_sample_comes_into_the_row_space(name):
     keys = jax.random.split(jax.random.key(1), steps)
     (last, _), _ = jax.jit(lambda c: jax.lax.scan(step, c, keys))((first, optimiser.init(first)))
     soma = lc.equilibrium.free_moment(NETWORK, NETWORK.drive(BATCH.inputs[0])).soma
-    where = tuple(own[None] for own in soma)
+    where = tuple(voltage[None] for voltage in soma)
     before, after = (
-        float(diagnostics.feedback_condition(NETWORK, own, where)[0]) for own in (first, last)
+        float(diagnostics.feedback_condition(NETWORK, matrices, where)[0])
+        for matrices in (first, last)
     )
     assert before < 0.9
     assert after > 0.99
@@ -579,7 +580,7 @@ def test_what_a_rule_cannot_take_is_refused():
 
 def test_control_that_misses_its_target_has_a_name():
     short = fc.Continuous(fc.Dynamics(0.02, 5, 0.2, 0.05), reach=0.1)
-    found = credit(fc.DeepFeedbackControl(short, fc.Strong()))
-    assert not np.any(lc.solved(found.solution))
-    assert np.all(found.solution.result == lc.RESULTS.target_not_reached)
-    assert min(norms(weights(found))) > 0
+    result = credit(fc.DeepFeedbackControl(short, fc.Strong()))
+    assert not np.any(lc.solved(result.solution))
+    assert np.all(result.solution.result == lc.RESULTS.target_not_reached)
+    assert min(norms(weights(result))) > 0

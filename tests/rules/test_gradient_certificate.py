@@ -233,9 +233,9 @@ def test_the_error_of_a_credit_is_predicted_and_the_root_or_the_signal_blamed(na
     reference = sample_gradients(signals(name, exact.solution))
 
     def true_errors(solution):
-        found = sample_gradients(signals(name, solution))
+        computed = sample_gradients(signals(name, solution))
         size = jnp.linalg.norm(reference, axis=1)
-        return jnp.linalg.norm(found - reference, axis=1) / size
+        return jnp.linalg.norm(computed - reference, axis=1) / size
 
     moved = eqx.tree_at(
         lambda s: s.value.state if name == "least control" else s.value,
@@ -261,9 +261,9 @@ def test_the_error_of_a_credit_is_predicted_and_the_root_or_the_signal_blamed(na
 def test_a_rule_without_equations_is_refused():
     rule = lc.Backpropagation(lc.SquaredError())
     network = feedforward()
-    found = credit(rule, network, BATCH_OF_RULES)
+    result = credit(rule, network, BATCH_OF_RULES)
     with pytest.raises(ValueError, match="Backpropagation has no equations of which its gradient"):
-        lc.credit_certificate(rule, network, BATCH_OF_RULES, found)
+        lc.credit_certificate(rule, network, BATCH_OF_RULES, result)
 
 
 @pytest.mark.slow
@@ -273,8 +273,8 @@ def test_a_state_of_another_librarys_solver_is_certified_as_it_is():
         solver = optx.Newton(rtol=1e-9, atol=1e-9)
         return optx.root_find(find, solver, jnp.zeros(SIZE), max_steps=steps, throw=False).value
 
-    found = jax.jit(jax.vmap(lambda x: root(x, 20)))(X)
-    assert (certificate(found).result == RESULTS.successful).all()
+    states = jax.jit(jax.vmap(lambda x: root(x, 20)))(X)
+    assert (certificate(states).result == RESULTS.successful).all()
     early = jax.jit(jax.vmap(lambda x: root(x, 2)))(X)
     outcome = certificate(early, accuracy=1e-6)
     assert (outcome.result == RESULTS.root_to_blame).all()

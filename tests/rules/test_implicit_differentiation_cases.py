@@ -37,8 +37,8 @@ def states(f, params, x, start, solver=None):
     return value
 
 
-def close(found, expected, accuracy=1e-6):
-    np.testing.assert_allclose(found, expected, rtol=accuracy, atol=accuracy)
+def close(computed, expected, accuracy=1e-6):
+    np.testing.assert_allclose(computed, expected, rtol=accuracy, atol=accuracy)
 
 
 # --- a scalar root, as custom_root's square root
@@ -101,11 +101,11 @@ def linear(a, b):
 def test_a_linear_system_has_the_derivatives_of_a_dense_solve_in_both_arguments():
     dense = lambda a, b: jnp.linalg.solve(a, b.T).T  # noqa: E731
     score = lambda solve: lambda a, b: jnp.sum(jnp.sin(solve(a, b)))  # noqa: E731
-    found = jax.jit(lambda a, b: (linear(a, b), jax.grad(score(linear), argnums=(0, 1))(a, b)))(
+    computed = jax.jit(lambda a, b: (linear(a, b), jax.grad(score(linear), argnums=(0, 1))(a, b)))(
         A, B
     )
     expected = dense(A, B), jax.grad(score(dense), argnums=(0, 1))(A, B)
-    jax.tree.map(close, found, expected)
+    jax.tree.map(close, computed, expected)
     # Hessian-vector products, reverse over reverse and forward over reverse.
     move = jax.random.normal(KEYS[2], (3, 3))
 
@@ -124,11 +124,11 @@ def test_a_linear_system_is_mapped_over_each_argument(axes):
         for leaf, axis in zip((A, B), axes, strict=True)
     ]
     jacobian = jax.jit(jax.vmap(jax.jacobian(lambda b, a: linear(a, b)), axes[::-1]))
-    found = jacobian(both[1], both[0])
+    mapped = jacobian(both[1], both[0])
     for index in range(2):
         a = both[0][index] if axes[0] == 0 else A
         expected = jnp.einsum("ij,bc->bicj", jnp.linalg.inv(a), jnp.eye(2))
-        close(found[index], expected)
+        close(mapped[index], expected)
 
 
 def test_a_derivative_that_is_zero_is_zero():

@@ -23,9 +23,9 @@ def test_the_mean_of_many_draws_is_the_gradient_of_the_norm():
 
     @jax.jit
     def draw(key):
-        own = penalised(system, None, batch, key=key)
-        change = jax.tree.map(jnp.subtract, own.gradient, credit.gradient)
-        return ravel_pytree(change)[0], own.objective - credit.objective
+        result = penalised(system, None, batch, key=key)
+        change = jax.tree.map(jnp.subtract, result.gradient, credit.gradient)
+        return ravel_pytree(change)[0], result.objective - credit.objective
 
     changes, values = jax.lax.map(draw, jax.random.split(KEY, DRAWS))
 
@@ -75,7 +75,7 @@ def test_a_mirror_learns_the_penalty_as_the_system_does():
     system, batch = recurrent(), lc.Batch(inputs(), labels())
     plain = lc.LeastControl(lc.KolenPollack(), 2.0)
     penalised = lc.JacobianPenalty(plain, STRENGTH)
-    own = eqx.filter(system, system.feedback_parameters())
+    weights = eqx.filter(system, system.feedback_parameters())
 
     def penalty_of(feedback):
         with_it, without = (rule(system, feedback, batch, key=KEY) for rule in (penalised, plain))
@@ -84,9 +84,9 @@ def test_a_mirror_learns_the_penalty_as_the_system_does():
         return change, eqx.filter(of_system, system.feedback_parameters())
 
     # Weights that are the system's own learn what the system's do, and so stay its own …
-    change, of_system = penalty_of(own)
+    change, of_system = penalty_of(weights)
     assert float(jnp.linalg.norm(change.recurrent)) > 1e-3
     np.testing.assert_allclose(ravel_pytree(change)[0], ravel_pytree(of_system)[0], rtol=1e-4)
     # … and half as large ones half of it, for the penalty is a square.
-    half, of_system = penalty_of(jax.tree.map(lambda leaf: leaf / 2, own))
+    half, of_system = penalty_of(jax.tree.map(lambda leaf: leaf / 2, weights))
     np.testing.assert_allclose(half.recurrent, of_system.recurrent / 2, rtol=1e-4)

@@ -88,7 +88,7 @@ def flat_tree(tree):
 
 def flat_states(solution):
     state = getattr(solution.value, "state", solution.value)
-    return jax.vmap(lambda own: ravel_pytree(own)[0])(state)
+    return jax.vmap(lambda weights: ravel_pytree(weights)[0])(state)
 
 
 def least_control(leak):
@@ -135,9 +135,9 @@ class TestFastWeights:
         loss = lambda model, data: squares(jax.vmap(model), data)  # noqa: E731
         system = lc.meta.FastWeights(mlp, loss, loss, 0.1)
         batch = tasks()
-        own = credit(lc.meta.MetaLeastControl(), system, batch)
-        assert np.isfinite(flat(own.gradient)).all()
-        assert own.solution.stats.control_norm.shape == (TASKS,)
+        result = credit(lc.meta.MetaLeastControl(), system, batch)
+        assert np.isfinite(flat(result.gradient)).all()
+        assert result.solution.stats.control_norm.shape == (TASKS,)
 
     def test_bad_learners_and_pulls_are_refused(self):
         with pytest.raises(ValueError, match=r"learner Identity has no weights"):
@@ -177,49 +177,49 @@ class TestLeastControl:
     def test_without_leak_both_descend_the_least_control(self, control, per_weight):
         system, batch = fast_weights(per_weight=per_weight), tasks()
         rule = lc.meta.MetaLeastControl(0.0, control=control(EXACT))
-        own = credit(rule, system, batch)
-        assert lc.solved(own.solution).all()
-        starts = flat_states(own.solution)
+        result = credit(rule, system, batch)
+        assert lc.solved(result.solution).all()
+        starts = flat_states(result.solution)
         expected = finite_differences(least_control(0.0), system, batch, starts)
-        assert_close(own.gradient, expected)
+        assert_close(result.gradient, expected)
 
     @pytest.mark.slow
     def test_optimal_control_descends_the_energy_at_any_leak(self):
         system, batch, leak = fast_weights((2,)), tasks(), 0.2
         rule = lc.meta.MetaLeastControl(leak, control=lc.meta.OptimalControl(EXACT))
-        own = credit(rule, system, batch)
-        assert lc.solved(own.solution).all()
-        starts = flat_states(own.solution)
+        result = credit(rule, system, batch)
+        assert lc.solved(result.solution).all()
+        starts = flat_states(result.solution)
         expected = finite_differences(least_control(leak), system, batch, starts)
-        assert_close(own.gradient, expected)
+        assert_close(result.gradient, expected)
 
     @pytest.mark.slow
     def test_direct_control_rests_where_the_papers_dynamics_do(self):
         system, batch = fast_weights(), tasks()
         leak = 0.5
-        own = credit(
+        result = credit(
             lc.meta.MetaLeastControl(leak, control=lc.meta.DirectControl(EXACT)), system, batch
         )
         euler = lc.meta.EulerControl(lc.Tolerance(1e-8), steps=3000, step_size=0.1)
         run = credit(lc.meta.MetaLeastControl(leak, control=euler), system, batch)
-        assert lc.solved(own.solution).all()
+        assert lc.solved(result.solution).all()
         assert lc.solved(run.solution).all()
         np.testing.assert_allclose(
-            flat(own.solution.value), flat(run.solution.value), rtol=1e-6, atol=1e-8
+            flat(result.solution.value), flat(run.solution.value), rtol=1e-6, atol=1e-8
         )
         descent = lc.meta.DescentControl(lc.Tolerance(1e-9), steps=600, step_size=0.5, momentum=0.5)
         run = credit(lc.meta.MetaLeastControl(leak, control=descent), system, batch)
         assert lc.solved(run.solution).all()
         np.testing.assert_allclose(
-            flat(own.solution.value), flat(run.solution.value), rtol=1e-6, atol=1e-8
+            flat(result.solution.value), flat(run.solution.value), rtol=1e-6, atol=1e-8
         )
         # The papers' update: Δω = λu, Δλ = −Σ (φ − ω)u for one pull of all weights.
-        u = jax.vmap(lambda v: ravel_pytree(v)[0])(own.solution.value.output_control)
+        u = jax.vmap(lambda v: ravel_pytree(v)[0])(result.solution.value.output_control)
         omega = ravel_pytree(system.slow_weights)[0]
-        apart = flat_states(own.solution) - omega[None]
-        np.testing.assert_allclose(flat(own.gradient.model), -PULL * u.mean(0), rtol=1e-7)
+        apart = flat_states(result.solution) - omega[None]
+        np.testing.assert_allclose(flat(result.gradient.model), -PULL * u.mean(0), rtol=1e-7)
         np.testing.assert_allclose(
-            own.gradient.log_pull, PULL * (apart * u).sum(1).mean(), rtol=1e-7
+            result.gradient.log_pull, PULL * (apart * u).sum(1).mean(), rtol=1e-7
         )
 
     def test_the_papers_steps_are_its_equations(self):
@@ -268,19 +268,19 @@ class TestLeastControl:
             lc.meta.DescentControl().equilibrium(system, 0.0, support, query)
 
     def test_a_pull_that_does_not_learn_has_no_gradient(self):
-        own = credit(lc.meta.MetaLeastControl(), fast_weights(learn_pull=False), tasks())
-        assert flat(own.gradient.log_pull) == 0
-        assert np.abs(flat(own.gradient.model)).min() > 0
+        result = credit(lc.meta.MetaLeastControl(), fast_weights(learn_pull=False), tasks())
+        assert flat(result.gradient.log_pull) == 0
+        assert np.abs(flat(result.gradient.model)).min() > 0
 
     def test_a_task_does_not_see_the_others(self):
         system, batch = fast_weights(), tasks()
         rule = lc.meta.MetaLeastControl(0.1, control=lc.meta.DirectControl())
         broken = jax.tree.map(lambda leaf: leaf.at[0].set(jnp.nan), batch)
         together, alone = (
-            credit(rule, system, own).solution.value.state for own in (broken, batch)
+            credit(rule, system, samples).solution.value.state for samples in (broken, batch)
         )
         np.testing.assert_allclose(
-            *(flat(jax.tree.map(lambda leaf: leaf[1:], own)) for own in (together, alone)),
+            *(flat(jax.tree.map(lambda leaf: leaf[1:], states)) for states in (together, alone)),
             rtol=1e-12,
         )
         gradient = flat(credit(rule, system, broken).gradient)
@@ -316,8 +316,8 @@ class TestBaselines:
                 phi -= 0.2 * jax.grad(lambda z: system.learning(unravel(z), support))(phi)
             return system.evaluation(unravel(phi), query)
 
-        own = credit(lc.meta.MAML(adaptation), system, batch)
-        assert_close(own.gradient, finite_differences(after, system, batch))
+        result = credit(lc.meta.MAML(adaptation), system, batch)
+        assert_close(result.gradient, finite_differences(after, system, batch))
 
         # Without the derivative of the steps: that of L_evaluate alone.
         first = credit(lc.meta.FirstOrderMAML(adaptation), system, batch)
@@ -325,7 +325,7 @@ class TestBaselines:
         slopes = jax.vmap(jax.grad(system.evaluation))(states, batch.targets)
         mean = jax.tree.map(lambda leaf: leaf.mean(0), slopes)
         np.testing.assert_allclose(flat(first.gradient.model), flat(mean), rtol=1e-12)
-        np.testing.assert_allclose(first.loss, own.loss, rtol=1e-12)
+        np.testing.assert_allclose(first.loss, result.loss, rtol=1e-12)
 
         reptile = credit(lc.meta.Reptile(adaptation), system, batch)
         towards = jax.tree.map(lambda w, s: w - s.mean(0), system.slow_weights, states)
@@ -337,28 +337,28 @@ class TestBaselines:
         inputs, targets = batch.targets
         broken = lc.Batch(batch.inputs, (inputs, targets.at[1, 0].set(jnp.inf)))
         rule = lc.meta.ImplicitMAML(lc.meta.Relaxation(steps=5, step_size=0.1), products=3)
-        own = credit(rule, system, broken)
-        assert own.count == TASKS - 1
-        np.testing.assert_array_equal(np.isinf(own.solution.stats.error), [False, True, False])
+        result = credit(rule, system, broken)
+        assert result.count == TASKS - 1
+        np.testing.assert_array_equal(np.isinf(result.solution.stats.error), [False, True, False])
         # Learning is finite for all: it is the answer for the query set that is not.
         others = jax.tree.map(lambda leaf: leaf[jnp.array([0, 2])], batch)
         expected = credit(rule, system, others)
-        np.testing.assert_allclose(flat(own.gradient), flat(expected.gradient), rtol=1e-12)
-        np.testing.assert_allclose(own.loss, expected.loss, rtol=1e-12)
+        np.testing.assert_allclose(flat(result.gradient), flat(expected.gradient), rtol=1e-12)
+        np.testing.assert_allclose(result.loss, expected.loss, rtol=1e-12)
 
     def test_implicit_maml_is_the_derivative_at_the_free_equilibrium(self):
         system, batch = fast_weights(per_weight=True), tasks()
         rule = lc.meta.ImplicitMAML(lc.meta.Settled(EXACT), tolerance=EXACT, products=20)
-        own = credit(rule, system, batch)
+        result = credit(rule, system, batch)
 
         def settled(system, support, query, start):
             _, unravel = ravel_pytree(system.slow_weights)
             rest = dense_minimum(lambda z: system.potential(unravel(z), support), start)
             return system.evaluation(unravel(rest), query)
 
-        expected = finite_differences(settled, system, batch, flat_states(own.solution))
-        assert lc.solved(own.solution).all()
-        assert_close(own.gradient, expected)
+        expected = finite_differences(settled, system, batch, flat_states(result.solution))
+        assert lc.solved(result.solution).all()
+        assert_close(result.gradient, expected)
 
         # The contrast of two close rest points tends to it.
         contrast = lc.meta.ContrastiveMeta(

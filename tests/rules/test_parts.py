@@ -33,18 +33,18 @@ def batch():
     return lc.Batch(helpers.inputs(), helpers.labels())
 
 
-def same(found, expected):
+def same(computed, expected):
     # How large a residual far below the tolerance is, the order of sums decides.
     means = [
         (
-            own.gradient,
-            own.feedback_gradient,
-            own.objective,
-            own.loss,
-            own.count,
-            own.solution.value,
+            result.gradient,
+            result.feedback_gradient,
+            result.objective,
+            result.loss,
+            result.count,
+            result.solution.value,
         )
-        for own in (found, expected)
+        for result in (computed, expected)
     ]
     for one, other in zip(*map(jax.tree.leaves, means), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
@@ -57,8 +57,8 @@ def test_the_credit_is_that_of_the_whole_batch(name):
     rule, mesh = CASES[name]
     system = helpers.feedforward()
     feedback = rule.init(system, key=helpers.KEY)
-    found = credit(lc.InParts(rule, 3, mesh), system, feedback, batch())
-    same(found, credit(rule, system, feedback, batch()))
+    computed = credit(lc.InParts(rule, 3, mesh), system, feedback, batch())
+    same(computed, credit(rule, system, feedback, batch()))
 
 
 class Mean(lc.rules.AbstractRuleWithoutFeedback):
@@ -78,7 +78,9 @@ class Mean(lc.rules.AbstractRuleWithoutFeedback):
         zeros = jnp.zeros_like(batch.inputs)
         stats = lc.Certificate(zeros.astype(int), zeros, zeros, zeros, zeros, zeros)
         result = jax.vmap(
-            lambda own: lc.RESULTS.where(own == 0, lc.RESULTS.successful, lc.RESULTS.not_at_rest)
+            lambda value: lc.RESULTS.where(
+                value == 0, lc.RESULTS.successful, lc.RESULTS.not_at_rest
+            )
         )(zeros)
         solution = lc.Solution(batch.inputs, result, stats)
         return lc.Credit((mean, drawn), None, mean, mean, count, solution)
@@ -88,22 +90,22 @@ class Mean(lc.rules.AbstractRuleWithoutFeedback):
 def test_parts_count_by_their_samples_that_count(mesh):
     inputs = jnp.array([1.0, -1.0, 2.0, 6.0, -1.0, -1.0])
     samples = lc.Batch(inputs, inputs)
-    found = credit(lc.InParts(Mean(), 3, mesh), helpers.feedforward(), None, samples)
+    result = credit(lc.InParts(Mean(), 3, mesh), helpers.feedforward(), None, samples)
     # (1 · 1 + 2 · 4 + 0) / 3, and not the mean 5/3 of the parts' means.
-    assert found.gradient == (pytest.approx(3.0), 0.0)
-    assert found.objective == found.loss == found.gradient[0]
-    assert found.count == 3
-    np.testing.assert_array_equal(found.solution.value, inputs)
-    assert lc.solved(found.solution).shape == (6,)
+    assert result.gradient == (pytest.approx(3.0), 0.0)
+    assert result.objective == result.loss == result.gradient[0]
+    assert result.count == 3
+    np.testing.assert_array_equal(result.solution.value, inputs)
+    assert lc.solved(result.solution).shape == (6,)
 
 
 @pytest.mark.parametrize("mesh", [None, ONE_DEVICE])
 def test_each_part_draws_with_a_key_of_its_own(mesh):
     key, inputs = jax.random.key(3), jnp.ones(6)
     samples = lc.Batch(inputs, inputs)
-    found = credit(lc.InParts(Mean(), 3, mesh), helpers.feedforward(), None, samples, key)
-    drawn = [float(jax.random.normal(own)) for own in jax.random.split(key, 3)]
-    assert found.gradient[1] == pytest.approx(np.mean(drawn))
+    result = credit(lc.InParts(Mean(), 3, mesh), helpers.feedforward(), None, samples, key)
+    drawn = [float(jax.random.normal(part_key)) for part_key in jax.random.split(key, 3)]
+    assert result.gradient[1] == pytest.approx(np.mean(drawn))
 
 
 @pytest.mark.parametrize(

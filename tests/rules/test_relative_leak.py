@@ -159,15 +159,15 @@ def test_weak_control_descends_the_loss():
 
 def test_a_leak_of_its_own_replaces_that_of_the_problem():
     system, x = feedforward(), inputs(TWO)
-    own = samples(system, x, labels(TWO))
+    batch = samples(system, x, labels(TWO))
     leaks = jnp.asarray([0.3, 4.0])
     problem = lc.ControlProblem(system, SOFT, jnp.nan)
-    together = solve(INVERSION, problem, own._replace(leak=leaks))
+    together = solve(INVERSION, problem, batch._replace(leak=leaks))
     assert lc.solved(together).all()
     for one in range(TWO):
         # An array, so that both leaks have one program.
         alone = lc.ControlProblem(system, SOFT, leaks[one])
-        expected = solve(INVERSION, alone, own)
+        expected = solve(INVERSION, alone, batch)
         np.testing.assert_allclose(
             together.value.output_control[one], expected.value.output_control[one], rtol=1e-8
         )

@@ -83,9 +83,9 @@ def test_the_gradient_is_that_of_the_least_energy(case):
     rule = lc.LeastControl(controller, leak, loss=loss)
     result = credit(rule, system, lc.Batch(x, given))
     # Newton's method from afar may miss a sample; the gradient is that of the others then.
-    found = lc.solved(result.solution)
-    assert found.sum() >= (2 if controller is EXACT else 3)
-    oracle = Oracle(system, naive, x[found], targets[found], leak)
+    solved = lc.solved(result.solution)
+    assert solved.sum() >= (2 if controller is EXACT else 3)
+    oracle = Oracle(system, naive, x[solved], targets[solved], leak)
     np.testing.assert_allclose(result.objective, oracle.value(oracle.theta), rtol=1e-11)
     mine = parameters(result.gradient)
     close(mine, oracle.finite_differences(), 1e-7)
@@ -216,8 +216,8 @@ def test_an_update_is_its_own_control_times_its_own_activity():
         close(layer.bias, post.sum(0), 1e-14)
     # What is not a layer's own may be anything, even no number at all.
     for index, layer in enumerate(gradient.layers):
-        signals = [own if i == index else garbage(own) for i, own in enumerate(after)]
-        states = tuple(own if i == index - 1 else garbage(own) for i, own in enumerate(state))
+        signals = [part if i == index else garbage(part) for i, part in enumerate(after)]
+        states = tuple(part if i == index - 1 else garbage(part) for i, part in enumerate(state))
         lonely = gradient_of(
             system, x if index == 0 else garbage(x), states, tuple(signals[:2]), signals[2]
         )
@@ -258,11 +258,11 @@ def test_a_batch_is_the_mean_of_its_samples():
     alone = [
         credit(rule, system, lc.Batch(x[i : i + 1], vectors()[i : i + 1])) for i in range(BATCH)
     ]
-    close(whole.gradient, np.mean([flat(own.gradient) for own in alone], axis=0), 1e-9)
+    close(whole.gradient, np.mean([flat(result.gradient) for result in alone], axis=0), 1e-9)
     np.testing.assert_allclose(
-        whole.objective, np.mean([own.objective for own in alone]), rtol=1e-9
+        whole.objective, np.mean([result.objective for result in alone]), rtol=1e-9
     )
-    np.testing.assert_allclose(whole.loss, np.mean([own.loss for own in alone]), rtol=1e-8)
+    np.testing.assert_allclose(whole.loss, np.mean([result.loss for result in alone]), rtol=1e-8)
 
 
 @pytest.mark.parametrize("where", ["inputs", "targets"])
@@ -306,13 +306,13 @@ def test_unsolved_samples_are_dropped_or_kept_as_asked():
     dropping = lc.LeastControl(few, 0.5, loss=lc.SquaredError())
     keeping = lc.LeastControl(few, 0.5, loss=lc.SquaredError(), unsolved=lc.Keep())
     dropped, kept = credit(dropping, system, batch), credit(keeping, system, batch)
-    found = lc.solved(dropped.solution)
-    assert 0 < found.sum() < BATCH
-    assert jnp.array_equal(found, lc.solved(kept.solution))
-    for result, counted in ((dropped, found), (kept, jnp.ones(BATCH, bool))):
+    solved = lc.solved(dropped.solution)
+    assert 0 < solved.sum() < BATCH
+    assert jnp.array_equal(solved, lc.solved(kept.solution))
+    for result, counted in ((dropped, solved), (kept, jnp.ones(BATCH, bool))):
         state, control, u = jax.tree.map(lambda leaf, c=counted: leaf[c], result.solution.value)
-        own = gradient_of(system, batch.inputs[counted], state, control, u)
-        close(result.gradient, -flat(own) / counted.sum(), 1e-12)
+        gradient = gradient_of(system, batch.inputs[counted], state, control, u)
+        close(result.gradient, -flat(gradient) / counted.sum(), 1e-12)
         output = jax.vmap(system.readout)(state) + u
         losses = 0.5 * jnp.sum((output - batch.targets[counted]) ** 2, axis=1)
         squares = 0.5 * sum(jnp.sum(leaf**2, axis=1) for leaf in (*control, u))
@@ -487,10 +487,10 @@ def test_least_control_of_your_own_functions():
         controller=lc.Exact(TIGHT),
     )
     value, gradient, solution = estimate(system.params, x, targets)
-    found = lc.solved(solution)
-    assert found.sum() >= 2
+    solved = lc.solved(solution)
+    assert solved.sum() >= 2
     assert jax.tree.structure(gradient) == jax.tree.structure(system.params)
-    oracle = Oracle(system, naive_squared_error, x[found], targets[found], 1.0)
+    oracle = Oracle(system, naive_squared_error, x[solved], targets[solved], 1.0)
     np.testing.assert_allclose(value, oracle.value(oracle.theta), rtol=1e-11)
     close(gradient, oracle.finite_differences(), 1e-7)
     # A step against it lowers the value by what it promises.

@@ -135,23 +135,23 @@ def marks(name):
 )
 def test_an_unsolved_sample_changes_no_number_of_the_others(name, batch):
     rule = RULES[name]
-    found = of_batch(rule, batch)
-    assert list(lc.solved(found.solution)) == [True, False, True]
-    assert found.count == 2
+    result = of_batch(rule, batch)
+    assert list(lc.solved(result.solution)) == [True, False, True]
+    assert result.count == 2
     alone = of_others(rule.rule if name == "penalty" else rule, BATCH)
     if name == "penalty":
         # It draws for each sample, so that another sample in a place has another draw.
-        found = eqx.tree_at(
-            lambda own: (own.gradient, own.objective),
-            found,
+        result = eqx.tree_at(
+            lambda each: (each.gradient, each.objective),
+            result,
             jax.tree.map(
                 jnp.subtract,
-                (found.gradient, found.objective),
-                penalised(rule, found.solution.value),
+                (result.gradient, result.objective),
+                penalised(rule, result.solution.value),
             ),
         )
     for part, expected in alone.items():
-        given = flat(getattr(found, part))
+        given = flat(getattr(result, part))
         np.testing.assert_allclose(given, expected, rtol=1e-6, atol=1e-9, err_msg=part)
 
 
@@ -171,7 +171,7 @@ def penalised(rule, states):
 
     value, gradient = jax.value_and_grad(mean)(SYSTEM.params)
     return eqx.tree_at(
-        lambda own: own.params, eqx.filter(SYSTEM, eqx.is_inexact_array), gradient
+        lambda filtered: filtered.params, eqx.filter(SYSTEM, eqx.is_inexact_array), gradient
     ), value
 
 
@@ -200,11 +200,11 @@ def test_the_gradient_is_that_of_finite_differences(name):
 def test_without_a_solved_sample_values_are_nan_and_the_gradient_is_zero(name):
     rule = RULES[name]
     bad = jax.tree.map(lambda leaf: leaf[np.asarray([BAD, BAD, BAD])], NOWHERE)
-    found = of_batch(rule, bad)
-    assert found.count == 0
-    assert jnp.isnan(found.objective)
-    assert jnp.isnan(found.loss)
-    assert not np.any(flat(found.gradient))
+    result = of_batch(rule, bad)
+    assert result.count == 0
+    assert jnp.isnan(result.objective)
+    assert jnp.isnan(result.loss)
+    assert not np.any(flat(result.gradient))
 
 
 def test_a_boolean_input_is_seen_as_it_is_by_the_gradient():
@@ -228,11 +228,11 @@ def test_a_sample_that_is_not_finite_is_left_out_of_backpropagation():
     network = lc.Feedforward(2, (3,), 2, key=KEY)
     inputs = BATCH.inputs["vector"]
     spoilt = inputs.at[BAD].set(jnp.nan)
-    found = lc.Backpropagation(LOSS)(network, None, lc.Batch(spoilt, BATCH.targets))
+    result = lc.Backpropagation(LOSS)(network, None, lc.Batch(spoilt, BATCH.targets))
     alone = lc.Backpropagation(LOSS)(network, None, lc.Batch(inputs[OTHERS], BATCH.targets[OTHERS]))
-    assert found.count == 2
-    np.testing.assert_allclose(found.loss, alone.loss, rtol=1e-12)
-    np.testing.assert_allclose(flat(found.gradient), flat(alone.gradient), rtol=1e-10)
+    assert result.count == 2
+    np.testing.assert_allclose(result.loss, alone.loss, rtol=1e-12)
+    np.testing.assert_allclose(flat(result.gradient), flat(alone.gradient), rtol=1e-10)
 
 
 # Every way of deep feedback control to a controlled state.
@@ -257,10 +257,10 @@ def test_feedback_control_leaves_out_what_it_cannot_use(name, fault):
         inputs = inputs.at[BAD].set(jnp.nan)
     else:
         targets = targets.at[BAD].set(jnp.nan)
-    found = of_batch(rule, lc.Batch(inputs, targets), network)
-    assert found.count == 2
+    result = of_batch(rule, lc.Batch(inputs, targets), network)
+    assert result.count == 2
     for part in ("gradient", "loss"):
-        np.testing.assert_allclose(flat(getattr(found, part)), alone[part], rtol=1e-8)
+        np.testing.assert_allclose(flat(getattr(result, part)), alone[part], rtol=1e-8)
 
 
 # --- Targets that no loss is defined for, inside the user's trace. ---
@@ -289,13 +289,13 @@ CASES += [(name, "label ignored") for name in RULES if name not in ("dynamic inv
 def test_a_target_that_is_none_does_not_count_inside_a_trace(name, fault):
     rule = RULES[name]
     entropy = lc.CrossEntropy()
-    rule = eqx.tree_at(lambda own: own.rule.loss if name == "parts" else own.loss, rule, entropy)
+    rule = eqx.tree_at(lambda each: each.rule.loss if name == "parts" else each.loss, rule, entropy)
     batch = lc.Batch(HEALTHY, jnp.asarray(TARGETS[fault]))
-    found = of_batch(rule, batch)
-    assert list(lc.solved(found.solution)) == [True, False, True]
-    assert jax.tree.map(lambda leaf: leaf[BAD], found.solution.result) == lc.RESULTS.invalid_target
+    result = of_batch(rule, batch)
+    assert list(lc.solved(result.solution)) == [True, False, True]
+    assert jax.tree.map(lambda leaf: leaf[BAD], result.solution.result) == lc.RESULTS.invalid_target
     for part, expected in of_others(rule, batch).items():
-        given = flat(getattr(found, part))
+        given = flat(getattr(result, part))
         np.testing.assert_allclose(given, expected, rtol=1e-6, atol=1e-9, err_msg=part)
 
 
@@ -333,8 +333,8 @@ def test_a_task_with_a_label_that_is_none_does_not_count():
     @jax.jit
     def credited(labels):
         sets = (inputs[: len(labels)], labels)
-        found = rule(weights, None, lc.Batch(sets, sets))
-        return found.count, found.gradient, found.loss
+        result = rule(weights, None, lc.Batch(sets, sets))
+        return result.count, result.gradient, result.loss
 
     count, gradient, loss = credited(labels)
     assert count == 1

@@ -97,8 +97,8 @@ def test_the_value_of_least_control_has_the_slope_of_finite_differences_in_all_a
             return value(*at[:index], shifted, *at[index + 1 :])
 
         expected = (along(1) - along(-1)) / (2 * step)
-        found = jnp.vdot(flat(slopes[index]), flat(moved[index]))
-        np.testing.assert_allclose(found, expected, rtol=1e-6, err_msg=str(index))
+        slope = jnp.vdot(flat(slopes[index]), flat(moved[index]))
+        np.testing.assert_allclose(slope, expected, rtol=1e-6, err_msg=str(index))
     _, gradient, _ = ESTIMATE(*at)
     np.testing.assert_allclose(flat(gradient), flat(slopes[0]), rtol=1e-10)
 

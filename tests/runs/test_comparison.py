@@ -48,8 +48,8 @@ def load(path):
 def test_an_arm_is_the_run_that_train_makes(compared, tmp_path):
     run_training(BASE.with_options(seeds=(), seed=3), tmp_path / "alone")
     for name in ("checkpoints/last.eqx",):
-        own = compared / "feedforward-backpropagation" / "seed-3" / name
-        assert own.read_bytes() == (tmp_path / "alone" / name).read_bytes()
+        checkpoint = compared / "feedforward-backpropagation" / "seed-3" / name
+        assert checkpoint.read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
 @pytest.mark.slow
@@ -83,13 +83,13 @@ class Seen(Exception):
 
 
 def test_the_figures_are_those_of_the_runs(compared):
-    found = load(compared / "comparison.json")
-    assert [row["rule"] for row in found["arms"]] == [
+    written = load(compared / "comparison.json")
+    assert [row["rule"] for row in written["arms"]] == [
         "backpropagation",
         "direct-feedback-alignment --epochs 3",
     ]
     accuracies = []
-    for row in found["arms"]:
+    for row in written["arms"]:
         for trial in row["seeds"]:
             folder = compared / row["folder"] / f"seed-{trial['seed']}"
             summary = load(folder / "summary.json")
@@ -97,14 +97,14 @@ def test_the_figures_are_those_of_the_runs(compared):
             epochs = [json.loads(line) for line in lines]
             assert trial["test_accuracy"] == summary["test_accuracy"]
             assert trial["control_norm"] == epochs[-1]["control_norm"]
-            assert trial["training_seconds"] == sum(own["seconds"] for own in epochs)
+            assert trial["training_seconds"] == sum(epoch["seconds"] for epoch in epochs)
             # 20 whole batches of 64 are in the 1 318 samples.
-            assert [own["updates"] for own in trial["epochs"]] == [20, 40, 60][: len(epochs)]
+            assert [epoch["updates"] for epoch in trial["epochs"]] == [20, 40, 60][: len(epochs)]
             assert trial["step_bytes"] == epochs[-1]["step_bytes"] > 0
-            reached = [own["epoch"] for own in epochs if own["validation"]["accuracy"] >= 0.5]
+            reached = [epoch["epoch"] for epoch in epochs if epoch["validation"]["accuracy"] >= 0.5]
             assert trial["epochs_to_target"] == (reached[0] if reached else None)
             accuracies.append(trial["test_accuracy"])
-    (difference,) = found["differences"]
+    (difference,) = written["differences"]
     each = [accuracies[2] - accuracies[0], accuracies[3] - accuracies[1]]
     assert difference["less"] == "backpropagation"
     assert difference["test_accuracy"]["mean"] == pytest.approx(sum(each) / 2)
@@ -135,8 +135,8 @@ def test_the_csv_has_a_row_for_each_epoch(compared):
     ],
 )
 def test_mean_and_standard_error(values, expected):
-    found = comparison.mean_and_error(values)
-    assert found == tuple(None if own is None else pytest.approx(own) for own in expected)
+    computed = comparison.mean_and_error(values)
+    assert computed == tuple(None if value is None else pytest.approx(value) for value in expected)
 
 
 def test_a_comparison_goes_on(compared, tmp_path, monkeypatch):

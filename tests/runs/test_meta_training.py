@@ -45,10 +45,10 @@ class Recorded(lc.meta.AbstractMetaRule):
     unsolved: lc.AbstractUnsolved = lc.Keep()
 
     def of_task(self, system, support, query):
-        own = lc.meta.Reptile(self.adaptation).of_task(system, support, query)
-        none = jax.tree.map(jnp.zeros_like, own.gradient)
-        told = jnp.sum(support.targets) + jnp.sum(query.targets)
-        return eqx.tree_at(lambda o: (o.gradient, o.objective), own, (none, told))
+        credit = lc.meta.Reptile(self.adaptation).of_task(system, support, query)
+        none = jax.tree.map(jnp.zeros_like, credit.gradient)
+        total = jnp.sum(support.targets) + jnp.sum(query.targets)
+        return eqx.tree_at(lambda o: (o.gradient, o.objective), credit, (none, total))
 
 
 def trained(rule, *, seed=0, steps=4):
@@ -61,12 +61,12 @@ def trained(rule, *, seed=0, steps=4):
 @pytest.mark.slow
 def test_the_tasks_depend_on_the_seed_alone():
     first, again, other = (trained(Recorded(), seed=seed).metrics for seed in (1, 1, 2))
-    told = [[own.objective for own in metrics] for metrics in (first, again, other)]
-    assert told[0] == told[1]
-    assert not set(told[0]) & set(told[2])
+    objectives = [[row.objective for row in metrics] for metrics in (first, again, other)]
+    assert objectives[0] == objectives[1]
+    assert not set(objectives[0]) & set(objectives[2])
     # And differ from step to step.
-    assert told[0][0] != told[0][1]
-    assert [own.step for own in first] == [2, 4]
+    assert objectives[0][0] != objectives[0][1]
+    assert [row.step for row in first] == [2, 4]
     # Weights that do not change do as well on the same validation tasks again.
     assert first[0].validation == first[1].validation
 
@@ -76,17 +76,17 @@ def test_the_metrics_say_how_far_the_control_is_from_its_equilibrium():
     leak = 0.1
     rule = lc.meta.MetaLeastControl(leak, control=lc.meta.EulerControl(steps=5, step_size=0.01))
     config = training.MetaTrainingConfig(steps=1, task_batch=3, validation_tasks=2)
-    own = system()
-    found = training.meta_train(own, rule, TASKS, TASKS, config, seed=6).metrics[0]
+    weights = system()
+    row = training.meta_train(weights, rule, TASKS, TASKS, config, seed=6).metrics[0]
     # The tasks of the first step, and the same five steps of each of them.
     key = jax.random.fold_in(jax.random.split(jax.random.key(6))[0], 0)
     away = []
     for index in range(3):
         support, query = jax.tree.map(lambda leaf, i=index: leaf[i], TASKS.batch(key, 3))
-        state, _, control = rule.control.equilibrium(own, leak, support, query).value
-        slope = jax.grad(own.evaluation)(state, query)
+        state, _, control = rule.control.equilibrium(weights, leak, support, query).value
+        slope = jax.grad(weights.evaluation)(state, query)
         away.append(np.linalg.norm(leak * flat(control) + flat(slope)))
-    assert found.leak_residual_median == pytest.approx(np.median(away), rel=1e-5)
+    assert row.leak_residual_median == pytest.approx(np.median(away), rel=1e-5)
 
 
 @pytest.mark.slow
@@ -96,8 +96,8 @@ def test_training_moves_the_slow_weights_to_easier_adaptation():
     assert np.linalg.norm(flat(after.system.model) - flat(before.model)) > 0.1
     key = jax.random.key(3)
     scores = [
-        training.meta_evaluate(own, rule.adaptation, TASKS, 200, key=key).loss
-        for own in (before, after.system)
+        training.meta_evaluate(weights, rule.adaptation, TASKS, 200, key=key).loss
+        for weights in (before, after.system)
     ]
     assert scores[1] < scores[0]
     assert after.metrics[-1].step_bytes > 0
@@ -120,21 +120,21 @@ def test_every_training_has_its_own_learning_rate():
 
 @pytest.mark.slow
 def test_the_evaluation_is_mean_and_interval_over_tasks():
-    own, adaptation, key = system(), lc.meta.Relaxation(steps=5), jax.random.key(4)
-    found = training.meta_evaluate(own, adaptation, TASKS, 12, key=key, task_batch=5)
+    weights, adaptation, key = system(), lc.meta.Relaxation(steps=5), jax.random.key(4)
+    evaluation = training.meta_evaluate(weights, adaptation, TASKS, 12, key=key, task_batch=5)
     losses = []
     for part in jax.random.split(key, 3):
         support, query = TASKS.batch(part, 5)
         for index in range(5):
             one = jax.tree.map(lambda leaf, index=index: leaf[index], (support, query))
-            losses.append(float(own.evaluation(adaptation.adapt(own, one[0])[0], one[1])))
+            losses.append(float(weights.evaluation(adaptation.adapt(weights, one[0])[0], one[1])))
     losses = np.array(losses[:12])
-    assert found.loss == pytest.approx(losses.mean(), rel=1e-6)
+    assert evaluation.loss == pytest.approx(losses.mean(), rel=1e-6)
     width = 1.96 * losses.std(ddof=1) / math.sqrt(12)
-    assert found.loss_interval == pytest.approx(width, rel=1e-4)
-    assert found.accuracy is None
+    assert evaluation.loss_interval == pytest.approx(width, rel=1e-4)
+    assert evaluation.accuracy is None
     with pytest.raises(ValueError, match=r"an interval takes at least 2 tasks"):
-        training.meta_evaluate(own, adaptation, TASKS, 1, key=key)
+        training.meta_evaluate(weights, adaptation, TASKS, 1, key=key)
 
 
 @pytest.mark.slow
@@ -143,24 +143,24 @@ def test_the_accuracy_of_classification_is_counted():
     tasks = data.ImageTasks(images, 3, 1, 2)
     model = lc.meta.DenseLearner(16, (), 3, key=jax.random.key(0))
     loss = mean_loss(lc.CrossEntropy())
-    own = lc.meta.FastWeights(model, loss, loss, 0.1)
+    weights = lc.meta.FastWeights(model, loss, loss, 0.1)
     adaptation, key = lc.meta.Relaxation(steps=2), jax.random.key(5)
-    found = training.meta_evaluate(own, adaptation, tasks, 4, key=key, task_batch=4)
+    evaluation = training.meta_evaluate(weights, adaptation, tasks, 4, key=key, task_batch=4)
     support, query = tasks.batch(jax.random.split(key, 1)[0], 4)
     hits = []
     for index in range(4):
         one = jax.tree.map(lambda leaf, index=index: leaf[index], (support, query))
-        outputs = own.learner(adaptation.adapt(own, one[0])[0])(one[1].inputs)
+        outputs = weights.learner(adaptation.adapt(weights, one[0])[0])(one[1].inputs)
         hits.append(np.mean(np.argmax(outputs, axis=1) == one[1].targets))
-    assert found.accuracy == pytest.approx(np.mean(hits))
-    assert found.accuracy_interval == pytest.approx(1.96 * np.std(hits, ddof=1) / 2, rel=1e-4)
+    assert evaluation.accuracy == pytest.approx(np.mean(hits))
+    assert evaluation.accuracy_interval == pytest.approx(1.96 * np.std(hits, ddof=1) / 2, rel=1e-4)
 
 
 def test_a_weight_that_is_not_finite_stops_the_training():
-    own = eqx.tree_at(lambda s: s.model.layers[0].bias, system(), jnp.full(4, jnp.nan))
+    weights = eqx.tree_at(lambda s: s.model.layers[0].bias, system(), jnp.full(4, jnp.nan))
     config = training.MetaTrainingConfig(steps=2, task_batch=2, validation_tasks=2)
     with pytest.raises(training.MetaTrainingError, match=r"not finite; .* lower the learning rate"):
-        training.meta_train(own, lc.meta.Reptile(), TASKS, TASKS, config, seed=0)
+        training.meta_train(weights, lc.meta.Reptile(), TASKS, TASKS, config, seed=0)
 
 
 def test_bad_training_options_are_refused():
@@ -226,8 +226,8 @@ class Stopped(Exception):
 def timeless(value):
     if isinstance(value, dict):
         times = ("step_ms", "step_ms_median", "seconds")
-        return {name: timeless(own) for name, own in value.items() if name not in times}
-    return [timeless(own) for own in value] if isinstance(value, list) else value
+        return {name: timeless(entry) for name, entry in value.items() if name not in times}
+    return [timeless(entry) for entry in value] if isinstance(value, list) else value
 
 
 def results(folder):
@@ -276,13 +276,13 @@ def test_several_seeds_go_on_with_the_one_that_was_interrupted(tmp_path):
     assert timeless(summary) == timeless(whole)
     assert results(tmp_path / "run") == results(tmp_path / "whole")
 
-    losses = [own["test"]["loss"] for own in summary["per_seed"]]
+    losses = [figures["test"]["loss"] for figures in summary["per_seed"]]
     assert losses[0] != losses[1]
     assert summary["test_loss"] == pytest.approx(np.mean(losses))
     assert summary["std"]["test_loss"] == pytest.approx(np.std(losses, ddof=1))
     # Tasks are learned in the steps that were asked for, and judged by them.
     seeds = evaluate_meta(tmp_path / "run")["seeds"]
-    assert [row["test"] for row in seeds] == [own["test"] for own in summary["per_seed"]]
+    assert [row["test"] for row in seeds] == [figures["test"] for figures in summary["per_seed"]]
 
 
 def test_a_task_of_the_evaluation_is_learned_in_steps_of_its_own():
@@ -353,20 +353,20 @@ def test_the_papers_learner_of_omniglot_is_built_by_default():
     config.check()
     images = jnp.zeros((30, 20, 28, 28), jnp.uint8)
     tasks = data.ImageTasks(images, config.tasks.ways, config.tasks.shots, config.tasks.queries)
-    own, rule = build_system(config, tasks, 0), config.rule.build(config)
-    sizes = [module.weight.shape for module in own.model.modules]
+    fast, rule = build_system(config, tasks, 0), config.rule.build(config)
+    sizes = [module.weight.shape for module in fast.model.modules]
     assert sizes == [(64, 9), (64, 576), (64, 576), (64, 576)]
-    assert own.model.decoder.weight.shape == (20, 64)
-    assert float(own.pull().decoder.bias) == pytest.approx(0.001)
+    assert fast.model.decoder.weight.shape == (20, 64)
+    assert float(fast.pull().decoder.bias) == pytest.approx(0.001)
     batch = config.optimiser.task_batch
-    step = lambda: rule(own, None, lc.Batch(*tasks.batch(jax.random.key(0), batch)))  # noqa: E731
+    step = lambda: rule(fast, None, lc.Batch(*tasks.batch(jax.random.key(0), batch)))  # noqa: E731
     shapes = eqx.filter_eval_shape(step)
     assert shapes.solution.stats.error.shape == (16,)
     assert shapes.gradient.model.modules[3].weight.shape == (64, 576)
     support, query = jax.eval_shape(lambda: tasks.batch(jax.random.key(0), 16))
     assert (support.inputs.shape, query.inputs.shape) == ((16, 20, 28, 28), (16, 300, 28, 28))
-    found = [config.value(name) for name in ("total_tasks", "learning_rate", "alpha")]
-    assert found == [100_000, 1e-3, 0.1]
+    values = [config.value(name) for name in ("total_tasks", "learning_rate", "alpha")]
+    assert values == [100_000, 1e-3, 0.1]
     assert (rule.control.steps, rule.control.step_size) == (100, 0.03)
 
 

@@ -59,13 +59,21 @@ def test_a_model_is_as_good_as_its_run(exported, pixels):
     folder, path = exported
     model, (values, targets) = models.load_model(path), pixels
     assert model.shape == SHAPE
-    found = models.predict(model, (values / 16).astype(np.float32), batch_size=100)
+    predictions = models.predict(model, (values / 16).astype(np.float32), batch_size=100)
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    right = [own.label == target for own, target in zip(found, targets, strict=True)]
+    right = [
+        prediction.label == target for prediction, target in zip(predictions, targets, strict=True)
+    ]
     assert np.mean(right) == pytest.approx(summary["test_accuracy"])
-    nll = [-np.log(own.probabilities[t]) for own, t in zip(found, targets, strict=True)]
+    nll = [
+        -np.log(prediction.probabilities[t])
+        for prediction, t in zip(predictions, targets, strict=True)
+    ]
     assert np.mean(nll) == pytest.approx(summary["test_nll"], rel=1e-4)
-    assert all(own.solved and sum(own.probabilities) == pytest.approx(1, abs=1e-5) for own in found)
+    assert all(
+        prediction.solved and sum(prediction.probabilities) == pytest.approx(1, abs=1e-5)
+        for prediction in predictions
+    )
 
 
 def test_the_best_weights_can_be_exported(exported, tmp_path):
@@ -76,8 +84,8 @@ def test_the_best_weights_can_be_exported(exported, tmp_path):
     run.save_weights("best", like, SMALL.identity())
     models.export(folder, tmp_path / "model", weights="best")
     system = models.load_model(tmp_path / "model").system
-    for found, expected in zip(jax.tree.leaves(system), jax.tree.leaves(like[0]), strict=True):
-        assert np.array_equal(found, expected)
+    for leaf, expected in zip(jax.tree.leaves(system), jax.tree.leaves(like[0]), strict=True):
+        assert np.array_equal(leaf, expected)
 
 
 def test_every_kind_of_file_says_the_same(pixels, tmp_path):
@@ -110,15 +118,15 @@ def test_the_command_line_exports_and_predicts(exported, pixels, tmp_path, capsy
     outputs = ("--json", tmp_path / "out.json", "--csv", tmp_path / "out.csv")
     assert call("predict", tmp_path / "model", tmp_path / "rows.csv", "--full", 16, *outputs) == 0
     rows = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
-    found = models.predict(
+    predictions = models.predict(
         models.load_model(tmp_path / "model"), (pixels[0][:4] / 16).astype(np.float32)
     )
-    assert [row["label"] for row in rows] == [own.label for own in found]
+    assert [row["label"] for row in rows] == [prediction.label for prediction in predictions]
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
-    assert [int(row["label"]) for row in table] == [own.label for own in found]
-    for row, own in zip(table, found, strict=True):
-        assert [float(row[f"probability_{n}"]) for n in range(10)] == list(own.probabilities)
+    assert [int(row["label"]) for row in table] == [prediction.label for prediction in predictions]
+    for row, prediction in zip(table, predictions, strict=True):
+        assert [float(row[f"probability_{n}"]) for n in range(10)] == list(prediction.probabilities)
 
 
 @pytest.mark.parametrize(

@@ -60,15 +60,15 @@ def test_the_gain_is_that_of_every_layer():
 
 def test_images_are_their_own_targets():
     splits = data.load("digits", preprocessing=data.Standardise(0.3, 0.4))
-    own = data.autoencoding(splits)
-    for name, part in own.parts().items():
+    images = data.autoencoding(splits)
+    for name, part in images.parts().items():
         np.testing.assert_array_equal(part.inputs, splits.parts()[name].inputs)
         np.testing.assert_array_equal(part.targets, part.inputs)
-    assert own.train.name == "digits-autoencoder"
-    assert own.train.shape == (8, 8)
+    assert images.train.name == "digits-autoencoder"
+    assert images.train.shape == (8, 8)
     assert data.student_teacher(3, 2, **SMALL).train.shape == (3,)
-    taken = own.train.take(np.array([5, 2]))
-    np.testing.assert_array_equal(taken.targets, own.train.targets[[5, 2]])
+    taken = images.train.take(np.array([5, 2]))
+    np.testing.assert_array_equal(taken.targets, images.train.targets[[5, 2]])
 
 
 @pytest.mark.parametrize(
@@ -113,20 +113,20 @@ def test_the_error_is_the_mean_over_outputs_and_samples():
         (w, b, v, c) = map(np.asarray, weights)
         said = np.tanh(splits.test.inputs @ w.T + b) @ v.T + c
         expected = np.mean((said - splits.test.targets) ** 2)
-        found = training.evaluate(network, splits.test, batch_size=7)
-        assert isinstance(found, training.RegressionEvaluation)
-        assert found.mean_squared_error == pytest.approx(expected, rel=1e-5)
-        assert found.converged_fraction == 1
-        assert found.score == -found.mean_squared_error
+        evaluation = training.evaluate(network, splits.test, batch_size=7)
+        assert isinstance(evaluation, training.RegressionEvaluation)
+        assert evaluation.mean_squared_error == pytest.approx(expected, rel=1e-5)
+        assert evaluation.converged_fraction == 1
+        assert evaluation.score == -evaluation.mean_squared_error
         broken = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), network)
         worst = training.evaluate(broken, splits.test)
         assert np.isnan(worst.mean_squared_error)
-        assert worst.score < found.score
+        assert worst.score < evaluation.score
 
 
 def test_a_row_of_figures_is_of_the_kind_that_it_has_figures_of():
-    for own in (training.Evaluation(0.5, 1.0, 1.0), training.RegressionEvaluation(2.0, 1.0)):
-        assert training.evaluation_of(dataclasses.asdict(own)) == own
+    for figures in (training.Evaluation(0.5, 1.0, 1.0), training.RegressionEvaluation(2.0, 1.0)):
+        assert training.evaluation_of(dataclasses.asdict(figures)) == figures
 
 
 @pytest.fixture(scope="module")
@@ -167,13 +167,13 @@ def test_a_run_on_vectors_is_judged_by_its_error_and_knows_no_accuracy(compared)
 
 
 def test_what_is_compared_is_the_error(compared):
-    found = load(compared / "comparison.json")
-    for arm in found["arms"]:
+    written = load(compared / "comparison.json")
+    for arm in written["arms"]:
         for trial in arm["seeds"]:
-            values = [own["validation_mean_squared_error"] for own in trial["epochs"]]
-            reached = [number for number, own in enumerate(values, 1) if own <= 0.06]
+            values = [epoch["validation_mean_squared_error"] for epoch in trial["epochs"]]
+            reached = [number for number, value in enumerate(values, 1) if value <= 0.06]
             assert trial["epochs_to_target"] == (reached[0] if reached else None)
-    (difference,) = found["differences"]
+    (difference,) = written["differences"]
     assert difference["test_mean_squared_error"]["pairs"] == 2
     assert "test_accuracy" not in difference
 
@@ -181,8 +181,8 @@ def test_what_is_compared_is_the_error(compared):
 def test_a_report_shows_errors_and_no_accuracies(compared):
     runs, comparisons = reports.read([compared])
     drawn = reports.figures(runs)
-    assert {"error", "error-time"} <= {own.name for own in drawn}
-    assert not any(own.name.startswith("accuracy") for own in drawn)
+    assert {"error", "error-time"} <= {figure.name for figure in drawn}
+    assert not any(figure.name.startswith("accuracy") for figure in drawn)
     page = reports.page(runs, comparisons, drawn)
     assert "test squared error" in page
     assert "accuracy" not in page
@@ -195,9 +195,11 @@ def test_a_model_gives_images_back(compared, tmp_path, capsys):
         models.export(folder, tmp_path / "model")
         model = models.load_model(tmp_path / "model")
         inputs = data.load("digits").test.inputs
-        found = models.predict(model, inputs)
-        assert all(own.solved for own in found)
-        error = np.mean((np.asarray([own.outputs for own in found]) - inputs) ** 2)
+        predictions = models.predict(model, inputs)
+        assert all(prediction.solved for prediction in predictions)
+        error = np.mean(
+            (np.asarray([prediction.outputs for prediction in predictions]) - inputs) ** 2
+        )
         expected = load(folder / "summary.json")["test_mean_squared_error"]
         assert error == pytest.approx(expected, rel=1e-4)
         np.savetxt(tmp_path / "rows.csv", inputs[:2], delimiter=",")
@@ -212,8 +214,8 @@ def test_a_model_gives_images_back(compared, tmp_path, capsys):
 
 def test_a_sample_that_is_no_image_is_any_numbers(tmp_path):
     np.save(tmp_path / "own.npy", np.array([[-3.0, 2.0, 0.5]]))
-    found = models.read_samples(tmp_path / "own.npy", (3,), pixels=False)
-    np.testing.assert_array_equal(found, np.float32([[-3, 2, 0.5]]))
+    samples = models.read_samples(tmp_path / "own.npy", (3,), pixels=False)
+    np.testing.assert_array_equal(samples, np.float32([[-3, 2, 0.5]]))
     with pytest.raises(ConfigError, match="no image: leave it out"):
         models.read_samples(tmp_path / "own.npy", (3,), 255.0, pixels=False)
     np.save(tmp_path / "own.npy", np.array([[np.inf, 2.0, 0.5]]))
@@ -234,8 +236,8 @@ def test_a_search_looks_for_the_least_error(tmp_path):
     with jax.enable_x64(False):
         result = sweep.sweep(search, tmp_path / "sweep", trials=2)
     errors = {
-        own["options"]["learning_rate"]: own["validation_mean_squared_error"]
-        for own in result["trials"]
+        trial["options"]["learning_rate"]: trial["validation_mean_squared_error"]
+        for trial in result["trials"]
     }
     assert result["best"]["validation_mean_squared_error"] == min(errors.values())
 
@@ -278,11 +280,11 @@ def test_the_command_line_describes_what_a_teacher_says(monkeypatch, capsys):
     monkeypatch.setattr(data, "student_teacher", lambda **_: _small_teacher())
     with pytest.raises(SystemExit):
         main(["data", "student-teacher"])
-    told = json.loads(capsys.readouterr().out)
-    assert (told["outputs"], told["shape"]) == (2, [3])
-    assert told["splits"]["test"]["count"] == 40
+    description = json.loads(capsys.readouterr().out)
+    assert (description["outputs"], description["shape"]) == (2, [3])
+    assert description["splits"]["test"]["count"] == 40
     targets = _small_teacher().test.targets
-    assert told["splits"]["test"]["target_deviation"] == pytest.approx(targets.std())
+    assert description["splits"]["test"]["target_deviation"] == pytest.approx(targets.std())
 
 
 _TEACHER = data.student_teacher

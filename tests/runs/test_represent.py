@@ -70,14 +70,14 @@ def test_a_run_learns_its_pictures_and_leaves_its_files(run):
     assert files.read_record(folder / "summary.json") == summary
     looks = list(map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()))
     assert [look["step"] for look in looks] == [10, 20, 30] * 2
-    for own in (looks[:3], looks[3:]):
-        assert own[-1]["psnr_train"] > own[0]["psnr_train"]
+    for series in (looks[:3], looks[3:]):
+        assert series[-1]["psnr_train"] > series[0]["psnr_train"]
     for name in ("converged_fraction", "solve_steps"):
         assert summary[name] == pytest.approx(np.mean([look[name] for look in looks]))
     # Units on kinks come to rest within the paper's budget, because iterates are mixed.
     assert summary["converged_fraction"] == 1
     assert summary["solve_steps"] < SMALL.rule.max_steps
-    values = [own["psnr_test"] for own in summary["pictures"]]
+    values = [picture["psnr_test"] for picture in summary["pictures"]]
     assert summary["psnr_test"]["all"]["mean"] == pytest.approx(np.mean(values))
     assert summary["psnr_test"]["natural"] == {"mean": values[0], "std": None, "count": 1}
 
@@ -92,8 +92,8 @@ def test_the_figures_of_a_picture_are_those_of_its_network(run):
     drive = jax.vmap(system.drive)(jnp.asarray(places))
     for _ in range(200):
         state = state + jax.vmap(system.vector_field)(state, drive)
-    found = represent.psnr(np.asarray(jax.vmap(system.readout)(state)), colours)
-    assert found == pytest.approx(summary["pictures"][0]["psnr_test"], abs=1e-2)
+    ratio = represent.psnr(np.asarray(jax.vmap(system.readout)(state)), colours)
+    assert ratio == pytest.approx(summary["pictures"][0]["psnr_test"], abs=1e-2)
 
 
 class Stopped(Exception):
@@ -126,7 +126,7 @@ def seeded(tmp_path_factory):
 def test_a_stopped_run_goes_on_with_the_picture_where_it_was(seeded):
     _, seen, _ = seeded
     each = [(seed, image) for seed in (0, 5) for image in SMALL.pictures.images]
-    assert seen == [(*own, step) for own in each for step in (10, 20, 30)]
+    assert seen == [(*pair, step) for pair in each for step in (10, 20, 30)]
 
 
 def test_a_seed_of_several_is_the_run_of_that_seed_alone(run, seeded):
@@ -137,8 +137,8 @@ def test_a_seed_of_several_is_the_run_of_that_seed_alone(run, seeded):
         assert (out / "seed-0" / name).read_bytes() == (folder / name).read_bytes()
         assert (out / "seed-5" / name).read_bytes() != (folder / name).read_bytes()
     first, _ = summary["per_seed"]
-    for own, other in zip(first["pictures"], alone["pictures"], strict=True):
-        assert {**own, "step_ms": 0} == {**other, "step_ms": 0}
+    for picture, other in zip(first["pictures"], alone["pictures"], strict=True):
+        assert {**picture, "step_ms": 0} == {**other, "step_ms": 0}
     # Drawn from the weights that were kept, of the pictures learned before a stop.
     for name in ("reconstructions.png", "unfolding.png"):
         assert (out / "seed-0" / name).read_bytes() == (folder / name).read_bytes()
@@ -149,9 +149,9 @@ def test_a_seed_of_several_is_the_run_of_that_seed_alone(run, seeded):
 def test_several_seeds_have_their_mean_and_deviation(seeded):
     out, _, summary = seeded
     assert files.read_record(out / "summary.json") == summary
-    assert summary["seed"] == [own["seed"] for own in summary["per_seed"]] == [0, 5]
+    assert summary["seed"] == [figures["seed"] for figures in summary["per_seed"]] == [0, 5]
     pictures = np.array(
-        [[own["psnr_test"] for own in seed["pictures"]] for seed in summary["per_seed"]]
+        [[picture["psnr_test"] for picture in seed["pictures"]] for seed in summary["per_seed"]]
     )
     for name, values in (
         ("all", pictures.mean(axis=1)),

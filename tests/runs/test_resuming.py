@@ -60,8 +60,8 @@ def run_until(epoch, config, out, **options):
 
 def timeless(value):
     if isinstance(value, dict):
-        return {name: timeless(own) for name, own in value.items() if name not in TIMES}
-    return [timeless(own) for own in value] if isinstance(value, list) else value
+        return {name: timeless(entry) for name, entry in value.items() if name not in TIMES}
+    return [timeless(entry) for entry in value] if isinstance(value, list) else value
 
 
 def results(folder):
@@ -154,12 +154,12 @@ def test_nothing_is_lost_where_the_process_ends_after_a_checkpoint(
         run_training(SMALL, tmp_path / "run")
     monkeypatch.undo()
     run_training(SMALL, tmp_path / "run", resume=True)
-    found, expected = results(tmp_path / "run"), results(whole / "backpropagation")
+    resumed, expected = results(tmp_path / "run"), results(whole / "backpropagation")
     if moment == "save_weights":
         # Nothing at all had been written in their place, whatever epoch was the best.
-        found.pop("checkpoints/best.eqx")
+        resumed.pop("checkpoints/best.eqx")
         expected.pop("checkpoints/best.eqx")
-    assert found == expected
+    assert resumed == expected
 
 
 def test_half_a_line_and_half_a_file_are_removed(whole, tmp_path):
@@ -366,9 +366,9 @@ def test_a_figure_that_was_not_finite_is_none_again(tmp_path):
     written = {**dict.fromkeys(FIGURES, 1.0), "test_nll": math.nan, "solve": solve, "seed": 0}
     files.write_json(tmp_path / "summary.json", written)
     job = train.TrainingJob(SMALL)
-    found = job.figures(runner.finished(job, training.RunFolder(tmp_path)))
-    assert math.isnan(found.pop("test_nll"))
-    assert found == dict.fromkeys(found, 1.0)
+    figures = job.figures(runner.finished(job, training.RunFolder(tmp_path)))
+    assert math.isnan(figures.pop("test_nll"))
+    assert figures == dict.fromkeys(figures, 1.0)
 
 
 # --- processes ------------------------------------------------------------------------------------
@@ -429,10 +429,10 @@ def test_the_command_line_goes_on(whole, tmp_path, capsys):
         main([*command, *rates, "--out", str(tmp_path / "run"), "--resume"])
     assert caught.value.code == 0
     assert "epoch   1" not in capsys.readouterr().err
-    found, expected = results(tmp_path / "run"), results(whole / "backpropagation")
-    for kept in (found, expected):
+    resumed, expected = results(tmp_path / "run"), results(whole / "backpropagation")
+    for kept in (resumed, expected):
         kept["summary.json"].pop("command")
-    assert found == expected
+    assert resumed == expected
 
 
 def test_no_checkpoint_at_all_is_a_mistake(tmp_path, capsys):

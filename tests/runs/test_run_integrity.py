@@ -46,18 +46,18 @@ def run(finished, tmp_path):
 
 def kept(folder):
     """What a run leaves, times apart: weights as bytes, figures as numbers."""
-    found = {path.name: path.read_bytes() for path in (folder / "checkpoints").glob("[bl]*.eqx")}
+    weights = {path.name: path.read_bytes() for path in (folder / "checkpoints").glob("[bl]*.eqx")}
     rows = folders.read_metrics(folder)
     summary = files.read_record(folder / "summary.json")
     for row in (*rows, summary):
         for name in ("step_ms", "seconds", "step_ms_median", "command", "commit"):
             row.pop(name, None)
-    return {**found, "metrics": rows, "summary": summary}
+    return {**weights, "metrics": rows, "summary": summary}
 
 
 def call(*arguments):
     with pytest.raises(SystemExit) as caught:
-        main([str(own) for own in arguments])
+        main([str(argument) for argument in arguments])
     return caught.value.code
 
 
@@ -95,11 +95,11 @@ def test_a_changed_byte_is_seen_wherever_it_is(run, name):
         changed[place] ^= 1
         path.write_bytes(changed)
         try:
-            found = read()
+            loaded = read()
         except (files.FileError, ConfigError):
             continue
         # Two decimals may stand for one number: then nothing has changed.
-        assert found == expected, f"byte {place}"
+        assert loaded == expected, f"byte {place}"
         harmless += 1
     assert harmless < len(whole) / 100
 
@@ -259,7 +259,7 @@ class TestOldFolders:
             ),
             ("sweep", "sweep.toml", "--trials", "2", "--out", "sweep"),
         ],
-        ids=lambda own: own[0],
+        ids=lambda words: words[0],
     )
     def test_what_is_finished_is_not_made_again(self, old, monkeypatch, arguments):
         monkeypatch.chdir(old)

@@ -150,10 +150,10 @@ def test_several_seeds_have_folders_and_their_mean_and_deviation(pair):
     assert reports == [(3, 1), (3, 2), (4, 1), (4, 2)]
     summary = strict_json(folder / "summary.json")
     assert summary == returned
-    own = [strict_json(folder / f"seed-{seed}" / "summary.json") for seed in (3, 4)]
-    assert [one["seed"] for one in own] == [3, 4]
+    summaries = [strict_json(folder / f"seed-{seed}" / "summary.json") for seed in (3, 4)]
+    assert [one["seed"] for one in summaries] == [3, 4]
     for name in ("test_accuracy", "test_nll", "train_accuracy", "train_nll", "validation_accuracy"):
-        values = [one[name] for one in own]
+        values = [one[name] for one in summaries]
         assert summary["mean"][name] == pytest.approx(statistics.fmean(values))
         assert summary["std"][name] == pytest.approx(abs(values[0] - values[1]) / math.sqrt(2))
         assert summary[name] == summary["mean"][name]
@@ -168,9 +168,13 @@ def test_several_seeds_have_folders_and_their_mean_and_deviation(pair):
 
 def test_the_answers_to_test_samples_are_counted(pair, single):
     both = strict_json(pair[0] / "summary.json")["confusion"]
-    own = [strict_json(pair[0] / f"seed-{seed}" / "summary.json")["confusion"] for seed in (3, 4)]
+    confusions = [
+        strict_json(pair[0] / f"seed-{seed}" / "summary.json")["confusion"] for seed in (3, 4)
+    ]
     for name in ("counts", "unsolved"):
-        assert np.array_equal(both[name], np.sum([np.array(one[name]) for one in own], axis=0))
+        assert np.array_equal(
+            both[name], np.sum([np.array(one[name]) for one in confusions], axis=0)
+        )
     summary = strict_json(single[0] / "summary.json")
     counts = np.array(summary["confusion"]["counts"])
     assert counts.shape == (10, 10)
@@ -191,10 +195,10 @@ def test_the_strength_of_control_stands_beside_what_it_removed(pair, single):
 
 def test_a_mean_over_seeds_that_are_not_all_finite_is_strict_json(pair, tmp_path):
     folder, _, _ = pair
-    own = [strict_json(folder / f"seed-{seed}" / "summary.json") for seed in (3, 4)]
-    own[1]["test_nll"] = math.nan
+    summaries = [strict_json(folder / f"seed-{seed}" / "summary.json") for seed in (3, 4)]
+    summaries[1]["test_nll"] = math.nan
     job = train.TrainingJob(SMALL.with_options(seeds=(3, 4)))
-    summary = runner.over_seeds(job, own)
+    summary = runner.over_seeds(job, summaries)
     files.write_json(tmp_path / "summary.json", summary)
     written = strict_json(tmp_path / "summary.json")
     assert written["test_nll"] is None
@@ -212,8 +216,8 @@ def test_a_seed_has_the_same_weights_alone_as_among_others(pair, tmp_path):
 
 def test_evaluation_finds_the_summarys_figures_again(pair, single):
     folder, _, _ = pair
-    found = {tuple(row["seed"] for row in trained.evaluate_run(folder)["seeds"])}
-    assert found == {(3, 4)}
+    evaluated = {tuple(row["seed"] for row in trained.evaluate_run(folder)["seeds"])}
+    assert evaluated == {(3, 4)}
     for place in (folder / "seed-3", folder / "seed-4", single[0]):
         summary = strict_json(place / "summary.json")
         (row,) = trained.evaluate_run(place)["seeds"]
@@ -232,9 +236,9 @@ def test_the_best_weights_are_those_of_the_best_validation(tmp_path, monkeypatch
         measured = training.evaluate(system, validation)
         rows = []
         for epoch, accuracy in enumerate((0.5, 0.9, 0.7)):
-            own = dataclasses.replace(measured, accuracy=accuracy)
+            evaluation = dataclasses.replace(measured, accuracy=accuracy)
             metrics = training.EpochMetrics(
-                epoch + 1, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 2.0, 3, 1.0, 1.0, own
+                epoch + 1, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 2.0, 3, 1.0, 1.0, evaluation
             )
             rows.append(metrics)
             report(metrics, training.Trained(weights[epoch], None, tuple(rows), None))
@@ -395,8 +399,11 @@ def test_systems_of_images_are_trained_evaluated_and_exported(system, tmp_path):
     assert row["test_accuracy"] == summary["test_accuracy"]
     models.export(tmp_path / "run", tmp_path / "model")
     test = data.load("digits").test
-    found = models.predict(models.load_model(tmp_path / "model"), test.inputs)
-    right = [own.label == target for own, target in zip(found, test.targets, strict=True)]
+    predictions = models.predict(models.load_model(tmp_path / "model"), test.inputs)
+    right = [
+        prediction.label == target
+        for prediction, target in zip(predictions, test.targets, strict=True)
+    ]
     assert np.mean(right) == pytest.approx(summary["test_accuracy"], abs=0.01)
 
 

@@ -68,9 +68,9 @@ def swept(tmp_path_factory):
 
 @pytest.mark.slow
 def test_every_trial_is_the_run_of_its_options(swept):
-    found = load(swept / "sweep.json")
-    assert [row["number"] for row in found["trials"]] == [0, 1]
-    for row in found["trials"]:
+    written = load(swept / "sweep.json")
+    assert [row["number"] for row in written["trials"]] == [0, 1]
+    for row in written["trials"]:
         folder = swept / "trials" / row["folder"] / "run"
         config, summary = load(folder / "config.json"), load(folder / "summary.json")
         assert row["options"] == {name: config[name] for name in ("learning_rate", "hidden")}
@@ -78,14 +78,14 @@ def test_every_trial_is_the_run_of_its_options(swept):
         assert row["options"]["hidden"] in ([8], [9])
         assert (row["complete"], row["epochs"]) == (True, 1)
         assert row["validation_accuracy"] == summary["validation_accuracy"]
-    assert len({row["options"]["learning_rate"] for row in found["trials"]}) == 2
+    assert len({row["options"]["learning_rate"] for row in written["trials"]}) == 2
 
 
 def test_the_best_on_the_validation_split_is_chosen_and_nothing_tells_of_the_test_set(swept):
-    found = load(swept / "sweep.json")
-    best = max(found["trials"], key=lambda row: row["validation_accuracy"])
-    assert found["best"] == best
-    assert "test" not in json.dumps({name: found[name] for name in ("best", "trials")})
+    written = load(swept / "sweep.json")
+    best = max(written["trials"], key=lambda row: row["validation_accuracy"])
+    assert written["best"] == best
+    assert "test" not in json.dumps({name: written[name] for name in ("best", "trials")})
 
 
 def test_the_result_is_a_configuration_that_train_takes(swept, tmp_path):
@@ -148,11 +148,13 @@ def test_an_interrupted_trial_is_left_to_its_worker_and_goes_on_without_it(tmp_p
     monkeypatch.undo()
 
     epochs = []
-    result = sweep(SMALL, tmp_path, trials=2, report=lambda *own: epochs.append(own[2].epoch))
+    result = sweep(
+        SMALL, tmp_path, trials=2, report=lambda *reported: epochs.append(reported[2].epoch)
+    )
     assert epochs == [2]
     before, row = result["trials"]
     assert (before["folder"], row["folder"], row["epochs"]) == ("0001", "0000", 2)
-    assert sorted(own.name for own in folder.parent.iterdir()) == ["0000", "0001"]
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["0000", "0001"]
     summary = load(folder / "run" / "summary.json")
     assert row["validation_accuracy"] == summary["validation_accuracy"]
     assert result["best"] == row
@@ -272,18 +274,18 @@ def test_two_processes_share_a_sweep(tmp_path):
         )
         for _ in range(2)
     ]
-    told = [worker.communicate()[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], told
-    for said in told:
+    errors = [worker.communicate()[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], errors
+    for said in errors:
         # Both have worked, and nobody has warned of anything.
         assert said
         assert all(line.startswith("trial ") for line in said.splitlines()), said
-    found = load(tmp_path / "out" / "sweep.json")
+    written = load(tmp_path / "out" / "sweep.json")
     # Both may have begun the last one at the same moment.
-    assert len(found["trials"]) in (4, 5)
-    folders = [row["folder"] for row in found["trials"]]
+    assert len(written["trials"]) in (4, 5)
+    folders = [row["folder"] for row in written["trials"]]
     assert len(set(folders)) == len(folders)
-    assert all(row["complete"] or row["epochs"] for row in found["trials"])
+    assert all(row["complete"] or row["epochs"] for row in written["trials"])
 
 
 @pytest.mark.slow

@@ -113,11 +113,11 @@ SMALL = {"feedforward": (4,), "rnn": (4,), "convolutional": (4,), "residual": (4
 
 def options_of(kind, sort):
     """Returns what a class declares, with one place for each word: a word is the same in all."""
-    found = {}
+    options = {}
     for each, place in everywhere(kind):
         if isinstance(each, sort):
-            found.setdefault((each.name, *[*place.values()][-1:]), (each, place))
-    return list(found.values())
+            options.setdefault((each.name, *[*place.values()][-1:]), (each, place))
+    return list(options.values())
 
 
 def identifier(value):
@@ -181,7 +181,9 @@ def built(config, monkeypatch):
     monkeypatch.setattr(data, "load", load)
     monkeypatch.setattr(data, "student_teacher", teach)
     if config.data.regression:
-        monkeypatch.setattr(data, "autoencoding", lambda own: asked.update(given_back=True) or own)
+        monkeypatch.setattr(
+            data, "autoencoding", lambda images: asked.update(given_back=True) or images
+        )
     try:
         samples.load_splits(config)
     finally:
@@ -189,7 +191,7 @@ def built(config, monkeypatch):
     # Of large systems only the shapes, for that is where their options show.
     build = trained.build_system
     if large:
-        build = lambda *own: eqx.filter_eval_shape(trained.build_system, *own)  # noqa: E731
+        build = lambda *args: eqx.filter_eval_shape(trained.build_system, *args)  # noqa: E731
     systems = [build(config, splits, seed) for seed in config.all_seeds()]
     return asked, systems, config.build_rule(), config.build_training(), config.run.diagnose
 
@@ -421,8 +423,8 @@ def test_every_word_survives_json(kind):
 def test_whole_numbers_in_json_become_real_ones_where_those_are_meant():
     values = {**RunConfig.of().as_json(), "alpha": 6, "gradient_clip": 1, "epochs": 2}
     config = RunConfig.from_json(values, "here")
-    found = [config.value(name) for name in ("alpha", "gradient_clip", "epochs")]
-    assert [type(value) for value in found] == [float, float, int]
+    converted = [config.value(name) for name in ("alpha", "gradient_clip", "epochs")]
+    assert [type(value) for value in converted] == [float, float, int]
 
 
 @pytest.mark.parametrize(

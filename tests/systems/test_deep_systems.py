@@ -112,7 +112,8 @@ def naive_convolution(layer, x, stride=1):
     x = np.pad(np.asarray(x), ((0, 0), (padding, padding), (padding, padding)))
     maps = [
         sum(
-            scipy.signal.correlate2d(own, k, mode="valid") for own, k in zip(x, kernel, strict=True)
+            scipy.signal.correlate2d(channel, k, mode="valid")
+            for channel, k in zip(x, kernel, strict=True)
         )
         for kernel in np.asarray(layer.weight)
     ]
@@ -137,7 +138,7 @@ def test_the_convolutional_system_is_the_formula():
     system, x = convolutional(), numbers(0, *IMAGE)
     drive = system.drive(x)
     np.testing.assert_allclose(drive, naive_convolution(system.convolutions[0], x), rtol=1e-11)
-    shapes = [own.shape for own in system.initial_state(drive)]
+    shapes = [leaf.shape for leaf in system.initial_state(drive)]
     assert shapes == [(2, 6, 6), (3, 2, 2), (4,)]
     state = tuple(numbers(10 + i, *shape) for i, shape in enumerate(shapes))
     field = system.vector_field(state, drive)
@@ -312,7 +313,7 @@ def test_settling_solves_the_controlled_equation(make):
     system = make()
     drive = system.drive(numbers(0, *(IMAGE if make is convolutional else (4,))))
     start = system.initial_state(drive)
-    control = jax.tree.map(lambda own: numbers(own.size, *own.shape), start)
+    control = jax.tree.map(lambda leaf: numbers(leaf.size, *leaf.shape), start)
     field = system.vector_field(system.settle(drive, control), drive)
     np.testing.assert_allclose(flat(field), -flat(control), atol=1e-13)
 
@@ -333,7 +334,7 @@ def test_the_presets_have_their_sizes():
     )
     kernels = [layer.weight.shape for layer in paper.convolutions]
     assert kernels == [(96, 3, 5, 5), (128, 96, 5, 5), (256, 128, 5, 5)]
-    assert [own.weight.shape[0] for own in paper.dense] == [2048, 2048, 10]
+    assert [layer.weight.shape[0] for layer in paper.dense] == [2048, 2048, 10]
 
 
 def _is_shape(leaf):
@@ -368,7 +369,7 @@ def plain_loss(system, batch):
         state, _ = jax.lax.scan(
             lambda state, _: (
                 jax.tree.map(
-                    lambda own, rate: own + step * rate, state, system.vector_field(state, drive)
+                    lambda leaf, rate: leaf + step * rate, state, system.vector_field(state, drive)
                 ),
                 None,
             ),
@@ -392,9 +393,9 @@ def test_the_gradient_is_that_of_the_least_energy(case):
     batch, targets = batch_of(shape)
     result = credit(lc.LeastControl(controller, leak, loss=SOFT), system, batch)
     # The least energy may lie where two pixels of a window tie; the gradient is that of the others.
-    found = lc.solved(result.solution)
-    assert found.sum() >= (2 if case == "convolutional" else 3)
-    oracle = Oracle(system, naive_cross_entropy, batch.inputs[found], targets[found], leak)
+    solved = lc.solved(result.solution)
+    assert solved.sum() >= (2 if case == "convolutional" else 3)
+    oracle = Oracle(system, naive_cross_entropy, batch.inputs[solved], targets[solved], leak)
     np.testing.assert_allclose(result.objective, oracle.value(oracle.theta), rtol=1e-11)
     mine, numeric = flat(result.gradient), oracle.finite_differences()
     np.testing.assert_allclose(mine, numeric, atol=1e-7 * np.abs(numeric).max())
@@ -449,12 +450,12 @@ def test_the_gradient_goes_through_the_statistics_of_the_batch():
 
     def loss(system):
         """Returns the loss one full step from where the state is held."""
-        own = system.with_batch_statistics(x)
+        normalised = system.with_batch_statistics(x)
 
         def one(x, state, label):
-            drive = own.drive(x)
-            state = state + own.vector_field(jax.lax.stop_gradient(state), drive)
-            return SOFT(own.readout(state), label)
+            drive = normalised.drive(x)
+            state = state + normalised.vector_field(jax.lax.stop_gradient(state), drive)
+            return SOFT(normalised.readout(state), label)
 
         return jnp.mean(jax.vmap(one)(x, states, labels))
 
@@ -488,10 +489,10 @@ def test_a_kernel_reads_its_own_control_and_its_own_activity():
     for make, shape in ((lambda: block(lc.WithNodes), (1, 4, 4)), (convolutional, IMAGE)):
         system, x = make(), numbers(0, 2, *shape)
         states = jax.tree.map(
-            lambda own: numbers(own.size, 2, *own.shape),
+            lambda leaf: numbers(leaf.size, 2, *leaf.shape),
             system.initial_state(system.drive(x[0])),
         )
-        signals = jax.tree.map(lambda own: own + 1, states)
+        signals = jax.tree.map(lambda leaf: leaf + 1, states)
         output = numbers(5, 2, OUTPUTS)
         whole = gradient_of(system, x, states, signals, output)
         if make is convolutional:
@@ -503,8 +504,8 @@ def test_a_kernel_reads_its_own_control_and_its_own_activity():
         lonely = gradient_of(
             system,
             garbage(x),
-            tuple(own if i == read else garbage(own) for i, own in enumerate(states)),
-            tuple(own if i == driven else garbage(own) for i, own in enumerate(signals)),
+            tuple(leaf if i == read else garbage(leaf) for i, leaf in enumerate(states)),
+            tuple(leaf if i == driven else garbage(leaf) for i, leaf in enumerate(signals)),
             garbage(output),
         )
         np.testing.assert_allclose(kernel(lonely), kernel(whole), rtol=1e-12)

@@ -153,10 +153,10 @@ def test_weights_are_what_a_draw_of_their_own_shape_would_be(shape, wide):
         uniform = lc.XavierUniform().weight(KEY, *shape) / (math.sqrt(3) * deviation)
         normal = lc.XavierNormal().weight(KEY, *shape) / deviation
         bias = lc.FanInUniform().bias(KEY, *shape) * math.sqrt(inputs)
-        own = jax.random.uniform(KEY, shape, minval=-1, maxval=1)
-        assert uniform.dtype == own.dtype == (jnp.float64 if wide else jnp.float32)
+        expected = jax.random.uniform(KEY, shape, minval=-1, maxval=1)
+        assert uniform.dtype == expected.dtype == (jnp.float64 if wide else jnp.float32)
         close = functools.partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-6)
-        close(uniform, own)
+        close(uniform, expected)
         close(normal, jax.random.normal(KEY, shape))
         close(bias, jax.random.uniform(KEY, (outputs,), minval=-1, maxval=1))
 
@@ -187,9 +187,9 @@ def test_the_parameters_are_the_inexact_arrays():
     rnn = lc.EquilibriumRNN(3, 5, 2, key=KEY)
     learned = eqx.filter(rnn, eqx.is_inexact_array)
     assert sum(leaf.size for leaf in jax.tree.leaves(learned)) == 5 * 5 + 5 * 3 + 5 + 5 * 2 + 2
-    own = function_system()
-    learned = eqx.filter(own, eqx.is_inexact_array)
-    assert jax.tree.structure(learned.params) == jax.tree.structure(own.params)
+    functional = function_system()
+    learned = eqx.filter(functional, eqx.is_inexact_array)
+    assert jax.tree.structure(learned.params) == jax.tree.structure(functional.params)
     # Where a search starts is not learned.
     assert len(jax.tree.leaves(learned)) == len(jax.tree.leaves(learned.params))
 

@@ -77,8 +77,8 @@ def arrays(tree):
     return [leaf for leaf in jax.tree.leaves(tree) if eqx.is_array(leaf)]
 
 
-def same(found, expected, tolerance=1e-10):
-    for one, other in zip(arrays(found), arrays(expected), strict=True):
+def same(computed, expected, tolerance=1e-10):
+    for one, other in zip(arrays(computed), arrays(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
 
 
@@ -110,20 +110,25 @@ def test_the_credit_of_a_divided_system_is_that_of_a_whole_one(name, mesh):
     dataset, system = samples(shape), make()
     batch = lc.Batch(jnp.asarray(dataset.inputs, float), jnp.asarray(dataset.targets))
     expected = eqx.filter_jit(INVERSION)(system, None, batch)
-    found = eqx.filter_jit(lc.InParts(INVERSION, 2, mesh))(
+    divided = eqx.filter_jit(lc.InParts(INVERSION, 2, mesh))(
         training.shard(system, mesh), None, batch
     )
     solved = lc.solved(expected.solution)
     # Half of the solves of the convolutional one go round their rest points.
     assert solved.all() or (name.startswith("convolutional") and solved.any())
-    np.testing.assert_array_equal(lc.solved(found.solution), solved)
-    same(_means(found), _means(expected))
+    np.testing.assert_array_equal(lc.solved(divided.solution), solved)
+    same(_means(divided), _means(expected))
     # A copy's devices have computed it between them.
-    big = [leaf for leaf in arrays(found.gradient) if leaf.size >= 1024]
+    big = [leaf for leaf in arrays(divided.gradient) if leaf.size >= 1024]
     assert big
     assert not any(leaf.sharding.is_fully_replicated for leaf in big)
-    same(*(jax.tree.map(lambda z: z[solved], own.solution.value) for own in (found, expected)))
-    steps = np.asarray(found.solution.stats.steps).reshape(2, -1)
+    same(
+        *(
+            jax.tree.map(lambda z: z[solved], credit.solution.value)
+            for credit in (divided, expected)
+        )
+    )
+    steps = np.asarray(divided.solution.stats.steps).reshape(2, -1)
     if name in ("recurrent", "deep equilibrium"):
         assert steps[0].max() != steps[1].max()
 
@@ -134,8 +139,8 @@ def _means(credit):
 
 @pytest.mark.parametrize("per_copy", [1, 4, 8])
 def test_training_is_that_of_one_device(per_copy, whole):
-    found = trained(training.device_mesh(8, per_copy))
-    same(found.kept(), whole.kept())
+    run = trained(training.device_mesh(8, per_copy))
+    same(run.kept(), whole.kept())
 
 
 @pytest.mark.parametrize(
@@ -155,9 +160,9 @@ def test_systems_that_iterate_train_as_on_one_device(name, mesh):
 
 
 def test_weights_and_averages_are_divided_among_the_devices_of_a_copy(mesh, whole):
-    found = trained(mesh)
-    big = [leaf for leaf in arrays(found.system) if leaf.size >= 1024]
-    averages = [leaf for leaf in arrays(found.optimiser_states) if leaf.size >= 1024]
+    run = trained(mesh)
+    big = [leaf for leaf in arrays(run.system) if leaf.size >= 1024]
+    averages = [leaf for leaf in arrays(run.optimiser_states) if leaf.size >= 1024]
     assert len(averages) == 2 * len(big) > 0
     for leaf in (*big, *averages):
         assert {part.data.nbytes for part in leaf.addressable_shards} == {leaf.nbytes // 4}
@@ -200,9 +205,9 @@ def test_a_checkpoint_goes_on_with_other_devices(first, second, tmp_path, whole)
     assert [leaf.sharding for leaf in arrays(restored.kept())] == [
         leaf.sharding for leaf in arrays(fresh.kept())
     ]
-    found = trained(meshes[second], start=restored)
-    same(found.kept(), whole.kept())
-    assert [dataclasses.asdict(m)["epoch"] for m in found.metrics] == [1, 2]
+    resumed = trained(meshes[second], start=restored)
+    same(resumed.kept(), whole.kept())
+    assert [dataclasses.asdict(m)["epoch"] for m in resumed.metrics] == [1, 2]
 
 
 @pytest.mark.parametrize("per_copy", [2, 8])
@@ -212,10 +217,10 @@ def test_weights_are_drawn_where_they_lie(per_copy):
     def wide():
         return lc.Feedforward(512, (512, 768), 4, key=KEY)
 
-    found, expected = training.drawn(wide, mesh), wide()
-    same(found, expected, 1e-15)
-    assert found.activation is expected.activation
-    big = [leaf for leaf in arrays(found) if leaf.size >= 1024]
+    system, expected = training.drawn(wide, mesh), wide()
+    same(system, expected, 1e-15)
+    assert system.activation is expected.activation
+    big = [leaf for leaf in arrays(system) if leaf.size >= 1024]
     for leaf in big:
         assert {part.data.nbytes for part in leaf.addressable_shards} == {leaf.nbytes // per_copy}
     # Nor is any array of the drawing program on a device larger than a part, or a common draw.
@@ -236,9 +241,9 @@ def test_feedback_weights_are_drawn_where_they_lie(mesh):
         start = training.untrained(feedforward(), rule, samples((12,)), config, seed=0, mesh=mesh)
         return start.feedback
 
-    found = feedback(mesh)
-    same(found, feedback(None), 1e-15)
-    big = [leaf for leaf in arrays(found) if leaf.size >= 1024]
+    weights = feedback(mesh)
+    same(weights, feedback(None), 1e-15)
+    big = [leaf for leaf in arrays(weights) if leaf.size >= 1024]
     assert big
     for leaf in big:
         assert {part.data.nbytes for part in leaf.addressable_shards} == {leaf.nbytes // 4}

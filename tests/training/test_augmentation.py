@@ -17,21 +17,23 @@ def test_a_crop_moves_an_image_and_fills_with_zeros():
     moved = np.asarray(training.augmented((training.RandomCrop(2),), IMAGES, key=KEY))
     padded = np.pad(np.asarray(IMAGES), ((0, 0), (0, 0), (2, 2), (2, 2)))
     places = [(i, j) for i in range(5) for j in range(5)]
-    found = []
-    for own, image in zip(moved, padded, strict=True):
-        fits = [(i, j) for i, j in places if (image[:, i : i + 5, j : j + 6] == own).all()]
+    offsets = []
+    for crop, image in zip(moved, padded, strict=True):
+        fits = [(i, j) for i, j in places if (image[:, i : i + 5, j : j + 6] == crop).all()]
         assert len(fits) == 1
-        found += fits
+        offsets += fits
     # Every image by itself, and as far as the padding reaches.
-    assert len(set(found)) > 10
-    assert {i for i, _ in found} == {j for _, j in found} == set(range(5))
+    assert len(set(offsets)) > 10
+    assert {i for i, _ in offsets} == {j for _, j in offsets} == set(range(5))
 
 
 def test_a_flip_mirrors_about_half_of_the_images():
     made = np.asarray(training.augmented((training.RandomFlip(),), IMAGES, key=KEY))
     images = np.asarray(IMAGES)
-    flipped = [(own == image[:, :, ::-1]).all() for own, image in zip(made, images, strict=True)]
-    kept = [(own == image).all() for own, image in zip(made, images, strict=True)]
+    flipped = [
+        (result == image[:, :, ::-1]).all() for result, image in zip(made, images, strict=True)
+    ]
+    kept = [(result == image).all() for result, image in zip(made, images, strict=True)]
     assert all(np.logical_xor(flipped, kept))
     assert 10 < sum(flipped) < 30
 
@@ -60,15 +62,15 @@ def test_calibration_measures_at_free_rest_points():
         system = lc.convolutional_deep_equilibrium(
             (1, 4, 4), 2, channels=4, inner=4, groups=2, pool=2, key=KEY
         )
-        own = training.calibrate(system, dataset)
-        drives = jax.vmap(own.drive)(jnp.asarray(x))
+        calibrated = training.calibrate(system, dataset)
+        drives = jax.vmap(calibrated.drive)(jnp.asarray(x))
         np.testing.assert_allclose(drives.mean((0, 2, 3)), 0, atol=1e-6)
         np.testing.assert_allclose(drives.var((0, 2, 3)), 1, rtol=1e-3)
-        states = lc.free_equilibrium(own, drives).value
-        norm = own.decoder.norm
+        states = lc.free_equilibrium(calibrated, drives).value
+        norm = calibrated.decoder.norm
         np.testing.assert_allclose(norm.mean, states.mean((0, 2, 3)), atol=1e-4)
         np.testing.assert_allclose(norm.variance, states.var((0, 2, 3)), rtol=1e-3)
         # Weights stay.
-        assert eqx.tree_equal(own.cell, system.cell)
+        assert eqx.tree_equal(calibrated.cell, system.cell)
         plain = lc.Feedforward(16, (3,), 2, key=KEY)
         assert training.calibrate(plain, dataset) is plain

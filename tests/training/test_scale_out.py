@@ -43,10 +43,10 @@ def figures(folder):
     return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
 
 
-def same(found, expected):
-    for one, other in zip(weights(found), weights(expected), strict=True):
+def same(run, expected):
+    for one, other in zip(weights(run), weights(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
-    assert abs(figures(found)["test_accuracy"] - figures(expected)["test_accuracy"]) < 1e-5
+    assert abs(figures(run)["test_accuracy"] - figures(expected)["test_accuracy"]) < 1e-5
 
 
 @pytest.mark.slow
@@ -69,8 +69,8 @@ def test_accumulated_batches_on_a_mesh_train_like_whole_ones():
         jax.tree.leaves(parts.system), jax.tree.leaves(whole.system), strict=True
     ):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
-    assert [own.loss for own in parts.metrics] == pytest.approx(
-        [own.loss for own in whole.metrics], abs=1e-6
+    assert [epoch.loss for epoch in parts.metrics] == pytest.approx(
+        [epoch.loss for epoch in whole.metrics], abs=1e-6
     )
 
 
@@ -92,10 +92,11 @@ def together(out, *options, count=2, devices=1):
         port = free.getsockname()[1]
     where = ["--coordinator", f"localhost:{port}", "--processes", str(count)]
     started = [
-        start(out, *options, *where, "--process", str(own), devices=devices) for own in range(count)
+        start(out, *options, *where, "--process", str(number), devices=devices)
+        for number in range(count)
     ]
     outputs = [process.communicate(timeout=600) for process in started]
-    return [(own.returncode, *said) for own, said in zip(started, outputs, strict=True)]
+    return [(process.returncode, *said) for process, said in zip(started, outputs, strict=True)]
 
 
 @pytest.fixture(scope="module")

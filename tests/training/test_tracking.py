@@ -26,10 +26,10 @@ class Recorded:
 
     def __init__(self, folder, config):
         self.folder, self.config = folder, config
-        self.told, self.closed = [], 0
+        self.logged, self.closed = [], 0
 
     def log(self, epoch, figures):
-        self.told.append((epoch, figures))
+        self.logged.append((epoch, figures))
 
     def close(self):
         self.closed += 1
@@ -45,16 +45,16 @@ def test_a_tracker_is_told_every_epoch_of_its_seed(tmp_path):
 
     config = TINY.with_options(seeds=(0, 1))
     run_training(config, tmp_path / "run", track=track)
-    assert [own.folder.name for own in made] == ["seed-0", "seed-1"]
-    assert [own.config.run.seed for own in made] == [0, 1]
-    for own in made:
-        text = (own.folder / "metrics.jsonl").read_text(encoding="utf-8")
+    assert [tracker.folder.name for tracker in made] == ["seed-0", "seed-1"]
+    assert [tracker.config.run.seed for tracker in made] == [0, 1]
+    for tracker in made:
+        text = (tracker.folder / "metrics.jsonl").read_text(encoding="utf-8")
         lines = [json.loads(line) for line in text.splitlines()]
-        assert [epoch for epoch, _ in own.told] == [1, 2]
-        for line, (_, figures) in zip(lines, own.told, strict=True):
+        assert [epoch for epoch, _ in tracker.logged] == [1, 2]
+        for line, (_, figures) in zip(lines, tracker.logged, strict=True):
             assert figures["loss"] == line["loss"]
             assert figures["validation/accuracy"] == line["validation"]["accuracy"]
-        assert own.closed == 1
+        assert tracker.closed == 1
 
 
 def test_a_tracker_is_closed_where_training_is_stopped(tmp_path):
@@ -65,7 +65,7 @@ def test_a_tracker_is_closed_where_training_is_stopped(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         run_training(TINY, tmp_path / "run", track=lambda *_: made, report=stop)
-    assert (len(made.told), made.closed) == (1, 1)
+    assert (len(made.logged), made.closed) == (1, 1)
 
 
 def test_figures_are_flat_and_finite():

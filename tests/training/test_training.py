@@ -103,12 +103,12 @@ def test_a_warm_start_learns_the_same_in_fewer_steps(make):
         )
         for warm in (False, True)
     ]
-    cold, warm = (own.metrics for own in trained)
+    cold, warm = (run.metrics for run in trained)
     assert warm[-1].steps_mean < cold[-1].steps_mean - 1
-    assert all(own.converged_fraction == 1 for own in (*cold, *warm))
-    for own, other in zip(leaves(trained[0].system), leaves(trained[1].system), strict=True):
+    assert all(epoch.converged_fraction == 1 for epoch in (*cold, *warm))
+    for leaf, other in zip(leaves(trained[0].system), leaves(trained[1].system), strict=True):
         # Adam's first steps are as long however small a gradient is, and so are their differences.
-        np.testing.assert_allclose(own, other, rtol=0, atol=2e-5)
+        np.testing.assert_allclose(leaf, other, rtol=0, atol=2e-5)
     assert trained[0].points is None
     assert trained[1].points.output_control.shape == (CLASSES, CLASSES)
 
@@ -151,10 +151,10 @@ def test_backpropagation_is_the_loop_written_by_hand(clip):
         # The last rate would be reached at the step after the last.
         rate = 1e-3 + (1e-2 - 1e-3) * (1 + math.cos(math.pi * step / 3)) / 2
         layers = jax.tree.map(lambda a, b, rate=rate: a - rate * b, layers, update)
-    assert [own.loss for own in trained.metrics] == pytest.approx(losses, abs=1e-6)
-    for found, (weight, bias) in zip(trained.system.layers, layers, strict=True):
-        np.testing.assert_allclose(found.weight, weight, atol=1e-6)
-        np.testing.assert_allclose(found.bias, bias, atol=1e-6)
+    assert [epoch.loss for epoch in trained.metrics] == pytest.approx(losses, abs=1e-6)
+    for layer, (weight, bias) in zip(trained.system.layers, layers, strict=True):
+        np.testing.assert_allclose(layer.weight, weight, atol=1e-6)
+        np.testing.assert_allclose(layer.bias, bias, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -249,12 +249,12 @@ def test_feedback_learns_by_its_own_optimiser_and_decays_outside_of_it(clip):
         weights = eqx.tree_at(
             lambda s: [layer.weight for layer in s.layers],
             weights,
-            [layer.weight - own for layer, own in zip(weights.layers, matrices, strict=True)],
+            [layer.weight - matrix for layer, matrix in zip(weights.layers, matrices, strict=True)],
         )
     for name, expected in feedback.items():
         np.testing.assert_allclose(trained.feedback[name], expected, atol=1e-5)
-    for found, expected in zip(leaves(trained.system), leaves(weights), strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+    for leaf, expected in zip(leaves(trained.system), leaves(weights), strict=True):
+        np.testing.assert_allclose(leaf, expected, atol=1e-5)
 
 
 def test_weights_decay_by_their_share_and_biases_do_not():
@@ -330,14 +330,14 @@ def test_a_safeguard_comes_in_where_a_batch_needs_it_and_changes_nothing_else():
     controller = lc.Automatic(lc.Tolerance(1e-3), lc.FixedPoint(max_steps=6, relax=True))
     rule = lc.LeastControl(controller, 0.5, loss=lc.CrossEntropy(), unsolved=lc.RaiseError())
     config = TrainingConfig(epochs=2, batch_size=3, learning_rate=1e-4)
-    found = []
+    runs = []
     for inner, hidden in ((rule, None), (None, rule)):
         seen = []
-        own = Noting(rule.loss, inner, hidden, seen)
-        trained = training.train(network(), own, dataset(), dataset(), config, seed=0)
+        noting = Noting(rule.loss, inner, hidden, seen)
+        trained = training.train(network(), noting, dataset(), dataset(), config, seed=0)
         jax.effects_barrier()
-        found.append((trained, seen))
-    (split, of_split), (whole, of_whole) = found
+        runs.append((trained, seen))
+    (split, of_split), (whole, of_whole) = runs
     # Once an epoch a batch is not solved at the first attempt, and seen again.
     for epoch in (of_split[:5], of_split[5:]):
         assert len(epoch) == 5
@@ -449,10 +449,10 @@ def test_the_figures_are_those_of_a_forward_pass_whatever_the_batch_size():
     nll = -np.mean(np.log(share[np.arange(30), samples.targets]))
     assert 0 < accuracy < 1
     for batch_size in (1000, 7, 1):
-        found = training.evaluate(system, samples, batch_size=batch_size)
-        assert found.accuracy == pytest.approx(accuracy, abs=1e-12)
-        assert found.nll == pytest.approx(nll, abs=1e-5)
-        assert found.converged_fraction == 1
+        evaluation = training.evaluate(system, samples, batch_size=batch_size)
+        assert evaluation.accuracy == pytest.approx(accuracy, abs=1e-12)
+        assert evaluation.nll == pytest.approx(nll, abs=1e-5)
+        assert evaluation.converged_fraction == 1
 
 
 def test_an_unsolved_sample_counts_as_wrong():
@@ -475,19 +475,19 @@ def test_answers_are_counted_by_class(batch_size):
     expected = [
         [int(np.sum((samples.targets == a) & (answers == b))) for b in range(4)] for a in range(4)
     ]
-    evaluation, found = training.evaluate_and_count(system, samples, batch_size=batch_size)
+    evaluation, confusion = training.evaluate_and_count(system, samples, batch_size=batch_size)
     assert evaluation == training.evaluate(system, samples, batch_size=batch_size)
-    assert found.counts == tuple(map(tuple, expected))
-    assert found.unsolved == (0, 0, 0, 0)
+    assert confusion.counts == tuple(map(tuple, expected))
+    assert confusion.unsolved == (0, 0, 0, 0)
     assert len(set(answers)) > 1
 
 
 def test_an_unsolved_sample_has_no_answer():
     samples = dataset(count=30, classes=4)
     hurried = lc.FixedPoint(max_steps=1)
-    _, found = training.evaluate_and_count(recurrent(outputs=4), samples, solver=hurried)
-    assert np.sum(found.counts) == 0
-    assert found.unsolved == tuple(np.bincount(samples.targets, minlength=4))
+    _, confusion = training.evaluate_and_count(recurrent(outputs=4), samples, solver=hurried)
+    assert np.sum(confusion.counts) == 0
+    assert confusion.unsolved == tuple(np.bincount(samples.targets, minlength=4))
 
 
 def test_a_batch_of_no_samples_is_refused():
@@ -515,9 +515,9 @@ def test_files_are_strict_json(tmp_path):
     folder.append_metrics({"epoch": 2})
     lines = (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     for text in ((tmp_path / "one.json").read_text(encoding="utf-8"), lines[0]):
-        found = json.loads(text, parse_constant=not_a_number)
-        found.pop("checksum", None)
-        assert found == expected
+        parsed = json.loads(text, parse_constant=not_a_number)
+        parsed.pop("checksum", None)
+        assert parsed == expected
     assert [files.parse_record(line, "it", required=True) for line in lines[1:]] == [{"epoch": 2}]
 
 

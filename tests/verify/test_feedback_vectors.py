@@ -87,13 +87,13 @@ def make_vector(mode, error="difference", **options):
             drives.insert(0, (1 - np.tanh(v[i]) ** 2) * (drives[0] @ W[i + 1]))
         return drives
 
-    v, basal = [own.copy() for own in free], [own.copy() for own in free]
+    v, basal = [voltage.copy() for voltage in free], [voltage.copy() for voltage in free]
     rates = [act(i, v[i]) for i in layers]
-    fb = [np.zeros_like(own) for own in free]
-    n = [np.zeros_like(own) for own in free]
+    fb = [np.zeros_like(voltage) for voltage in free]
+    n = [np.zeros_like(voltage) for voltage in free]
     s, u, low = np.zeros_like(y), np.zeros_like(y), np.zeros_like(y)
     us, fbs, sums = [u], [fb], [np.zeros_like(w) for w in W]
-    bias_sums = [np.zeros_like(own) for own in b]
+    bias_sums = [np.zeros_like(bias) for bias in b]
     for k in range(points - 1):
         e = target - measured(v[-1])
         s = s + dt * (e - alpha * u)
@@ -108,16 +108,16 @@ def make_vector(mode, error="difference", **options):
             instant = of("inst_transmission" + suffix, True) or of("inst_system_dynamics")
             before = x if i == 0 else (new_rates if instant else rates)[i - 1]
             new_basal.append(before @ W[i].T + b[i])
-            own = fb[i] + dt / apical * (c[i] - fb[i])
+            feedback = fb[i] + dt / apical * (c[i] - fb[i])
             if noisy and filtered:
                 constant = meta["tau_noise"]
                 n[i] = np.sqrt(dt) / constant * noise[i][k] + (1 - dt / constant) * n[i]
-                own = own + sigma[i] * n[i]
+                feedback = feedback + sigma[i] * n[i]
             elif noisy:
-                own = own + sigma[i] * np.sqrt(dt) / apical * noise[i][k]
-            new_fb.append(own)
+                feedback = feedback + sigma[i] * np.sqrt(dt) / apical * noise[i][k]
+            new_fb.append(feedback)
             step = 1 if of("inst_system_dynamics") else dt / tau
-            new_v.append(v[i] + step * (new_basal[i] + own - v[i]))
+            new_v.append(v[i] + step * (new_basal[i] + feedback - v[i]))
             new_rates.append(act(i, new_v[i]))
         v, basal, fb, rates = new_v, new_basal, new_fb, new_rates
         us.append(u)
@@ -154,9 +154,9 @@ def make_vector(mode, error="difference", **options):
         if mode == "single_phase":
             rate, low = dt / meta["tau_f"], us[1]
             z = []
-            for own in us[1:]:
-                low = rate * own + (1 - rate) * low
-                z.append(own - low)
+            for control in us[1:]:
+                low = rate * control + (1 - rate) * low
+                z.append(control - low)
         for i in layers:
             scale = 1.0
             if of("scaling_fb_updates"):

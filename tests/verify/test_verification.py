@@ -305,10 +305,10 @@ def test_learned_feedback_needs_its_weights(trainer, name, tmp_path, vector):
     path = write(tmp_path / "v.npz", arrays, meta | {"trainer": trainer})
     with pytest.raises(VectorError, match=rf"v\.npz lacks .*'{name}'"):
         read_vectors([path])
-    own, meta = make_vector("rnn", trainer, samples=2)
-    own[name] = own[name][:-1]
+    fresh, meta = make_vector("rnn", trainer, samples=2)
+    fresh[name] = fresh[name][:-1]
     with pytest.raises(VectorError, match=f"holds '{name}' of shape"):
-        read_vectors([write(tmp_path / "v.npz", own, meta)])
+        read_vectors([write(tmp_path / "v.npz", fresh, meta)])
 
 
 @pytest.mark.slow
@@ -386,12 +386,12 @@ def test_damaged_bytes_are_refused_or_change_nothing(tmp_path, vector):
         damaged[position] ^= 0xFF
         path.write_bytes(damaged)
         try:
-            (found,) = read_vectors([path])
+            (parsed,) = read_vectors([path])
         except VectorError:
             refusals += 1
         else:
             for name, array in expected.arrays.items():
-                np.testing.assert_array_equal(found.arrays[name], array)
+                np.testing.assert_array_equal(parsed.arrays[name], array)
     assert refusals > len(whole) / 29 / 2
 
 
@@ -563,9 +563,9 @@ def test_the_differences_are_a_known_gradient():
     target = np.array([[0.2, -0.4, 1.0], [1.0, 0.0, 0.3]])
     batch = lc.Batch(jnp.asarray(x), jnp.asarray(target))
     case = properties.Case("linear", system, lc.SquaredError(), batch)
-    found = properties.central_differences(case, 0.5)
+    differences = properties.central_differences(case, 0.5)
     expected = np.mean(x * (0.7 * x - target), axis=0) / 2.5
-    np.testing.assert_allclose(found[: expected.size], expected, rtol=1e-9)
+    np.testing.assert_allclose(differences[: expected.size], expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("rate", [10.0, 0.02])
@@ -636,9 +636,9 @@ def statuses(rows):
 
 @pytest.mark.slow
 def test_the_checks_of_a_controller_pass(cases, quick):
-    found = statuses(properties.check_controllers(cases[0]))
+    outcome = statuses(properties.check_controllers(cases[0]))
     controllers = ("dynamic-inversion", "energy", "exact")
-    assert found == {
+    assert outcome == {
         **{f"theorem-1/feedforward/{name}": "passed" for name in controllers},
         **{f"agreement/feedforward/{name}": "passed" for name in controllers[:2]},
         "locality/feedforward": "passed",
@@ -648,10 +648,10 @@ def test_the_checks_of_a_controller_pass(cases, quick):
 
 def test_a_wrong_update_fails_theorem_1_and_locality(cases, quick, monkeypatch):
     monkeypatch.setattr(properties, "LeastControl", Scaled)
-    found = statuses(properties.check_controllers(cases[0]))
-    assert found["theorem-1/feedforward/dynamic-inversion"] == "failed"
-    assert found["locality/feedforward"] == "failed"
-    assert found["agreement/feedforward/energy"] == "passed"
+    outcome = statuses(properties.check_controllers(cases[0]))
+    assert outcome["theorem-1/feedforward/dynamic-inversion"] == "failed"
+    assert outcome["locality/feedforward"] == "failed"
+    assert outcome["agreement/feedforward/energy"] == "passed"
 
 
 @pytest.mark.slow
