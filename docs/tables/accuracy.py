@@ -120,6 +120,11 @@ RESULTS = Table(
             paper=RECURRENT_TABLE,
             **{"data": "mnist", "system": "rnn", "hidden": [256]},
         ),
+        *_runs(
+            *("mnist-rnn-free", "RNN 256, no penalty", "recurrent-backpropagation"),
+            paper=RECURRENT_TABLE,
+            **{"data": "mnist", "system": "rnn", "hidden": [256]},
+        ),
         *_runs("mnist-feedforward", "feedforward 2×256", "strong-control", **FEEDFORWARD),
     ],
     [SYSTEM, RULE, ACCURACY, SEEDS, Column("the paper, %", "paper"), SOLVED, STEPS, TIME],

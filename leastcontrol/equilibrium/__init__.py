@@ -50,6 +50,7 @@ from ._energy import OrderedCoordinates as OrderedCoordinates
 from ._energy import SolvedCoordinates as SolvedCoordinates
 from ._free import Controlled as Controlled
 from ._free import FreeProblem as FreeProblem
+from ._free_equilibrium import InTurn as InTurn
 from ._free_equilibrium import Solver as Solver
 from ._free_equilibrium import certify_free as certify_free
 from ._free_equilibrium import controlled_rest as controlled_rest

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optimistix as optx
@@ -9,14 +10,40 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from ..systems import AbstractOrderedSystem, AbstractSystem
 from ._certificate import RESULTS, Certificate, Solution, Tolerance, verdict
-from ._driver import FixedPoint, run
+from ._driver import FixedPoint, for_the_rest, run
 from ._free import Controlled, FreeProblem
 from ._landscape import FieldLandscape
 from ._rate import rate_along
-from ._trees import norm, tree_add, tree_subtract
+from ._trees import norm, tree_add, tree_subtract, tree_where
 from ._trust_region import TrustRegion, TrustRegionProblem
 
-Solver = FixedPoint | TrustRegion | optx.AbstractFixedPointSolver
+
+class InTurn(eqx.Module):
+    """Fixed-point iterations that take turns: each starts anew where those before found no rest.
+
+    Mixed steps find rest points that unit steps turn away from, and lose others that plain steps
+    reach slowly. Of a recurrent network that learned from strong control without a penalty, mixing
+    after 30 steps solves 97.9 % of the test samples, 400 plain steps solve 99.7, and the two in
+    turn 99.9.
+
+    **Arguments:**
+
+    * `solvers`: the iterations, at least one.
+
+    **Raises:** `ValueError` for no solvers.
+    """
+
+    solvers: tuple[FixedPoint, ...] = (FixedPoint.mixed_later(), FixedPoint(400))
+
+    def __check_init__(self):
+        if not self.solvers:
+            raise ValueError(
+                "InTurn was given no solvers, but at least one looks for the rest points: write "
+                "InTurn((FixedPoint.mixed_later(), FixedPoint(400)))."
+            )
+
+
+Solver = FixedPoint | InTurn | TrustRegion | optx.AbstractFixedPointSolver
 
 
 def free_equilibrium(
@@ -34,7 +61,8 @@ def free_equilibrium(
     * `system`: an ordered system settles in one pass; any other by a fixed-point iteration.
     * `drives`: `jax.vmap(system.drive)(x)`.
     * `solver`: the iteration; by default at most 200 plain steps. `TrustRegion()` minimises ½‖f‖²
-      instead, which needs no contraction but costs more. An Optimistix solver, such as `Anderson`,
+      instead, which needs no contraction but costs more. `InTurn()` tries two iterations where
+      one leaves samples unsolved. An Optimistix solver, such as `Anderson`,
       iterates every sample until that solver's criterion is met, for at most 200 steps.
     * `tolerance`: of the residual ‖f‖ at the returned state.
     * `start`: a state for each sample from which the solver starts; by default
@@ -128,10 +156,43 @@ def approach(
 
         states, steps = jax.vmap(settle_by)(samples, first)
         return Reached(states, steps)
-    problem = FreeProblem(system, tolerance, plain=solver.plain)
-    first = None if start is None else jax.vmap(problem.start_from)(start)
-    last, steps, errors = run(problem, solver, samples, first)
-    return Reached(last.state, steps, errors, last.residual)
+    turns = solver.solvers if isinstance(solver, InTurn) else (solver,)
+    return _in_turn(system, samples, turns, tolerance, start)
+
+
+def _in_turn(
+    system: AbstractSystem,
+    samples: Controlled,
+    solvers: tuple[FixedPoint, ...],
+    tolerance: Tolerance,
+    start: PyTree[Float[Array, "batch ..."]] | None,
+) -> Reached:
+    """Runs iterations one after the other, each for what those before left unsolved."""
+    begin = jax.vmap(system.initial_state)(samples.drive) if start is None else start
+
+    def iterated(solver: FixedPoint, samples: Controlled, begin: PyTree) -> tuple[Any, ...]:
+        problem = FreeProblem(system, tolerance, plain=solver.plain)
+        last, steps, errors = run(problem, solver, samples, jax.vmap(problem.start_from)(begin))
+        return last.state, steps, errors, last.residual
+
+    first, *others = solvers
+    states, steps, errors, residuals = iterated(first, samples, begin)
+    for other in others:
+
+        def again(
+            group: tuple[Controlled, PyTree], before: tuple[Any, ...], other: FixedPoint = other
+        ) -> tuple[Any, ...]:
+            states, steps, errors, residuals = iterated(other, *group)
+            # Where neither solves a sample, its first point and error are kept.
+            new = (states, before[1] + steps, errors, residuals)
+            old = (before[0], before[1] + steps, *before[2:])
+            return jax.vmap(tree_where)(errors <= 1, new, old)
+
+        reached = (states, steps, errors, residuals)
+        states, steps, errors, residuals = for_the_rest(
+            again, errors <= 1, (samples, begin), reached
+        )
+    return Reached(states, steps, errors, residuals)
 
 
 def certify_free(

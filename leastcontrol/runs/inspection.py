@@ -27,7 +27,7 @@ from ..diagnostics import Trajectory, controlled_trajectory, free_trajectory
 from ..equilibrium import (
     AbstractControlPath,
     Dynamics,
-    FixedPoint,
+    InTurn,
     Moment,
     Point,
     free_equilibrium,
@@ -183,7 +183,7 @@ def _free(
     drive = system.drive(x)
     trajectory = free_trajectory(system, drive, times)
     batch = jax.tree.map(lambda leaf: leaf[None], drive)
-    rest = free_equilibrium(system, batch, solver=FixedPoint.mixed_later(400))
+    rest = free_equilibrium(system, batch, solver=InTurn())
     state = jax.tree.map(lambda leaf: leaf[0], rest.value)
     zero = jax.tree.map(jnp.zeros_like, state)
     read = system.readout(state)

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32
 
 from .. import data, files
-from ..equilibrium import FixedPoint, Tolerance, free_equilibrium, solved
+from ..equilibrium import InTurn, Tolerance, free_equilibrium, solved
 from ..files.images import read_image
 from ..systems import AbstractSystem
 from .config import RunConfig
@@ -254,7 +254,7 @@ def _outputs(
     solution = free_equilibrium(
         system,
         jax.vmap(system.drive)(inputs),
-        solver=FixedPoint.mixed_later(400),
+        solver=InTurn(),
         tolerance=Tolerance(),
     )
     return jax.vmap(system.readout)(solution.value), solved(solution)

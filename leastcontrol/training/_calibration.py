@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ..data import Samples
-from ..equilibrium import FixedPoint, free_equilibrium, solved
+from ..equilibrium import InTurn, free_equilibrium, solved
 from ..systems import AbstractBatchNormalised, AbstractSystem
 
 # How many samples statistics are measured on; each pixel of an image gives a number to them.
@@ -16,7 +16,7 @@ SAMPLES = 512
 @eqx.filter_jit
 def _rest_points(system: AbstractSystem, inputs: Array) -> tuple[PyTree[Array], Array]:
     drives = jax.vmap(system.drive)(inputs)
-    solution = free_equilibrium(system, drives, solver=FixedPoint.mixed_later(400))
+    solution = free_equilibrium(system, drives, solver=InTurn())
     return solution.value, solved(solution)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..data import Dataset, Regression, Samples
-from ..equilibrium import FixedPoint, Tolerance, free_equilibrium, solved
+from ..equilibrium import InTurn, Solver, Tolerance, free_equilibrium, solved
 from ..losses import AbstractLoss, CrossEntropy, SquaredError
 from ..systems import AbstractSystem
 
@@ -95,7 +95,7 @@ class _Part(NamedTuple):
 def _measure(
     system: AbstractSystem,
     loss: AbstractLoss,
-    solver: FixedPoint,
+    solver: Solver,
     tolerance: Tolerance,
     inputs: Array,
     targets: Array,
@@ -117,7 +117,7 @@ def evaluate(
     system: AbstractSystem,
     dataset: Dataset,
     *,
-    solver: FixedPoint | None = None,
+    solver: Solver | None = None,
     tolerance: Tolerance | None = None,
     batch_size: int = 1000,
 ) -> Evaluation: ...
@@ -128,7 +128,7 @@ def evaluate(
     system: AbstractSystem,
     dataset: Samples,
     *,
-    solver: FixedPoint | None = None,
+    solver: Solver | None = None,
     tolerance: Tolerance | None = None,
     batch_size: int = 1000,
 ) -> AnyEvaluation: ...
@@ -138,7 +138,7 @@ def evaluate(
     system: AbstractSystem,
     dataset: Samples,
     *,
-    solver: FixedPoint | None = None,
+    solver: Solver | None = None,
     tolerance: Tolerance | None = None,
     batch_size: int = 1000,
 ) -> AnyEvaluation:
@@ -148,8 +148,7 @@ def evaluate(
 
     * `system`, `dataset`: what is measured, on what.
     * `solver`, `tolerance`: for the free equilibrium of a system without an order; by default
-      fixed-point iteration of at most 400 steps, of which the later ones mix iterates, and the
-      default tolerance.
+      `InTurn()`, and the default tolerance.
     * `batch_size`: how many samples are solved at a time; no figure depends on it.
 
     **Raises:** `ValueError` for a batch size below 1.
@@ -162,7 +161,7 @@ def evaluate_and_count(
     system: AbstractSystem,
     dataset: Dataset,
     *,
-    solver: FixedPoint | None = None,
+    solver: Solver | None = None,
     tolerance: Tolerance | None = None,
     batch_size: int = 1000,
 ) -> tuple[Evaluation, Confusion]:
@@ -198,7 +197,7 @@ def _figures(dataset: Samples, parts: Sequence[_Part]) -> AnyEvaluation:
 def _measured(
     system: AbstractSystem,
     dataset: Samples,
-    solver: FixedPoint | None,
+    solver: Solver | None,
     tolerance: Tolerance | None,
     batch_size: int,
 ) -> list[_Part]:
@@ -215,7 +214,7 @@ def _measured(
         measured = _measure(
             system,
             loss,
-            FixedPoint.mixed_later(400) if solver is None else solver,
+            InTurn() if solver is None else solver,
             Tolerance() if tolerance is None else tolerance,
             jnp.asarray(dataset.inputs[here]),
             jnp.asarray(dataset.targets[here]),

@@ -159,6 +159,33 @@ def test_plain_steps_without_mixing_after_them_are_refused(options):
         lc.FixedPoint(**options)
 
 
+def test_solvers_take_turns_with_the_samples_that_are_left():
+    # f = (r − 1)φ + b rests at b/(1 − r), which unit steps reach at the rate r.
+    system = lc.FunctionSystem(
+        lambda params, state, x: (x[:1] - 1) * state + x[1:],
+        lambda params, state: state,
+        None,
+        jnp.zeros(1),
+    )
+    drives = jnp.asarray([[0.001, 2.0], [0.5, 2.0], [1.5, 2.0], [0.0, 3.0]])
+    turns = lc.equilibrium.InTurn((lc.FixedPoint(8), lc.FixedPoint(50)))
+    alone = [compiled_free(system, drives, solver=solver) for solver in turns.solvers]
+    both = compiled_free(system, drives, solver=turns)
+    np.testing.assert_array_equal(lc.solved(both), [True, True, False, True])
+    np.testing.assert_allclose(both.value[[0, 1, 3], 0], [2 / 0.999, 4.0, 3.0], rtol=1e-4)
+    # Only what the first left unsolved has steps of the second, which begins anew.
+    first, second = (np.asarray(solution.stats.steps) for solution in alone)
+    np.testing.assert_array_equal(both.stats.steps, first + np.where([0, 1, 1, 0], second, 0))
+    np.testing.assert_array_equal(both.value[1], alone[1].value[1])
+    # What neither solves is as the first left it.
+    np.testing.assert_array_equal(both.value[2], alone[0].value[2])
+
+
+def test_no_solvers_cannot_take_turns():
+    with pytest.raises(ValueError, match=r"write InTurn\(\(FixedPoint.mixed_later\(\)"):
+        lc.equilibrium.InTurn(())
+
+
 @pytest.mark.parametrize("solver", [optx.FixedPointIteration, lc.Anderson])
 def test_a_solver_of_optimistix_finds_free_equilibria(solver):
     system, x = recurrent(), inputs(7)
