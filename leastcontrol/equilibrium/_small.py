@@ -1,14 +1,12 @@
 """Small linear systems inside compiled loops.
 
 A batch of 4 × 4 or 10 × 10 solves through LAPACK is a loop of library calls. Each call costs more
-than its arithmetic and prevents fusion. A symmetric positive definite matrix needs no pivoting, so
-elimination is a few batched products for each row. They stand in a loop: written out, they take two
-seconds to compile for 8 × 8, and as long to run or longer.
+than its arithmetic and prevents fusion (measured in `docs/performance.md`). A symmetric positive
+definite matrix needs no pivoting, so unrolled elimination is a few batched products.
 """
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 
 def solve_small(matrix: Float[Array, "n n"], right: Float[Array, " n"]) -> Float[Array, " n"]:
@@ -21,10 +19,8 @@ def solve_small(matrix: Float[Array, "n n"], right: Float[Array, " n"]) -> Float
     """
     size = right.shape[0]
     rows = jnp.concatenate([matrix, right[:, None]], axis=1)
-
-    def eliminate(pivot: Int[Array, ""], rows: Float[Array, "n _"]) -> Float[Array, "n _"]:
+    for pivot in range(size):
         row = rows[pivot] / rows[pivot, pivot]
         factors = jnp.where(jnp.arange(size) == pivot, 0.0, rows[:, pivot])
-        return rows.at[pivot].set(row) - factors[:, None] * row[None, :]
-
-    return jax.lax.fori_loop(0, size, eliminate, rows)[:, -1]
+        rows = rows.at[pivot].set(row) - factors[:, None] * row[None, :]
+    return rows[:, -1]
