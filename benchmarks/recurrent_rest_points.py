@@ -23,7 +23,7 @@ import numpy as np
 from _origin import origin
 from jaxtyping import Array, Float
 
-from leastcontrol.equilibrium import FixedPoint, free_equilibrium, solved
+from leastcontrol.equilibrium import FixedPoint, InTurn, free_equilibrium, solved
 from leastcontrol.files import write_json
 from leastcontrol.runs import samples, trained
 from leastcontrol.runs.folders import read_config, seed_folders
@@ -34,6 +34,7 @@ SOLVERS = {
     "plain": FixedPoint(200),
     "plain, then mixed": FixedPoint.mixed_later(200),
     "mixed": FixedPoint(200, memory=8),
+    "in turn": InTurn(),
 }
 
 

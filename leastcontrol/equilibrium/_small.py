@@ -1,7 +1,7 @@
 """Small linear systems inside compiled loops.
 
 A batch of 4 × 4 or 10 × 10 solves through LAPACK is a loop of library calls. Each call costs more
-than its arithmetic and prevents fusion (measured in `docs/performance.md`). A symmetric positive
+than its arithmetic and prevents fusion. A symmetric positive
 definite matrix needs no pivoting, so unrolled elimination is a few batched products.
 """
 

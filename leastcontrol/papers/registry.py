@@ -1026,12 +1026,8 @@ DEEP_EQUILIBRIUM_TABLE = Experiment(
     "full size has not been run.",
 )
 
-SMALL_DEEP_EQUILIBRIUM = RunConfig.of(
-    data="cifar10",
-    preprocessing="standardise",
+SMALL_DEEP_EQUILIBRIUM = DEEP_EQUILIBRIUM.with_options(
     augment="flip",
-    system="deep-equilibrium",
-    cell="swapped",
     channels=24,
     inner=24,
     pool=8,
@@ -1039,7 +1035,6 @@ SMALL_DEEP_EQUILIBRIUM = RunConfig.of(
     jacobian_penalty=0.3,
     learning_rate=3e-3,
     epochs=4,
-    seeds=SEEDS,
 )
 SMALL_DEEP_EQUILIBRIUM_TABLE = Experiment(
     "cifar10-deep-equilibrium-small",
@@ -1216,8 +1211,8 @@ EXPERIMENTS: tuple[AbstractExperiment, ...] = (
     AUTOENCODER_SMALL,
     CONVOLUTIONAL_TABLE,
     SMALL_CONVOLUTIONAL_TABLE,
-    SMALL_DEEP_EQUILIBRIUM_TABLE,
     DEEP_EQUILIBRIUM_TABLE,
+    SMALL_DEEP_EQUILIBRIUM_TABLE,
     REPRESENTATION_TABLE,
     REPRESENTATION_SMALL,
     REGIMES_EXPERIMENT,
